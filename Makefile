@@ -1,0 +1,72 @@
+# Every target sets up the local environment itself, once (about 1 GB on disk; torch is most of it).
+# Everything that takes long skips what is done, so an interrupted target is simply run again.
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+
+# One thread on purpose: on small shared machines two torch threads ran ten times slower than one.
+export OMP_NUM_THREADS := 1
+export OPENBLAS_NUM_THREADS := 1
+export MKL_NUM_THREADS := 1
+export TOKENIZERS_PARALLELISM := false
+# Nothing is fetched at run time: models and text are in the repository.
+export HF_HUB_OFFLINE := 1
+export MPLBACKEND := agg
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test results lossless figures lint gpu clean
+
+help:
+	@echo 'make demo      the whole idea, from nothing, in at most 15 minutes: out/demo/report.html'
+	@echo 'make test      the test suite, from nothing'
+	@echo 'make results   the full runs behind the README (up to 2 hours): results/'
+	@echo 'make lossless  200 prompts per model family: same tokens as plain decoding'
+	@echo 'make figures   figures and report again, from the result files of the demo and of results/'
+	@echo 'make lint      ruff and pyright'
+	@echo 'make gpu       the tests that need a CUDA device'
+	@echo 'make clean     removes caches and out/demo; keeps .venv and results/'
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11 ..." if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet -c constraints.txt -e '.[real,dev]'
+	@touch $@
+
+# The first figure is there within a minute; the last lines rebuild it together with everything that was added.
+demo: $(READY)
+	$(PY) -m sim run demo --out out/demo/sim
+	$(PY) -m figures all out/demo
+	$(PY) -m real demo --out out/demo/real
+	$(PY) -m real agree --out out/demo
+	$(PY) -m figures all out/demo
+
+results: $(READY)
+	$(PY) -m sim run results --out results/sim
+	$(PY) -m real results --out results/real
+	$(PY) -m real agree --out results
+	$(PY) -m figures all results
+
+figures: $(READY)
+	$(PY) -m figures all results
+	@if [ -d out/demo ]; then $(PY) -m figures all out/demo; fi
+
+lossless: $(READY)
+	$(PY) -m real lossless --prompts 200
+
+test: $(READY)
+	$(PY) -m pytest
+
+lint: $(READY)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/pyright
+
+gpu: $(READY)
+	$(PY) -m pytest -m gpu
+
+clean:
+	rm -rf out/demo build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find theory sim real figures tests -name __pycache__ -type d -prune -exec rm -rf {} +

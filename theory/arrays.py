@@ -1,0 +1,119 @@
+"""One spelling for numpy, torch and jax arrays, chosen by the type of the arrays at hand.
+
+Not a backend layer: operators do most of the work, and this file only names the two dozen functions whose spelling
+differs. torch and jax are never imported; an array of theirs can only exist if its owner imported them, so they are
+found in ``sys.modules``.
+"""
+
+import sys
+from functools import lru_cache
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+Array = Any  # numpy.ndarray, torch.Tensor or jax.Array
+
+
+def namespace(*arrays: Array) -> SimpleNamespace:
+    """The functions that fit these arrays: torch's if any is a tensor, jax's if any is a jax array, else numpy's."""
+    kinds = {type(array).__module__.split(".")[0] for array in arrays}
+    if "torch" in kinds:
+        return _torch()
+    return _numpy_like("jax") if kinds & {"jax", "jaxlib"} else _numpy_like("numpy")
+
+
+def _with_derived(xp: SimpleNamespace) -> SimpleNamespace:
+    """Add what every library can spell through the primitives."""
+
+    def logsumexp(a: Array, axis: int = -1, keepdims: bool = False) -> Array:
+        top = xp.max(a, axis=axis, keepdims=True)
+        total = xp.log(xp.sum(xp.exp(a - top), axis=axis, keepdims=True)) + top
+        return total if keepdims else xp.squeeze(total, axis)
+
+    xp.logsumexp = logsumexp
+    xp.log_softmax = lambda a, axis=-1: a - logsumexp(a, axis, keepdims=True)
+    xp.softmax = lambda a, axis=-1: xp.exp(xp.log_softmax(a, axis))
+    xp.norm = lambda a: xp.sqrt(xp.sum(a * a, axis=-1, keepdims=True))
+    return xp
+
+
+@lru_cache
+def _numpy_like(library: str) -> SimpleNamespace:
+    m = np if library == "numpy" else sys.modules["jax.numpy"]
+    same = [
+        "exp",
+        "log",
+        "sqrt",
+        "abs",
+        "where",
+        "maximum",
+        "minimum",
+        "sum",
+        "max",
+        "min",
+        "cumsum",
+        "argmax",
+        "argsort",
+        "stack",
+        "zeros_like",
+        "ones_like",
+        "moveaxis",
+        "sort",
+        "take_along_axis",
+        "flip",
+        "isfinite",
+        "broadcast_to",
+        "squeeze",
+        "concatenate",
+        "any",
+        "all",
+    ]
+    xp = SimpleNamespace(**{name: getattr(m, name) for name in same})
+    xp.asarray = lambda value, like: m.asarray(value, dtype=like.dtype)
+    xp.arange = lambda n, like: m.arange(n)
+    xp.integer = lambda a: a.astype("int64")
+    xp.qr, xp.eigh = m.linalg.qr, m.linalg.eigh
+    return _with_derived(xp)
+
+
+@lru_cache
+def _torch() -> SimpleNamespace:
+    t = sys.modules["torch"]
+    same = [
+        "exp",
+        "log",
+        "sqrt",
+        "abs",
+        "where",
+        "stack",
+        "zeros_like",
+        "ones_like",
+        "moveaxis",
+        "isfinite",
+        "broadcast_to",
+    ]
+    xp = SimpleNamespace(**{name: getattr(t, name) for name in same})
+
+    def dim(function):  # numpy's axis= and keepdims= onto torch's dim= and keepdim=
+        def call(a: Array, axis: int | None = None, keepdims: bool = False) -> Array:
+            return function(a) if axis is None else function(a, dim=axis, keepdim=keepdims)
+
+        return call
+
+    xp.sum, xp.max, xp.min, xp.argmax = dim(t.sum), dim(t.amax), dim(t.amin), dim(t.argmax)
+    xp.any, xp.all = dim(t.any), dim(t.all)
+    xp.maximum = lambda a, b: t.maximum(a, b) if t.is_tensor(b) else t.clamp(a, min=b)
+    xp.minimum = lambda a, b: t.minimum(a, b) if t.is_tensor(b) else t.clamp(a, max=b)
+    xp.cumsum = lambda a, axis: t.cumsum(a, dim=axis)
+    xp.sort = lambda a, axis=-1: t.sort(a, dim=axis).values
+    xp.argsort = lambda a, axis=-1: t.argsort(a, dim=axis, stable=True)
+    xp.flip = lambda a, axis: t.flip(a, dims=(axis,))
+    xp.squeeze = lambda a, axis: t.squeeze(a, dim=axis)
+    xp.concatenate = lambda arrays, axis=0: t.cat(tuple(arrays), dim=axis)
+    xp.take_along_axis = lambda a, indices, axis: t.take_along_dim(a, indices, dim=axis)
+    xp.asarray = lambda value, like: t.as_tensor(value, dtype=like.dtype, device=like.device)
+    xp.arange = lambda n, like: t.arange(n, device=like.device)
+    xp.integer = lambda a: a.long()
+    xp.qr, xp.eigh = t.linalg.qr, t.linalg.eigh
+    return _with_derived(xp)

@@ -1,0 +1,116 @@
+"""A learner by name or from a user's file, settings given as text: ``--learner NAME|file.py:Class --set key=value``."""
+
+import ast
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from theory.domain import Simplex
+from theory.hints import LastGradient, MovingAverage, Zero
+from theory.learner import Learner
+from theory.learners import LEARNERS
+from theory.learners.adahedge import AdaHedge
+from theory.problem import Problem
+
+NAMED_VALUES = {"zero": Zero(), "last": LastGradient(), "average": MovingAverage(), "adahedge": AdaHedge()}
+"""Values of nested fields that ``--set`` may name: hint rules and the meta learner."""
+
+
+def learner_class(spec: str) -> type[Learner]:
+    """The class behind a name of ``LEARNERS`` or behind ``path/file.py:Class``.
+
+    Raises:
+        ValueError: for an unknown name, a missing file or class, or a class that is not a learner.
+    """
+    if spec in LEARNERS:
+        return LEARNERS[spec]
+    file, colon, name = spec.rpartition(":")
+    if not colon:
+        near = get_close_matches(spec, LEARNERS, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ValueError(
+            f"--learner {spec!r}: no such learner; {hint}give one of {', '.join(LEARNERS)}, or file.py:Class"
+        )
+    if not Path(file).is_file():
+        raise ValueError(f"--learner {spec!r}: no file {file!r}; give the path of a Python file that defines {name}")
+    module_spec = importlib.util.spec_from_file_location(Path(file).stem, file)
+    assert module_spec is not None
+    assert module_spec.loader is not None
+    module = importlib.util.module_from_spec(module_spec)
+    module_spec.loader.exec_module(module)
+    found = getattr(module, name, None)
+    if not (isinstance(found, type) and is_dataclass(found) and issubclass(found, Learner)):
+        raise ValueError(
+            f"--learner {spec!r}: {name} must be a frozen dataclass derived from theory.learner.Learner; {file} has "
+            f"{found!r} under that name"
+        )
+    return found
+
+
+def parse_value(key: str, text: Any) -> Any:
+    """The value of ``key=text``: a Python literal or one of ``NAMED_VALUES``; values that are no text pass through."""
+    if not isinstance(text, str):
+        return text
+    if text in NAMED_VALUES:
+        return NAMED_VALUES[text]
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        known = ", ".join(NAMED_VALUES)
+        raise ValueError(f"--set {key}={text}: not a number, tuple or True/False, nor one of {known}") from None
+
+
+def parse_settings(pairs: list[str]) -> dict[str, Any]:
+    """``["step_size=0.1", …]`` → ``{"step_size": 0.1, …}``.
+
+    Raises:
+        ValueError: for a pair without ``=`` or a value that is not a literal.
+    """
+    settings = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not key:
+            raise ValueError(f"--set {pair!r}: write key=value, for example --set step_size=0.1")
+        settings[key] = parse_value(key, text)
+    return settings
+
+
+def _set(owner: Any, path: str, value: Any) -> Any:
+    """A copy of the dataclass with the (dotted) field replaced."""
+    name, dot, rest = path.partition(".")
+    known = [f.name for f in fields(owner)]
+    if name not in known:
+        near = get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ValueError(
+            f"--set {path}: {type(owner).__name__} has no setting {name!r}; {hint}it has {', '.join(known)}"
+        )
+    return replace(owner, **{name: _set(getattr(owner, name), rest, value) if dot else value})
+
+
+def make_learner(spec: str, settings: Mapping[str, Any], problem: Problem) -> Learner:
+    """The learner ``spec`` as its theorem tunes it for ``problem``, with ``settings`` on top (dotted keys go deeper).
+
+    Raises:
+        ValueError: for an unknown learner or setting, a value out of range, or a learner that does not fit the domain.
+    """
+    cls = learner_class(spec)
+    known = {f.name for f in fields(cls)}
+    settings = {key: parse_value(key, value) for key, value in settings.items()}
+    direct = {key: value for key, value in settings.items() if key in known}
+    try:
+        learner = cls.tuned(problem, **direct)
+        for key, value in settings.items():
+            if key not in direct:
+                learner = _set(learner, key, value)
+    except TypeError as error:
+        raise ValueError(f"--learner {spec} with {settings}: {error}") from None
+    if isinstance(learner.domain, Simplex) and not isinstance(problem.domain, Simplex):
+        raise ValueError(
+            f"--learner {spec}: plays on the simplex, but this problem's decisions lie in {problem.domain}; "
+            "use it as the meta learner of an ensemble, or choose ogd, optimistic, ensemble, momentum or adam"
+        )
+    return learner

@@ -1,0 +1,103 @@
+"""Feasible sets X: Euclidean projection, membership and diameter. The last axis is the decision."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from theory.arrays import Array, namespace
+
+
+class Domain(Protocol):
+    """A convex set of decisions."""
+
+    def project(self, x: Array) -> Array:
+        """The nearest feasible point to ``x`` ``[..., d]``, Euclidean norm."""
+        ...
+
+    def contains(self, x: Array, tolerance: float = 1e-9) -> Array:
+        """Whether each ``x`` ``[..., d]`` is feasible up to ``tolerance`` → bool ``[...]``."""
+        ...
+
+    def diameter(self, dimension: int) -> float:
+        """D = max ‖x − y‖ over the set in R^dimension."""
+        ...
+
+
+@dataclass(frozen=True)
+class Free:
+    """All of R^d. Bounds that need a finite diameter do not apply."""
+
+    def project(self, x: Array) -> Array:
+        return x
+
+    def contains(self, x: Array, tolerance: float = 1e-9) -> Array:
+        xp = namespace(x)
+        return xp.all(xp.isfinite(x), axis=-1)
+
+    def diameter(self, dimension: int) -> float:
+        return float("inf")
+
+
+@dataclass(frozen=True)
+class Ball:
+    """{x : ‖x‖ ≤ radius}."""
+
+    radius: float
+
+    def __post_init__(self):
+        if not self.radius > 0:
+            raise ValueError(f"Ball(radius={self.radius!r}): the radius must be positive; give one above 0")
+
+    def project(self, x: Array) -> Array:
+        xp = namespace(x)
+        return x / xp.maximum(xp.norm(x) / self.radius, 1.0)
+
+    def contains(self, x: Array, tolerance: float = 1e-9) -> Array:
+        return namespace(x).norm(x)[..., 0] <= self.radius + tolerance
+
+    def diameter(self, dimension: int) -> float:
+        return 2.0 * self.radius
+
+
+@dataclass(frozen=True)
+class Box:
+    """{x : low ≤ x_i ≤ high for every coordinate}."""
+
+    low: float
+    high: float
+
+    def __post_init__(self):
+        if not self.low < self.high:
+            raise ValueError(f"Box(low={self.low!r}, high={self.high!r}): low must be below high; exchange them?")
+
+    def project(self, x: Array) -> Array:
+        xp = namespace(x)
+        return xp.minimum(xp.maximum(x, self.low), self.high)
+
+    def contains(self, x: Array, tolerance: float = 1e-9) -> Array:
+        xp = namespace(x)
+        return xp.all((x >= self.low - tolerance) & (x <= self.high + tolerance), axis=-1)
+
+    def diameter(self, dimension: int) -> float:
+        return (self.high - self.low) * dimension**0.5
+
+
+@dataclass(frozen=True)
+class Simplex:
+    """{x : x_i ≥ 0, Σ x_i = 1}, the decisions of a meta learner."""
+
+    def project(self, x: Array) -> Array:
+        """Sort-and-threshold projection (Held, Wolfe & Crowder 1974; Duchi et al. 2008, Fig. 1)."""
+        xp = namespace(x)
+        descending = xp.flip(xp.sort(x, axis=-1), -1)
+        rank = xp.asarray(xp.arange(x.shape[-1], like=x) + 1, like=x)
+        excess = (xp.cumsum(descending, -1) - 1.0) / rank
+        support = xp.sum(xp.where(descending > excess, xp.ones_like(x), xp.zeros_like(x)), axis=-1, keepdims=True)
+        threshold = xp.take_along_axis(excess, xp.integer(support) - 1, axis=-1)
+        return xp.maximum(x - threshold, 0.0)
+
+    def contains(self, x: Array, tolerance: float = 1e-9) -> Array:
+        xp = namespace(x)
+        return xp.all(x >= -tolerance, axis=-1) & (xp.abs(xp.sum(x, axis=-1) - 1.0) <= tolerance * x.shape[-1])
+
+    def diameter(self, dimension: int) -> float:
+        return 2.0**0.5 if dimension > 1 else 0.0

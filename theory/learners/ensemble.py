@@ -1,0 +1,108 @@
+"""Ensemble: base learners on a grid of step sizes, weighed by a meta learner on their cumulative losses."""
+
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any, NamedTuple, Self
+
+from theory import bounds, step_size
+from theory.arrays import Array, namespace
+from theory.domain import Domain
+from theory.learner import Learner
+from theory.learner import State as AnyState
+from theory.learners.adahedge import AdaHedge
+from theory.learners.hedge import Hedge
+from theory.learners.ogd import OGD
+from theory.loss import Linear, Loss
+from theory.problem import Problem
+
+
+class State(NamedTuple):
+    base: AnyState  # every array with the experts axis in front, [N, ..., d]
+    meta: AnyState  # weights' state, [..., N]
+
+
+@dataclass(frozen=True)
+class Ensemble(Learner):
+    r"""$x_t = \sum_i w_{t,i}\, x_{t,i}$; each base plays its own trajectory, the meta learner its cumulative losses.
+
+    With ``surrogate`` the loss is linearised once at $x_t$, $\ell_t(x) = \langle\nabla f_t(x_t), x\rangle$, and every
+    base and the meta learner see that: one gradient a round. Without it each base queries $f_t$ at its own point.
+
+    Guarantee: base i's bound + the meta learner's regret to i, for the best i, known only in hindsight
+    (``bounds.ader`` a priori, for its grid and prior). An ensemble promises robustness, close to the step size tuned
+    in hindsight, not a win over it.
+    Reference: Zhang, Lu & Zhou 2018 (Ader), Theorems 3 and 4; AdaHedge as meta learner: THEORY section 3.
+    """
+
+    base: Learner
+    meta: Hedge | AdaHedge = AdaHedge()
+    surrogate: bool = True
+    prior: tuple[float, ...] | None = None
+
+    def __post_init__(self):
+        steps = getattr(self.base, "step_size", None)
+        if not isinstance(steps, tuple):
+            raise ValueError(f"Ensemble(base={self.base!r}): the base's step_size must be a tuple, one per expert")
+        if self.prior is not None and (len(self.prior) != len(steps) or not min(self.prior) > 0):
+            raise ValueError(f"Ensemble(prior={self.prior!r}): one positive weight for each of {len(steps)} experts")
+
+    @property
+    def domain(self) -> Domain:
+        return self.base.domain
+
+    @property
+    def laws(self) -> frozenset[str]:
+        return self.base.laws - {"scaling"}
+
+    def init(self, x_1: Array) -> State:
+        base = self.base.init(x_1)
+        experts = len(self.base.step_size)
+        prior = namespace(x_1).asarray(self.prior or [1.0] * experts, like=x_1)
+        return State(base, self.meta.init(0.0 * x_1[..., :1] + prior / prior.sum()))
+
+    def _weighted(self, state: State, plays: Array) -> Array:
+        xp = namespace(plays)
+        weights = xp.moveaxis(self.meta.predict(state.meta), -1, 0)
+        return xp.sum(weights[..., None] * plays, axis=0)
+
+    def predict(self, state: State, hint: Array | None = None) -> Array:
+        return self._weighted(state, self.base.predict(state.base, hint))
+
+    def update(self, state: State, loss_t: Loss, hint: Array | None = None) -> State:
+        plays = self.base.predict(state.base, hint)
+        seen = Linear(loss_t.grad(self._weighted(state, plays))) if self.surrogate else loss_t
+        losses = namespace(plays).moveaxis(seen.value(plays), 0, -1)
+        return State(self.base.update(state.base, seen, hint), self.meta.update(state.meta, Linear(losses)))
+
+    def bound(self, state: State, comparator_energy: Array) -> Array | None:
+        base_bounds = self.base.bound(state.base, comparator_energy)
+        if base_bounds is None:
+            return None
+        xp = namespace(base_bounds)
+        meta_bounds = xp.moveaxis(self.meta.expert_bound(state.meta), -1, 0)
+        return xp.min(base_bounds + meta_bounds, axis=0)
+
+    def guarantee(self, problem: Problem) -> float | None:
+        if self != type(self).ader(problem, surrogate=self.surrogate):
+            return None
+        return bounds.ader(
+            problem.gradient_bound, problem.diameter, problem.path_length, problem.horizon, problem.range
+        )
+
+    @classmethod
+    def ader(cls, problem: Problem, surrogate: bool = True) -> Self:
+        """The grid, prior and Hedge of Zhang, Lu & Zhou 2018: worst-case optimal up to constants, horizon known."""
+        grid = step_size.ader_grid(problem.diameter, problem.gradient_bound, problem.horizon)
+        prior = tuple((1 + 1 / len(grid)) / (i * (i + 1)) for i in range(1, len(grid) + 1))
+        meta = Hedge(meta_step_size=sqrt(8 / problem.horizon) / problem.range)
+        return cls(OGD(grid, problem.domain), meta, surrogate, prior)
+
+    @classmethod
+    def tuned(cls, problem: Problem, **settings: Any) -> Self:
+        """Ader; on real models give a ``base`` with a measured grid and keep AdaHedge as the meta learner."""
+        if "base" in settings:
+            return cls(**settings)
+        ader = cls.ader(problem, settings.get("surrogate", True))
+        return cls(
+            **{"base": ader.base, "meta": ader.meta, "surrogate": ader.surrogate, "prior": ader.prior, **settings}
+        )

@@ -1,0 +1,79 @@
+"""Optimistic online gradient descent: play with the hint, correct with the gradient."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
+
+from theory import bounds, step_size
+from theory.arrays import Array, namespace
+from theory.domain import Domain, Free
+from theory.hints import HintRule, LastGradient
+from theory.learner import Learner, squared_norm
+from theory.loss import Loss
+from theory.problem import Problem
+from theory.step_size import SelfConfident, StepSize
+
+
+class State(NamedTuple):
+    anchor: Array  # [..., d]: x̂_t, where only gradients have led
+    hint: Array  # [..., d]: guess of grad_t
+    energy: Array  # [..., 1]: Σ ‖grad_s − hint_s‖², the hint error δ
+    stability: Array  # [..., 1]: ½ Σ η_s ‖grad_s − hint_s‖²
+
+
+@dataclass(frozen=True)
+class OptimisticOGD(Learner):
+    r"""$x_t = \Pi_X[\hat x_t - \eta_t h_t], \quad \hat x_{t+1} = \Pi_X[\hat x_t - \eta_t \nabla f_t(x_t)]$.
+
+    Guarantee: ``bounds.proximal`` with the hint error in place of the gradients:
+    $A_T/(2\eta_T) + \frac12\sum_t\eta_t\|\nabla f_t(x_t) - h_t\|^2$; self-confident steps need no tuning
+    (``bounds.optimistic_self_confident``).
+    Reference: Rakhlin & Sridharan 2013, Lemma 1; dynamic form as derived in theory/bounds.py.
+    """
+
+    step_size: StepSize
+    hint: HintRule = LastGradient()
+    domain: Domain = Free()
+    laws = frozenset({"permutation", "scaling"})
+
+    def __post_init__(self):
+        step_size.check(self.step_size)
+
+    def init(self, x_1: Array) -> State:
+        x = step_size.spread(self.step_size, x_1)
+        return State(x, namespace(x).zeros_like(x), 0.0 * x[..., :1], 0.0 * x[..., :1])
+
+    def predict(self, state: State, hint: Array | None = None) -> Array:
+        eta_t = step_size.resolve(self.step_size, state.energy)
+        return self.domain.project(state.anchor - eta_t * (state.hint if hint is None else hint))
+
+    def update(self, state: State, loss_t: Loss, hint: Array | None = None) -> State:
+        eta_t = step_size.resolve(self.step_size, state.energy)
+        hint_t = state.hint if hint is None else hint
+        grad_t = loss_t.grad(self.predict(state, hint))
+        error_t = squared_norm(grad_t - hint_t)
+        return State(
+            self.domain.project(state.anchor - eta_t * grad_t),
+            self.hint.after(state.hint, grad_t),
+            state.energy + error_t,
+            state.stability + 0.5 * eta_t * error_t,
+        )
+
+    def bound(self, state: State, comparator_energy: Array) -> Array:
+        eta_t = step_size.resolve(self.step_size, state.energy) + 0.0 * state.energy
+        return bounds.proximal(comparator_energy, eta_t[..., 0], state.stability[..., 0])
+
+    def guarantee(self, problem: Problem) -> float | None:
+        largest_error = 4 * problem.gradient_bound**2 * problem.horizon
+        if isinstance(self.step_size, SelfConfident):
+            return bounds.optimistic_self_confident(
+                problem.diameter, problem.gradient_bound, problem.path_length, largest_error
+            )
+        if isinstance(self.step_size, tuple):
+            return None
+        return bounds.proximal(problem.comparator_energy, self.step_size, 0.5 * self.step_size * largest_error)
+
+    @classmethod
+    def tuned(cls, problem: Problem, **settings: Any) -> Self:
+        if "step_size" not in settings:
+            settings["step_size"] = SelfConfident(problem.diameter, problem.gradient_bound)
+        return super().tuned(problem, **settings)

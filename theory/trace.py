@@ -1,0 +1,180 @@
+"""A trace: named columns and a provenance header; one CSV with a JSON header beside it, per run.
+
+Figures and checks read only this. A file is written whole or not at all, never over another run's, and a run that is
+already there with the same settings need not be made again.
+"""
+
+import csv
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field, is_dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+class SettingsDiffer(ValueError):
+    """A result file made with other settings is in the way."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Columns ``[rows]`` or ``[rows, copies]`` of equal length, and a JSON-able header with a ``settings`` entry."""
+
+    header: dict[str, Any]
+    columns: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def save(self, path: Path | str) -> Path:
+        """Write ``path``.csv and ``path``.json atomically.
+
+        Raises:
+            SettingsDiffer: if a trace with other settings is there; nothing is overwritten.
+            ValueError: if the columns differ in length.
+            OSError: if it cannot be written (disk full, no permission); no partial file remains.
+        """
+        path = Path(path).with_suffix("")
+        done(path, self.header.get("settings"))
+        lengths = {name: len(column) for name, column in self.columns.items()}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"Trace columns differ in length: {lengths}; every column needs one entry a row")
+        flat = dict(_flatten(self.columns))
+        rows = [list(flat), *zip(*(_cells(column) for column in flat.values()), strict=True)]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic(path.with_suffix(".csv")) as partial, partial.open("w", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows(rows)
+        save_json(path.with_suffix(".json"), self.header)  # last: a trace exists once its header does
+        return path
+
+    @classmethod
+    def load(cls, path: Path | str) -> "Trace":
+        """Read a trace back; ``name[0], name[1], …`` become one two-dimensional column.
+
+        Raises:
+            FileNotFoundError: if the CSV or its header is missing, with the path and the remedy.
+        """
+        path = Path(path).with_suffix("")
+        for part in (path.with_suffix(".json"), path.with_suffix(".csv")):
+            if not part.exists():
+                raise FileNotFoundError(f"no trace at {part}: run the experiment that writes it first")
+        header = json.loads(path.with_suffix(".json").read_text())
+        with path.with_suffix(".csv").open(newline="") as file:
+            names, *rows = list(csv.reader(file))
+        groups: dict[str, list[np.ndarray]] = {}
+        for name, column in zip(names, zip(*rows, strict=True) if rows else [()] * len(names), strict=True):
+            groups.setdefault(name, []).append(_parse(column))
+        merged: dict[str, np.ndarray] = {}
+        wide: dict[str, list[np.ndarray]] = {}
+        for name, (column, *_) in groups.items():
+            stem, bracket, _index = name.partition("[")
+            (wide.setdefault(stem, []).append(column)) if bracket else merged.update({name: column})
+        return cls(header, merged | {stem: np.stack(parts, axis=1) for stem, parts in wide.items()})
+
+
+def _flatten(columns: dict[str, np.ndarray]):
+    for name, column in columns.items():
+        column = np.asarray(column)
+        if column.ndim == 1:
+            yield name, column
+        else:
+            yield from ((f"{name}[{i}]", column[:, i]) for i in range(column.shape[1]))
+
+
+def _cells(column: np.ndarray) -> list[str]:
+    return [repr(value) if isinstance(value, float) else str(value) for value in column.tolist()]
+
+
+def _parse(cells: tuple[str, ...]) -> np.ndarray:
+    for kind in (int, float):
+        with suppress(ValueError):
+            return np.array([kind(cell) for cell in cells])
+    return np.array(cells)
+
+
+def done(path: Path | str, settings: Any) -> bool:
+    """Whether the trace at ``path`` is there with these settings.
+
+    Raises:
+        SettingsDiffer: if one made with other settings is there, with the entries that differ.
+    """
+    header_path = Path(path).with_suffix("").with_suffix(".json")
+    if not header_path.exists():
+        return False
+    theirs, ours = json.loads(header_path.read_text()).get("settings"), plain(settings)
+    if theirs == ours:
+        return True
+    keys = sorted({*(theirs or {}), *(ours or {})}) if isinstance(theirs, dict) and isinstance(ours, dict) else []
+    differ = {k: (theirs.get(k), ours.get(k)) for k in keys if theirs.get(k) != ours.get(k)}
+    raise SettingsDiffer(
+        f"{header_path} was made with other settings (there, here): {differ or (theirs, ours)}; "
+        "nothing was overwritten. Choose another --out, or remove the file if it is no longer wanted"
+    )
+
+
+class atomic:
+    """``with atomic(path) as partial``: write ``partial``; it becomes ``path`` only if the block ends well."""
+
+    def __init__(self, path: Path):
+        self.path, self.partial = path, path.with_name(path.name + ".partial")
+
+    def __enter__(self) -> Path:
+        return self.partial
+
+    def __exit__(self, kind, error, traceback) -> None:
+        if kind is None:
+            os.replace(self.partial, self.path)
+            return
+        self.partial.unlink(missing_ok=True)
+
+
+def save_json(path: Path, content: Any) -> None:
+    """Write ``content`` as indented JSON, atomically; dataclasses become ``{"class": name, …fields}``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic(path) as partial:
+        partial.write_text(json.dumps(plain(content), indent=1, ensure_ascii=False, sort_keys=False) + "\n")
+
+
+def plain(value: Any) -> Any:
+    """JSON-able form of dataclasses, numpy scalars, paths and tuples, nested as they come."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {"class": type(value).__name__, **{k: plain(getattr(value, k)) for k in value.__dataclass_fields__}}
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(v) for v in value]
+    if isinstance(value, np.generic | np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, float) and value in (float("inf"), float("-inf")):
+        return str(value)
+    return str(value) if isinstance(value, Path) else value
+
+
+def _git(*arguments: str) -> str:
+    with suppress(OSError, subprocess.CalledProcessError):
+        root = Path(__file__).resolve().parent.parent
+        return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True).stdout.strip()
+    return ""
+
+
+def provenance(device: str = "cpu") -> dict[str, Any]:
+    """Where a result comes from: commit, dirty flag, versions, command, device and UTC time."""
+    versions = {"python": platform.python_version()}
+    for package in ("numpy", "scipy", "torch", "transformers"):
+        with suppress(PackageNotFoundError):
+            versions[package] = version(package)
+    command = [f"python -m {Path(sys.argv[0]).parent.name}", *sys.argv[1:]]
+    return {
+        "commit": _git("rev-parse", "HEAD"),
+        "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "versions": versions,
+        "command": " ".join(command),
+        "device": device,
+        "processor": platform.machine(),
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
