@@ -41,34 +41,11 @@ def _with_derived(xp: SimpleNamespace) -> SimpleNamespace:
 @lru_cache
 def _numpy_like(library: str) -> SimpleNamespace:
     m = np if library == "numpy" else sys.modules["jax.numpy"]
-    same = [
-        "exp",
-        "log",
-        "sqrt",
-        "abs",
-        "where",
-        "maximum",
-        "minimum",
-        "sum",
-        "max",
-        "min",
-        "cumsum",
-        "argmax",
-        "argsort",
-        "stack",
-        "zeros_like",
-        "ones_like",
-        "moveaxis",
-        "sort",
-        "take_along_axis",
-        "flip",
-        "isfinite",
-        "broadcast_to",
-        "squeeze",
-        "concatenate",
-        "any",
-        "all",
-    ]
+    same = (
+        *("exp", "log", "sqrt", "abs", "where", "maximum", "minimum", "isfinite", "any", "all", "sum", "max", "min"),
+        *("cumsum", "sort", "argsort", "argmax", "take_along_axis", "flip", "moveaxis", "broadcast_to", "squeeze"),
+        *("stack", "concatenate", "zeros_like", "ones_like"),
+    )
     xp = SimpleNamespace(**{name: getattr(m, name) for name in same})
     xp.asarray = lambda value, like: m.asarray(value, dtype=like.dtype)
     xp.arange = lambda n, like: m.arange(n)
@@ -80,19 +57,8 @@ def _numpy_like(library: str) -> SimpleNamespace:
 @lru_cache
 def _torch() -> SimpleNamespace:
     t = sys.modules["torch"]
-    same = [
-        "exp",
-        "log",
-        "sqrt",
-        "abs",
-        "where",
-        "stack",
-        "zeros_like",
-        "ones_like",
-        "moveaxis",
-        "isfinite",
-        "broadcast_to",
-    ]
+    same = ("exp", "log", "sqrt", "abs", "where", "isfinite", "moveaxis", "broadcast_to", "stack")
+    same += ("zeros_like", "ones_like")
     xp = SimpleNamespace(**{name: getattr(t, name) for name in same})
 
     def dim(function):  # numpy's axis= and keepdims= onto torch's dim= and keepdim=
