@@ -50,7 +50,7 @@ def _numpy_like(library: str) -> SimpleNamespace:
     xp.asarray = lambda value, like: m.asarray(value, dtype=like.dtype)
     xp.arange = lambda n, like: m.arange(n)
     xp.integer = lambda a: a.astype("int64")
-    xp.qr, xp.eigh = m.linalg.qr, m.linalg.eigh
+    xp.qr, xp.eigh, xp.solve = m.linalg.qr, m.linalg.eigh, m.linalg.solve
     return _with_derived(xp)
 
 
@@ -81,5 +81,5 @@ def _torch() -> SimpleNamespace:
     xp.asarray = lambda value, like: t.as_tensor(value, dtype=like.dtype, device=like.device)
     xp.arange = lambda n, like: t.arange(n, device=like.device)
     xp.integer = lambda a: a.long()
-    xp.qr, xp.eigh = t.linalg.qr, t.linalg.eigh
+    xp.qr, xp.eigh, xp.solve = t.linalg.qr, t.linalg.eigh, t.linalg.solve
     return _with_derived(xp)

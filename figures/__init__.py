@@ -1,0 +1,16 @@
+"""Figures and the report, drawn from result files alone: a picture cannot disagree with the run behind it.
+
+A figure is a module with ``collect(root, patterns)``, which reads result files into one table of columns, and
+``draw(table, width)``, which draws that table and nothing else; the table is saved as CSV beside the picture.
+"""
+
+FIGURES = {
+    "regret": "figures.regret",
+    "tightness": "figures.tightness",
+    "acceptance_bounds": "figures.acceptance_bounds",
+    "acceptance": "figures.acceptance",
+    "speed": "figures.speed",
+    "speed_theorem": "figures.speed_theorem",
+    "agreement": "figures.agreement",
+}
+"""Name → module, in the order of the report."""

@@ -1,0 +1,85 @@
+"""`python -m figures [NAME|all|report|list] [ROOT]`: figures and the report, from result files alone."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from figures import FIGURES, report, style
+from figures.results import MissingResult
+
+app = typer.Typer(add_completion=False)
+console = Console(highlight=False, soft_wrap=True)
+
+
+def build(name: str, root: Path, out: Path, rows: list[str], width: float | None = None) -> list[Path]:
+    """Build one figure from the results under ``root`` → the written paths.
+
+    Raises:
+        MissingResult: if its result files are not there.
+    """
+    module = import_module(FIGURES[name])
+    table = module.collect(root, rows)
+    return style.save(module.draw(table, width or module.WIDTH), table, out, name)
+
+
+def build_all(root: Path, out: Path, rows: list[str], width: float | None = None) -> int:
+    """Build every figure whose results are there, and the report → how many were built."""
+    built = 0
+    for name in FIGURES:
+        try:
+            paths = build(name, root, out, rows, width)
+            built += 1
+            console.print(f"{name:18} {paths[1]}")
+        except MissingResult as missing:
+            console.print(f"{name:18} [dim]not yet: {escape(str(missing))}[/dim]")
+    if built:
+        console.print(f"{'report':18} {report.write(root, out)}")
+    return built
+
+
+@app.command()
+def main(
+    name: Annotated[str, typer.Argument(help="A figure, or: all, report, list.")] = "list",
+    root: Annotated[
+        Path | None, typer.Argument(help="Folder of results [default: out/demo or results].")
+    ] = None,
+    rows: Annotated[list[str] | None, typer.Option(help="Only rows matching, e.g. 'drift/*'. May be repeated.")] = None,
+    width: Annotated[float | None, typer.Option(help="Width in inches, e.g. 3.25 for one column.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to write to [default: ROOT/figures].")] = None,
+) -> None:
+    """Draw figures (PDF, PNG, and the plotted numbers as CSV) and one self-contained HTML report."""
+    root = root or next((path for path in (Path("out/demo"), Path("results")) if path.exists()), Path("out/demo"))
+    out = out or root / "figures"
+    if name == "list":
+        for known, module in FIGURES.items():
+            console.print(f"{known:18} {(import_module(module).__doc__ or '').splitlines()[0]}")
+        return
+    if name not in (*FIGURES, "all", "report"):
+        fail(f"unknown figure {name!r}; there are: {', '.join(FIGURES)}, all, report, list")
+    if width is not None and not 1 <= width <= 20:
+        fail(f"--width is in inches, between 1 and 20, not {width:g}")
+    try:
+        if name == "report":
+            console.print(report.write(root, out))
+        elif name == "all":
+            if not build_all(root, out, rows or [], width):
+                fail(f"no result files under {root}: run `make demo` first")
+        else:
+            for path in build(name, root, out, rows or [], width):
+                console.print(path)
+    except (MissingResult, ValueError) as error:
+        fail(str(error))
+
+
+def fail(message: str) -> None:
+    """Print ``message`` and leave with status 1."""
+    Console(stderr=True, soft_wrap=True, highlight=False).print(f"[red]error:[/red] {escape(message)}")
+    raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    app()

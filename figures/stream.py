@@ -1,0 +1,101 @@
+"""Curves over a served stream: all methods on one axis of committed tokens, prompt by prompt, seeds pooled."""
+
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+
+from figures.results import Table, labelled, stack, traces
+from theory.trace import Trace
+
+NEEDS = ("segment", "tokens", "steps", "alpha_sum", "verified", "seconds_total")
+POINTS = 160
+
+
+def streams(root: Path, patterns: list[str]) -> dict[str, dict[str, dict[str, Trace]]]:
+    """stream → seed → method → trace, from files ``real/stream/seed/method``."""
+    found: dict[str, dict[str, dict[str, Trace]]] = defaultdict(lambda: defaultdict(dict))
+    for name, trace in traces(root, "real", patterns, needs=NEEDS).items():
+        stream, seed, method = ["stream", "0", *name.split("/")][-3:]
+        found[stream][seed][method] = trace
+    return found
+
+
+def place(runs: dict[str, Trace]) -> np.ndarray:
+    """Committed tokens after 0, 1, … prompts, mean over the methods: the axis on which prompts and shifts line up.
+
+    Raises:
+        ValueError: if the methods served different numbers of prompts.
+    """
+    served = {method: len(trace.columns["tokens"]) for method, trace in runs.items()}
+    if len(set(served.values())) > 1:
+        raise ValueError(f"methods of one stream and seed must serve the same prompts; prompts served: {served}")
+    return np.mean([cumulative(trace, "tokens") for trace in runs.values()], axis=0)
+
+
+def cumulative(trace: Trace, column: str) -> np.ndarray:
+    """Running total of ``column``, starting at 0."""
+    return np.concatenate([[0.0], np.cumsum(trace.columns[column], dtype=float)])
+
+
+def shifts(runs_of_seeds: dict[str, dict[str, Trace]]) -> tuple[list[float], list[str]]:
+    """Where segments start (mean over seeds, committed tokens) and their names."""
+    starts, names = [], []
+    for runs in runs_of_seeds.values():
+        trace, axis = next(iter(runs.values())), place(runs)
+        segment = trace.columns["segment"]
+        first = np.flatnonzero(np.diff(segment, prepend=segment[0] - 1))
+        given = trace.header.get("segments") or []
+        starts.append(axis[first])
+        names = [
+            str(given[int(segment[i])]) if int(segment[i]) < len(given) else f"segment {segment[i]}" for i in first
+        ]
+    shortest = min(map(len, starts))
+    return np.mean([start[:shortest] for start in starts], axis=0).tolist(), names[:shortest]
+
+
+def grid_of(runs_of_seeds: dict[str, dict[str, Trace]], window: float = 0.0) -> np.ndarray:
+    """Where curves are shown: evenly over the shortest seed's stream, from the first half window on."""
+    end = min(place(runs)[-1] for runs in runs_of_seeds.values())
+    return np.linspace(max(window / 2, end / POINTS), end, POINTS)
+
+
+def ratio(
+    runs_of_seeds: dict[str, dict[str, Trace]], above: str, below: str, grid: np.ndarray, window: float | None = None
+) -> dict[str, Table]:
+    """method → curve of Σ``above`` / Σ``below`` over the last ``window`` committed tokens (all so far if None).
+
+    ``value`` pools the seeds; ``low`` and ``high`` are the extremes over seeds.
+    """
+    parts: dict[str, list[np.ndarray]] = defaultdict(list)
+    for runs in runs_of_seeds.values():
+        axis = place(runs)
+        for method, trace in runs.items():
+            totals = [cumulative(trace, above), cumulative(trace, below)]
+            now = np.array([np.interp(grid, axis, total) for total in totals])
+            then = 0.0 if window is None else np.array([np.interp(grid - window, axis, total) for total in totals])
+            parts[method].append(now - then)
+    return {method: curve(np.array(pairs), grid) for method, pairs in parts.items()}
+
+
+def curve(pairs: np.ndarray, grid: np.ndarray) -> Table:
+    """``pairs`` [seeds, 2, points] of sums → pooled ratio and its extremes over seeds."""
+    above, below = np.moveaxis(pairs, 1, 0)
+    each = above / np.where(below > 0, below, np.nan)
+    pooled = above.sum(0) / np.where(below.sum(0) > 0, below.sum(0), np.nan)
+    return {"committed_tokens": grid, "value": pooled, "low": each.min(0), "high": each.max(0)}
+
+
+def long(curves: dict[str, Table], stream: str, quantity: str, starts: list[float], names: list[str]) -> Table:
+    """One table of all methods' curves, each entry with its segment's name and start."""
+    tables = []
+    for method, curve in curves.items():
+        place_of = np.searchsorted(starts, curve["committed_tokens"], side="right") - 1
+        columns = curve | {"segment": np.array(names)[place_of], "segment_start": np.array(starts)[place_of]}
+        tables.append(labelled(columns, stream=stream, quantity=quantity, method=method))
+    return stack(tables)
+
+
+def window_of(runs_of_seeds: dict[str, dict[str, Trace]]) -> float:
+    """Width of the rolling mean: 1,000 committed tokens, less on a short stream."""
+    return min(1000.0, min(place(runs)[-1] for runs in runs_of_seeds.values()) / 10)

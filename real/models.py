@@ -1,0 +1,220 @@
+"""Hugging Face causal language models as the decoder sees them: hidden states, logits, a cache that rolls back.
+
+The only file of ``real/`` besides ``train.py`` that knows transformers. Everything goes through its public interface
+(``base_model``, ``get_output_embeddings``, ``DynamicCache``), and what that assumes is checked once, at load.
+"""
+
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, DynamicCache
+
+FAMILIES = ("llama", "qwen2", "qwen3", "gpt_neox")  # proven by tests and by `python -m real lossless`
+DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+PROBE = (3, 1, 4, 1, 5)  # token ids of the check at load
+
+
+class CausalLM:
+    """One transformers model in evaluation mode, split into a body (hidden states) and a head (logits).
+
+    Attributes:
+        model, body, readout: the model, its ``base_model``, its output embeddings (``weight`` ``[V, d]``).
+        vocab: V, rows of the output embeddings (padding included). width: d.
+        context: longest sequence the model was made for. eos: ids that end a text.
+    """
+
+    def __init__(self, model: Any, name: str = "model"):
+        """Wrap ``model``; ValueError if body and head do not compose to ``model(...).logits``."""
+        self.model, self.name = model.eval().requires_grad_(False), name
+        self.body, self.readout = model.base_model, model.get_output_embeddings()
+        if self.readout is None:
+            raise ValueError(f"{name}={type(model).__name__}: needs output embeddings; give a causal language model")
+        self.vocab, self.width = self.readout.weight.shape
+        self.context: int = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2**31
+        self.eos = _eos_ids(model)
+        self._check()
+
+    @property
+    def device(self) -> torch.device:
+        return self.readout.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.readout.weight.dtype
+
+    def new_cache(self) -> DynamicCache:
+        """An empty key/value cache; every layer keeps the whole sequence, so that a rollback is exact."""
+        return DynamicCache()
+
+    def hidden(self, ids: Tensor, cache: DynamicCache | None = None) -> Tensor:
+        """Last hidden states of ``ids`` ``[n]`` after what ``cache`` holds, appended to it: ``[n, d]``."""
+        output = self.body(input_ids=ids[None], past_key_values=cache, use_cache=cache is not None)
+        return output.last_hidden_state[0]
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """Next-token logits ``[n, d]`` → ``[n, V]``."""
+        return self.readout(hidden)
+
+    def logits(self, ids: Tensor, cache: DynamicCache | None = None) -> Tensor:
+        """``head(hidden(ids, cache))``: ``[n]`` → ``[n, V]``."""
+        return self.readout(self.hidden(ids, cache))
+
+    def _check(self) -> None:
+        """Body and head compose to the model, and a rolled-back cache gives the logits a fresh one gives."""
+        ids = torch.tensor(PROBE, device=self.device) % self.vocab
+        with torch.inference_mode():
+            whole = self.model(input_ids=ids[None]).logits[0]
+            parts, cache = self.logits(ids), self.new_cache()
+            self.hidden(ids[:4].flip(0), cache)
+            try:
+                rollback(cache, 4)
+                self.hidden(ids[:2], cache)
+                stepped = self.logits(ids[2:], cache)
+            except (RuntimeError, AttributeError, NotImplementedError) as error:
+                raise ValueError(
+                    f"{self.name}={type(self.model).__name__}: its cache cannot be rolled back ({error}); "
+                    "use a model with full attention"
+                ) from error
+        tolerance = 64 * torch.finfo(self.dtype).eps * max(1.0, float(whole.abs().max()))
+        for what, got, want in (("body and head", parts, whole), ("a rolled-back cache", stepped, whole[2:])):
+            error = float((got - want).abs().max())
+            if not error <= tolerance:
+                raise ValueError(
+                    f"{self.name}={type(self.model).__name__}: {what} must reproduce model(...).logits to {tolerance:.1e}, "
+                    f"but differ by {error:.1e}; this family scales its logits or keeps other state, choose another model"
+                )
+
+
+def rollback(cache: DynamicCache, count: int) -> None:
+    """Forget the last ``count`` tokens of ``cache`` (transformers' crop takes negative counts only)."""
+    if count:
+        cache.crop(-count)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A target, a draft (None for the n-gram drafter) and the tokenizer they share."""
+
+    target: CausalLM
+    draft: CausalLM | None
+    tokenizer: Any
+
+    @property
+    def device(self) -> torch.device:
+        return self.target.device
+
+    def encode(self, turns: list[str], chat: bool | None = None) -> list[int]:
+        """Token ids of one prompt. ``turns`` alternate user, assistant, user…; the last is answered.
+
+        chat: use the tokenizer's chat template; None uses it exactly when there is one. Without it the turns are
+        joined by newlines. ValueError if it is asked for and absent, or the prompt is empty.
+        """
+        template = getattr(self.tokenizer, "chat_template", None)
+        if chat and not template:
+            raise ValueError(f"chat={chat!r}: this tokenizer has no chat template; pass chat=False for plain text")
+        if template and chat is not False:
+            roles = ("user", "assistant")
+            messages = [{"role": roles[i % 2], "content": turn} for i, turn in enumerate(turns)]
+            text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+            ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        else:
+            ids = self.tokenizer("\n".join(turns))["input_ids"]
+        if not ids:
+            raise ValueError(f"turns={turns!r}: a prompt needs at least one token; give it some text")
+        return list(ids)
+
+    def decode(self, tokens: list[int]) -> str:
+        """Text of ``tokens``, special tokens left out."""
+        return self.tokenizer.decode(tokens, skip_special_tokens=True)
+
+
+def load_model(path: str | Path, dtype: str = "float32", device: str = "cpu", name: str = "model") -> CausalLM:
+    """Load one model by folder or hub name; ``name`` (``target`` or ``draft``) is what error messages call it."""
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype={dtype!r}: must be one of {', '.join(DTYPES)}")
+    model = _from_pretrained(AutoModelForCausalLM, path, name, dtype=DTYPES[dtype])
+    return CausalLM(model.to(device), name)
+
+
+def load_pair(target: str | Path, draft: str | Path | None, dtype: str = "float32", device: str = "cpu") -> Pair:
+    """Load target, draft and tokenizer.
+
+    Raises:
+        ValueError: a model that cannot be found or split into body and head, or two tokenizers that differ (padded
+            vocabularies of different sizes are fine: ids a model does not have get probability 0).
+    """
+    tokenizer = _from_pretrained(AutoTokenizer, target, "target")
+    if draft is not None:
+        check_tokenizers(tokenizer, _from_pretrained(AutoTokenizer, draft, "draft"), str(target), str(draft))
+    big = load_model(target, dtype, device, "target")
+    small = None if draft is None else load_model(draft, dtype, device, "draft")
+    return Pair(big, small, tokenizer)
+
+
+def check_tokenizers(target: Any, draft: Any, target_name: str, draft_name: str) -> None:
+    """ValueError unless both tokenizers give every id the same token."""
+    ours, theirs = target.get_vocab(), draft.get_vocab()
+    if ours == theirs:
+        return
+    odd = next(token for token in {**ours, **theirs} if ours.get(token) != theirs.get(token))
+    raise ValueError(
+        f"draft={draft_name!r}: its tokenizer must give every token the id that target={target_name!r} gives it, but "
+        f"token {odd!r} has id {theirs.get(odd)} here and {ours.get(odd)} there ({len(theirs)} and {len(ours)} tokens); "
+        "choose a draft of the same family"
+    )
+
+
+def _from_pretrained(kind: Any, path: str | Path, name: str, **settings: Any) -> Any:
+    try:
+        return kind.from_pretrained(str(path), **settings)
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueError(
+            f"{name}={str(path)!r}: no {kind.__name__} could be loaded from it ({reason}); give a folder written by "
+            "save_pretrained or a model name of the Hugging Face hub"
+        ) from error
+
+
+def _eos_ids(model: Any) -> frozenset[int]:
+    config = getattr(model, "generation_config", None) or model.config
+    ids = config.eos_token_id
+    if ids is None:
+        ids = model.config.eos_token_id
+    return frozenset() if ids is None else frozenset([ids] if isinstance(ids, int) else ids)
+
+
+def random_model(family: str, seed: int, dtype: str = "float64", vocab: int = 256, layers: int = 2) -> CausalLM:
+    """A tiny random model of ``family`` whose greedy text does not repeat itself: unit-gain matrices, no end token."""
+    sizes = dict(vocab_size=vocab, hidden_size=64, intermediate_size=128, num_hidden_layers=layers, num_attention_heads=4)
+    quiet = dict(max_position_embeddings=512, tie_word_embeddings=False, bos_token_id=None, eos_token_id=None)
+    grouped = {} if family == "gpt_neox" else dict(num_key_value_heads=2)
+    head = dict(head_dim=16) if family == "qwen3" else {}
+    config = AutoConfig.for_model(family, **sizes, **quiet, **grouped, **head)
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float64)
+    rng = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if weight.ndim == 2:
+                gain = 1.0 if "embed_in" in name or "embed_tokens" in name else weight.shape[1] ** -0.5
+                weight.copy_(gain * torch.randn(weight.shape, generator=rng, dtype=weight.dtype))
+    return CausalLM(model.to(DTYPES[dtype]), f"random {family}")
+
+
+def perturbed(model: CausalLM, noise: float, seed: int, vocab: int | None = None) -> CausalLM:
+    """A copy with every matrix moved by ``noise`` of its own spread: a draft that agrees in part.
+
+    vocab: rows to cut or pad the vocabulary to, as padded checkpoints of one family differ; None keeps it.
+    """
+    copy = deepcopy(model.model)
+    rng = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weight in copy.parameters():
+            if weight.ndim == 2:
+                weight += noise * weight.std() * torch.randn(weight.shape, generator=rng, dtype=weight.dtype)
+    if vocab is not None:
+        copy.resize_token_embeddings(vocab, mean_resizing=False)
+    return CausalLM(copy, f"perturbed {model.name}")

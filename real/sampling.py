@@ -1,0 +1,62 @@
+"""How a token is chosen from logits: greedily, or from a processed law and a uniform in [0, 1).
+
+Used by target and draft alike, so that the law reported is the very tensor that was sampled from.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from theory.acceptance import categorical, process
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Temperature, then top-k, then top-p (transformers' order), applied to both laws; temperature 0 is greedy.
+
+    Attributes:
+        temperature: ≥ 0. top_k: keep the k most likely tokens, 0 keeps all. top_p: in (0, 1], 1 keeps all.
+    """
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+
+    def __post_init__(self):
+        if not 0 <= self.temperature < float("inf"):
+            raise ValueError(f"temperature={self.temperature!r}: must be finite and at least 0; 0 decodes greedily")
+        if self.top_k < 0:
+            raise ValueError(f"top_k={self.top_k!r}: must be at least 0; 0 keeps the whole vocabulary")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p={self.top_p!r}: must be in (0, 1]; 1 keeps the whole vocabulary")
+
+    @property
+    def greedy(self) -> bool:
+        return self.temperature == 0
+
+    def law(self, logits: Tensor) -> Tensor:
+        """Next-token law ``[..., V]`` of logits, at least in float32; a greedy law is the one-hot argmax."""
+        logits = logits if logits.dtype == torch.float64 else logits.float()
+        if self.greedy:
+            return one_hot(logits.argmax(-1), logits.shape[-1], logits.dtype)
+        return process(logits, self.temperature, self.top_k, self.top_p)
+
+    def choose(self, logits: Tensor, uniform: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Token ``[...]`` and the law ``[..., V]`` it was drawn from (None when greedy, which needs no uniform)."""
+        if self.greedy:
+            return logits.argmax(-1), None
+        law = self.law(logits)
+        return categorical(law, uniform), law
+
+    def uniforms(self, count: int, rng: torch.Generator | None, device: torch.device) -> Tensor:
+        """``count`` float64 uniforms in [0, 1) from ``rng`` (a CPU generator); greedy decoding consumes none."""
+        if self.greedy:
+            return torch.empty(0, dtype=torch.float64)
+        return torch.rand(count, generator=rng, dtype=torch.float64).to(device)
+
+
+def one_hot(tokens: Tensor, vocab: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """The law that puts all mass on ``tokens`` ``[...]``: ``[..., vocab]``."""
+    law = torch.zeros(*tokens.shape, vocab, dtype=dtype, device=tokens.device)
+    return law.scatter_(-1, tokens[..., None], 1.0)

@@ -1,0 +1,225 @@
+"""Figures and report: built from small synthetic result files; what is saved is what was drawn."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from figures import FIGURES, acceptance, regret, report, speed, stream, style
+from figures.__main__ import app, build
+from figures.results import MissingResult
+from theory.trace import Trace
+
+SEEDS, PROMPTS, GAMMA = 4, 40, 4
+METHODS = {"plain": 0.0, "frozen": 0.0, "ngram": -0.15, "ogd": 0.05, "optimistic": 0.07, "ensemble": 0.09, "adam": 0.11}
+
+
+def sim_results(root):
+    rng = np.random.default_rng(0)
+    rounds = np.arange(1, 301)
+    rows = [
+        (e, n) for e in ("drift/P8", "switching/K4", "tokens/V64") for n in ("frozen", "ogd", "optimistic", "ensemble")
+    ]
+    for environment, learner in rows:
+        slope = {"frozen": 0.8, "ogd": 0.6, "optimistic": 0.5, "ensemble": 0.55}[learner]
+        regret = rounds[:, None] ** slope * rng.uniform(0.8, 1.2, SEEDS)
+        columns = {"round": rounds, "dynamic_regret": regret}
+        if learner != "frozen":
+            columns["bound"] = 2.5 * rounds[:, None] ** slope * np.ones(SEEDS)
+        if environment.startswith("tokens"):
+            alpha = np.full_like(regret, 0.6) + rng.normal(0, 0.01, SEEDS)
+            columns |= {"alpha": alpha, "alpha_bound": alpha - 0.2}
+            columns |= {"tokens_per_step": 4 * alpha, "tokens_per_step_bound": 4 * alpha - 0.9}
+        Trace({"settings": {"id": f"{environment}/{learner}"}}, columns).save(root / "sim" / environment / learner)
+
+
+def real_results(root):
+    for seed in range(2):
+        for index, (method, gain) in enumerate(METHODS.items()):
+            rng = np.random.default_rng([seed, index])
+            segment = np.repeat([0, 1], [PROMPTS // 3, PROMPTS - PROMPTS // 3])
+            learned = gain * np.minimum(np.arange(PROMPTS) / PROMPTS, 1) * segment
+            alpha = np.where(segment == 0, 0.8, 0.6) + learned + rng.normal(0, 0.02, PROMPTS)
+            tokens = rng.integers(180, 220, PROMPTS)
+            rejected = 0 * tokens if method == "plain" else np.round(tokens * (1 - alpha) * 0.75).astype(int)
+            steps = tokens if method == "plain" else (tokens + GAMMA * rejected) // (GAMMA + 1) + 2
+            verified = tokens - steps + rejected
+            seconds = steps * (0.01 if method == "plain" else 0.016)
+            columns = {"prompt": np.arange(PROMPTS), "segment": segment, "tokens": tokens, "steps": steps}
+            columns |= {
+                "drafted": GAMMA * steps * (method != "plain"),
+                "accepted": tokens - steps,
+                "verified": verified,
+            }
+            columns |= {"alpha_sum": alpha * verified, "rejections": rejected, "seconds_total": seconds}
+            header = {"settings": {"gamma": GAMMA, "seed": seed, "method": method}, "segments": ["prose", "code"]}
+            Trace(header, columns).save(root / "real" / "shift" / str(seed) / method)
+
+
+def agreement_results(root):
+    rows = [
+        {
+            "learner": n,
+            "gamma": g,
+            "sampling": s,
+            "predicted": 2 + g / 6,
+            "measured": 2.02 + g / 6,
+            "low": 1.9 + g / 6,
+            "high": 2.1 + g / 6,
+        }
+        for n in ("ogd", "optimistic", "ensemble")
+        for g in (2, 3, 6)
+        for s in ("greedy", "sampled")
+    ]
+    (root / "agreement.json").write_text(json.dumps({"rows": rows}))
+
+
+@pytest.fixture(scope="session")
+def results(tmp_path_factory):
+    root = tmp_path_factory.mktemp("results")
+    sim_results(root)
+    real_results(root)
+    agreement_results(root)
+    interval = {"value": 1.3216, "low": 1.2501, "high": 1.3987}
+    real = {
+        "methods": {m: {"speedup": interval, "alpha": {"value": 0.7123, "low": 0.7, "high": 0.72}} for m in METHODS}
+    }
+    found = {"sim": {"rows": 12, "violations": 0, "median_tightness": 2.468}, "real": real | {"gap_closed": 0.613}}
+    found |= {"agreement": {"median_error": 0.0125}, "provenance": {"commit": "c0ffee", "versions": {"numpy": "2.4"}}}
+    (root / "summary.json").write_text(json.dumps(found))
+    return root
+
+
+def read(path):
+    with path.open(newline="") as file:
+        names, *rows = list(csv.reader(file))
+    return {name: list(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_builds(results, tmp_path, name):
+    paths = build(name, results, tmp_path, [])
+    assert [path.suffix for path in paths] == [".pdf", ".png", ".csv"]
+    assert all(path.stat().st_size > 500 for path in paths)
+    assert len(read(paths[2])) >= 3
+
+
+def test_the_csv_is_what_was_drawn(results, tmp_path):
+    table = regret.collect(results, ["drift/*"])
+    figure = regret.draw(table, 3.25)
+    saved = read(style.save(figure, table, tmp_path, "regret")[2])
+    assert set(saved["environment"]) == {"drift/P8"}
+    mine = [i for i, learner in enumerate(saved["learner"]) if learner == "ogd"]
+    t, mean, bound = ([float(saved[key][i]) for i in mine] for key in ("round", "dynamic_regret", "bound"))
+    lines = [line for line in figure.axes[0].lines if line.get_color() == style.color("ogd")]
+    np.testing.assert_array_equal(lines[0].get_xydata(), np.c_[t, mean])
+    np.testing.assert_array_equal(lines[1].get_xydata(), np.c_[t, bound])
+    trace = Trace.load(results / "sim" / "drift/P8/ogd")
+    assert mean[-1] == trace.columns["dynamic_regret"][-1].mean()
+    assert t[-1] == trace.columns["round"][-1]
+
+
+def test_a_rolling_mean_over_the_whole_stream_is_the_ratio_of_totals(results):
+    runs_of_seeds = stream.streams(results, [])["shift"]
+    grid = stream.grid_of(runs_of_seeds)
+    curves = stream.ratio(runs_of_seeds, "tokens", "steps", grid)
+    for method in METHODS:
+        ends = []
+        for runs in runs_of_seeds.values():
+            axis = stream.place(runs)
+            ends.append(
+                [np.interp(grid[-1], axis, stream.cumulative(runs[method], key)) for key in ("tokens", "steps")]
+            )
+        tokens, steps = np.sum(ends, axis=0)
+        assert curves[method]["value"][-1] == pytest.approx(tokens / steps, rel=1e-12)
+
+
+def test_shifts_lie_where_the_segments_change(results):
+    runs_of_seeds = stream.streams(results, [])["shift"]
+    starts, names = stream.shifts(runs_of_seeds)
+    expected = np.mean([stream.place(runs)[PROMPTS // 3] for runs in runs_of_seeds.values()])
+    assert names == ["prose", "code"]
+    assert starts == [0.0, pytest.approx(expected)]
+    table = acceptance.collect(results, [])
+    assert set(table["segment"][table["committed_tokens"] < starts[1]]) == {"prose"}
+    assert "plain" not in table["method"]
+
+
+def test_speedup_is_relative_to_plain_with_everything_charged(results):
+    table = speed.collect(results, [])
+    rows = (table["quantity"] == "speedup") & (table["method"] == "adam")
+    traces = [{m: Trace.load(results / "real/shift" / str(s) / m).columns for m in ("adam", "plain")} for s in range(2)]
+    rate = {
+        m: sum(t[m]["tokens"].sum() for t in traces) / sum(t[m]["seconds_total"].sum() for t in traces)
+        for m in traces[0]
+    }
+    assert table["value"][rows][-1] == pytest.approx(rate["adam"] / rate["plain"], rel=0.01)
+    assert (table["low"][rows] <= table["value"][rows] + 1e-9).all()
+
+
+def test_methods_must_have_served_the_same_prompts(results):
+    runs = dict(stream.streams(results, [])["shift"]["0"])
+    short = Trace(runs["ogd"].header, {name: column[:-1] for name, column in runs["ogd"].columns.items()})
+    with pytest.raises(ValueError, match="same prompts"):
+        stream.place(runs | {"ogd": short})
+
+
+def test_the_report_holds_the_summary_s_numbers_and_is_self_contained(results, tmp_path):
+    for name in FIGURES:
+        build(name, results, tmp_path, [])
+    page = report.write(results, tmp_path).read_text()
+    for text in ("1.322", "1.250 – 1.399", "0.712", "2.468", "0.613", "0.013", "c0ffee", "optimistic"):
+        assert text in page
+    assert page.count("data:image/png;base64,") == len(FIGURES)
+    assert "http" not in page
+    assert "<script" not in page
+
+
+MISSING = [
+    (["regret"], "no result files"),
+    (["acceptance"], "no result files"),
+    (["speed"], "no result files"),
+    (["agreement"], "no compared runs"),
+    (["report"], "nothing to report"),
+    (["all"], "run `make demo` first"),
+    (["regrets"], "unknown figure 'regrets'"),
+    (["regret", "--width", "0.1"], "--width is in inches"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), MISSING)
+def test_errors_say_what_is_missing(tmp_path, arguments, message):
+    name, *options = arguments
+    outcome = CliRunner().invoke(app, [name, str(tmp_path), *options])
+    assert outcome.exit_code == 1
+    assert message in outcome.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_rows_that_match_nothing_are_named(results):
+    outcome = CliRunner().invoke(app, ["regret", str(results), "--rows", "no/*"])
+    assert outcome.exit_code == 1
+    assert "matches no/*" in outcome.stderr
+    assert "drift/P8/ensemble" in outcome.stderr
+
+
+def test_a_stream_without_plain_has_no_speedup(results, tmp_path):
+    with pytest.raises(MissingResult, match="plain"):
+        speed.collect(results, ["*/ogd"])
+
+
+def test_all_builds_what_is_there(results, tmp_path):
+    sim_results(tmp_path)
+    outcome = CliRunner().invoke(app, ["all", str(tmp_path), "--width", "3.25"])
+    assert outcome.exit_code == 0
+    assert "not yet" in outcome.stdout
+    assert (tmp_path / "figures/regret.pdf").exists()
+    assert not (tmp_path / "figures/speed.pdf").exists()
+    assert "dynamic regret" in (tmp_path / "report.html").read_text()
+
+
+def test_the_list_names_every_figure():
+    outcome = CliRunner().invoke(app, [])
+    assert all(name in outcome.stdout for name in FIGURES)
