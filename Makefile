@@ -36,18 +36,21 @@ $(READY): pyproject.toml constraints.txt
 	$(PY) -m pip install --quiet -c constraints.txt -e '.[real,dev]'
 	@touch $@
 
-# The first figure is there within a minute; the last lines rebuild it together with everything that was added.
+# The first figure is there within a minute; the last line rebuilds it together with everything that was added.
 demo: $(READY)
+	$(PY) -m sim run 'drift/P8/*' --out out/demo/sim
+	$(PY) -m figures regret out/demo
 	$(PY) -m sim run demo --out out/demo/sim
-	$(PY) -m figures all out/demo
 	$(PY) -m real demo --out out/demo/real
 	$(PY) -m real agree --out out/demo
+	$(PY) -m real summary out/demo
 	$(PY) -m figures all out/demo
 
 results: $(READY)
-	$(PY) -m sim run results --out results/sim
+	$(PY) -m sim run '*' --out results/sim
 	$(PY) -m real results --out results/real
 	$(PY) -m real agree --out results
+	$(PY) -m real summary results
 	$(PY) -m figures all results
 
 figures: $(READY)

@@ -10,6 +10,7 @@ FIGURES = {
     "acceptance_bounds": "figures.acceptance_bounds",
     "acceptance": "figures.acceptance",
     "speed": "figures.speed",
+    "ledger": "figures.ledger",
     "speed_theorem": "figures.speed_theorem",
     "agreement": "figures.agreement",
 }

@@ -44,9 +44,7 @@ def build_all(root: Path, out: Path, rows: list[str], width: float | None = None
 @app.command()
 def main(
     name: Annotated[str, typer.Argument(help="A figure, or: all, report, list.")] = "list",
-    root: Annotated[
-        Path | None, typer.Argument(help="Folder of results [default: out/demo or results].")
-    ] = None,
+    root: Annotated[Path | None, typer.Argument(help="Folder of results [default: out/demo or results].")] = None,
     rows: Annotated[list[str] | None, typer.Option(help="Only rows matching, e.g. 'drift/*'. May be repeated.")] = None,
     width: Annotated[float | None, typer.Option(help="Width in inches, e.g. 3.25 for one column.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder to write to [default: ROOT/figures].")] = None,

@@ -1,4 +1,4 @@
-"""Acceptance over the stream: rolling mean of alpha per method, domain shifts marked."""
+"""Acceptance over the stream: rolling mean of alpha per method, restarted at the domain shifts marked."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def collect(root: Path, patterns: list[str]) -> Table:
     tables = []
     for name, runs_of_seeds in stream.streams(root, patterns).items():
         window = stream.window_of(runs_of_seeds)
-        grid = stream.grid_of(runs_of_seeds, window)
+        grid = stream.grid_of(runs_of_seeds)
         curves = stream.ratio(runs_of_seeds, "alpha_sum", "verified", grid, window)
         curves = {method: curve for method, curve in curves.items() if method != "plain"}
         table = stream.long(curves, name, "alpha", *stream.shifts(runs_of_seeds))
@@ -31,7 +31,7 @@ def draw(table: Table, width: float) -> Figure:
     for panel, (name, rows) in zip(axes[:, 0], panels, strict=True):
         ends = style.curves(panel, rows)
         panel.set_ylabel("acceptance rate alpha")
-        panel.set_xlabel(f"committed tokens (rolling mean over {rows['window'][0]:,.0f})")
+        panel.set_xlabel(f"committed tokens (mean over the last {rows['window'][0]:,.0f}, since the shift)")
         if len(panels) > 1:
             panel.set_title(name, loc="right", color=style.MUTED)
         style.end_labels(panel, ends)

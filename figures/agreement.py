@@ -5,13 +5,12 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from figures import style
-from figures.results import MissingResult, Table
+from figures.results import MissingResult, Table, groups
 
 WIDTH = style.COLUMN
-MARKERS = {"greedy": "s", "sampled": "o"}
+MARKERS = {"greedy": ("s", False), "sampled": ("o", True)}
 
 
 def collect(root: Path, patterns: list[str]) -> Table:
@@ -29,48 +28,24 @@ def collect(root: Path, patterns: list[str]) -> Table:
 
 
 def draw(table: Table, width: float) -> Figure:
-    """Square, one marker per run, the measured interval as a bar, the identity as a line."""
-    figure, axes = style.panels(1, 1, width, width)
-    panel = axes[0, 0]
-    for sampling, marker in MARKERS.items():
-        for learner in style.order(table["learner"].tolist()):
-            rows = (table["sampling"] == sampling) & (table["learner"] == learner)
-            x, y, low, high = (table[name][rows] for name in ("predicted", "measured", "low", "high"))
-            panel.errorbar(
-                x,
-                y,
-                [np.maximum(y - low, 0), np.maximum(high - y, 0)],
-                fmt=marker,
-                markersize=4.5,
-                mew=0.9,
-                color=style.color(learner),
-                mfc="white" if marker == "s" else None,
-                elinewidth=0.9,
-            )
+    """One marker per run, the measured interval as a bar: against the identity above, the difference below."""
+    figure = Figure(figsize=(width, 1.35 * width), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2.6, 1))
+    for (learner, sampling), rows in groups(table, "learner", "sampling"):
+        x, y = rows["predicted"], rows["measured"]
+        bars = np.array([y - rows["low"], rows["high"] - y]).clip(min=0)
+        marker, filled = MARKERS[sampling]
+        looks = {"fmt": marker, "markersize": 4.5, "mew": 0.9, "elinewidth": 0.9, "color": style.color(learner)}
+        looks["markerfacecolor"] = style.color(learner) if filled else "white"
+        above.errorbar(x, y, bars, **looks)
+        below.errorbar(x, 100 * (y / x - 1), 100 * bars / x, **looks)
     everything = np.concatenate([table[name] for name in ("predicted", "low", "high")])
     margin = 0.06 * (np.ptp(everything) or 1.0)
-    ends = [everything.min() - margin, everything.max() + margin]
-    panel.axline((ends[0], ends[0]), slope=1, color=style.MUTED, linewidth=0.8, zorder=0)
-    panel.set(
-        xlim=ends,
-        ylim=ends,
-        xlabel="predicted tokens per step (simulator)",
-        ylabel="measured tokens per step (decoder)",
-    )
-    panel.set_aspect("equal")
-    kinds = [
-        Line2D(
-            [],
-            [],
-            color=style.MUTED,
-            marker=marker,
-            markersize=4.5,
-            linestyle="",
-            label=sampling,
-            markerfacecolor="white" if marker == "s" else style.MUTED,
-        )
-        for sampling, marker in MARKERS.items()
-        if (table["sampling"] == sampling).any()
-    ]
+    ends = (everything.min() - margin, everything.max() + margin)
+    above.axline((ends[0], ends[0]), slope=1, color=style.MUTED, linewidth=0.8, zorder=0)
+    above.set(xlim=ends, ylim=ends, ylabel="measured tokens per step (decoder)")
+    below.axhline(0, color=style.MUTED, linewidth=0.8, zorder=0)
+    below.set(xlabel="predicted tokens per step (simulator)", ylabel="difference (%)")
+    kinds = [style.key(MARKERS[kind][0], kind, MARKERS[kind][1]) for kind in MARKERS if kind in table["sampling"]]
     style.legend(figure, style.order(table["learner"].tolist()), kinds, marker="o")
     return figure

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from figures import style
-from figures.results import Table, groups, labelled, stack, traces
+from figures.results import Table, copies, groups, labelled, stack, traces
 
 WIDTH = style.PAGE
 
@@ -19,8 +19,10 @@ def collect(root: Path, patterns: list[str]) -> Table:
         environment, _, learner = name.rpartition("/")
         rounds = np.asarray(trace.columns["round"], float)
         shown = np.unique(np.searchsorted(rounds, np.geomspace(rounds[0], rounds[-1], 60)).clip(max=len(rounds) - 1))
-        regret = trace.columns["dynamic_regret"][shown]
-        bound = trace.columns.get("bound", np.full_like(trace.columns["dynamic_regret"], np.nan, float))[shown]
+        regret, bound = copies(trace, "dynamic_regret"), copies(trace, "bound")
+        assert regret is not None  # asked for
+        bound = np.full_like(regret, np.nan) if bound is None else bound
+        regret, bound = regret[shown], bound[shown]
         columns = {
             "round": rounds[shown],
             "dynamic_regret": regret.mean(1),
@@ -42,25 +44,27 @@ def draw(table: Table, width: float) -> Figure:
         for learner, curve in groups(rows, "learner"):
             color, t = style.color(learner), curve["round"]
             panel.plot(t, positive(curve["dynamic_regret"]), color=color)
-            panel.fill_between(t, positive(curve["low"]), positive(curve["high"]), color=color, alpha=0.18, linewidth=0)
+            low, high = positive(curve["low"]), positive(curve["high"])
+            panel.fill_between(t, low, high, color=color, alpha=0.18, linewidth=0)
             panel.plot(t, curve["bound"], color=color, linestyle=(0, (3, 2)), linewidth=0.9)
+        top = np.nanmax([rows[name] for name in ("high", "dynamic_regret", "bound")])
+        bottom = np.min(rows["dynamic_regret"][rows["dynamic_regret"] > 0], initial=top)
         panel.set(xscale="log", yscale="log", title=environment.replace("/", " · "))
+        panel.set_ylim(max(bottom, 1e-4 * top) / 1.5, 1.5 * top)
     for panel in axes.flat[len(environments) :]:
         panel.set_visible(False)
-    for panel in axes[:, 0]:
-        panel.set_ylabel("dynamic regret (loss)")
-    for column in range(across):
-        visible = [panel for panel in axes[:, column] if panel.get_visible()]
-        visible[-1].set_xlabel("round t")
-        visible[-1].tick_params(labelbottom=True)
+    for panel in axes.flat[max(0, len(environments) - across) : len(environments)]:
+        panel.tick_params(labelbottom=True)
+    figure.supxlabel("round t", fontsize=8)
+    figure.supylabel("dynamic regret (loss)", fontsize=8)
     kinds = [
         Line2D([], [], color=style.MUTED, label="measured"),
-        Line2D([], [], color=style.MUTED, linestyle=(0, (3, 2)), linewidth=0.9, label="bound"),
+        Line2D([], [], color=style.MUTED, label="bound", linestyle=(0, (3, 2)), linewidth=0.9),
     ]
     style.legend(figure, style.order(table["learner"]), kinds)
     return figure
 
 
 def positive(values: np.ndarray) -> np.ndarray:
-    """What a logarithmic axis can show; regret below zero (ahead of the comparator) is left out."""
-    return np.where(values > 0, values, np.nan)
+    """What a logarithmic axis can show: nothing up to the last round in which the comparator was behind."""
+    return np.where(np.cumsum(~(values > 0)[::-1])[::-1] == 0, values, np.nan)

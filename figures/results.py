@@ -43,6 +43,14 @@ def traces(root: Path, part: str, patterns: Iterable[str] = (), needs: Iterable[
     return fitting
 
 
+def copies(trace: Trace, name: str) -> np.ndarray | None:
+    """Column ``name`` as [rows, seeds], or None; a column in which all seeds agree is stored once."""
+    if name not in trace.columns:
+        return None
+    column = np.asarray(trace.columns[name], float)
+    return np.repeat(column[:, None], trace.header["seeds"], axis=1) if column.ndim == 1 else column
+
+
 def summary(root: Path) -> dict[str, Any]:
     """``root/summary.json``.
 

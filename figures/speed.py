@@ -23,7 +23,7 @@ def collect(root: Path, patterns: list[str]) -> Table:
         if not all("plain" in runs for runs in runs_of_seeds.values()):
             raise MissingResult(f"stream {name} has no run of plain decoding: speedup is relative to it")
         window, marks = stream.window_of(runs_of_seeds), stream.shifts(runs_of_seeds)
-        steps = stream.ratio(runs_of_seeds, "tokens", "steps", stream.grid_of(runs_of_seeds, window), window)
+        steps = stream.ratio(runs_of_seeds, "tokens", "steps", stream.grid_of(runs_of_seeds), window)
         steps.pop("plain")
         tables.append(stream.long(steps, name, "tokens_per_step", *marks))
         tables.append(stream.long(speedup(runs_of_seeds), name, "speedup", *marks))

@@ -38,26 +38,27 @@ def cumulative(trace: Trace, column: str) -> np.ndarray:
     return np.concatenate([[0.0], np.cumsum(trace.columns[column], dtype=float)])
 
 
+def firsts(runs: dict[str, Trace]) -> np.ndarray:
+    """Prompts that begin a segment."""
+    segment = next(iter(runs.values())).columns["segment"]
+    return np.flatnonzero(np.diff(segment, prepend=segment[0] - 1))
+
+
 def shifts(runs_of_seeds: dict[str, dict[str, Trace]]) -> tuple[list[float], list[str]]:
     """Where segments start (mean over seeds, committed tokens) and their names."""
-    starts, names = [], []
-    for runs in runs_of_seeds.values():
-        trace, axis = next(iter(runs.values())), place(runs)
-        segment = trace.columns["segment"]
-        first = np.flatnonzero(np.diff(segment, prepend=segment[0] - 1))
-        given = trace.header.get("segments") or []
-        starts.append(axis[first])
-        names = [
-            str(given[int(segment[i])]) if int(segment[i]) < len(given) else f"segment {segment[i]}" for i in first
-        ]
-    shortest = min(map(len, starts))
-    return np.mean([start[:shortest] for start in starts], axis=0).tolist(), names[:shortest]
+    starts = [place(runs)[firsts(runs)] for runs in runs_of_seeds.values()]
+    number = min(map(len, starts))
+    runs = next(iter(runs_of_seeds.values()))
+    trace = next(iter(runs.values()))
+    given, codes = trace.header.get("segments") or [], trace.columns["segment"][firsts(runs)].tolist()
+    names = [str(given[code]) if code < len(given) else f"segment {code}" for code in codes]
+    return np.mean([start[:number] for start in starts], axis=0).tolist(), names[:number]
 
 
-def grid_of(runs_of_seeds: dict[str, dict[str, Trace]], window: float = 0.0) -> np.ndarray:
-    """Where curves are shown: evenly over the shortest seed's stream, from the first half window on."""
+def grid_of(runs_of_seeds: dict[str, dict[str, Trace]]) -> np.ndarray:
+    """Where curves are shown: evenly over the shortest seed's stream."""
     end = min(place(runs)[-1] for runs in runs_of_seeds.values())
-    return np.linspace(max(window / 2, end / POINTS), end, POINTS)
+    return np.linspace(end / POINTS, end, POINTS)
 
 
 def ratio(
@@ -65,16 +66,20 @@ def ratio(
 ) -> dict[str, Table]:
     """method → curve of Σ``above`` / Σ``below`` over the last ``window`` committed tokens (all so far if None).
 
+    A window never reaches back over a shift; until a quarter of it has passed since, nothing is shown (nan).
     ``value`` pools the seeds; ``low`` and ``high`` are the extremes over seeds.
     """
     parts: dict[str, list[np.ndarray]] = defaultdict(list)
     for runs in runs_of_seeds.values():
         axis = place(runs)
+        begin = np.zeros_like(grid)
+        if window is not None:
+            starts = axis[firsts(runs)]
+            since = starts[np.searchsorted(starts, grid, side="right") - 1]
+            begin = np.where(grid - since >= window / 4, np.maximum(grid - window, since), np.nan)
         for method, trace in runs.items():
             totals = [cumulative(trace, above), cumulative(trace, below)]
-            now = np.array([np.interp(grid, axis, total) for total in totals])
-            then = 0.0 if window is None else np.array([np.interp(grid - window, axis, total) for total in totals])
-            parts[method].append(now - then)
+            parts[method].append(np.array([np.interp(grid, axis, t) - np.interp(begin, axis, t) for t in totals]))
     return {method: curve(np.array(pairs), grid) for method, pairs in parts.items()}
 
 

@@ -3,11 +3,11 @@
 import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
 matplotlib.use("agg")
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -18,23 +18,27 @@ COLUMN = 3.25
 """Width of one text column, inches."""
 PAGE = 6.75
 """Width of two columns, inches."""
+DPI = 220
 INK, MUTED, FAINT = "#222222", "#6b6b6b", "#d9d9d9"
 
 COLORS = {
     "plain": "#8c8c8c",
     "frozen": "#222222",
     "ngram": "#b79f6b",
-    "generalist": "#8c8c8c",
+    "generalist": "#7a5c3e",
+    "generalist-ensemble": "#b5855a",
     "ogd": "#0072b2",
     "optimistic": "#e69f00",
     "ensemble": "#d55e00",
     "adam": "#009e73",
+    "weights-adam": "#005c43",
     "momentum": "#cc79a7",
     "hedge": "#56b4e9",
     "adahedge": "#7a4fbf",
 }
 """Okabe and Ito's colours, safe for colour-blind readers; references (plain, frozen, …) are greys."""
-DASHES = {"generalist": (0, (4, 1.5)), "ngram": (0, (1, 1)), "frozen": "-"}
+DASHED = (0, (4, 1.5))
+DASHES = {"generalist": DASHED, "generalist-ensemble": DASHED, "weights-adam": DASHED, "ngram": (0, (1, 1))}
 
 RC = {
     "font.size": 8,
@@ -63,12 +67,12 @@ RC = {
     "legend.frameon": False,
     "legend.handlelength": 1.6,
     "pdf.fonttype": 42,
-    "savefig.dpi": 220,
+    "savefig.dpi": DPI,
     "axes.titlelocation": "left",
     "axes.titlepad": 4,
     "legend.columnspacing": 1.2,
 }
-plt.rcParams.update(RC)
+matplotlib.rcParams.update(RC)  # pyright: ignore[reportCallIssue, reportArgumentType]
 
 
 def color(method: str) -> str:
@@ -78,9 +82,14 @@ def color(method: str) -> str:
     return COLORS[family] if family else "#a04040"
 
 
+def rank(method: str) -> tuple[int, str]:
+    """Sorting key: references first, then learners in the order of their colours, others last."""
+    return (list(COLORS).index(method) if method in COLORS else len(COLORS), method)
+
+
 def order(methods: Iterable[str]) -> list[str]:
-    """Distinct methods: references first, then learners in the order of their colours, others last."""
-    return sorted(dict.fromkeys(methods), key=lambda m: (list(COLORS).index(m) if m in COLORS else len(COLORS), m))
+    """Distinct methods in the order of ``rank``."""
+    return sorted(dict.fromkeys(methods), key=rank)
 
 
 def dashes(method: str):
@@ -94,32 +103,40 @@ def panels(rows: int, columns: int, width: float, height: float, **options) -> t
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
+def key(marker: str, label: str, filled: bool = True) -> Line2D:
+    """A legend entry for a kind of marker, in grey."""
+    face = MUTED if filled else "white"
+    return Line2D([], [], color=MUTED, marker=marker, markersize=4, markerfacecolor=face, linestyle="", label=label)
+
+
 def legend(figure: Figure, methods: list[str], extra: Sequence[Artist] = (), marker: str | None = None) -> None:
     """One legend above all panels: a coloured line (or ``marker``) per method, then the ``extra`` handles."""
     shape = {"marker": marker, "linestyle": "", "markersize": 4, "mew": 0} if marker else {}
     handles = [Line2D([], [], label=m, **({"color": color(m), "linestyle": dashes(m)} | shape)) for m in methods]
-    columns = max(2, min(len(handles) + len(extra), int(figure.get_figwidth() / (0.8 if marker else 0.95))))
-    figure.legend(handles=[*handles, *extra], loc="outside upper left", ncols=columns, borderaxespad=0.1)
+    entries = [*handles, *extra]
+    figure.legend(handles=entries, loc="outside upper left", ncols=fitting(entries, figure), borderaxespad=0.1)
+
+
+def fitting(entries: Sequence[Artist], figure: Figure) -> int:
+    """The most legend columns whose estimated widths fit the figure."""
+    widths = [0.4 + 0.056 * len(str(entry.get_label())) for entry in entries]
+    for columns in range(len(widths), 1, -1):
+        if sum(part.max() for part in np.array_split(np.array(widths), columns)) <= figure.get_figwidth():
+            return -(-len(widths) // -(-len(widths) // columns))  # as many rows, evenly filled
+    return 1
 
 
 def end_labels(axes: Axes, ends: dict[str, float], size: float = 7) -> None:
     """Names each curve at its right end, apart where they would overlap. ``ends``: name → last y. Call it last."""
     names = sorted((name for name in ends if np.isfinite(ends[name])), key=lambda name: ends[name])
-    for name in names:  # they take room, so the layout must know them before distances are measured
-        axes.annotate(
-            name,
-            (1, 0.5),
-            xycoords="axes fraction",
-            xytext=(4, 0),
-            textcoords="offset points",
-            color=color(name),
-            fontsize=size,
-            va="center",
-            annotation_clip=False,
-        )
-    labels = axes.texts[len(axes.texts) - len(names) :]
-    axes.figure.draw_without_rendering()
-    gap = size * 1.2 / 72 * axes.figure.dpi / axes.bbox.height
+    options: Any = {"textcoords": "offset points", "fontsize": size, "va": "center", "annotation_clip": False}
+    labels = [
+        axes.annotate(name, (1, 0.5), xycoords="axes fraction", xytext=(4, 0), color=color(name), **options)
+        for name in names
+    ]
+    figure: Any = axes.get_figure(root=True)
+    figure.draw_without_rendering()  # labels take room: lay out first, then measure
+    gap = size * 1.2 / 72 * figure.dpi / axes.bbox.height
     low, high = axes.get_ylim()
     places = np.array([(ends[name] - low) / (high - low) for name in names])
     for _ in range(500):
@@ -135,9 +152,7 @@ def end_labels(axes: Axes, ends: dict[str, float], size: float = 7) -> None:
 def row_axis(axes: Axes, rows: Iterable[tuple[str, str]]) -> dict[tuple[str, str], float]:
     """Rows of (environment, learner) from the top, learners grouped under their environment → row → height."""
     heights, top, last = {}, 0.0, None
-    for environment, learner in sorted(
-        rows, key=lambda row: (row[0], order(COLORS).index(row[1]) if row[1] in COLORS else 99)
-    ):
+    for environment, learner in sorted(rows, key=lambda row: (row[0], rank(row[1]))):
         if environment != last:
             top, last = top - (1.0 if last is None else 1.5), environment
             axes.annotate(

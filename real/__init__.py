@@ -1,1 +1,1 @@
-"""The game played for real: learners adapt a draft model inside a lossless speculative decoder on transformers models."""
+"""The game on real models: learners adapt a draft inside a lossless speculative decoder."""

@@ -16,10 +16,10 @@ FORBIDDEN = {
     "real": {"matplotlib"},
     "figures": {"torch", "transformers"},
 }
-TRANSFORMERS_ALLOWED = {"real/models.py", "real/train.py", "real/lossless.py", "real/bench.py"}
+TRANSFORMERS_ALLOWED = {"real/models.py", "real/train.py", "real/bench.py"}
 """The only files that may import transformers (besides tests)."""
-FIGURES_MAY_READ = {"theory.trace"}
-"""All of ``theory`` that figures need: they draw what runs recorded and compute nothing that belongs in a run."""
+FIGURES_MAY_READ = {"theory.trace", "theory.speedup"}
+"""All of ``theory`` that figures need: what runs recorded, and the curves of the speed theorems to draw beside it."""
 
 
 def imported(source: str, package: str = "") -> set[str]:
@@ -92,3 +92,9 @@ def test_theory_is_light():
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[]"
+
+
+def test_every_folder_of_modules_is_a_package():
+    folders = {path.parent for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
+    bare = [folder.relative_to(ROOT).as_posix() for folder in folders if not (folder / "__init__.py").exists()]
+    assert not bare, f"without __init__.py these would be left out of the distribution: {bare}"

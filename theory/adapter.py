@@ -30,7 +30,7 @@ def whitening(features: Array, ridge: float = 1e-2) -> Array:
     xp = namespace(features)
     count, width = features.shape
     if count < 1 or not ridge > 0:
-        raise ValueError(f"whitening(features={tuple(features.shape)}, ridge={ridge!r}): needs rows and a ridge above 0")
+        raise ValueError(f"whitening(features={tuple(features.shape)}, ridge={ridge!r}): give rows and a ridge above 0")
     moment = features.T @ features / count
     values, vectors = xp.eigh(moment)
     scale = float(xp.sum(values)) / width

@@ -31,8 +31,11 @@ def _with_derived(xp: SimpleNamespace) -> SimpleNamespace:
         total = xp.log(xp.sum(xp.exp(a - top), axis=axis, keepdims=True)) + top
         return total if keepdims else xp.squeeze(total, axis)
 
-    xp.logsumexp = logsumexp
-    xp.log_softmax = lambda a, axis=-1: a - logsumexp(a, axis, keepdims=True)
+    def log_softmax(a: Array, axis: int = -1) -> Array:
+        shifted = a - xp.max(a, axis=axis, keepdims=True)  # first, so that large logits do not cost digits
+        return shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
+
+    xp.logsumexp, xp.log_softmax = logsumexp, log_softmax
     xp.softmax = lambda a, axis=-1: xp.exp(xp.log_softmax(a, axis))
     xp.norm = lambda a: xp.sqrt(xp.sum(a * a, axis=-1, keepdims=True))
     return xp
@@ -82,4 +85,9 @@ def _torch() -> SimpleNamespace:
     xp.arange = lambda n, like: t.arange(n, device=like.device)
     xp.integer = lambda a: a.long()
     xp.qr, xp.eigh, xp.solve = t.linalg.qr, t.linalg.eigh, t.linalg.solve
-    return _with_derived(xp)
+    xp = _with_derived(xp)
+    xp.softmax = lambda a, axis=-1: t.softmax(
+        a, dim=axis
+    )  # one kernel instead of eight: a decoder calls it every token
+    xp.log_softmax = lambda a, axis=-1: t.log_softmax(a, dim=axis)
+    return xp

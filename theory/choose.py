@@ -78,8 +78,12 @@ def parse_settings(pairs: list[str]) -> dict[str, Any]:
     return settings
 
 
-def _set(owner: Any, path: str, value: Any) -> Any:
-    """A copy of the dataclass with the (dotted) field replaced."""
+def altered(owner: Any, path: str, value: Any) -> Any:
+    """A copy of the dataclass ``owner`` with the (dotted) field ``path`` replaced.
+
+    Raises:
+        ValueError: for a field it does not have, with the ones it has.
+    """
     name, dot, rest = path.partition(".")
     known = [f.name for f in fields(owner)]
     if name not in known:
@@ -88,7 +92,7 @@ def _set(owner: Any, path: str, value: Any) -> Any:
         raise ValueError(
             f"--set {path}: {type(owner).__name__} has no setting {name!r}; {hint}it has {', '.join(known)}"
         )
-    return replace(owner, **{name: _set(getattr(owner, name), rest, value) if dot else value})
+    return replace(owner, **{name: altered(getattr(owner, name), rest, value) if dot else value})
 
 
 def make_learner(spec: str, settings: Mapping[str, Any], problem: Problem) -> Learner:
@@ -105,7 +109,7 @@ def make_learner(spec: str, settings: Mapping[str, Any], problem: Problem) -> Le
         learner = cls.tuned(problem, **direct)
         for key, value in settings.items():
             if key not in direct:
-                learner = _set(learner, key, value)
+                learner = altered(learner, key, value)
     except TypeError as error:
         raise ValueError(f"--learner {spec} with {settings}: {error}") from None
     if isinstance(learner.domain, Simplex) and not isinstance(problem.domain, Simplex):

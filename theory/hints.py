@@ -13,6 +13,11 @@ from theory.arrays import Array, namespace
 class HintRule(Protocol):
     """How the next hint follows from the last hint and the gradient just revealed."""
 
+    @property
+    def reach(self) -> float:
+        """‖hint‖ ≤ reach·G wherever ‖grad‖ ≤ G: what a priori bounds of optimistic learners rest on."""
+        ...
+
     def after(self, hint: Array, grad: Array) -> Array:
         """Next hint ``[..., d]`` from the last one and grad_t."""
         ...
@@ -21,6 +26,10 @@ class HintRule(Protocol):
 @dataclass(frozen=True)
 class Zero:
     """hint = 0: OptimisticOGD is then OGD."""
+
+    @property
+    def reach(self) -> float:
+        return 0.0
 
     def after(self, hint: Array, grad: Array) -> Array:
         return namespace(grad).zeros_like(grad)
@@ -31,6 +40,10 @@ class LastGradient:
     """hint_{t+1} = scale · grad_t; at scale 1 the hint error telescopes into the gradient variation V_T."""
 
     scale: float = 1.0
+
+    @property
+    def reach(self) -> float:
+        return abs(self.scale)
 
     def after(self, hint: Array, grad: Array) -> Array:
         return self.scale * grad
@@ -45,6 +58,10 @@ class MovingAverage:
     def __post_init__(self):
         if not 0 <= self.decay < 1:
             raise ValueError(f"MovingAverage(decay={self.decay!r}): decay must lie in [0, 1); 0 is the last gradient")
+
+    @property
+    def reach(self) -> float:
+        return 1.0
 
     def after(self, hint: Array, grad: Array) -> Array:
         return self.decay * hint + (1.0 - self.decay) * grad

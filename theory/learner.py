@@ -41,7 +41,8 @@ class Learner(ABC):
         """Data-dependent bound on the dynamic regret of the rounds played so far ``[...]``; None if none is claimed.
 
         ``comparator_energy`` is A_T = D² + 2·D·P_T of the comparators, or its sharp form
-        ‖x_1−u_1‖² + Σ_{t≥2}(‖x_t−u_t‖²−‖x_t−u_{t−1}‖²).
+        ‖x_1−u_1‖² + Σ_{t≥2}(‖x_t−u_t‖²−‖x_t−u_{t−1}‖²), valid for constant step sizes only
+        (``bounds.comparator_energy_sharp``).
         """
         return None
 

@@ -63,14 +63,14 @@ class OptimisticOGD(Learner):
         return bounds.proximal(comparator_energy, eta_t[..., 0], state.stability[..., 0])
 
     def guarantee(self, problem: Problem) -> float | None:
-        largest_error = 4 * problem.gradient_bound**2 * problem.horizon
-        if isinstance(self.step_size, SelfConfident):
-            return bounds.optimistic_self_confident(
-                problem.diameter, problem.gradient_bound, problem.path_length, largest_error
-            )
-        if isinstance(self.step_size, tuple):
-            return None
-        return bounds.proximal(problem.comparator_energy, self.step_size, 0.5 * self.step_size * largest_error)
+        known = problem.diameter, problem.gradient_bound
+        error = ((1 + self.hint.reach) * problem.gradient_bound) ** 2 * problem.horizon  # the largest δ_T
+        eta = self.step_size
+        if isinstance(eta, int | float):
+            return bounds.proximal(problem.comparator_energy, eta, 0.5 * eta * error)
+        if isinstance(eta, SelfConfident) and (eta.diameter, eta.gradient_bound) == known and self.hint.reach <= 1:
+            return bounds.optimistic_self_confident(*known, problem.path_length, error)
+        return None
 
     @classmethod
     def tuned(cls, problem: Problem, **settings: Any) -> Self:

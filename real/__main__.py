@@ -1,0 +1,238 @@
+"""``python -m real run | demo | results | summary | agree | record | tune | bench | lossless | train | list``."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from real import run as running
+from real.agree import agree as check_agreement
+from real.bench import bench as run_bench
+from real.compare import run_block
+from real.experiments import EXPERIMENTS, METHODS, Models
+from real.lossless import lossless as run_lossless
+from real.online import Serving
+from real.record import record as write_recording
+from real.sampling import Sampling
+from real.streams import ASSETS, read_prompts, scheduled
+from real.summary import summarise
+from real.tune import tune as run_tuning
+from theory.choose import parse_settings
+from theory.experiment import select
+from theory.trace import save_json
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Drafts that learn inside a lossless decoder.")
+console, complaints = Console(), Console(stderr=True)
+if not console.is_terminal:
+    console = Console(width=140)  # tables go to files whole
+
+Out = Annotated[Path, typer.Option(help="Directory of the results.")]
+Target = Annotated[str, typer.Option(help="Folder or hub name; the embedded target if left out.")]
+Draft = Annotated[str, typer.Option(help="Folder or hub name; the embedded specialist if left out.")]
+Gamma = Annotated[int, typer.Option(help="Tokens drafted a step.")]
+Dtype = Annotated[str, typer.Option(help="float32, bfloat16, float16 or float64 for the models; learners are float32.")]
+Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+
+
+@app.callback()
+def prepare() -> None:
+    """One thread on purpose: on small shared machines two ran ten times slower than one."""
+    torch.set_num_threads(1)
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """User errors end the command with their message and exit status 2, without a traceback."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        complaints.print(f"error: {error}", style="red", markup=False, highlight=False)
+        raise typer.Exit(2) from None
+
+
+def bar() -> Progress:
+    """A progress bar that names what runs."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=complaints)
+
+
+def advance(progress: Progress, task: TaskID, done: int, total: int) -> None:
+    """Move the bar to ``done`` of ``total``."""
+    progress.update(task, completed=done, total=total)
+
+
+def run_experiments(names: list[str], out: Path) -> None:
+    """Run experiments block by block into ``out/<name>/<seed>/``; what is done is skipped."""
+    models = Models()
+    for name in names:
+        experiment = EXPERIMENTS[name]
+        methods = {method: METHODS[method] for method in experiment.methods}
+        for seed in experiment.seeds:
+            stream = scheduled(experiment.schedule, seed)
+            with bar() as progress:
+                task = progress.add_task(f"{name}, seed {seed}", total=len(stream.prompts))
+                ran = run_block(
+                    models, methods, experiment.schedule, stream, experiment.serving, seed, out / name / str(seed),
+                    partial(advance, progress, task),
+                )  # fmt: skip
+            console.print(f"{name}, seed {seed}: {'run' if ran else 'done before, skipped'}")
+
+
+@app.command("list")
+def list_experiments() -> None:
+    """Show the experiments and the methods."""
+    for name, experiment in EXPERIMENTS.items():
+        seeds = ", ".join(map(str, experiment.seeds))
+        methods = ", ".join(experiment.methods)
+        console.print(f"{name:8} {experiment.schedule}  seeds {seeds}  {methods}", highlight=False)
+    for name, method in METHODS.items():
+        console.print(f"  {name:20} {method}", highlight=False)
+
+
+@app.command()
+def demo(out: Out = Path("out/demo/real")) -> None:
+    """One sampled stream, home then one shift, every method side by side."""
+    with explained():
+        run_experiments(["demo"], out)
+
+
+@app.command()
+def results(rows: Annotated[list[str] | None, typer.Argument()] = None, out: Out = Path("results/real")) -> None:
+    """The runs behind the README: all experiments but the demo, or those named."""
+    with explained():
+        chosen = select(EXPERIMENTS, rows or [name for name in EXPERIMENTS if name != "demo"])
+        run_experiments(list(chosen), out)
+
+
+@app.command()
+def summary(
+    out: Annotated[Path, typer.Argument(help="A results directory, with sim/ and real/ in it.")],
+    main: Annotated[str, typer.Option(help="The experiment that summary.json reports as real.methods.")] = "",
+) -> None:
+    """Write OUT/summary.json and print the table."""
+    with explained():
+        names = [path.name for path in sorted((out / "real").glob("*")) if path.name in EXPERIMENTS]
+        if not names:
+            raise ValueError(f"out={str(out)!r}: no results under {out / 'real'}; run `python -m real demo` first")
+        content = summarise(out, main or ("shift" if "shift" in names else names[0]))
+        save_json(out / "summary.json", content)
+        console.print(running.table(content["real"]["methods"], "whole stream"))
+        late = content["real"]["parts"].get("shifted_last_half")
+        if late:
+            console.print(running.table(late, "last half of the shifted segment"))
+
+
+@app.command()
+def run(
+    target: Target = "",
+    draft: Draft = "",
+    learner: Annotated[str, typer.Option(help="NAME or file.py:Class.")] = "ensemble",
+    settings: Annotated[list[str] | None, typer.Option("--set", help="Setting of the learner, key=value.")] = None,
+    prompts: Annotated[str, typer.Option(help="JSONL in Spec-Bench's schema, or a schedule such as prose:8,c:8.")] = "",
+    drafter: Annotated[str, typer.Option(help="adapter (convex) or weights (all weights of the draft).")] = "adapter",
+    gamma: Gamma = 4,
+    nu: Annotated[int, typer.Option(help="Committed tokens a round.")] = Serving.nu,
+    max_new_tokens: Annotated[int, typer.Option(help="Of one request.")] = 128,
+    temperature: Annotated[float, typer.Option(help="0 decodes greedily.")] = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    dtype: Dtype = "",
+    device: Device = "",
+    seed: int = 0,
+    state: Annotated[Path | None, typer.Option(help="Resume the learner from this file, and save it there.")] = None,
+) -> None:
+    """Serve prompts with plain, frozen and learning decoders, interleaved, and compare them."""
+    with explained():
+        serving = Serving(gamma, nu, Sampling(temperature, top_k, top_p), max_new_tokens)
+        method = running.method(learner, parse_settings(settings or []), drafter, serving)
+        stream = running.stream_of(prompts or "prose:8,python:16", seed)
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        models = Models(target, draft, dtype or ("bfloat16" if device == "cuda" else "float32"), device)
+        with bar() as progress:
+            task = progress.add_task(f"plain, frozen, {learner}", total=len(stream.prompts))
+            report = running.run(
+                models, learner, method, stream, serving, seed, state,
+                partial(advance, progress, task),
+            )  # fmt: skip
+        running.show(report, console)
+
+
+@app.command()
+def tune(out: Out = Path("results/tuning.json")) -> None:
+    """The table that hyper-parameters were read from: step sizes on a stream no result uses."""
+    with explained():
+        run_tuning(out, console)
+
+
+@app.command()
+def record(
+    out: Annotated[Path, typer.Option(help="The .npz file to write.")],
+    schedule: Annotated[str, typer.Option(help="Domains and prompts of each.")] = "prose:20,python:40",
+    gamma: Gamma = 4,
+    temperature: Annotated[float, typer.Option(help="0 decodes greedily.")] = 1.0,
+    law_top_k: Annotated[int, typer.Option(help="Tokens kept of the target's law, in both worlds.")] = 64,
+    seed: int = 0,
+) -> None:
+    """Record one frozen run, from which ``python -m sim replay`` predicts runs never made."""
+    with explained():
+        serving = Serving(gamma, sampling=Sampling(temperature), law_top_k=law_top_k)
+        if out.exists():
+            console.print(f"{out} is there already")
+            return
+        with bar() as progress:
+            task = progress.add_task(f"recording {out}", total=None)
+            write_recording(
+                Models(), schedule, serving, seed, out,
+                partial(advance, progress, task),
+            )  # fmt: skip
+
+
+@app.command()
+def agree(out: Out = Path("out/demo")) -> None:
+    """Hold the simulator's predictions against decoder runs: OUT/agreement.json."""
+    with explained():
+        check_agreement(out, console)
+
+
+@app.command()
+def bench(
+    target: Target = "",
+    draft: Draft = "",
+    prompts: Annotated[str, typer.Option(help="A JSONL file, or a schedule.")] = "prose:24",
+    new: Annotated[int, typer.Option(help="New tokens a request.")] = 64,
+    gamma: Gamma = 4,
+    dtype: Dtype = "float32",
+    device: Device = "cpu",
+) -> None:
+    """Our frozen decoder against transformers' assisted generation, interleaved."""
+    with explained():
+        turns = [prompt.turns for prompt in running.stream_of(prompts, 0).prompts]
+        target, draft = target or str(ASSETS / "target"), draft or str(ASSETS / "specialist")
+        run_bench(target, draft, turns, new, gamma, dtype, device)
+
+
+@app.command()
+def lossless(prompts: Annotated[int, typer.Option(help="Prompts per model family.")] = 200) -> None:
+    """Greedy output token for token equal to transformers' own; sampled output equal in law."""
+    with explained():
+        if not run_lossless(prompts=prompts):
+            raise typer.Exit(1)
+
+
+@app.command()
+def prompts(file: Path) -> None:
+    """Check a prompts file and count its domains."""
+    with explained():
+        found = read_prompts(file)
+        for category in dict.fromkeys(prompt.category for prompt in found):
+            console.print(f"{category}: {sum(prompt.category == category for prompt in found)} prompts")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,200 @@
+"""Do the two worlds agree? The simulator's predictions from one frozen recording, held against decoder runs made after.
+
+Written to ``OUT/agreement.json``: accepted counts (greedy, position by position), tokens per step (sampled), one step
+and whole runs of every learner in float32 against float64, the speed law fitted on odd blocks against even ones, and
+the pathwise theorems on every run.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+
+from real.experiments import METHODS, Method, Models
+from real.ledger import Ledger
+from real.online import OnlineDecoder, Serving
+from real.record import losses
+from real.sampling import Sampling
+from real.speed_check import pathwise, speed_law
+from real.streams import scheduled
+from real.summary import RESAMPLES
+from theory.agreement import free_run, one_step
+from theory.practice import ADAPTER_LEARNERS
+from theory.trace import Trace, provenance, save_json
+
+RUNS = (("ogd", 2), ("optimistic", 3), ("ensemble", 6))
+"""Learners and draft lengths that are predicted; nothing was recorded with any of them."""
+MODES = {"greedy": 0.0, "sampled": 1.0}
+"""Recordings and their temperatures."""
+TIE = 1e-4
+"""Greedy: where the two largest logits are closer than this, float32 may fall either way."""
+STEP_TOLERANCE, RUN_TOLERANCE, NEARBY = 1e-5, 1e-4, 1e-7
+
+
+@dataclass
+class Made:
+    """A decoder run position by position: prompt, token, whether a step began there, whether its draft was accepted,
+    and the target's top-2 logit gap."""
+
+    prompt: list[int]
+    token: list[int]
+    step_start: list[bool]
+    accepted: list[bool]
+    gap: list[float]
+
+
+def make(models: Models, header: dict[str, Any], schedule: str, learner_name: str, gamma: int) -> Made:
+    """Run the decoder as the recording's header says, under a learner and a draft length that were not recorded."""
+    sampling = Sampling(header["temperature"], header["top_k"], header["top_p"])
+    serving = Serving(gamma, header["nu"], sampling, header["max_new_tokens"], header["law_top_k"])
+    method = METHODS[learner_name]
+    made, number = Made([], [], [], [], []), 0
+
+    def watch(step) -> None:
+        top = step.logits.topk(2, dim=-1).values
+        made.gap.extend((top[:, 0] - top[:, 1]).tolist())
+        made.token.extend(step.tokens)
+        made.prompt.extend([number] * len(step.tokens))
+        made.step_start.extend(i == 0 for i in range(len(step.tokens)))
+        made.accepted.extend(i < step.accepted for i in range(len(step.tokens)))
+
+    drafter = models.drafter(Method("adapter"), serving)
+    decoder = OnlineDecoder(models.pair, drafter, method.learner, serving, header["seed"] + 1, watch=watch)
+    for number, prompt in enumerate(scheduled(schedule, header["seed"]).prompts):  # noqa: B007 (watch reads it)
+        decoder.serve(models.pair.encode(list(prompt.turns), models.chat), Ledger())
+    return made
+
+
+def compare_greedy(predicted: Trace, recorded_tokens: np.ndarray, made: Made) -> dict[str, Any]:
+    """Accepted counts, position by position; a prompt that differs is explained by the first position where it does."""
+    prompts, differing = predicted.columns["prompt"], []
+    mine = {name: np.array(getattr(made, name)) for name in ("prompt", "token", "step_start", "accepted", "gap")}
+    for number in np.unique(prompts):
+        theirs, ours = prompts == number, mine["prompt"] == number
+        length = min(theirs.sum(), ours.sum())
+        pairs = [
+            (recorded_tokens[theirs][:length], mine["token"][ours][:length], mine["gap"][ours][:length], "target"),
+            *(
+                (predicted.columns[name][theirs][:length], mine[name][ours][:length],
+                 predicted.columns["margin"][theirs][:length], "draft")
+                for name in ("accepted", "step_start")
+            ),
+        ]  # fmt: skip
+        first = [(int(np.argmax(a != b)), gap, side) for a, b, gap, side in pairs if (a != b).any()]
+        if not first and theirs.sum() == ours.sum():
+            continue
+        at, gap, side = min(first, key=lambda entry: entry[0]) if first else (length - 1, pairs[0][2], "target")
+        tie = {"prompt": int(number), "position": at, "of": side, "gap": float(gap[at])}
+        differing.append(tie | {"explained": bool(gap[at] < TIE)})
+    total = len(np.unique(prompts))
+    return {"prompts": total, "identical": total - len(differing), "tie": TIE, "differing": differing,
+            "unexplained": sum(not entry["explained"] for entry in differing)}  # fmt: skip
+
+
+def per_prompt(prompt: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Sum of ``values`` over each prompt's positions."""
+    return np.bincount(prompt, weights=values)
+
+
+def interval_of_measured(predicted: Trace, made: Made, seed: int = 0) -> dict[str, float]:
+    """Predicted and measured tokens per step; the measured one's 95 % interval by a bootstrap over prompts, paired.
+
+    Both runs served the same prompts, so each resample draws prompts for both; the interval is the measured value
+    plus the spread of (measured − predicted), which holds the luck of either run's samples.
+    """
+    there, here = predicted.columns["prompt"].astype(int), np.array(made.prompt)
+    sums = np.stack([
+        per_prompt(there, np.ones(len(there))), per_prompt(there, predicted.columns["step_start"]),
+        per_prompt(here, np.ones(len(here))), per_prompt(here, np.array(made.step_start, float)),
+    ])  # fmt: skip
+    count = sums.shape[1]
+    weights = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), RESAMPLES)
+    tokens_p, steps_p, tokens_m, steps_m = sums @ weights.T
+    drawn = tokens_m / steps_m - tokens_p / steps_p
+    value_p, value_m = sums[0].sum() / sums[1].sum(), sums[2].sum() / sums[3].sum()
+    low, high = np.quantile(drawn - np.mean(drawn), [0.025, 0.975])
+    return {"predicted": value_p, "measured": value_m, "low": value_m + low, "high": value_m + high}
+
+
+def arithmetic(path: Path) -> list[dict[str, Any]]:
+    """float32 against float64 for every learner on the recording's losses: one step, and a run left to itself."""
+    exact, rounded = losses(path, torch.float64), losses(path, torch.float32)
+    width = exact[0].features.shape[-1]
+    x_1 = torch.zeros(width * width, dtype=torch.float64)
+    nearby = x_1 + NEARBY * torch.randn(x_1.shape, generator=torch.Generator().manual_seed(0), dtype=x_1.dtype)
+    rows = []
+    for name, learner in ADAPTER_LEARNERS.items():
+        step = one_step(learner, exact, rounded, x_1, x_1.float())
+        run = free_run(learner, exact, rounded, x_1, x_1.float(), nearby, RUN_TOLERANCE)
+        rows.append({"learner": name, "one_step": step, "one_step_holds": step <= STEP_TOLERANCE, **run._asdict(),
+                     "free_run_holds": run.sensitive or run.difference <= RUN_TOLERANCE})  # fmt: skip
+    return rows
+
+
+def load_prediction(folder: Path, mode: str, learner: str, gamma: int) -> Trace:
+    """The simulator's prediction.
+
+    Raises:
+        FileNotFoundError: if it was not made, with the command that makes it.
+    """
+    path = folder / "predicted" / mode / f"{learner}-gamma{gamma}"
+    if not path.with_suffix(".json").exists():
+        command = (
+            f"python -m sim replay {folder / mode}.npz --learner {learner} --gamma {gamma} --out {folder}/predicted"
+        )
+        raise FileNotFoundError(f"no prediction at {path}: run `{command}` first")
+    return Trace.load(path)
+
+
+def agree(out: Path, console: Console, progress: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
+    """Make the runs that were predicted, compare, write ``out/agreement.json`` and print what holds."""
+    folder = out / "agreement"
+    predictions = {(mode, *run): load_prediction(folder, mode, *run) for mode in MODES for run in RUNS}
+    models, rows = Models(), []
+    for (mode, learner, gamma), predicted in predictions.items():
+        with np.load(folder / f"{mode}.npz", allow_pickle=False) as file:
+            header, tokens = json.loads(str(file["header"])), file["token"]
+        made = make(models, header, header["schedule"], learner, gamma)
+        row = {"learner": learner, "gamma": gamma, "sampling": mode, **interval_of_measured(predicted, made)}
+        row["holds"] = bool(row["low"] <= row["predicted"] <= row["high"])
+        if mode == "greedy":
+            row |= compare_greedy(predicted, tokens, made)
+            row["holds"] = row["unexplained"] == 0
+        rows.append(row)
+        console.print(f"{mode:8} {learner:10} gamma {gamma}: predicted {row['predicted']:.4f}, measured "
+                      f"{row['measured']:.4f} [{row['low']:.4f}, {row['high']:.4f}]"
+                      + (f", {row['identical']} of {row['prompts']} prompts identical" if mode == "greedy" else ""),
+                      highlight=False)  # fmt: skip
+    result = {
+        "rows": rows,
+        "arithmetic": {mode: arithmetic(folder / f"{mode}.npz") for mode in MODES},
+        "speed_law": speed_law(out / "real"),
+        "pathwise": pathwise(out / "real"),
+        "provenance": provenance(),
+    }
+    result["holds"] = verdict(result)
+    save_json(out / "agreement.json", result)
+    for name, (held, total) in result["holds"].items():
+        console.print(f"{name}: {held} of {total} hold", highlight=False)
+    return result
+
+
+def verdict(result: dict[str, Any]) -> dict[str, tuple[int, int]]:
+    """How many checks of each kind hold, of how many."""
+    greedy = [row["holds"] for row in result["rows"] if row["sampling"] == "greedy"]
+    sampled = [row["holds"] for row in result["rows"] if row["sampling"] == "sampled"]
+    arithmetic_rows = [row for rows in result["arithmetic"].values() for row in rows]
+    kinds = {
+        "accepted counts, greedy": greedy,
+        "tokens per step, sampled": sampled,
+        "one step, float32 against float64": [row["one_step_holds"] for row in arithmetic_rows],
+        "free run, float32 against float64": [row["free_run_holds"] for row in arithmetic_rows],
+        "speed law, odd blocks to even": [row["holds"] for row in result["speed_law"]],
+        "pathwise theorems": [row["holds"] for row in result["pathwise"]],
+    }
+    return {name: (sum(held), len(held)) for name, held in kinds.items()}

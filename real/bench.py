@@ -1,0 +1,169 @@
+"""`python -m real bench`: our frozen decoder against transformers' own assisted generation, same pair, same gamma.
+
+Interleaved prompt by prompt, their settings made fair: constant schedule, confidence threshold 0, top_k 0 when
+sampling. Time inside model forwards is measured by timers around them; for theirs the whole ``model.forward`` counts as
+inside, for ours body and head, so the comparison of what is left favours theirs.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from real.decode import Sampling, Session, generate
+from real.drafters import Drafter, make_drafter
+from real.models import Pair, load_pair
+
+MODES = {"greedy": Sampling(0.0), "sampled": Sampling(1.0)}
+
+
+@dataclass
+class Forwards:
+    """Calls and seconds of every wrapped forward, by name."""
+
+    calls: dict[str, int]
+    seconds: dict[str, float]
+
+    @property
+    def inside(self) -> float:
+        return sum(self.seconds.values())
+
+
+@contextmanager
+def timed_forwards(modules: dict[str, list[Any]]):
+    """Time the ``forward`` of each module while the block runs; names map to modules summed together."""
+    record = Forwards(dict.fromkeys(modules, 0), dict.fromkeys(modules, 0.0))
+
+    def wrap(name: str, forward: Callable) -> Callable:
+        def timed(*args, **kwargs):
+            start = time.perf_counter()
+            output = forward(*args, **kwargs)
+            record.seconds[name] += time.perf_counter() - start
+            record.calls[name] += 1
+            return output
+
+        return timed
+
+    for name, members in modules.items():
+        for module in members:
+            module.forward = wrap(name, module.forward)
+    try:
+        yield record
+    finally:
+        for members in modules.values():
+            for module in members:
+                del module.forward  # the class's own again
+
+
+@dataclass(frozen=True)
+class Run:
+    """One request: tokens committed, steps (target forwards that commit), seconds in all and outside forwards."""
+
+    tokens: int
+    steps: int
+    seconds: float
+    outside: float
+
+
+def ours(pair: Pair, drafter: Drafter, prompt: list[int], new: int, gamma: int, sampling: Sampling, seed: int) -> Run:
+    """One request through our decoder, prefill included."""
+    assert pair.draft is not None
+    modules = {"target": [pair.target.body, pair.target.readout], "draft": [pair.draft.body, pair.draft.readout]}
+    rng = torch.Generator().manual_seed(seed)
+    with timed_forwards(modules) as record:
+        start = time.perf_counter()
+        session = Session(pair.target, drafter, prompt, new)
+        steps = sum(1 for _ in generate(session, gamma, sampling, rng))
+        seconds = time.perf_counter() - start
+    return Run(len(session.tokens) - len(prompt), steps, seconds, seconds - record.inside)
+
+
+def theirs(pair: Pair, prompt: list[int], new: int, gamma: int, sampling: Sampling, seed: int) -> Run:
+    """The same request through ``generate(assistant_model=…)``."""
+    assert pair.draft is not None
+    target, draft = pair.target.model, pair.draft.model
+    draft.generation_config.num_assistant_tokens = gamma
+    draft.generation_config.num_assistant_tokens_schedule = "constant"
+    draft.generation_config.assistant_confidence_threshold = 0.0
+    chosen: dict[str, Any] = {"do_sample": False}
+    if not sampling.greedy:
+        chosen = {"do_sample": True, **asdict(sampling)}
+    ids = torch.tensor([prompt], device=pair.device)
+    torch.manual_seed(seed)  # generate() takes no generator
+    with timed_forwards({"target": [target], "draft": [draft]}) as record:
+        start = time.perf_counter()
+        output = target.generate(
+            ids, attention_mask=torch.ones_like(ids), assistant_model=draft, max_new_tokens=new, pad_token_id=0,
+            repetition_penalty=1.0, **chosen,
+        )  # fmt: skip
+        seconds = time.perf_counter() - start
+    return Run(output.shape[1] - len(prompt), record.calls["target"], seconds, seconds - record.inside)
+
+
+def rate(runs: Sequence[Run]) -> float:
+    """Tokens per second: Σ tokens / Σ seconds."""
+    return sum(run.tokens for run in runs) / sum(run.seconds for run in runs)
+
+
+def ratio_interval(one: Sequence[Run], other: Sequence[Run], draws: int = 2000, seed: int = 0) -> tuple[float, float]:
+    """95 % interval of rate(one)/rate(other), paired bootstrap over requests."""
+    counts = np.array([[a.tokens, a.seconds, b.tokens, b.seconds] for a, b in zip(one, other, strict=True)])
+    picks = np.random.default_rng(seed).integers(len(counts), size=(draws, len(counts)))
+    tokens, seconds, tokens_other, seconds_other = np.moveaxis(counts[picks].sum(1), -1, 0)
+    low, high = np.quantile(tokens / seconds / (tokens_other / seconds_other), [0.025, 0.975])
+    return float(low), float(high)
+
+
+def measure(pair: Pair, prompts: Sequence[list[int]], new: int, gamma: int, sampling: Sampling) -> dict[str, Any]:
+    """Interleaved runs of every prompt, order alternating, the first also as warm-up, and what they add up to."""
+    drafter = make_drafter("adapter", pair)
+    runs: dict[str, list[Run]] = {"ours": [], "theirs": []}
+    plans = {
+        "ours": lambda prompt, seed: ours(pair, drafter, prompt, new, gamma, sampling, seed),
+        "theirs": lambda prompt, seed: theirs(pair, prompt, new, gamma, sampling, seed),
+    }
+    for i, prompt in enumerate([prompts[0], *prompts]):
+        for name in sorted(plans, reverse=bool(i % 2)):
+            run = plans[name](prompt, i)
+            if i:
+                runs[name].append(run)
+    row: dict[str, Any] = {"ratio": rate(runs["ours"]) / rate(runs["theirs"])}
+    row["ratio_low"], row["ratio_high"] = ratio_interval(runs["ours"], runs["theirs"])
+    for name, done in runs.items():
+        steps = sum(run.steps for run in done)
+        row[f"{name}_tokens_per_second"] = rate(done)
+        row[f"{name}_tokens_per_step"] = sum(run.tokens for run in done) / steps
+        row[f"{name}_outside_ms_per_step"] = 1e3 * sum(run.outside for run in done) / steps
+    return row
+
+
+def bench(
+    target: str,
+    draft: str,
+    prompts: Sequence[Sequence[str]],
+    new: int = 64,
+    gamma: int = 4,
+    dtype: str = "float32",
+    device: str = "cpu",
+) -> dict[str, dict[str, Any]]:
+    """Compare on ``prompts`` (each a list of turns), greedy and sampled; print a table and return its rows by mode."""
+    if gamma < 1 or new < 1 or not prompts:
+        raise ValueError(f"gamma={gamma!r}, new={new!r}, {len(prompts)} prompts: each must be at least 1")
+    torch.set_num_threads(1)
+    pair = load_pair(target, draft, dtype, device)
+    ids = [pair.encode(list(turns)) for turns in prompts]
+    rows = {mode: measure(pair, ids, new, gamma, sampling) for mode, sampling in MODES.items()}
+    print(f"{len(ids)} prompts × {new} tokens, gamma {gamma}, {dtype}, {device}; theirs: transformers assisted")
+    print(f"{'':8} {'ours/theirs':>26} {'tokens/s':>17} {'tokens_per_step':>17} {'ms outside forwards/step':>26}")
+    for mode, row in rows.items():
+        print(
+            f"{mode:8} {row['ratio']:10.3f} [{row['ratio_low']:.3f}, {row['ratio_high']:.3f}]"
+            f" {row['ours_tokens_per_second']:8.1f} {row['theirs_tokens_per_second']:8.1f}"
+            f" {row['ours_tokens_per_step']:8.3f} {row['theirs_tokens_per_step']:8.3f}"
+            f" {row['ours_outside_ms_per_step']:12.3f} {row['theirs_outside_ms_per_step']:13.3f}"
+        )
+    return rows

@@ -1,0 +1,161 @@
+"""Methods served side by side: prompt by prompt, in rotating order, on one machine in one process.
+
+Every prompt is a block in which each method decodes the same request, so that a noisy machine disturbs all alike and
+ratios can be paired. An interrupted comparison goes on from its last checkpoint; a finished one is skipped.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from real.experiments import Method, Models
+from real.ledger import Ledger
+from real.online import OnlineDecoder, Serving
+from real.streams import Stream
+from theory.trace import SettingsDiffer, Trace, atomic, done, plain, provenance
+
+CHECKPOINT = "checkpoint.safetensors"
+CHECKPOINT_EVERY = 8  # prompts
+
+Progress = Callable[[int, int], None]
+"""(prompts done, prompts in all)."""
+
+
+class Comparison:
+    """One stream, one seed, several methods.
+
+    Args:
+        models: what decodes. methods: by name. stream: what is served. seed: of every method's own randomness.
+    """
+
+    def __init__(self, models: Models, methods: dict[str, Method], stream: Stream, serving: Serving, seed: int = 0):
+        self.models, self.methods, self.stream, self.serving, self.seed = models, methods, stream, serving, seed
+        self.decoders = {name: self._decoder(method) for name, method in methods.items()}
+        self.rows: dict[str, list[dict[str, float]]] = {name: [] for name in methods}
+
+    def _decoder(self, method: Method) -> OnlineDecoder:
+        drafter = self.models.drafter(method, self.serving)
+        return OnlineDecoder(self.models.pair_of(method), drafter, method.learner, self.serving, self.seed)
+
+    @property
+    def served(self) -> int:
+        """Prompts done."""
+        return min(len(rows) for rows in self.rows.values())
+
+    def warm_up(self) -> None:
+        """Decode a few tokens with throw-away decoders, so that no method pays for first calls."""
+        prompt = self._prompt(0)
+        for method in self.methods.values():
+            self._decoder(method).serve(prompt[:32], Ledger(self.models.device))
+
+    def run(self, progress: Progress = lambda done, total: None, after: Callable[[], None] = lambda: None) -> None:
+        """Serve what is left of the stream; ``after`` is called when a prompt is done by every method."""
+        names = list(self.methods)
+        for i in range(self.served, len(self.stream.prompts)):
+            prompt = self._prompt(i)
+            for name in names[i % len(names) :] + names[: i % len(names)]:
+                ledger = Ledger(self.models.device)
+                _, counts = self.decoders[name].serve(prompt, ledger)
+                row = {"prompt": i, "segment": self.stream.segment[i], **asdict(counts), **ledger.row()}
+                self.rows[name].append(row)
+            after()
+            progress(i + 1, len(self.stream.prompts))
+
+    def _prompt(self, i: int) -> list[int]:
+        return self.models.pair.encode(list(self.stream.prompts[i].turns), self.models.chat)
+
+    def save_checkpoint(self, folder: Path, settings: dict[str, Any]) -> None:
+        """Write every decoder's state and the rows so far, atomically, next to the results."""
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {f"{name}/{key}": value for name, dec in self.decoders.items() for key, value in dec.state().items()}
+        with atomic(folder / CHECKPOINT) as partial:
+            save_file(tensors, partial, metadata={"rows": json.dumps(self.rows), "settings": json.dumps(settings)})
+
+    def load_checkpoint(self, folder: Path, settings: dict[str, Any]) -> None:
+        """Go on from a checkpoint, if there is one.
+
+        Raises:
+            SettingsDiffer: if it belongs to a run with other settings.
+        """
+        path = folder / CHECKPOINT
+        if not path.exists():
+            return
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata()
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no iteration protocol)
+        if json.loads(metadata["settings"]) != settings:
+            raise SettingsDiffer(f"{path} belongs to a run with other settings; choose another --out, or remove it")
+        for name, decoder in self.decoders.items():
+            prefix = f"{name}/"
+            decoder.restore({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+        self.rows = json.loads(metadata["rows"])
+
+    def trace(self, name: str, settings: dict[str, Any]) -> Trace:
+        """The method's result: one row a prompt, and in the header what made it."""
+        columns = {key: np.array([row[key] for row in self.rows[name]]) for key in self.rows[name][0]}
+        decoder = self.decoders[name]
+        rounds = [asdict(entry) for entry in decoder.log]
+        header = {
+            "settings": settings,
+            "method": name,
+            "learner": plain(decoder.learner),
+            "segments": list(self.stream.names),
+            "hint_gain": decoder.hint_gain if decoder.log else None,
+            "rounds": {key: [entry[key] for entry in rounds] for key in (rounds[0] if rounds else ())},
+            "provenance": provenance(device_name(self.models.device)),
+        }
+        return Trace(header, columns)
+
+
+def device_name(device: str) -> str:
+    """The GPU's name, or ``cpu`` with the number of threads."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.get_device_name()
+    return f"cpu, {torch.get_num_threads()} thread"
+
+
+def settings_of(models: Models, method: Method, schedule: str, serving: Serving, seed: int) -> dict[str, Any]:
+    """What identifies one method's run: made again with the same settings, it is skipped as done."""
+    flat = plain(serving) | {"schedule": schedule, "seed": seed, "dtype": models.dtype}
+    return flat | {"models": models.names, "method": plain(method)}
+
+
+def run_block(
+    models: Models,
+    methods: dict[str, Method],
+    schedule: str,
+    stream: Stream,
+    serving: Serving,
+    seed: int,
+    folder: Path,
+    progress: Progress,
+) -> bool:
+    """One stream and seed into ``folder/<method>``; True if it had to be run.
+
+    Raises:
+        SettingsDiffer: if a result made with other settings is there; nothing is overwritten.
+    """
+    settings = {name: settings_of(models, method, schedule, serving, seed) for name, method in methods.items()}
+    there = [done(folder / name, settings[name]) for name in methods]
+    if all(there):
+        return False
+    comparison = Comparison(models, methods, stream, serving, seed)
+    comparison.load_checkpoint(folder, settings)
+    comparison.warm_up()
+
+    def checkpoint() -> None:
+        if comparison.served % CHECKPOINT_EVERY == 0:
+            comparison.save_checkpoint(folder, settings)
+
+    comparison.run(progress, checkpoint)
+    for name in methods:
+        comparison.trace(name, settings[name]).save(folder / name)
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+    return True

@@ -1,0 +1,24 @@
+"""Drafters: what proposes tokens, by name. A new one is its file and one line of ``DRAFTERS``."""
+
+from typing import Any
+
+from real.drafters.adapter import Adapter
+from real.drafters.base import Drafter, Piece, Proposal
+from real.drafters.ngram import NGram
+from real.drafters.weights import Weights
+from real.models import Pair
+
+DRAFTERS = {"adapter": Adapter, "weights": Weights, "ngram": NGram}
+
+__all__ = ["DRAFTERS", "Drafter", "Piece", "Proposal", "make_drafter"]
+
+
+def make_drafter(name: str, pair: Pair, **settings: Any) -> Drafter:
+    """The drafter called ``name`` for this pair; ``settings`` go to its constructor.
+
+    Raises:
+        ValueError: an unknown name, a setting out of range, or a pair without the draft model the drafter needs.
+    """
+    if name not in DRAFTERS:
+        raise ValueError(f"drafter={name!r}: must be one of {', '.join(DRAFTERS)}")
+    return DRAFTERS[name].of(pair, **settings)

@@ -1,0 +1,180 @@
+"""`python -m real lossless`: is the output exactly the target's, with every drafter and with learning on?
+
+Greedy: every method's text equals ``model.generate(do_sample=False)`` token for token; in float64 without exception, in
+float32 up to near-ties, each listed with the gap between the target's two largest logits. Sampled: the target's laws
+are recomputed by one plain transformers forward over the finished text, and the committed tokens' randomised
+probability integral transforms are tested for uniformity (THEORY section 5) with a stated false-alarm probability.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import torch
+from torch import Tensor
+
+from real.drafters import make_drafter
+from real.experiments import METHODS, Method
+from real.ledger import Ledger
+from real.models import Pair, load_pair, perturbed, random_model
+from real.online import OnlineDecoder, Serving
+from real.sampling import Sampling
+
+Prompts = Sequence[list[int]]
+Served = Callable[[Pair, Prompts, int, Sampling, int], Iterable[list[int]]]
+"""(pair, prompts, new tokens each, sampling, seed) → for each prompt in order, the tokens committed."""
+
+FALSE_ALARM = 1e-6  # of each uniformity test
+SAMPLED = 50  # prompts are enough for them
+ROUND, BURN_IN = 16, 64  # committed tokens between weight swaps, and before the first
+
+
+def served(method: Method, gamma: int = 4) -> Served:
+    """Decode with a method of ``real/experiments.py``, weights swapped inside requests every ``ROUND`` tokens."""
+
+    def texts(pair: Pair, prompts: Prompts, new: int, sampling: Sampling, seed: int) -> Iterator[list[int]]:
+        settings = {"burn_in": BURN_IN} if method.drafter == "adapter" else {}
+        drafter = None if method.drafter is None else make_drafter(method.drafter, pair, **settings)
+        serving = Serving(gamma=gamma, nu=ROUND, sampling=sampling, max_new_tokens=new)
+        decoder = OnlineDecoder(pair, drafter, method.learner, serving, seed)
+        for prompt in prompts:
+            yield decoder.serve(prompt, Ledger(pair.device))[0]
+
+    return texts
+
+
+CHECKED: dict[str, Served] = {name: served(method) for name, method in METHODS.items() if method.draft == "specialist"}
+"""Every method of the experiments; those that differ only in which draft they load are one."""
+
+
+@dataclass(frozen=True)
+class Flip:
+    """A text that leaves the reference: prompt, position after the prompt, the reference's top-2 logit gap there."""
+
+    prompt: int
+    position: int
+    gap: float
+
+
+def reference(pair: Pair, prompts: Prompts, new: int) -> list[list[int]]:
+    """What transformers' own greedy ``generate`` commits after each prompt."""
+    texts = []
+    for prompt in prompts:
+        ids = torch.tensor([prompt], device=pair.device)
+        settings = {"do_sample": False, "max_new_tokens": new, "pad_token_id": 0, "repetition_penalty": 1.0}
+        output = pair.target.model.generate(ids, attention_mask=torch.ones_like(ids), **settings)
+        texts.append(output[0, len(prompt) :].tolist())
+    return texts
+
+
+@torch.inference_mode()
+def compare(pair: Pair, prompts: Prompts, texts: Iterable[list[int]], wanted: list[list[int]]) -> list[Flip]:
+    """Where ``texts`` first leave the reference ``wanted``, one flip per differing prompt."""
+    flips = []
+    for i, (prompt, text, want) in enumerate(zip(prompts, texts, wanted, strict=True)):
+        if text != want:
+            shared = min(len(text), len(want))
+            at = next((j for j in range(shared) if text[j] != want[j]), shared)
+            logits = pair.target.model(torch.tensor([prompt + want[:at]], device=pair.device)).logits[0, -1]
+            top = logits.double().topk(2).values
+            flips.append(Flip(i, at, float(top[0] - top[1])))
+    return flips
+
+
+@torch.inference_mode()
+def transforms(pair: Pair, prompt: list[int], text: list[int], sampling: Sampling, rng: torch.Generator) -> Tensor:
+    """Randomised probability integral transforms of ``text``, i.i.d. uniform if it was sampled from the target.
+
+    One plain forward over the finished text gives every law; the vocabulary is ordered by descending probability, and
+    U = F(y⁻) + V·target(y) with V uniform. Returns float64 ``[len(text)]``.
+    """
+    ids = torch.tensor([prompt + text], device=pair.device)
+    laws = sampling.law(pair.target.model(ids).logits[0, len(prompt) - 1 : -1]).double().cpu()
+    mass = laws.gather(-1, torch.tensor(text)[:, None])
+    above = torch.where(laws > mass, laws, torch.zeros_like(laws)).sum(-1)
+    ties = (laws == mass).sum(-1)
+    uniform = torch.rand(len(text), generator=rng, dtype=torch.float64)
+    return above + uniform * ties * mass[:, 0]
+
+
+def uniformity(values: Tensor) -> float:
+    """p-value of the Kolmogorov–Smirnov test that ``values`` are uniform on [0, 1]."""
+    from scipy.stats import kstest  # slow to import
+
+    return float(kstest(values.numpy(), "uniform").pvalue)
+
+
+def random_prompts(count: int, vocab: int, seed: int) -> list[list[int]]:
+    """``count`` prompts of 1 to 32 random ids."""
+    rng = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(1, 33, (count,), generator=rng).tolist()
+    return [torch.randint(0, vocab, (length,), generator=rng).tolist() for length in lengths]
+
+
+def random_pair(family: str, dtype: str, noise: float = 0.03) -> Pair:
+    """A tiny random target and a perturbed copy as its draft, so that acceptance is partial."""
+    target = random_model(family, 0, dtype)
+    return Pair(target, perturbed(target, noise, 1), None)
+
+
+def check_greedy(label: str, pair: Pair, prompts: Prompts, new: int, methods: dict[str, Served]) -> bool:
+    """Print one line per method and the flips; True if every text is the reference's and the texts are varied."""
+    wanted = reference(pair, prompts, new)
+    distinct = median(len(set(text)) for text in wanted)
+    clean = distinct >= min(20, new)
+    for name, method in methods.items():
+        texts = list(method(pair, prompts, new, Sampling(0.0), 0))
+        flips = compare(pair, prompts, texts, wanted)
+        same = len(prompts) - len(flips)
+        count = f"identical {same:4d}/{len(prompts)}"
+        print(f"{label:22} {name:18} {count}   median distinct tokens {distinct:g}", flush=True)
+        for flip in flips:
+            print(f"    prompt {flip.prompt}, position {flip.position}: top-2 logit gap {flip.gap:.2e}")
+        clean = clean and not flips
+    return clean
+
+
+def check_sampled(label: str, pair: Pair, prompts: Prompts, new: int, methods: dict[str, Served]) -> bool:
+    """Print one p-value per method; True if none falls below the stated false-alarm probability."""
+    clean, sampling = True, Sampling(1.0)
+    for name, method in methods.items():
+        texts = method(pair, prompts, new, sampling, 1)
+        rng = torch.Generator().manual_seed(2)
+        values = torch.cat([transforms(pair, p, text, sampling, rng) for p, text in zip(prompts, texts, strict=True)])
+        p_value = uniformity(values)
+        print(f"{label:22} {name:18} uniformity p = {p_value:.3g} over {len(values)} tokens", flush=True)
+        clean = clean and p_value >= FALSE_ALARM
+    return clean
+
+
+def lossless(
+    prompts: int = 200,
+    new: int = 32,
+    families: Sequence[str] = ("llama", "qwen3", "gpt_neox"),
+    target: str | None = None,
+    draft: str | None = None,
+    texts: Prompts | None = None,
+    methods: dict[str, Served] | None = None,
+) -> bool:
+    """Run all checks and print the table; False if any float64 or sampled check fails.
+
+    With ``target`` and ``draft`` that pair is checked instead of random models; ``texts`` are then its prompts as token
+    ids (default: random ids). ``methods`` replaces ``CHECKED``.
+    """
+    if prompts < 1 or new < 1:
+        raise ValueError(f"prompts={prompts!r}, new={new!r}: both must be at least 1")
+    torch.set_num_threads(1)
+    methods = CHECKED if methods is None else methods
+    failed = []
+    for name in ["given"] if target is not None else families:
+        for dtype in ("float64", "float32"):
+            pair = random_pair(name, dtype) if target is None else load_pair(target, draft, dtype)
+            ids = list(texts)[:prompts] if texts is not None else random_prompts(prompts, pair.target.vocab, 7)
+            label = f"{name} {dtype}"
+            if not check_greedy(label, pair, ids, new, methods) and dtype == "float64":
+                failed.append(f"greedy {label}")
+            if dtype == "float32" and not check_sampled(label, pair, ids[:SAMPLED], new, methods):
+                failed.append(f"sampled {label}")
+    verdict = f"lossless: all float64 texts identical, no p below {FALSE_ALARM:g}"
+    print(f"FAILED: {', '.join(failed)}" if failed else verdict)
+    return not failed

@@ -1,0 +1,113 @@
+"""A recording of one frozen run with the convex adapter, from which the simulator predicts runs never made.
+
+The contract is stated in ``sim/environments/replay.py``: features on committed prefixes, the target's laws cut to a
+renormalised top k, committed tokens, prompt boundaries; one ``.npz`` without pickle.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from real.drafters import Piece
+from real.drafters.adapter import Adapter
+from real.experiments import BURN_IN_ROUNDS, Method, Models
+from real.ledger import Ledger
+from real.online import Counts, OnlineDecoder, Serving
+from real.streams import Stream, scheduled
+from theory.adapter import adapter_loss, readout, whitening
+from theory.loss import SoftmaxKL
+from theory.trace import atomic, plain, provenance
+
+FORMAT = "onlinespec-recording-1"
+
+
+def record(
+    models: Models, schedule: str, serving: Serving, seed: int, path: Path,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Path:  # fmt: skip
+    """Serve a schedule frozen and write every committed position to ``path`` (.npz), laws cut to ``law_top_k`` tokens.
+
+    Raises:
+        FileExistsError: if ``path`` is there already; nothing is overwritten.
+        ValueError: if the stream is too short to hold the burn-in.
+    """
+    if path.exists():
+        raise FileExistsError(f"{path} exists; a recording is never overwritten, choose another --out")
+    stream = scheduled(schedule, seed)
+    drafter = models.drafter(Method("adapter"), serving)
+    assert isinstance(drafter, Adapter)
+    served: list[Piece] = []
+    whole = replace(serving, law_top_k=0)
+    decoder = OnlineDecoder(models.pair, drafter, Method("adapter").learner, whole, seed, record=served.extend)
+    total, prompt_of, segment_of = Counts(), [], []
+    for i, prompt in enumerate(stream.prompts):
+        tokens, counts = decoder.serve(models.pair.encode(list(prompt.turns), models.chat), Ledger(models.device))
+        for name, value in vars(counts).items():
+            setattr(total, name, getattr(total, name) + value)
+        prompt_of += [i] * len(tokens)
+        segment_of += [stream.segment[i]] * len(tokens)
+        progress(i + 1, len(stream.prompts))
+    pieces = served + decoder.rounds.pieces  # the incomplete last round is decoded too
+    burn_in = BURN_IN_ROUNDS * serving.nu
+    if len(prompt_of) < burn_in:
+        raise ValueError(
+            f"schedule={schedule!r}: committed {len(prompt_of)} tokens, fewer than the burn-in of {burn_in}"
+        )
+    arrays = _arrays(pieces, drafter, serving)
+    arrays["whitener"] = whitening(torch.cat([p.features for p in pieces])[:burn_in].double(), drafter.ridge).numpy()
+    arrays |= {"prompt": np.array(prompt_of, np.int32), "segment": np.array(segment_of, np.int32)}
+    header = _header(models, stream, serving, seed, drafter) | {
+        "schedule": schedule,
+        "tokens_per_step": total.tokens / total.steps,
+        "alpha": total.alpha_sum / total.verified,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic(path) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, **arrays, header=np.array(json.dumps(plain(header))))
+    return path
+
+
+def _arrays(pieces: Sequence[Piece], drafter: Adapter, serving: Serving) -> dict[str, np.ndarray]:
+    laws = torch.cat([drafter.common_law(piece.target_probs) for piece in pieces])
+    token = torch.tensor([t for piece in pieces for t in piece.tokens[piece.start : piece.stop]])
+    kept = 1 if serving.sampling.greedy else serving.law_top_k or laws.shape[-1]
+    top = laws.topk(kept, dim=-1)
+    return {
+        "features": torch.cat([piece.features for piece in pieces]).float().numpy(),
+        "head": drafter.model.readout.weight[: drafter.common].float().numpy(),
+        "token": token.numpy().astype(np.int32),
+        "token_prob": laws.gather(-1, token[:, None])[:, 0].numpy(),
+        "law_index": top.indices.numpy().astype(np.int32),
+        "law_prob": (top.values / top.values.sum(-1, keepdim=True)).numpy(),
+    }
+
+
+def _header(models: Models, stream: Stream, serving: Serving, seed: int, drafter: Adapter) -> dict[str, object]:
+    sampling = serving.sampling
+    scalars = {"format": FORMAT, "gamma": serving.gamma, "nu": serving.nu, "temperature": sampling.temperature}
+    scalars |= {"top_k": sampling.top_k, "top_p": sampling.top_p, "law_top_k": serving.law_top_k}
+    scalars |= {"burn_in_rounds": BURN_IN_ROUNDS, "ridge": drafter.ridge, "radius": None, "seed": seed}
+    scalars |= {"max_new_tokens": serving.max_new_tokens, "segments": list(stream.names), "models": models.names}
+    return scalars | {"dtype": models.dtype, "provenance": provenance(models.device)}
+
+
+def losses(path: Path, dtype: torch.dtype) -> list[SoftmaxKL]:
+    """The learner's losses of a recording, one a whole round after the burn-in, as tensors of ``dtype``."""
+    with np.load(path, allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    header = json.loads(str(arrays.pop("header")))
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    features, head, whitener = (tensors[name].double() for name in ("features", "head", "whitener"))
+    law = torch.zeros(len(features), len(head), dtype=torch.float64)
+    law.scatter_(-1, tensors["law_index"].long(), tensors["law_prob"].double())
+    q, _ = readout(head)
+    nu, burned = header["nu"], header["burn_in_rounds"] * header["nu"]
+    parts = [slice(start, start + nu) for start in range(burned, len(features) - nu + 1, nu)]
+    arguments = (features, law, features @ head.T, whitener, q)
+    features, law, logits, whitener, q = (tensor.to(dtype) for tensor in arguments)
+    temperature = header["temperature"] or 1.0
+    return [adapter_loss(features[p], law[p], logits[p], whitener, q, temperature) for p in parts]

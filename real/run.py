@@ -1,0 +1,131 @@
+"""``python -m real run``: any pair, learner and prompts; plain, frozen and learning decoders side by side."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from safetensors.torch import load_file, save_file
+
+from real.compare import Comparison
+from real.experiments import WEIGHTS_LEARNERS, Method, Models
+from real.ledger import LINES
+from real.online import Serving
+from real.streams import Stream, as_given, read_prompts, scheduled
+from real.summary import Sample, break_even, measures
+from theory.adapter import adapter_problem
+from theory.choose import altered
+from theory.practice import on_adapter
+from theory.trace import Trace, atomic
+
+COLUMNS = {
+    "tokens_per_step": "tokens/step",
+    "alpha": "alpha",
+    "speedup": "net speedup",
+    "generation_speedup": "learning left out",
+    "relative_speedup": "against frozen",
+    "tokens_per_second": "tokens/s",
+}
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a run measured: the methods' numbers, the learner's trace and the tokens after which it has paid."""
+
+    methods: dict[str, dict[str, Any]]
+    traces: dict[str, Trace]
+    hint_gain: float
+    break_even_tokens: float | None
+
+
+def method(spec: str, settings: dict[str, Any], drafter: str, serving: Serving) -> Method:
+    """The learner ``spec`` with the decoder's hyper-parameters, ``settings`` on top, on the drafter.
+
+    Raises:
+        ValueError: for an unknown learner, setting or drafter, or a learner that does not fit.
+    """
+    if drafter == "adapter":
+        problem = adapter_problem(1, 1, temperature=serving.sampling.temperature or 1.0)
+        return Method(drafter, on_adapter(spec, settings, problem))
+    if spec not in WEIGHTS_LEARNERS:
+        raise ValueError(f"--learner {spec} on the drafter {drafter}: choose one of {', '.join(WEIGHTS_LEARNERS)}")
+    learner = WEIGHTS_LEARNERS[spec]
+    for key, value in settings.items():
+        learner = altered(learner, key, value)
+    return Method(drafter, learner)
+
+
+def stream_of(prompts: str, seed: int) -> Stream:
+    """A JSONL file's prompts in order, or a schedule over the shipped domains."""
+    if Path(prompts).suffix == ".jsonl" or Path(prompts).is_file():
+        return as_given(read_prompts(prompts))
+    return scheduled(prompts, seed)
+
+
+def run(
+    models: Models,
+    name: str,
+    learning: Method,
+    stream: Stream,
+    serving: Serving,
+    seed: int,
+    state: Path | None,
+    progress: Callable[[int, int], None],
+) -> Report:
+    """Serve the stream; with ``state`` the learner goes on from that file and is saved there after every prompt."""
+    name = name if name not in ("plain", "frozen") else f"{name} learner"
+    methods = {"plain": Method(None), "frozen": Method(learning.drafter), name: learning}
+    comparison = Comparison(models, methods, stream, serving, seed)
+    decoder = comparison.decoders[name]
+    if state is not None and state.exists():
+        decoder.restore(load_file(state))
+
+    def save() -> None:
+        if state is not None:
+            with atomic(state) as partial:
+                save_file(decoder.state(), partial, metadata={"learner": repr(learning.learner)})
+
+    comparison.warm_up()
+    comparison.run(progress, save)
+    traces = {method: comparison.trace(method, {}) for method in methods}
+    table = measures(Sample({0: traces}, lambda trace: trace.columns["tokens"] > 0))
+    return Report(table, traces, decoder.hint_gain, break_even({0: traces}, name))
+
+
+def table(methods: dict[str, dict[str, Any]], title: str) -> Table:
+    """Every method's numbers with 95 % intervals."""
+    shown = Table(title=title, box=None, title_justify="left")
+    shown.add_column("")
+    for heading in COLUMNS.values():
+        shown.add_column(heading, justify="right", no_wrap=True)
+    shown.add_column("learning", justify="right")
+    for name, entry in methods.items():
+        cells = [_cell(entry.get(key)) for key in COLUMNS]
+        shown.add_row(name, *cells, f"{100 * entry['learn_share']:.1f} %")
+    return shown
+
+
+def _cell(interval: dict[str, float | None] | None) -> str:
+    if not interval or interval["value"] is None:
+        return ""
+    if interval["value"] > 20:
+        return f"{interval['value']:.0f}"
+    return f"{interval['value']:.2f} [{interval['low']:.2f}, {interval['high']:.2f}]"
+
+
+def show(report: Report, console: Console) -> None:
+    """Print the comparison and the ledger."""
+    console.print(table(report.methods, "totals over totals, 95 % intervals by a paired bootstrap over prompts"))
+    ledger = Table(title="ledger: share of the time", box=None, title_justify="left")
+    for heading in ("", *LINES, "unattributed", "total"):
+        ledger.add_column(heading, justify="right")
+    for name, trace in report.traces.items():
+        seconds = {line: float(trace.columns[f"seconds_{line}"].sum()) for line in (*LINES, "unattributed", "total")}
+        shares = [f"{100 * seconds[line] / seconds['total']:.1f} %" for line in (*LINES, "unattributed")]
+        ledger.add_row(name, *shares, f"{seconds['total']:.1f} s")
+    console.print(ledger)
+    after = report.break_even_tokens
+    paid = "not within this run" if after is None else f"after {after:.0f} committed tokens"
+    console.print(f"break-even against frozen: {paid}; hint_gain {report.hint_gain:.3f}")

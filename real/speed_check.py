@@ -1,0 +1,75 @@
+"""The speed law and the pathwise theorems held against decoder runs, from their result files."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from real.summary import RESAMPLES, load_runs
+from theory.speedup import speedup, steps_range
+from theory.trace import Trace
+
+LARGEST_ERROR = 0.05  # relative; or the interval, if that is wider
+
+
+def speed_law(folder: Path, seed: int = 0) -> list[dict[str, Any]]:
+    """Costs fitted on odd prompts predict the speedup over plain of even prompts, method by method.
+
+    Fitted: plain seconds a token, and of the method seconds a draft forward (c), a verification (v), and everything
+    else a step (b/m, learning included). The acceptance is that of the even prompts: the law is about time.
+    """
+    rows = []
+    for experiment in sorted(path for path in folder.iterdir() if path.is_dir()):
+        runs = load_runs(experiment)
+        for method in next(iter(runs.values()), {}):
+            if method != "plain":
+                traces = [(of["plain"], of[method]) for of in runs.values()]
+                rows.append({"experiment": experiment.name, "method": method, **_law(traces, seed)})
+    return rows
+
+
+def _law(traces: list[tuple[Trace, Trace]], seed: int) -> dict[str, Any]:
+    gamma = traces[0][1].header["settings"]["gamma"]
+    plain, ours = (_pooled([pair[i] for pair in traces]) for i in (0, 1))
+    odd = np.flatnonzero(plain["prompt"] % 2 == 1)
+    even = np.flatnonzero(plain["prompt"] % 2 == 0)
+    rng = np.random.default_rng(seed)
+    predicted, measured = [], []
+    for draw in range(RESAMPLES + 1):
+        fit, test = (odd, even) if draw == 0 else (rng.choice(odd, len(odd)), rng.choice(even, len(even)))
+        token = plain["seconds_total"][fit].sum() / plain["tokens"][fit].sum()
+        steps = ours["steps"][fit].sum()
+        draft, verify = ours["seconds_draft"][fit].sum() / steps, ours["seconds_verify"][fit].sum() / steps
+        rest = ours["seconds_total"][fit].sum() / steps - draft - verify
+        pace = ours["tokens"][test].sum() / ours["steps"][test].sum()
+        predicted.append(speedup(pace, gamma, draft / gamma / token, verify / token, rest / token))
+        rates = [run["tokens"][test].sum() / run["seconds_total"][test].sum() for run in (ours, plain)]
+        measured.append(rates[0] / rates[1])
+    ratio = np.array(predicted) / np.array(measured)
+    width = float(np.diff(np.quantile(ratio[1:], [0.025, 0.975]))[0] / 2)
+    error = float(ratio[0] - 1)
+    return {"predicted": float(predicted[0]), "measured": float(measured[0]), "error": error, "half_width": width,
+            "holds": bool(abs(error) <= max(LARGEST_ERROR, width))}  # fmt: skip
+
+
+def _pooled(traces: list[Trace]) -> dict[str, np.ndarray]:
+    return {name: np.concatenate([t.columns[name] for t in traces]).astype(float) for name in traces[0].columns}
+
+
+def pathwise(folder: Path) -> list[dict[str, Any]]:
+    """Steps of every run between the fewest and most its tokens and rejections allow (Theorem 0, pathwise).
+
+    A request cut by its end may add one step that commits less than it would have.
+    """
+    rows = []
+    for experiment in sorted(path for path in folder.iterdir() if path.is_dir()):
+        for number, of in load_runs(experiment).items():
+            for method, trace in of.items():
+                gamma, columns = trace.header["settings"]["gamma"], trace.columns
+                if method == "plain":
+                    continue
+                fewest, most = steps_range(columns["tokens"], columns["rejections"], gamma)
+                held = (fewest <= columns["steps"]) & (columns["steps"] <= most + 1)
+                entry = {"experiment": experiment.name, "seed": number, "method": method, "requests": len(held)}
+                rows.append(entry | {"violations": int((~held).sum()), "holds": bool(held.all())})
+    return rows

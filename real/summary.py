@@ -1,0 +1,180 @@
+"""What the runs say: totals over totals, intervals by a paired bootstrap over prompts, one ``summary.json``.
+
+A speedup is (Σtokens/Σseconds) of a method over that of plain decoding on the same prompts; each resample draws the
+same prompts for every method. Never a mean of ratios.
+"""
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from theory.trace import Trace, provenance
+
+RESAMPLES = 2000
+Sums = dict[str, np.ndarray]
+"""Column → sum over the prompts of each resample ``[resamples]``; entry 0 is the sample itself."""
+
+
+def load_runs(folder: Path) -> dict[int, dict[str, Trace]]:
+    """seed → method → trace of one experiment's folder."""
+    runs: dict[int, dict[str, Trace]] = {}
+    for path in sorted(folder.glob("*/*.json")):
+        runs.setdefault(int(path.parent.name), {})[path.stem] = Trace.load(path)
+    return runs
+
+
+class Sample:
+    """Prompts of all seeds pooled, resampled alike for every method; ``keep`` chooses prompts by a trace's columns."""
+
+    def __init__(self, runs: dict[int, dict[str, Trace]], keep: Callable[[Trace], np.ndarray], seed: int = 0):
+        self.methods = list(next(iter(runs.values())))
+        rng = np.random.default_rng(seed)
+        masks = {number: keep(next(iter(of.values()))) for number, of in runs.items()}
+        self.prompts = int(sum(mask.sum() for mask in masks.values()))
+        self.weights = np.ones((RESAMPLES + 1, self.prompts))
+        self.weights[1:] = rng.multinomial(self.prompts, np.full(self.prompts, 1 / self.prompts), RESAMPLES)
+        self.columns = {
+            method: {
+                key: np.concatenate([runs[n][method].columns[key][masks[n]] for n in runs]).astype(float)
+                for key in runs[next(iter(runs))][method].columns
+            }
+            for method in self.methods
+        }
+
+    def sums(self, method: str) -> Sums:
+        """Resampled sums of every column."""
+        return {key: self.weights @ column for key, column in self.columns[method].items()}
+
+
+def interval(values: np.ndarray) -> dict[str, float | None]:
+    """``{value, low, high}``: the sample's own value and the central 95 % of its resamples."""
+    if not np.isfinite(values).all():
+        return {"value": None, "low": None, "high": None}
+    low, high = np.quantile(values[1:], [0.025, 0.975])
+    return {"value": float(values[0]), "low": float(low), "high": float(high)}
+
+
+def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    return above / np.where(below > 0, below, np.nan)
+
+
+def measures(sample: Sample) -> dict[str, dict[str, Any]]:
+    """Every method's numbers with intervals: what the issue of speed, acceptance and learning needs."""
+    sums = {method: sample.sums(method) for method in sample.methods}
+    plain, frozen = sums["plain"], sums.get("frozen")
+    rate = {m: _ratio(s["tokens"], s["seconds_total"]) for m, s in sums.items()}
+    generating = {m: _ratio(s["tokens"], s["seconds_total"] - s["seconds_learn"]) for m, s in sums.items()}
+    table = {}
+    for method, total in sums.items():
+        entry = {
+            "tokens_per_step": interval(_ratio(total["tokens"], total["steps"])),
+            "alpha": interval(_ratio(total["alpha_sum"], total["verified"])),
+            "accepted_fraction": interval(_ratio(total["accepted"], total["drafted"])),
+            "tokens_per_second": interval(rate[method]),
+            "speedup": interval(rate[method] / rate["plain"]),
+            "generation_speedup": interval(generating[method] / generating["plain"]),
+            "tokens": int(total["tokens"][0]),
+            "learn_share": float(total["seconds_learn"][0] / total["seconds_total"][0]),
+            "unattributed_share": float(total["seconds_unattributed"][0] / total["seconds_total"][0]),
+        }
+        if frozen is not None:
+            entry["relative_speedup"] = interval(rate[method] / rate["frozen"])
+            steps = _ratio(total["tokens"], total["steps"]) / _ratio(frozen["tokens"], frozen["steps"])
+            entry["relative_tokens_per_step"] = interval(steps)
+        table[method] = entry
+    assert plain is not None
+    return table
+
+
+def break_even(runs: dict[int, dict[str, Trace]], method: str) -> float | None:
+    """Committed tokens after which the method's time a token so far stays below the frozen draft's; None if never."""
+    found = []
+    for of in runs.values():
+        ours, theirs = (np.cumsum(of[m].columns["seconds_total"]) / np.cumsum(of[m].columns["tokens"])
+                        for m in (method, "frozen"))  # fmt: skip
+        behind = np.flatnonzero(ours >= theirs)
+        last = int(behind[-1]) + 1 if len(behind) else 0
+        tokens = np.cumsum(of[method].columns["tokens"])
+        found.append(float(tokens[last]) if last < len(tokens) else np.inf)
+    middle = float(np.median(found))
+    return middle if np.isfinite(middle) else None
+
+
+def gap_closed(table: dict[str, dict[str, Any]]) -> dict[str, float]:
+    """(alpha − frozen's) / (generalist's − frozen's) by method; empty without a generalist."""
+    if "generalist" not in table:
+        return {}
+    frozen, best = table["frozen"]["alpha"]["value"], table["generalist"]["alpha"]["value"]
+    alphas = {method: entry["alpha"]["value"] for method, entry in table.items()}
+    return {method: (value - frozen) / (best - frozen) for method, value in alphas.items() if value is not None}
+
+
+def hint_gains(runs: dict[int, dict[str, Trace]]) -> dict[str, dict[str, float | None]]:
+    """Σ‖grad − hint‖²/Σ‖grad‖² by method over all seeds; the interval is the range over seeds."""
+    gains = {}
+    for method, first in next(iter(runs.values())).items():
+        if first.header["rounds"]:
+            rounds = [of[method].header["rounds"] for of in runs.values()]
+            each = [sum(r["hint_error"]) / sum(r["gradient"]) for r in rounds]
+            pooled = sum(sum(r["hint_error"]) for r in rounds) / sum(sum(r["gradient"]) for r in rounds)
+            gains[method] = {"value": pooled, "low": min(each), "high": max(each)}
+    return gains
+
+
+def segments(runs: dict[int, dict[str, Trace]]) -> Iterable[tuple[str, Callable[[Trace], np.ndarray]]]:
+    """The parts of a stream that are summed up: whole, each segment, and the last half of the first shifted one."""
+    trace = next(iter(next(iter(runs.values())).values()))
+    yield "whole", lambda trace: np.ones(len(trace.columns["segment"]), bool)
+    for number, name in enumerate(trace.header["segments"]):
+        key = f"{number}:{name}"
+        yield key, lambda trace, number=number: trace.columns["segment"] == number
+    if len(trace.header["segments"]) > 1:
+        yield "shifted_last_half", _last_half
+
+
+def _last_half(trace: Trace) -> np.ndarray:
+    shifted = np.flatnonzero(trace.columns["segment"] == 1)
+    chosen = np.zeros(len(trace.columns["segment"]), bool)
+    chosen[shifted[len(shifted) // 2 :]] = True
+    return chosen
+
+
+def real_part(folder: Path) -> dict[str, Any]:
+    """One experiment's summary: methods over the whole stream, and over each part of it."""
+    runs = load_runs(folder)
+    parts = {name: measures(Sample(runs, keep)) for name, keep in segments(runs)}
+    methods, gains = parts.pop("whole"), hint_gains(runs)
+    for method, entry in methods.items():
+        entry["hint_gain"] = gains.get(method, {"value": None, "low": None, "high": None})
+        entry["break_even_tokens"] = break_even(runs, method) if method not in ("plain", "frozen") else None
+    shifted = parts.get("shifted_last_half", methods)
+    first = next(iter(next(iter(runs.values())).values()))
+    settings = {key: value for key, value in first.header["settings"].items() if key not in ("method", "seed")}
+    return {"methods": methods, "gap_closed": gap_closed(shifted), "parts": parts, "seeds": len(runs)} | {
+        "settings": settings
+    }
+
+
+def sim_part(folder: Path) -> dict[str, Any]:
+    """Rows, violated bounds (regret and acceptance) and how tight the bounds are, from the simulator's headers."""
+    headers = [json.loads(path.read_text()) for path in sorted(folder.rglob("*.json"))]
+    tightness = [h["tightness"] for h in headers if h.get("tightness") is not None]
+    return {
+        "rows": len(headers),
+        "violations": sum(h.get("violations", 0) for h in headers),
+        "median_tightness": median(tightness) if tightness else None,
+    }
+
+
+def summarise(out: Path, main: str) -> dict[str, Any]:
+    """``summary.json`` of a results folder: ``sim``, ``real`` (experiment ``main``), the others, agreement."""
+    folders = [path for path in sorted((out / "real").iterdir()) if any(path.glob("*/*.json"))]
+    real = {path.name: real_part(path) for path in folders}
+    summary = {"sim": sim_part(out / "sim"), "real": real.pop(main), "others": real}
+    agreement = out / "agreement.json"
+    summary["agreement"] = json.loads(agreement.read_text()) if agreement.exists() else None
+    return summary | {"provenance": provenance()}

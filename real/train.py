@@ -1,0 +1,224 @@
+"""Builds the embedded models and streams: `python -m real train --out DIR` (also `python -m real.train`).
+
+Order: corpus -> tokenizer -> target -> drafts (distilled from the target) -> streams -> PROVENANCE.json. Step budgets,
+not clocks, end a training, so the same versions and seeds give the same models; `--minutes` ends the target's training
+earlier where a machine is slow, and provenance says so. Interrupted, the same command goes on from the last save.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import transformers
+import typer
+from tokenizers import Tokenizer
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+
+from real import corpus, train_fit, train_measure, train_prompts, train_text
+from real.train_fit import Budget
+
+TARGET, DRAFT = (16, 192, 512, 2, 1, 128), (1, 256, 1024, 8, 2, 32)
+"""Layers, hidden size, intermediate size, query heads, key-value heads, head_dim."""
+TARGET_BUDGET = Budget(steps=2400, batch=16, length=256, lr=3e-3, matrix_lr=6e-3, seed=1)
+TEXT_BUDGET = Budget(steps=1500, batch=8, length=256, lr=4e-3, matrix_lr=8e-3, seed=2)
+DISTIL_BUDGET = Budget(steps=1500, batch=8, length=256, lr=3e-3, matrix_lr=6e-3, seed=3)
+HOME = "prose"
+DRAFTS = {
+    "specialist": {HOME: 0.75, "documentation": 0.25},
+    "generalist": {name: spec.weight for name, spec in corpus.DOMAINS.items()},
+}
+"""Shares of training tokens; `documentation` is the home domain's own text as written, see real/sources.py."""
+PARTS = ("tokenizer", "target", "specialist", "generalist", "streams", "provenance")
+CHAT = (
+    "{% for m in messages %}{{ '<|user|>\n' if m['role'] == 'user' else '<|assistant|>\n' }}{{ m['content'] + '\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
+)
+SHIPPED = ("target", *DRAFTS, "streams")
+ASSETS = Path(__file__).parent / "assets"
+app = typer.Typer(add_completion=False)
+
+
+def build(shape: tuple[int, ...], seed: int, std: float = 0.03) -> Qwen3ForCausalLM:
+    """A new Qwen3 model; transformers' own initialisation under a forked global seed."""
+    layers, hidden, intermediate, heads, groups, head_dim = shape
+    config = Qwen3Config(
+        vocab_size=train_text.VOCABULARY,
+        max_position_embeddings=1024,
+        tie_word_embeddings=False,
+        initializer_range=std,
+        bos_token_id=0,
+        eos_token_id=0,
+        pad_token_id=1,
+        rope_theta=10_000.0,
+        num_hidden_layers=layers,
+        hidden_size=hidden,
+        intermediate_size=intermediate,
+        num_attention_heads=heads,
+        num_key_value_heads=groups,
+        head_dim=head_dim,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = Qwen3ForCausalLM._from_config(config, attn_implementation="eager")
+    with torch.no_grad():
+        for layer in model.model.layers:
+            for tensor in (layer.self_attn.o_proj.weight, layer.mlp.down_proj.weight):
+                tensor.mul_(1 / math.sqrt(2 * config.num_hidden_layers))
+    return model
+
+
+def save_model(model: Qwen3ForCausalLM, tokenizer: Tokenizer, folder: Path) -> None:
+    """bf16 safetensors, config and tokenizer as one Hugging Face folder, replaced file by file through renames."""
+    part = folder.with_name(folder.name + ".part")
+    with torch.random.fork_rng():
+        copy = Qwen3ForCausalLM(model.config).to(torch.bfloat16)
+    copy.load_state_dict({n: t.to(torch.bfloat16) for n, t in model.state_dict().items()})
+    copy.save_pretrained(part)
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token=train_text.EOS,
+        bos_token=train_text.EOS,
+        pad_token=train_text.PAD,
+        model_max_length=1024,
+        chat_template=CHAT,
+        clean_up_tokenization_spaces=False,
+    ).save_pretrained(part)
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in part.iterdir():
+        file.chmod(0o644)
+        os.replace(file, folder / file.name)
+    part.rmdir()
+
+
+def load(folder: Path) -> transformers.PreTrainedModel:
+    """A saved model in float32 with the plain attention that trains fastest on a CPU."""
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
+    return model.eval()
+
+
+def _record(out: Path, name: str, budget: Budget, progress: train_fit.Progress, stage: str) -> None:
+    path = out / "trainings.json"
+    records = json.loads(path.read_text()) if path.exists() else {}
+    records.setdefault(name, {})[stage] = {
+        "budget": vars(budget),
+        "steps": progress.step,
+        "tokens": progress.tokens,
+        "seconds": round(progress.seconds, 1),
+    }
+    path.write_text(json.dumps(records, indent=1))
+
+
+def train_target(
+    out: Path, tokenizer: Tokenizer, ids: dict, minutes: float | None, compiled: bool, budget: Budget = TARGET_BUDGET
+) -> None:
+    """The target on all domains, in `out/target`."""
+    model = build(TARGET, budget.seed)
+    weights = {name: spec.weight for name, spec in corpus.DOMAINS.items()}
+    sampler = train_text.Sampler({n: parts["train"] for n, parts in ids.items()}, weights, budget.length, budget.seed)
+    progress = train_fit.fit(
+        model,
+        sampler,
+        budget,
+        out / "target_state",
+        compiled=compiled,
+        minutes=minutes,
+        save=lambda: save_model(model, tokenizer, out / "target"),
+    )
+    _record(out, "target", budget, progress, "text")
+
+
+def train_draft(
+    out: Path,
+    name: str,
+    tokenizer: Tokenizer,
+    ids: dict,
+    compiled: bool,
+    text: Budget = TEXT_BUDGET,
+    distil: Budget = DISTIL_BUDGET,
+) -> None:
+    """One draft in `out/name`: next-token loss on its domains, then forward KL to the target's law on the same text."""
+    model = build(DRAFT, text.seed)
+    rows = {n: ids[n]["train"] for n in DRAFTS[name]}
+    for stage, budget in (("text", text), ("distil", distil)):
+        sampler = train_text.Sampler(rows, DRAFTS[name], budget.length, budget.seed)
+        progress = train_fit.fit(
+            model,
+            sampler,
+            budget,
+            out / f"{name}_{stage}_state",
+            compiled=compiled,
+            teacher=load(out / "target") if stage == "distil" else None,
+            save=lambda: save_model(model, tokenizer, out / name),
+        )
+        _record(out, name, budget, progress, stage)
+
+
+def write_streams(out: Path, tokenizer: Tokenizer) -> None:
+    """`out/streams/<domain>.jsonl` for every domain; question ids are unique over all streams."""
+    for i, name in enumerate(corpus.DOMAINS):
+        train_prompts.write_stream(
+            train_prompts.prompts(tokenizer, name), name, out / "streams" / f"{name}.jsonl", 1000 * i
+        )
+
+
+def write_provenance(out: Path, tokenizer: Tokenizer, ids: dict, facts: dict, command: str) -> dict:
+    """`out/PROVENANCE.json`: sources, trainings, losses, alpha, repetition, versions; every number measured here."""
+    models = {name: load(out / name) for name in ("target", *DRAFTS)}
+    found = {name: train_prompts.prompts(tokenizer, name) for name in corpus.DOMAINS}
+    trainings = json.loads((out / "trainings.json").read_text())
+    held = {name: parts["held"] for name, parts in ids.items()}
+    result = train_measure.provenance(models, found, held, trainings, HOME)
+    result |= {"domains": facts, "command": command, "files": train_measure.hashes(out, SHIPPED)}
+    (out / "PROVENANCE.json").write_text(json.dumps(result, indent=1) + "\n")
+    return result
+
+
+def install(out: Path, assets: Path = ASSETS) -> None:
+    """Copies models, streams and provenance from `out` to the package's assets."""
+    for part in SHIPPED:
+        shutil.copytree(out / part, assets / part, dirs_exist_ok=True)
+    shutil.copy(out / "PROVENANCE.json", assets)
+
+
+@app.command()
+def train(
+    out: Annotated[Path, typer.Option(help="folder for models, streams and saved states")],
+    minutes: Annotated[float | None, typer.Option(help="end the target's training after this long at most")] = None,
+    only: Annotated[str | None, typer.Option(help="one of " + ", ".join(PARTS))] = None,
+    threads: Annotated[int, typer.Option(help="torch threads")] = 1,
+    compiled: Annotated[bool, typer.Option(help="torch.compile: 1.3 times as fast, needs a C++ compiler")] = True,
+    to_assets: Annotated[bool, typer.Option("--install", help="copy the result over real/assets")] = False,
+) -> None:
+    """Build tokenizer, target, drafts, streams and PROVENANCE.json from text found on this machine."""
+    if only is not None and only not in PARTS:
+        raise typer.BadParameter(f"--only {only!r}: not one of {', '.join(PARTS)}; leave it out to build everything")
+    if minutes is not None and not minutes > 0:
+        raise typer.BadParameter(f"--minutes {minutes}: must be above 0; leave it out for the full step budget")
+    torch.set_num_threads(threads)
+    started, parts = time.monotonic(), PARTS if only is None else (only,)
+    tokenizer, ids, facts = train_text.prepared(out / "cache")
+    home = {"documentation": {"train": train_text.documentation_ids(out / "cache", tokenizer)}}
+    if "target" in parts:
+        train_target(out, tokenizer, ids, minutes, compiled)
+    for name in DRAFTS:
+        if name in parts:
+            train_draft(out, name, tokenizer, ids | home, compiled)
+    if "streams" in parts:
+        write_streams(out, tokenizer)
+    if "provenance" in parts:
+        clock = "" if minutes is None else f" --minutes {minutes:g}"
+        write_provenance(out, tokenizer, ids, facts, f"python -m real train --out DIR{clock}")
+    if to_assets:
+        install(out)
+    typer.echo(f"built {', '.join(parts)} in {time.monotonic() - started:.0f} s")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,1 @@
+"""The simulator: the game played against synthetic streams, where regret and acceptance are known exactly."""

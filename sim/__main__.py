@@ -1,0 +1,150 @@
+"""``python -m sim list | run | replay``."""
+
+import json
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import mean
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Column, Table
+
+from sim.environments.recording import Recording
+from sim.environments.replay import predict
+from sim.experiments import EXPERIMENTS, Experiment, altered_name, file_name
+from sim.sweep import Finished, sweep
+from theory.choose import parse_settings
+from theory.experiment import result_path, select
+from theory.practice import on_adapter
+from theory.trace import atomic, done
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Learners against synthetic and recorded streams.")
+console, complaints = Console(), Console(stderr=True, soft_wrap=True)
+
+Rows = Annotated[
+    list[str] | None, typer.Argument(help="Row names or patterns (drift/*), or 'demo', or 'results' for all.")
+]
+LearnerName = Annotated[str | None, typer.Option("--learner", help="Another learner: NAME or file.py:Class.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="Setting of the learner, key=value; repeatable.")]
+Out = Annotated[Path, typer.Option(help="Directory of the results.")]
+
+
+@contextmanager
+def explained():
+    """User errors end the command with their message and exit status 2, without a traceback."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        complaints.print(f"error: {error}", style="red", markup=False, highlight=False)
+        raise typer.Exit(2) from None
+
+
+def chosen(patterns: list[str] | None) -> dict[str, Experiment]:
+    """Rows by pattern; ``demo`` stands for the rows of ``make demo``, ``results`` or nothing for all."""
+    rows = {}
+    for pattern in patterns or ["results"]:
+        demo = {name: row for name, row in EXPERIMENTS.items() if row.demo}
+        rows |= {"demo": demo, "results": EXPERIMENTS}.get(pattern) or select(EXPERIMENTS, [pattern])
+    return {name: row for name, row in EXPERIMENTS.items() if name in rows}
+
+
+@app.command("list")
+def list_rows(rows: Rows = None) -> None:
+    """Show the experiment rows."""
+    name = Column("row", no_wrap=True)
+    table = Table(name, "demo", "rounds", "seeds", "dimension", "path length", "domain", box=None)
+    with explained():
+        for name, row in chosen(rows).items():
+            problem = row.environment.problem
+            numbers = f"{problem.horizon}", f"{row.seeds}", f"{problem.dimension}", f"{problem.path_length:.4g}"
+            table.add_row(name, "✓" if row.demo else "", *numbers, type(problem.domain).__name__)
+    console.print(table)
+
+
+@app.command()
+def run(
+    rows: Annotated[
+        list[str], typer.Argument(help="Row names or patterns (drift/*), or 'demo', or 'results' for all.")
+    ],
+    learner: LearnerName = None,
+    settings: Settings = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Independent copies, instead of the row's.")] = None,
+    out: Out = Path("out/sim"),
+    jobs: Annotated[int, typer.Option(min=1, help="Rows run at once.")] = 1,
+) -> None:
+    """Run rows; one result file each. Rows already done with the same settings are skipped."""
+    with explained():
+        named = chosen(rows)
+        overrides = parse_settings(settings or [])
+        if learner is not None or overrides or seeds is not None:
+            named = {
+                altered_name(name, learner, overrides, seeds): row.altered(learner, overrides, seeds)
+                for name, row in named.items()
+            }
+        finished = report(sweep(named, out, jobs), len(named))
+    broken = {f.name: f.header["violations_of"] for f in finished if f.header["violations"]}
+    tight = [f.header["tightness"] for f in finished if f.header["tightness"] is not None]
+    typical = f", median tightness {sorted(tight)[len(tight) // 2]:.3f}" if tight else ""
+    console.print(
+        f"{len(finished)} rows, {sum(f.ran for f in finished)} run now, {len(broken)} with violations{typical}"
+    )
+    if broken:
+        complaints.print(f"error: bounds violated: {broken}", style="red")
+        raise typer.Exit(1)
+
+
+def report(results, total: int) -> list[Finished]:
+    """Print one line a row as the rows end, under a progress bar."""
+    finished = []
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("rows", total=total)
+        for result in results:
+            finished.append(result)
+            header, state = result.header, f"{result.seconds:5.1f} s" if result.ran else "   done"
+            tight = "no bound" if header["tightness"] is None else f"{header['tightness']:.3f}"
+            regret = header["final"]["dynamic_regret"]
+            line = (
+                f"{result.name:36s} {state}  regret {regret:9.2f}  violations {header['violations']}  tightness {tight}"
+            )
+            progress.console.print(line, highlight=False, markup=False, soft_wrap=True)
+            progress.advance(task)
+    return finished
+
+
+@app.command()
+def replay(
+    recording: Annotated[Path, typer.Argument(help="The .npz of a recorded frozen run.")],
+    learner: Annotated[str, typer.Option("--learner", help="NAME or file.py:Class.")] = "frozen",
+    gamma: Annotated[int | None, typer.Option(min=1, help="Draft length; by default the recorded one.")] = None,
+    settings: Settings = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Draws of the acceptance (a greedy run has one).")] = 32,
+    seed: Annotated[int, typer.Option(help="Of the generator that draws the acceptance.")] = 0,
+    out: Out = Path("out/replay"),
+) -> None:
+    """Predict the decoder's run under a learner and a draft length from one recording."""
+    with explained():
+        recorded = Recording.load(recording)
+        overrides = parse_settings(settings or [])
+        player = on_adapter(learner, overrides, recorded.problem)
+        length = int(recorded.header["gamma"]) if gamma is None else gamma
+        copies = 1 if recorded.greedy else seeds
+        made = {"recording": recorded.digest, "learner": player, "gamma": length, "copies": copies, "seed": seed}
+        path = result_path(out, f"{recording.stem}/{file_name(learner, overrides)}-gamma{length}")
+        if not done(path, made):
+            trace, x_t = predict(recorded, player, length, copies, seed, made)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic(path.with_name(path.name + "-x.npy")) as partial, partial.open("wb") as file:
+                np.save(file, x_t)
+            trace.save(path)
+        header = json.loads(path.with_suffix(".json").read_text())
+    counts = ", ".join(f"{name} {mean(header[name]):.6g}" for name in ("steps", "accepted", "recovered", "bonus"))
+    rates = f"tokens_per_step {mean(header['tokens_per_step']):.4f}, alpha {header['alpha']:.4f}"
+    console.print(f"{path}\n{rates}, mean KL {header['loss']:.4f}; {counts}", highlight=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,1 @@
+"""Streams of losses with a known truth, one idea per file."""

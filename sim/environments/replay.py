@@ -1,0 +1,152 @@
+"""Replay: a recorded frozen run of the decoder predicts runs that were never made.
+
+Decoding is lossless, so committed tokens do not depend on the draft (greedy: exactly; sampled: in law), and a convex
+output adapter reads only the committed prefix: one recording holds every loss any learner would have seen, and the
+walk over its committed positions gives the accepted counts at any draft length (THEORY section 1, what a round is).
+
+**The recording**, one ``.npz`` without pickle, written by the decoder, P committed positions in stream order:
+
+    features     float32 [P, d]   raw feature h of the committed prefix (before any adapter): logits = head · h
+    head         float32 [V, d]   the draft's output matrix W over the common vocabulary; also the base logits
+    whitener     float64 [d, d]   M of ``theory.adapter.whitening`` as the decoder would use it
+    token        int32   [P]      the committed token at each position
+    token_prob   float32 [P]      its probability under the target's sampling law (greedy: 1)
+    law_index    int32   [P, K]   the K likeliest tokens of that law, distinct (greedy: K = 1, the token)
+    law_prob     float32 [P, K]   their probabilities, renormalised to sum to 1: the learner's target in both worlds
+    prompt       int32   [P]      number of the prompt, non-decreasing; steps restart where it changes
+    segment      int32   [P]      number of the stream's segment (0 = home)
+    header       str     []       JSON object of the scalars below
+
+Header: ``format`` "onlinespec-recording-1"; ``gamma`` of the recorded run; ``nu`` committed tokens a round;
+``temperature`` (0 = greedy), ``top_k``, ``top_p`` of the sampling law; ``burn_in_rounds`` rounds without learning,
+which the whitener is computed from; ``ridge``; ``radius`` of the ball x lives in (null: free); ``tokens_per_step``
+and ``alpha`` of the recorded run; anything else is kept as provenance.
+
+**The decoder's rules, replayed.** Rounds are nu consecutive committed positions, over prompt boundaries. x stays 0
+for ``burn_in_rounds`` rounds and round ``burn_in_rounds + 1`` is the learner's first. The update of a round is made,
+and the new x swapped in, at the first step boundary after the round's last token is committed. Steps restart at each
+prompt; the last step of a prompt may be cut. An incomplete last round is decoded but not learned from. Greedy: a
+position is accepted if the draft's argmax is the committed token, and the learner's target is the hard label. Sampled:
+a token committed is accepted with probability min(1, draft/target) at that token, the token rule read backwards.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sim import chain
+from sim.environments.recording import Recording
+from theory.acceptance import alpha, process
+from theory.adapter import adapter_loss, readout
+from theory.learner import Learner
+from theory.loss import SoftmaxKL
+from theory.trace import Trace, plain, provenance
+
+
+class Predicted(NamedTuple):
+    """What the decoder would do in one round; arrays ``[n, copies]`` unless said otherwise."""
+
+    part: slice
+    """Its committed positions; the last round may be incomplete."""
+    x_t: np.ndarray
+    """Decision the round was assigned, ``[d·d]``."""
+    loss_t: SoftmaxKL
+    decoded: chain.Decoded
+    margin: np.ndarray
+    """Draft's top-2 logit gap at each position under the draft in force (greedy: how far it is from a tie)."""
+    overlap: np.ndarray
+    """alpha at each position under the draft in force; greedy: whether the argmaxes agree."""
+
+
+class Replay:
+    """The decoder's loop over a recording, without the models."""
+
+    def __init__(self, recording: Recording, learner: Learner, gamma: int, copies: int, rng: np.random.Generator):
+        if not 1 <= gamma <= recording.nu:
+            raise ValueError(f"gamma={gamma!r}: must lie in [1, nu={recording.nu}]; a step may not span two swaps")
+        if recording.greedy and copies != 1:
+            raise ValueError(f"copies={copies!r}: a greedy run has nothing to draw; give 1")
+        self.recording, self.learner, self.gamma, self.copies, self.rng = recording, learner, gamma, copies, rng
+        self.q, self.r = readout(recording.head)
+        self.walk = chain.begin(copies)
+
+    def run(self) -> Iterator[Predicted]:
+        """Every round, the incomplete last one too; afterwards ``walk`` holds the totals, a cut last step included."""
+        positions, nu = len(self.recording.token), self.recording.nu
+        x_t = old = np.zeros(self.recording.head.shape[1] ** 2)
+        state = self.learner.init(x_t)
+        for number, start in enumerate(range(0, positions, nu)):
+            part = slice(start, min(start + nu, positions))
+            loss_t = self.loss(part)
+            learning = number >= self.recording.header["burn_in_rounds"]
+            x_t = self.learner.predict(state) if learning else x_t
+            yield self._decode(part, loss_t, x_t, old)
+            if learning and part.stop - part.start == nu:
+                state = self.learner.update(state, loss_t)
+            old = x_t
+        self.walk = self.walk.cut()
+
+    def loss(self, part: slice) -> SoftmaxKL:
+        """The learner's loss on these positions."""
+        recording = self.recording
+        features = recording.features[part]
+        logits = features @ recording.head.T
+        return adapter_loss(features, recording.law(part), logits, recording.whitener, self.q, recording.temperature)
+
+    def _decode(self, part: slice, loss_t: SoftmaxKL, x_t: np.ndarray, old: np.ndarray) -> Predicted:
+        uniforms = self.rng.random((part.stop - part.start, self.copies))
+        kept, margin, overlap = self._judge(part, loss_t, x_t, uniforms)
+        kept_old, margin_old, overlap_old = self._judge(part, loss_t, old, uniforms)
+        gamma, starts = self.gamma, self.recording.starts[part]
+        self.walk, decoded = chain.decode(self.walk, kept, kept_old[:gamma], gamma, starts)
+        in_force = [np.where(decoded.stale, b, a) for a, b in ((margin, margin_old), (overlap, overlap_old))]
+        return Predicted(part, x_t, loss_t, decoded, *in_force)
+
+    def _judge(self, part: slice, loss_t: SoftmaxKL, x: np.ndarray, uniforms: np.ndarray):
+        """Under decision x: acceptance ``[n, copies]``, top-2 logit gap ``[n, 1]`` and overlap ``[n, 1]``."""
+        recording, header = self.recording, self.recording.header
+        width = recording.head.shape[1]
+        assert loss_t.base_logits is not None
+        logits = loss_t.base_logits + loss_t.features @ x.reshape(width, width) @ self.q.T
+        top = np.sort(logits, axis=-1)[:, -2:]
+        margin = top[:, 1:] - top[:, :1]
+        token = recording.token[part, None]
+        if recording.greedy:
+            kept = logits.argmax(axis=-1, keepdims=True) == token
+            return kept, margin, kept.astype(float)
+        draft = process(logits, recording.temperature, header["top_k"], header["top_p"])
+        overlap = alpha(loss_t.target_probs, draft)[:, None]
+        ours = np.broadcast_to(np.take_along_axis(draft, token, axis=-1), uniforms.shape)
+        theirs = np.broadcast_to(recording.token_prob[part, None], uniforms.shape)
+        none = np.zeros(uniforms.shape, dtype=int)  # laws cut to the committed token, which is then token 0
+        return chain.accept_committed(theirs[..., None], ours[..., None], none, uniforms), margin, overlap
+
+
+def predict(
+    recording: Recording, learner: Learner, gamma: int, copies: int, seed: int, settings: dict[str, Any]
+) -> tuple[Trace, np.ndarray]:
+    """Replay a recording under a learner and a draft length it was never run with.
+
+    Returns:
+        A trace with one row a committed position, and the decision ``[d·d]`` that the last position was assigned.
+        Columns: position, prompt, segment, round; examined, accepted and step_start, means over the copies; overlap
+        (alpha there) and margin (the draft's top-2 logit gap). Its header holds, as lists over the copies, steps,
+        accepted, recovered, bonus and tokens_per_step; and alpha, the mean overlap; and loss, the mean KL at x_t.
+    """
+    replay = Replay(recording, learner, gamma, copies, np.random.default_rng(seed))
+    rows: list[dict[str, np.ndarray]] = []
+    losses, x_t = [], np.zeros(0)
+    for number, (part, x_t, loss_t, decoded, margin, overlap) in enumerate(replay.run()):
+        values = {"examined": decoded.examined, "accepted": decoded.accepted, "step_start": decoded.first}
+        means = {name: value.mean(axis=1) for name, value in (values | {"overlap": overlap, "margin": margin}).items()}
+        rows.append({"round": np.full(part.stop - part.start, number), **means})
+        losses.append(loss_t.value(x_t))
+    columns = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+    places = {"position": np.arange(len(recording.token)), "prompt": recording.prompt, "segment": recording.segment}
+    walk = replay.walk
+    totals = {name: getattr(walk, name) for name in ("steps", "accepted", "recovered", "bonus")}
+    totals["tokens_per_step"] = len(recording.token) / walk.steps
+    means = {"alpha": float(np.mean(columns["overlap"])), "loss": float(np.mean(losses)), "losses": losses}
+    header = {"settings": settings, **totals, **means, "provenance": provenance()}
+    return Trace(plain(header), places | columns), x_t

@@ -1,0 +1,192 @@
+"""The one loop: a learner plays an environment, the truth is measured, every claim is checked in every round."""
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sim.environments.base import Claim, Environment, Episode
+from theory import bounds
+from theory.learner import Learner, State
+from theory.loss import Loss
+from theory.problem import Problem
+from theory.regret import dynamic_regret
+from theory.trace import Trace, plain, provenance
+
+REGRET_CLAIMS = ("bound", "certificate", "guarantee")
+LOGGED = 100
+"""Rounds kept in the columns of a trace at most, half spread evenly, half geometrically; the last is among them."""
+ROUNDING = 1e-9
+"""A bound counts as violated when it is passed by more than this, relative to 1 + |bound|: float64 sums, no slack."""
+
+
+class Round(NamedTuple):
+    """One round as the simulator sees it."""
+
+    t: int
+    x_t: np.ndarray
+    loss_t: Loss
+    before: State
+    after: State
+
+
+def game(learner: Learner, episode: Episode, x_1: np.ndarray, horizon: int) -> Iterator[Round]:
+    """Predict, reveal, update: the learner sees losses only, each after it has played."""
+    state = learner.init(x_1)
+    for t in range(horizon):
+        x_t = learner.predict(state)
+        loss_t = episode.loss(t, x_t)
+        after = learner.update(state, loss_t)
+        yield Round(t, x_t, loss_t, state, after)
+        state = after
+
+
+def play(
+    learner: Learner,
+    environment: Environment,
+    seeds: int,
+    rng: np.random.Generator,
+    settings: dict[str, Any] | None = None,
+) -> Trace:
+    """Play all rounds for ``seeds`` copies at once and measure them.
+
+    Against an adaptive adversary the game is played twice: learners are deterministic, so the second time the losses
+    are the same and the comparators known.
+
+    Returns:
+        A trace of about 100 logged rounds: cumulative columns ``[rows, seeds]`` and each claimed bound beside what it
+        bounds. The header counts ``violations`` over *all* rounds and copies, and has the ``tightness``: regret over
+        its sharpest bound at the horizon, the largest over the copies; ``tightness_of`` has every claim's.
+    """
+    problem = environment.problem
+    x_1 = problem.domain.project(np.zeros((seeds, problem.dimension)))
+    episode = environment.start(seeds, rng)
+    if episode.adaptive:
+        deque(game(learner, episode, x_1, problem.horizon), maxlen=0)
+        episode = episode.in_hindsight()
+    ledger = Ledger(learner, problem)
+    for played in game(learner, episode, x_1, problem.horizon):
+        ledger.record(played, episode)
+    columns = ledger.columns() | episode.columns()
+    claims = ledger.claims(columns) + episode.claims(columns, ledger.guarantee)
+    return _trace(columns, claims, {"settings": settings, "problem": problem, "seeds": seeds})
+
+
+class Ledger:
+    """What the loop writes down, and the learner's claims about it."""
+
+    def __init__(self, learner: Learner, problem: Problem):
+        self.learner, self.problem = learner, problem
+        self.guarantee = learner.guarantee(problem)
+        # Exponential weights are compared with fixed experts; against a moving comparator they claim nothing.
+        self.claims_bound = problem.path_length == 0 or not hasattr(learner, "expert_bound")
+        self.rows: dict[str, list[np.ndarray]] = {}
+        self.path_length: Any = 0.0
+        self.energy: Any = 0.0
+        self.last: np.ndarray | None = None
+
+    def record(self, played: Round, episode: Episode) -> None:
+        """Values, gradients, hint errors and bounds of one round."""
+        u_t = episode.comparator(played.t)
+        value, grad = played.loss_t.value_and_grad(played.x_t)
+        compared = played.loss_t.value(u_t)
+        row = {"loss": value, "compared": compared, "gradient_energy": np.sum(grad**2, axis=-1)}
+        floor = episode.floor(played.t)
+        if floor is not None:
+            row["comparator_loss"] = compared - floor
+        hint = getattr(played.before, "hint", None)
+        if hint is not None:
+            row["hint_error"] = np.sum((grad - hint) ** 2, axis=-1)
+        row["path_length"] = np.linalg.norm(u_t - (u_t if self.last is None else self.last), axis=-1)
+        self.path_length = self.path_length + row["path_length"]
+        row |= self._bounds(played, u_t)
+        self.last = u_t
+        for name, entry in row.items():
+            self.rows.setdefault(name, []).append(entry)
+
+    def _bounds(self, played: Round, u_t: np.ndarray) -> dict[str, np.ndarray]:
+        """The data-dependent bound with A_t = D² + 2·D·P_t, and with its sharp form where the step size is constant.
+
+        The sharp form grows by ‖x_t−u_t‖² − ‖x_t−u_{t−1}‖² a round (``bounds.comparator_energy_sharp``).
+        """
+        energy = bounds.comparator_energy(self.problem.diameter, self.path_length)
+        limit = self.learner.bound(played.after, energy) if self.claims_bound else None
+        if limit is None:
+            return {}
+        anchor = constant_step_anchor(self.learner, played.before)
+        if anchor is None:
+            return {"bound": limit}
+        gap = np.sum((anchor - u_t) ** 2, axis=-1)
+        self.energy = self.energy + (gap if self.last is None else gap - np.sum((anchor - self.last) ** 2, axis=-1))
+        sharp = self.learner.bound(played.after, self.energy)
+        return {"bound": limit} if sharp is None else {"bound": limit, "certificate": sharp}
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """Cumulative measurements ``[T, seeds]``."""
+        row = {name: np.stack(rows) for name, rows in self.rows.items() if name not in REGRET_CLAIMS}
+        total = {"dynamic_regret": dynamic_regret(row.pop("loss"), row.pop("compared"))}
+        total |= {name: np.cumsum(rows, axis=0) for name, rows in row.items()}
+        if "hint_error" in total:
+            energy = total["gradient_energy"]
+            total["hint_gain"] = np.divide(total["hint_error"], energy, where=energy > 0, out=np.ones_like(energy))
+        return total
+
+    def claims(self, columns: dict[str, np.ndarray]) -> list[Claim]:
+        """The learner's upper bounds on the dynamic regret; the a priori one is a statement about the horizon."""
+        regret = columns["dynamic_regret"]
+        names = [name for name in ("bound", "certificate") if name in self.rows]
+        claims = [Claim(name, regret, np.stack(self.rows[name])) for name in names]
+        if self.guarantee is not None:
+            claims.append(Claim("guarantee", regret, np.full_like(regret, self.guarantee)))
+        return claims
+
+
+def constant_step_anchor(learner: Learner, state: State) -> np.ndarray | None:
+    """The proximal iterate ``[..., seeds, d]`` (experts in front) of a learner with constant steps, else None.
+
+    Only with constant steps does the telescoping sum end in the sharp comparator energy.
+    """
+    base = getattr(learner, "base", learner)
+    if not isinstance(getattr(base, "step_size", None), int | float | tuple):
+        return None
+    state = getattr(state, "base", state)
+    anchor = getattr(state, "anchor", None)
+    return getattr(state, "x", None) if anchor is None else anchor
+
+
+def violations(claim: Claim) -> int:
+    """Rounds and copies in which the claim fails by more than rounding."""
+    excess = claim.limit - claim.measured if claim.at_least else claim.measured - claim.limit
+    return int(np.sum(~(excess <= ROUNDING * (1 + np.abs(claim.limit)))))
+
+
+def tightness(claim: Claim) -> float:
+    """Measurement over bound at the horizon (bound over measurement for a lower bound), the largest over the copies."""
+    measured, limit = claim.measured[-1], claim.limit[-1]
+    return float(np.max(limit / measured if claim.at_least else measured / limit))
+
+
+def _trace(columns: dict[str, np.ndarray], claims: list[Claim], header: dict[str, Any]) -> Trace:
+    horizon = len(columns["dynamic_regret"])
+    spaced = [space(1, horizon, LOGGED // 2) for space in (np.linspace, np.geomspace)]
+    logged = np.unique(np.concatenate(spaced).round().astype(int)) - 1
+    everything = columns | {claim.name: claim.limit for claim in claims}
+    kept = {name: _narrow(column[logged]) for name, column in everything.items()}
+    failed = {claim.name: violations(claim) for claim in claims if not claim.in_expectation}
+    tight = {claim.name: tightness(claim) for claim in claims}
+    results = {
+        "rounds": horizon,
+        "checked": list(failed),
+        "violations": sum(failed.values()),
+        "violations_of": failed,
+        "tightness": max((tight[name] for name in REGRET_CLAIMS if name in tight), default=None),
+        "tightness_of": tight,
+        "final": {name: float(np.mean(column[-1])) for name, column in everything.items()},
+    }
+    return Trace(plain(header | results | {"provenance": provenance()}), {"round": logged + 1, **kept})
+
+
+def _narrow(column: np.ndarray) -> np.ndarray:
+    """One entry a row where all copies agree."""
+    return column[:, 0] if column.shape[1] > 1 and np.all(column == column[:, :1]) else column

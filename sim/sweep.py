@@ -1,0 +1,46 @@
+"""Many rows: skipped where done, run one after another or several at once, each saved the moment it ends."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from time import perf_counter
+from typing import Any, NamedTuple
+
+from joblib import Parallel, delayed
+
+from sim.experiments import Experiment
+from theory.experiment import result_path, run_once
+from theory.trace import done
+
+
+class Finished(NamedTuple):
+    """One row's outcome."""
+
+    name: str
+    path: Path
+    ran: bool
+    """False where the result was there already."""
+    seconds: float
+    header: dict
+
+
+def run_row(name: str, row: Experiment, out: Path) -> Finished:
+    """Run and save one row unless it is done with the same settings."""
+    start = perf_counter()
+    path, ran = run_once(name, row.settings, out, row.run)
+    return Finished(name, path, ran, perf_counter() - start, json.loads(path.with_suffix(".json").read_text()))
+
+
+def sweep(rows: Mapping[str, Experiment], out: Path | str, jobs: int = 1) -> Iterator[Finished]:
+    """Run every row, ``jobs`` at a time, in the order they end.
+
+    All settings are checked, and all results already there compared, before the first row runs.
+
+    Raises:
+        ValueError: for a row that cannot be built, or a result made with other settings (``SettingsDiffer``).
+    """
+    for name, row in rows.items():
+        done(result_path(out, name), row.settings)
+    tasks = (delayed(run_row)(name, row, Path(out)) for name, row in rows.items())
+    finished: Any = Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks)
+    yield from finished

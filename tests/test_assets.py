@@ -1,0 +1,175 @@
+"""The shipped models, streams and provenance are what they say they are."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import re
+from pathlib import Path
+
+import pytest
+
+from real import corpus, sources, tasks
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+
+ASSETS = Path(corpus.__file__).parent / "assets"
+MODELS = ("target", "specialist", "generalist")
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def provenance() -> dict:
+    return json.loads((ASSETS / "PROVENANCE.json").read_text(encoding="utf-8"))
+
+
+def rows(domain: str) -> list[dict]:
+    lines = (ASSETS / "streams" / f"{domain}.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_sizes():
+    files = [p for p in ASSETS.rglob("*") if p.is_file() and "__pycache__" not in p.parts]
+    assert max(p.stat().st_size for p in files) <= 15 * MIB
+    assert sum(p.stat().st_size for p in files) <= 30 * MIB
+    assert not [p for p in files if p.suffix in (".bin", ".pt", ".pkl", ".pickle", ".npy")]
+
+
+def test_provenance_lists_the_shipped_files(provenance):
+    shipped = {p.relative_to(ASSETS).as_posix() for part in (*MODELS, "streams") for p in (ASSETS / part).glob("*")}
+    assert shipped == set(provenance["files"])
+    for name, fact in provenance["files"].items():
+        content = (ASSETS / name).read_bytes()
+        assert (len(content), hashlib.sha256(content).hexdigest()) == (fact["bytes"], fact["sha256"]), name
+
+
+def test_provenance_says_where_everything_comes_from(provenance):
+    assert set(provenance["domains"]) == set(corpus.DOMAINS) == set(provenance["served"])
+    for name, fact in provenance["domains"].items():
+        assert all(fact[key] for key in ("source", "licence")), name
+        assert re.fullmatch("[0-9a-f]{64}", fact["sha256"]), name
+        assert 0 < fact["held_out_documents"] < fact["documents"]
+        assert fact["bytes"] > 1_000_000
+    for name in MODELS:
+        model = provenance["models"][name]
+        assert set(model["held_out_loss_nats_per_token"]) == set(corpus.DOMAINS)
+        assert all(t["steps"] > 0 and t["tokens"] > 0 and t["seconds"] > 0 for t in model["trainings"].values())
+    for fact in provenance["served"].values():
+        assert fact["positions"] > 10_000
+        assert fact["greedy_distinct_tokens_median"] >= 20
+
+
+def test_the_pair_is_honest(provenance):
+    alpha = {d: fact["alpha"] for d, fact in provenance["served"].items()}
+    home = provenance["home"]
+    assert alpha[home]["specialist"] >= 0.75
+    assert all(a["specialist"] <= 0.70 and a["generalist"] > a["specialist"] for d, a in alpha.items() if d != home)
+    for domain in provenance["elsewhere"]["within"]:
+        assert 0.45 <= alpha[domain]["specialist"] <= 0.70
+
+
+@pytest.mark.parametrize("domain", list(corpus.DOMAINS))
+def test_stream_schema_and_prompt_lengths(domain):
+    tokenizer = transformers.AutoTokenizer.from_pretrained(ASSETS / "target")
+    found = rows(domain)
+    assert len(found) >= 150
+    assert len({r["question_id"] for r in found}) == len(found)
+    for row in found:
+        assert {"question_id", "category", "turns"} <= set(row)
+        assert row["category"] == domain
+        assert isinstance(row["question_id"], int)
+        assert len(row["turns"]) == 1
+        assert 48 <= len(tokenizer(row["turns"][0])["input_ids"]) <= 112
+
+
+def test_question_ids_are_unique_over_streams():
+    ids = [r["question_id"] for d in corpus.DOMAINS for r in rows(d)]
+    assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_tokenizer_round_trip_and_chat(model):
+    tokenizer = transformers.AutoTokenizer.from_pretrained(ASSETS / model)
+    text = "for x in range(3):\n\tprint('naïve — ∑', x)  # ok\r\n    \n"
+    assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
+    assert len(tokenizer) == 1024
+    assert tokenizer.eos_token_id == 0
+    assert tokenizer.pad_token_id == 1
+    chat = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "Hi"}], tokenize=False, add_generation_prompt=True
+    )
+    assert chat == "<|user|>\nHi\n<|assistant|>\n"
+
+
+@pytest.mark.parametrize(("model", "layers"), [("target", 16), ("specialist", 1), ("generalist", 1)])
+def test_models_load_and_know_english(model, layers):
+    net = transformers.AutoModelForCausalLM.from_pretrained(ASSETS / model, dtype=torch.float32)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(ASSETS / model)
+    assert net.config.model_type == "qwen3"
+    assert net.config.num_hidden_layers == layers
+    assert net.config.vocab_size == 1024
+    ids = torch.tensor([tokenizer(rows("prose")[0]["turns"][0])["input_ids"]])
+    with torch.no_grad():
+        assert net(input_ids=ids, labels=ids).loss < 4.5 < torch.log(torch.tensor(1024.0))
+
+
+def test_sql_references_run():
+    for row in rows("sql"):
+        assert row["schema"] in row["turns"][0]
+        tasks.run_query(row["schema"], row["reference"])
+
+
+def test_generated_sql_runs_and_arithmetic_holds():
+    for seed in range(40):
+        head, items = tasks.sheet("sql", seed)
+        for item in items:
+            tasks.run_query(head, item.reference)
+        for item in tasks.sheet("arithmetic", seed)[1]:
+            assert tasks.check_solution(item.answer)
+            assert tasks.arithmetic_answer(item.answer) == item.reference
+    assert not tasks.check_solution("2 + 2 = 5")
+    assert tasks.arithmetic_answer("no number") is None
+
+
+def test_task_prompts_come_from_held_out_sheets_only():
+    for domain in ("arithmetic", "sql"):
+        texts = [d.text for d in corpus.collect(domain)]
+        train = "\0".join(t for t in texts if not corpus.held_out(t))
+        held = "\0".join(t for t in texts if corpus.held_out(t))
+        for row in rows(domain):
+            assert row["turns"][0] in held
+            assert row["turns"][0][-150:] + " " + row["reference"] not in train
+
+
+def test_prompts_are_not_in_the_train_split_of_the_standard_library(provenance):
+    """Rebuilds one text domain; the comparison is only exact with the Python version the assets were built with."""
+    documents = corpus.collect("python")
+    if corpus.digest(documents) != provenance["domains"]["python"]["sha256"]:
+        pytest.skip("another Python version: its standard library differs from the one the assets were built from")
+    train = "\0".join(d.text for d in documents if not corpus.held_out(d.text))
+    held = "\0".join(d.text for d in documents if corpus.held_out(d.text))
+    for row in rows("python"):
+        assert row["turns"][0] in held
+        assert row["turns"][0] not in train
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: corpus.collect("poems"), r"domain='poems'.*choose one"),
+        (lambda: tasks.sheet("poems", 1), r"domain='poems'.*choose one"),
+        (lambda: sources.package_root("no_such_package_here"), r"package='no_such_package_here'.*install"),
+    ],
+)
+def test_bad_arguments_are_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_sheets_depend_on_their_seed_alone():
+    random.seed(0)
+    first = tasks.sheet_text("sql", 7)
+    random.random()
+    assert first == tasks.sheet_text("sql", 7) != tasks.sheet_text("sql", 8)

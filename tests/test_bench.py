@@ -1,0 +1,64 @@
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false
+"""The benchmark's bookkeeping: same work on both sides, timers that leave no trace, intervals that mean something."""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from real.bench import Run, bench, measure, ours, ratio_interval, theirs, timed_forwards  # noqa: E402
+from real.drafters import make_drafter  # noqa: E402
+from real.lossless import random_pair, random_prompts  # noqa: E402
+from real.sampling import Sampling  # noqa: E402
+
+GREEDY = Sampling(0.0)
+
+
+@pytest.fixture(scope="module")
+def pair():
+    return random_pair("llama", "float64")
+
+
+def test_both_sides_do_the_same_work(pair):
+    """Greedy: same text, so the same steps, up to the last one (theirs drafts one token less there)."""
+    drafter = make_drafter("adapter", pair)
+    for i, prompt in enumerate(random_prompts(4, 512, 3)):
+        mine = ours(pair, drafter, prompt, 24, 3, GREEDY, i)
+        other = theirs(pair, prompt, 24, 3, GREEDY, i)
+        assert mine.tokens == other.tokens == 24
+        assert abs(mine.steps - other.steps) <= 1
+        assert 0 < mine.outside < mine.seconds
+        assert 0 < other.outside < other.seconds
+
+
+def test_timers_count_and_leave_no_trace(pair):
+    before = pair.target.model.forward
+    with timed_forwards({"target": [pair.target.model]}) as record, torch.inference_mode():
+        pair.target.model(torch.tensor([[1, 2, 3]]))
+        pair.target.model(torch.tensor([[1, 2, 3]]))
+    assert record.calls == {"target": 2}
+    assert record.inside == record.seconds["target"] > 0
+    assert pair.target.model.forward == before
+
+
+def test_row_holds_ratio_interval_and_both_sides(pair):
+    row = measure(pair, random_prompts(3, 512, 4), 12, 3, Sampling(1.0))
+    assert row["ratio_low"] <= row["ratio"] <= row["ratio_high"]
+    rates = row["ours_tokens_per_second"] / row["theirs_tokens_per_second"]
+    assert row["ratio"] == pytest.approx(rates)
+    assert 1 <= row["ours_tokens_per_step"] <= 4
+    assert 1 <= row["theirs_tokens_per_step"] <= 4
+
+
+def test_interval_is_a_point_for_proportional_runs_and_covers_the_ratio_otherwise():
+    slow = [Run(10, 3, float(i + 1), 0.1) for i in range(8)]
+    fast = [Run(10, 3, (i + 1) / 2, 0.1) for i in range(8)]
+    assert ratio_interval(fast, slow) == pytest.approx((2, 2))
+    uneven = [Run(10, 3, 1.0 + (i % 3), 0.1) for i in range(30)]
+    low, high = ratio_interval(uneven, [Run(10, 3, 2.0, 0.1)] * 30)
+    assert low < 1 < high
+
+
+def test_bad_input():
+    with pytest.raises(ValueError, match="gamma=0"):
+        bench("target", "draft", [["a"]], gamma=0)

@@ -1,0 +1,170 @@
+"""Environments hold the truth they promise: path lengths, switches, the adversary's regret, the stream's law."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sim.environments.adversarial import Adversarial, Alternating
+from sim.environments.drift import Drift, Periodic
+from sim.environments.experts import Experts
+from sim.environments.stationary import Stationary
+from sim.environments.switching import Switching
+from sim.environments.tokens import Tokens
+from sim.environments.tracking import Tracking
+from sim.simulator import game, play
+from theory import bounds
+from theory.choose import make_learner
+from theory.loss import SoftmaxKL
+
+PATHS = [Stationary(), Drift(0.0), Drift(3.7), Drift(40.0), Periodic(50), Switching(0), Switching(1), Switching(7)]
+SMALL_TOKENS = Tokens(Drift(4.0), horizon=60, vocabulary=12, contexts=3, favourites=1, reach=6.0, nu=8, gamma=3)
+ENVIRONMENTS = {
+    "quadratic": Tracking(Drift(3.0), horizon=150),
+    "linear": Tracking(Switching(3), horizon=150, loss="linear"),
+    "adversarial": Adversarial(horizon=150, segments=3),
+    "experts": Experts(horizon=150),
+    "experts-switch": Experts(horizon=150, switches=2),
+    "alternating": Alternating(horizon=150, steady=30),
+    "tokens": SMALL_TOKENS,
+    "tokens-misfit": replace(SMALL_TOKENS, path=Switching(1), misfit=0.5),
+}
+
+
+def comparators(environment, seeds=3, seed=0):
+    """[T, seeds, d], from an episode that somebody (frozen) has played."""
+    episode = environment.start(seeds, np.random.default_rng(seed))
+    learner = make_learner("frozen", {}, environment.problem)
+    x_1 = environment.problem.domain.project(np.zeros((seeds, environment.problem.dimension)))
+    for _ in game(learner, episode, x_1, environment.problem.horizon):
+        pass
+    episode = episode.in_hindsight()
+    return np.stack([episode.comparator(t) for t in range(environment.problem.horizon)])
+
+
+def lengths(u):
+    return np.linalg.norm(np.diff(u, axis=0), axis=-1).sum(axis=0)
+
+
+@pytest.mark.parametrize("path", PATHS, ids=str)
+@pytest.mark.parametrize("loss", ["quadratic", "linear"])
+def test_path_length_is_the_given_one(path, loss):
+    environment = Tracking(path, horizon=400, loss=loss)
+    u = comparators(environment)
+    np.testing.assert_allclose(lengths(u), environment.problem.path_length, rtol=0, atol=1e-9)
+    assert np.all(environment.problem.domain.contains(u))
+
+
+@pytest.mark.parametrize("path", PATHS, ids=str)
+def test_path_length_of_token_streams_is_the_given_one(path):
+    environment = replace(SMALL_TOKENS, path=path)
+    u = comparators(environment)
+    np.testing.assert_allclose(lengths(u), environment.problem.path_length, rtol=0, atol=1e-9)
+    assert np.all(environment.problem.domain.contains(u))
+
+
+@pytest.mark.parametrize("switches", [0, 1, 5, 149])
+def test_number_of_switches_is_the_given_one(switches):
+    for environment in (Tracking(Switching(switches), horizon=150), Experts(horizon=150, switches=switches)):
+        moved = np.any(np.diff(comparators(environment), axis=0) != 0, axis=-1).sum(axis=0)
+        assert moved.tolist() == [switches] * 3
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_problem_constants_hold(name):
+    """‖grad‖ ≤ G at random feasible points, comparators feasible, P_T at most the problem's."""
+    environment, rng = ENVIRONMENTS[name], np.random.default_rng(1)
+    problem = environment.problem
+    u = comparators(environment)
+    assert np.all(problem.domain.contains(u))
+    assert np.all(lengths(u) <= problem.path_length + 1e-9)
+    episode = environment.start(3, np.random.default_rng(0))
+    for t in range(40):
+        x = problem.domain.project(rng.standard_normal((3, problem.dimension)) * rng.choice([0.1, 1, 10]))
+        grad = episode.loss(t, x).grad(x)
+        assert np.all(np.linalg.norm(grad, axis=-1) <= problem.gradient_bound * (1 + 1e-12))
+
+
+@pytest.mark.parametrize("name", ["ogd", "optimistic", "ensemble", "frozen", "momentum", "adam"])
+@pytest.mark.parametrize("segments", [1, 4])
+@pytest.mark.parametrize("dimension", [3, 7])
+def test_adversary_forces_its_regret_on_anybody(name, segments, dimension):
+    environment = Adversarial(horizon=200, dimension=dimension, segments=segments, diameter=3.0, gradient_bound=0.7)
+    problem = environment.problem
+    trace = play(make_learner(name, {}, problem), environment, 4, np.random.default_rng(0))
+    forced = bounds.adversary_value(0.7, 3.0, 200, segments)
+    np.testing.assert_allclose(np.broadcast_to(trace.columns["dynamic_regret"][-1], 4), forced, rtol=0, atol=1e-9)
+    assert np.all(trace.columns["path_length"][-1] <= problem.path_length + 1e-9)
+
+
+def test_adversary_follows_the_decision():
+    """g_t ⟂ x_t and ⟂ the running sum, also where x_t is parallel to it."""
+    episode = Adversarial(horizon=30).start(2, np.random.default_rng(99))
+    total = np.zeros((2, 3))
+    for t in range(30):
+        x_t = total * 0.01 if t % 3 else np.random.default_rng(t).standard_normal((2, 3))
+        slope = episode.loss(t, x_t).grad(x_t)
+        assert np.all(np.abs(np.sum(slope * x_t, axis=-1)) < 1e-14)
+        assert np.all(np.abs(np.sum(slope * total, axis=-1)) < 1e-13)
+        np.testing.assert_allclose(np.linalg.norm(slope, axis=-1), 1.0, atol=1e-14)
+        total = total + slope
+
+
+def test_realisable_tokens_have_no_comparator_loss_and_misfit_has():
+    for environment, realisable in ((SMALL_TOKENS, True), (replace(SMALL_TOKENS, misfit=0.5), False)):
+        trace = play(make_learner("ogd", {}, environment.problem), environment, 2, np.random.default_rng(0))
+        assert np.all((np.abs(trace.columns["comparator_loss"][-1]) < 1e-9) == realisable)
+
+
+def test_token_positions_are_dependent():
+    """The feature of the next position is a function of the committed token."""
+    episode = SMALL_TOKENS.start(2, np.random.default_rng(0))
+    for t in range(5):
+        tokens, loss_t = episode._stream(t)
+        following = np.take_along_axis(episode.embedding, tokens[:, :-1, None], axis=1)
+        np.testing.assert_array_equal(loss_t.features[:, 1:], following)
+
+
+def test_stream_does_not_depend_on_the_learner():
+    """Losslessness makes the losses oblivious: same seed, same losses, whoever plays."""
+    seen = []
+    for name in ("frozen", "ogd"):
+        episode = SMALL_TOKENS.start(2, np.random.default_rng(0))
+        rounds = game(make_learner(name, {}, SMALL_TOKENS.problem), episode, np.zeros((2, 36)), 20)
+        seen.append([round_t.loss_t for round_t in rounds])
+    for ours, theirs in zip(*seen, strict=True):
+        assert isinstance(ours, SoftmaxKL)
+        np.testing.assert_array_equal(ours.target_probs, theirs.target_probs)
+        np.testing.assert_array_equal(ours.features, theirs.features)
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: Tracking(loss="cubic"), r"Tracking\(loss='cubic'\): must be 'quadratic' or 'linear'"),
+        (lambda: Tracking(noise=2.0), r"Tracking\(noise=2\.0\): must lie in \[0, 1\]"),
+        (lambda: Tracking(horizon=1), r"Tracking\(horizon=1\): must be at least 2"),
+        (lambda: Tracking(dimension=1), r"Tracking\(dimension=1\)"),
+        (lambda: Drift(-1.0), r"Drift\(path_length=-1\.0\): must be 0 or more"),
+        (lambda: Tracking(Drift(1e4), horizon=100), r"Drift\(path_length=10000\.0\): 100 rounds .* shorten it"),
+        (lambda: Periodic(1), r"Periodic\(period=1\)"),
+        (lambda: Switching(-1), r"Switching\(switches=-1\)"),
+        (lambda: Tracking(Switching(100), horizon=100), r"Switching\(switches=100\): 100 rounds hold at most 99"),
+        (lambda: Experts(experts=1), r"Experts\(experts=1\)"),
+        (lambda: Experts(gap=0.7), r"Experts\(gap=0\.7\)"),
+        (lambda: Experts(switches=-1), r"Experts\(switches=-1\)"),
+        (lambda: Adversarial(dimension=2), r"Adversarial\(dimension=2\): must be at least 3"),
+        (
+            lambda: Adversarial(horizon=10, segments=3),
+            r"Adversarial\(segments=3\): must be a divisor of the horizon 10",
+        ),
+        (lambda: Alternating(horizon=10, steady=3), r"Alternating\(steady=3\)"),
+        (lambda: Tokens(gamma=40, nu=32), r"Tokens\(gamma=40\): must lie in \[1, nu=32\]"),
+        (lambda: Tokens(gamma=0), r"Tokens\(gamma=0\)"),
+        (lambda: Tokens(favourites=33), r"Tokens\(favourites=33\)"),
+        (lambda: Tokens(contexts=65), r"Tokens\(contexts=65\)"),
+    ],
+)
+def test_bad_arguments_are_refused_with_value_and_rule(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

@@ -1,0 +1,171 @@
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false
+"""Bugs a learning speculative decoder invites (THEORY section 4), each planted here and seen by the checks.
+
+A planted bug that the law check would not see means that the check is blind, not that the bug is harmless.
+"""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+import real.decode  # noqa: E402
+from real.decode import Sampling, Session, generate  # noqa: E402
+from real.drafters import Adapter  # noqa: E402
+from real.drafters.base import Proposal  # noqa: E402
+from real.drafters.independent import Independent  # noqa: E402
+from real.lossless import FALSE_ALARM, random_pair, random_prompts, reference, transforms, uniformity  # noqa: E402
+from tests.tabular import TabularLM, enumerate_step, output_law, total_variation  # noqa: E402
+from theory.acceptance import categorical  # noqa: E402
+
+PROMPT = [2, 0, 1]
+
+
+def law_error(drafter_class, sampling: Sampling, gamma: int = 2, vocab: int = 3) -> float:
+    """Total variation between what a step commits and the target's law, by exact enumeration."""
+    target, draft = TabularLM.random(1, vocab), TabularLM.random(2, vocab)
+
+    def start() -> Session:
+        return Session(target, drafter_class(draft, vocab), PROMPT, 9)
+
+    leaves = enumerate_step(start, gamma, sampling)
+    law = output_law(target, PROMPT, leaves, gamma + 1, sampling)
+    return total_variation(law, target.text_law(PROMPT, gamma + 1, sampling))
+
+
+class RawLogits(Independent):
+    """Samples from the processed law but reports the raw one."""
+
+    def propose(self, gamma, sampling, uniforms):
+        tokens, _ = super().propose(gamma, sampling, uniforms)
+        rows = [self.model.table[self._code(tokens.tolist(), i)] for i in range(gamma)]
+        return Proposal(tokens, torch.stack(rows).softmax(-1))
+
+    def _code(self, drafted: list[int], i: int) -> int:
+        before, last = [*self.tokens, *drafted[:i]][-2:]
+        return before * self.vocab + last
+
+
+class OtherDtype(Independent):
+    """Reports its law rounded to bfloat16."""
+
+    def propose(self, gamma, sampling, uniforms):
+        tokens, probs = super().propose(gamma, sampling, uniforms)
+        return Proposal(tokens, probs.bfloat16().double())
+
+
+class SwappedInBetween(RawLogits):
+    """Its weights change after drafting; the law is recomputed from the new ones instead of being stored."""
+
+    def propose(self, gamma, sampling, uniforms):
+        tokens, _ = Independent.propose(self, gamma, sampling, uniforms)
+        new = TabularLM.random(99, self.vocab)
+        rows = [new.table[self._code(tokens.tolist(), i)] for i in range(gamma)]
+        return Proposal(tokens, torch.stack(rows).softmax(-1))
+
+
+class ChoosesAfterTheSample(RawLogits):
+    """Two drafters sample with the same uniform; the one surer of its own sample speaks and reports its own law."""
+
+    def propose(self, gamma, sampling, uniforms):
+        other, drafted, laws = TabularLM.random(77, self.vocab), [], []
+        for i in range(gamma):
+            code = self._code(drafted, i)
+            options = [model.table[code].softmax(-1) for model in (self.model, other)]
+            tokens = [int(categorical(law, uniforms[i])) for law in options]
+            best = max((0, 1), key=lambda k: float(options[k][tokens[k]]))
+            drafted.append(tokens[best])
+            laws.append(options[best])
+        return Proposal(torch.tensor(drafted), torch.stack(laws))
+
+
+@pytest.mark.parametrize(
+    "drafter, sampling, at_least",
+    [
+        (RawLogits, Sampling(1.0, top_k=2), 0.01),
+        (RawLogits, Sampling(1.0, top_p=0.7), 0.05),
+        (RawLogits, Sampling(0.5), 0.05),
+        (OtherDtype, Sampling(1.0), 1e-5),
+        (SwappedInBetween, Sampling(1.0), 0.05),
+    ],
+)
+def test_reporting_another_law_than_the_one_sampled_is_seen(drafter, sampling, at_least):
+    assert law_error(Independent, sampling) < 1e-12
+    assert law_error(drafter, sampling) > at_least
+
+
+def test_choosing_a_drafter_after_its_sample_is_seen():
+    """The draft's choice is no longer monotone in its uniform, so the law is estimated: 20,000 steps, 5 sigma."""
+    target, draft = TabularLM.random(1, 3), TabularLM.random(2, 3)
+    sampling, count = Sampling(1.0), 20000
+    want = sampling.law(target.table[PROMPT[-2] * 3 + PROMPT[-1]])
+    for drafter, wrong in ((Independent, False), (ChoosesAfterTheSample, True)):
+        rng, seen = torch.Generator().manual_seed(0), torch.zeros(3, dtype=torch.float64)
+        made = drafter(draft, 3)
+        for _ in range(count):
+            made.cached, made.cache = 0, draft.new_cache()
+            made.tokens = PROMPT
+            uniforms = torch.rand(3, generator=rng, dtype=torch.float64)
+            tokens, probs = made.propose(1, sampling, uniforms[:1])
+            laws = torch.stack([want, sampling.law(target.table[PROMPT[-1] * 3 + int(tokens)])])
+            accepted, token = real.decode.token_rule(laws, probs, tokens, uniforms[1:])
+            seen[int(tokens) if int(accepted) else int(token)] += 1
+        deviation = ((seen / count - want) / (want * (1 - want) / count).sqrt()).abs().max()
+        assert (float(deviation) > 5) == wrong
+
+
+def off_by_one(cache, count):
+    """Leaves the last rejected token in the cache."""
+    if count > 1:
+        cache.crop(-(count - 1))
+
+
+def sampled_p_value(drafter_class=Adapter, requests: int = 20, new: int = 50) -> float:
+    pair, prompts, sampling = random_pair("llama", "float32"), random_prompts(requests, 256, 9), Sampling(1.0)
+    rng, judge, values = torch.Generator().manual_seed(1), torch.Generator().manual_seed(2), []
+    drafter = drafter_class(pair.draft, pair.target.vocab)
+    for prompt in prompts:
+        session = Session(pair.target, drafter, prompt, new)
+        list(generate(session, 4, sampling, rng))
+        values.append(transforms(pair, prompt, session.tokens[len(prompt) :], sampling, judge))
+    return uniformity(torch.cat(values))
+
+
+def test_a_target_cache_off_by_one_is_seen_sampled_and_greedy(monkeypatch):
+    assert sampled_p_value() >= FALSE_ALARM
+    pair, prompt = random_pair("llama", "float64"), random_prompts(1, 256, 9)[0]
+    wanted = reference(pair, [prompt], 32)[0]
+    monkeypatch.setattr(real.decode, "rollback", off_by_one)
+    assert sampled_p_value() < FALSE_ALARM
+    session = Session(pair.target, Adapter(pair.draft, pair.target.vocab), prompt, 32)
+    list(generate(session, 4, Sampling(0.0)))
+    assert session.tokens[len(prompt) :] != wanted
+
+
+class ReportsRaw(Adapter):
+    """On a real model: samples at temperature 1, reports the law of temperature 2."""
+
+    def propose(self, gamma, sampling, uniforms):
+        tokens, probs = super().propose(gamma, sampling, uniforms)
+        return Proposal(tokens, probs.sqrt() / probs.sqrt().sum(-1, keepdim=True))
+
+
+def test_a_wrong_law_on_a_real_model_is_seen():
+    assert sampled_p_value(ReportsRaw) < FALSE_ALARM
+
+
+def test_a_stale_draft_cache_is_not_a_fault_of_the_law_but_of_the_features(monkeypatch):
+    """The law sampled is the law reported, so the text stays lossless: only equality with a fresh forward shows it."""
+    import real.drafters.independent as independent
+
+    pair, prompt = random_pair("llama", "float64"), random_prompts(1, 256, 9)[0]
+    wanted = reference(pair, [prompt], 32)[0]
+    monkeypatch.setattr(independent, "rollback", off_by_one)
+    drafter = Adapter(pair.draft, pair.target.vocab)
+    session = Session(pair.target, drafter, prompt, 32)
+    list(generate(session, 4, Sampling(0.0)))
+    drafter.catch_up()
+    assert session.tokens[len(prompt) :] == wanted
+    with torch.inference_mode():
+        fresh = pair.draft.hidden(torch.tensor(session.tokens[:-1]))[len(prompt) - 1 :]
+    assert not torch.allclose(drafter.features(len(prompt), len(session.tokens)), fresh)

@@ -1,0 +1,226 @@
+"""``python -m sim``: rows run once, results are never overwritten, every user error has its message."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from test_replay import arrays, save
+from typer.testing import CliRunner
+
+from sim import __main__ as command
+from sim.environments.adversarial import Adversarial
+from sim.environments.experts import Experts
+from sim.environments.tracking import Tracking
+from sim.experiments import EXPERIMENTS, Experiment, altered_name
+from theory.trace import Trace
+
+ROWS = {
+    "quick/ball/ogd": Experiment(Tracking(horizon=30), "ogd", seeds=2, demo=True),
+    "quick/ball/adam": Experiment(Tracking(horizon=30), "adam", seeds=2),
+    "quick/adversary/ogd": Experiment(Adversarial(horizon=30), "ogd", seeds=2),
+    "quick/experts/hedge": Experiment(Experts(horizon=30), "hedge", seeds=2),
+}
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch, tmp_path):
+    monkeypatch.setattr(command, "EXPERIMENTS", ROWS)
+    monkeypatch.chdir(tmp_path)
+
+
+def sim(*arguments):
+    return CliRunner().invoke(command.app, [str(a) for a in arguments])
+
+
+def said(result):
+    return re.sub(r"\s+", " ", result.output)
+
+
+def test_list_shows_the_rows():
+    result = sim("list")
+    assert result.exit_code == 0
+    assert all(name in result.output for name in ROWS)
+    assert "quick/ball/adam" not in sim("list", "demo").output
+
+
+def test_run_writes_one_result_a_row_and_skips_it_the_next_time(tmp_path):
+    result = sim("run", "quick/ball/*", "--out", "o")
+    assert result.exit_code == 0
+    assert "2 rows, 2 run now, 0 with violations" in said(result)
+    files = {path: path.read_bytes() for path in (tmp_path / "o").rglob("*.*")}
+    assert {p.relative_to(tmp_path / "o").as_posix() for p in files} == {
+        f"quick/ball/{name}.{kind}" for name in ("ogd", "adam") for kind in ("csv", "json")
+    }
+    result = sim("run", "quick/ball/ogd", "quick/ball/adam", "--out", "o")
+    assert "2 rows, 0 run now" in said(result)
+    assert files == {path: path.read_bytes() for path in (tmp_path / "o").rglob("*.*")}
+    trace = Trace.load(tmp_path / "o/quick/ball/ogd")
+    assert trace.header["settings"]["learner"]["class"] == "OGD"
+    assert trace.columns["dynamic_regret"].shape == (30, 2)
+
+
+def test_an_interrupted_run_continues(tmp_path):
+    sim("run", "quick/ball/ogd", "--out", "o")
+    (tmp_path / "o/quick/ball/adam.csv").write_text("half a fi")  # a row whose header was never written
+    assert "2 rows, 1 run now" in said(sim("run", "quick/ball/*", "--out", "o"))
+    assert Trace.load(tmp_path / "o/quick/ball/adam").columns["round"][-1] == 30
+
+
+def test_several_at_once_give_the_same_results(tmp_path):
+    assert sim("run", "results", "--out", "one").exit_code == 0
+    assert sim("run", "results", "--out", "two", "--jobs", "2").exit_code == 0
+    for path in (tmp_path / "one").rglob("*.csv"):
+        assert path.read_bytes() == (tmp_path / "two" / path.relative_to(tmp_path / "one")).read_bytes()
+
+
+def test_altered_rows_have_their_own_names(tmp_path):
+    result = sim("run", "quick/ball/ogd", "--set", "step_size=0.25", "--seeds", "3", "--out", "o")
+    assert result.exit_code == 0
+    header = json.loads((tmp_path / "o/quick/ball/ogd,step_size=0_25,seeds=3.json").read_text())
+    assert header["settings"]["learner"]["step_size"] == 0.25
+    assert header["seeds"] == 3
+    assert altered_name("drift/P8/ogd", "my/file.py:Mine", {"hint": "last"}, None) == "drift/P8/file-Mine,hint=last"
+
+
+def test_a_learner_from_a_file_plays(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from theory.learners.ogd import OGD\n\n\n"
+        "@dataclass(frozen=True)\n"
+        "class Mine(OGD):\n"
+        "    pass\n"
+    )
+    result = sim("run", "quick/*/ogd", "--learner", "mine.py:Mine", "--set", "step_size=0.1", "--out", "o")
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "o/quick/ball/mine-Mine,step_size=0_1.json").exists()
+    assert (tmp_path / "o/quick/adversary/mine-Mine,step_size=0_1.json").exists()
+
+
+def test_a_broken_bound_fails_the_command(tmp_path):
+    (tmp_path / "boast.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from theory.learners.ogd import OGD\n\n\n"
+        "@dataclass(frozen=True)\n"
+        "class Boast(OGD):\n"
+        "    def bound(self, state, comparator_energy):\n"
+        "        return 0.01 * super().bound(state, comparator_energy)\n"
+    )
+    result = sim("run", "quick/adversary/ogd", "--learner", "boast.py:Boast", "--out", "o")
+    assert result.exit_code == 1
+    assert "bounds violated" in said(result)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("run", "quick/bal/ogd"), "no row matches 'quick/bal/ogd'; near it: quick/ball/ogd"),
+        (("list", "nothing*"), "no row matches 'nothing*'"),
+        (("run", "quick/ball/ogd", "--set", "step_sie=1"), "OGD has no setting 'step_sie'; did you mean 'step_size'?"),
+        (("run", "quick/ball/ogd", "--set", "step_size"), "write key=value"),
+        (("run", "quick/ball/ogd", "--set", "step_size=fast"), "--set step_size=fast: not a number"),
+        (("run", "quick/ball/ogd", "--set", "step_size=-1"), "must be positive and finite"),
+        (("run", "quick/ball/ogd", "--learner", "ogdd"), "no such learner; did you mean 'ogd'?"),
+        (("run", "quick/ball/ogd", "--learner", "none.py:X"), "no file 'none.py'"),
+        (("run", "quick/ball/ogd", "--learner", "hedge"), "plays on the simplex, but this problem's decisions lie in"),
+        (("run", "quick/ball/ogd", "--seeds", "0"), "Invalid value for '--seeds'"),
+        (("replay", "none.npz"), "no recording at none.npz"),
+        (("replay", "good.npz", "--gamma", "13"), "gamma=13: must lie in [1, nu=12]"),
+        (("replay", "good.npz", "--set", "momentum=1"), "Frozen has no setting 'momentum'"),
+        (("replay", "good.npz", "--learner", "adahedge"), "plays on the simplex"),
+    ],
+)
+def test_user_errors_are_explained_and_write_nothing(tmp_path, arguments, message):
+    save(tmp_path / "good.npz", arrays(greedy=False))
+    out = [] if arguments[0] == "list" else ["--out", "o"]
+    result = sim(*arguments, *out)
+    assert result.exit_code == 2, result.output
+    assert message in said(result).replace("│ ", "")
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_result_made_with_other_settings_stays(tmp_path, monkeypatch):
+    sim("run", "quick/ball/ogd", "--out", "o")
+    before = (tmp_path / "o/quick/ball/ogd.csv").read_bytes()
+    other = ROWS | {"quick/ball/ogd": Experiment(Tracking(horizon=31), "ogd", seeds=2)}
+    monkeypatch.setattr(command, "EXPERIMENTS", other)
+    result = sim("run", "results", "--out", "o")
+    assert result.exit_code == 2
+    assert "was made with other settings" in said(result)
+    assert "nothing was overwritten" in said(result)
+    assert (tmp_path / "o/quick/ball/ogd.csv").read_bytes() == before
+    assert not (tmp_path / "o/quick/ball/adam.json").exists()  # refused before anything ran
+
+
+def test_a_result_that_cannot_be_written_is_explained(tmp_path):
+    (tmp_path / "o").write_text("a file where the directory should be")
+    result = sim("run", "quick/ball/ogd", "--out", "o")
+    assert result.exit_code == 2
+    assert "error:" in said(result)
+    assert (tmp_path / "o").read_text() == "a file where the directory should be"
+
+
+def broken(**changes):
+    content = arrays(greedy=False) | {k: v for k, v in changes.items() if v is not None}
+    return {name: array for name, array in content.items() if changes.get(name, array) is not None}
+
+
+GOOD = arrays(greedy=False)
+HEADER = json.loads(str(GOOD["header"]))
+BROKEN = {
+    "no-array": (broken(token=None), "array 'token' missing"),
+    "no-header": (broken(header=None), "header format None"),
+    "old-format": (broken(header=np.array('{"format": "x"}')), "header format 'x', expected 'onlinespec-recording-1'"),
+    "no-scalar": (
+        broken(header=np.array(json.dumps({k: v for k, v in HEADER.items() if k != "nu"}))),
+        "header entry 'nu' missing",
+    ),
+    "nu": (broken(header=np.array(json.dumps(HEADER | {"nu": 0}))), "nu must be at least 1"),
+    "json": (broken(header=np.array("{")), "not a readable recording"),
+    "shape": (broken(token=GOOD["token"][:-1]), "token has shape (132,), expected [P]"),
+    "empty": (broken(law_index=GOOD["law_index"][:, :0]), "law_index has shape (133, 0)"),
+    "finite": (broken(features=GOOD["features"] * np.nan), "features must be finite"),
+    "range": (broken(token=GOOD["token"] + 99), "token must lie in [0, V=17)"),
+    "law-range": (broken(law_index=GOOD["law_index"] - 5), "law_index must lie in [0, V=17)"),
+    "law": (broken(law_prob=GOOD["law_prob"] / 2), "law_prob must sum to 1"),
+    "token-prob": (broken(token_prob=GOOD["token_prob"] * 0), "token_prob must be positive"),
+    "prompt": (broken(prompt=GOOD["prompt"][::-1]), "prompt must not decrease"),
+    "pickle": (broken(token=np.array([None])), "not a readable recording"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken_recordings_are_refused(tmp_path, name):
+    content, message = BROKEN[name]
+    result = sim("replay", save(tmp_path / "broken.npz", content), "--out", "o")
+    assert result.exit_code == 2, result.output
+    assert message in said(result)
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize("cut", [0, 100, 5000])
+def test_truncated_recordings_are_refused(tmp_path, cut):
+    path = save(tmp_path / "cut.npz", arrays(greedy=False))
+    path.write_bytes(path.read_bytes()[:cut])
+    result = sim("replay", path, "--out", "o")
+    assert result.exit_code == 2
+    assert "not a readable recording" in said(result)
+
+
+@pytest.mark.parametrize("greedy", [True, False])
+def test_replay_predicts_once_and_prints_the_counts(tmp_path, greedy):
+    path = save(tmp_path / "rec.npz", arrays(greedy))
+    arguments = ("replay", path, "--learner", "ogd", "--set", "step_size=2", "--gamma", 4, "--seeds", 5, "--out", "o")
+    result = sim(*arguments)
+    assert result.exit_code == 0, result.output
+    assert "tokens_per_step" in result.output
+    trace = Trace.load(tmp_path / "o/rec/ogd,step_size=2-gamma4")
+    assert len(trace.header["tokens_per_step"]) == (1 if greedy else 5)
+    assert {"position", "prompt", "segment", "round", "examined", "accepted", "overlap", "margin"} <= set(trace.columns)
+    assert np.load(tmp_path / "o/rec/ogd,step_size=2-gamma4-x.npy").shape == (25,)
+    assert sim(*arguments).output == result.output
+    assert "other settings" in said(sim(*arguments, "--seed", 1))
+
+
+def test_the_real_table_is_in_the_demo():
+    assert sum(row.demo for row in EXPERIMENTS.values()) >= 12

@@ -1,0 +1,339 @@
+"""The loop: causal, copies independent, every bound kept, the decoder's law exact."""
+
+from dataclasses import dataclass, replace
+from itertools import product
+from math import log, sqrt
+
+import numpy as np
+import pytest
+from test_environments import ENVIRONMENTS, SMALL_TOKENS
+
+from sim import chain
+from sim.environments.adversarial import Adversarial, Alternating
+from sim.environments.base import Claim, Environment, LinearEpisode
+from sim.environments.drift import Drift
+from sim.environments.stationary import STATIONARY
+from sim.environments.tokens import Tokens
+from sim.environments.tracking import Tracking
+from sim.experiments import EXPERIMENTS, Experiment
+from sim.simulator import constant_step_anchor, game, play, tightness, violations
+from theory import bounds, regret
+from theory.acceptance import accept, categorical, residual, token_rule
+from theory.choose import make_learner
+from theory.domain import Simplex
+from theory.learners import LEARNERS
+from theory.learners.ogd import OGD
+from theory.problem import Problem
+
+BALL_LEARNERS = [name for name in LEARNERS if name not in ("hedge", "adahedge")]
+SIMPLEX_LEARNERS = [name for name in LEARNERS if name not in ("ensemble", "momentum", "adam")]
+PLAYED = [
+    (stream, learner)
+    for stream, environment in ENVIRONMENTS.items()
+    for learner in (SIMPLEX_LEARNERS if isinstance(environment.problem.domain, Simplex) else BALL_LEARNERS)
+]
+
+
+def played(stream, learner, seeds=3, seed=0):
+    environment = ENVIRONMENTS[stream]
+    return play(make_learner(learner, {}, environment.problem), environment, seeds, np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize("stream, learner", PLAYED)
+def test_every_claim_holds(stream, learner):
+    trace = played(stream, learner)
+    assert trace.header["violations"] == 0, trace.header["violations_of"]
+    bounded = learner in ("ogd", "optimistic", "ensemble") or (
+        learner in ("hedge", "adahedge") and ENVIRONMENTS[stream].problem.path_length == 0
+    )
+    assert ("bound" in trace.columns) == bounded
+    assert ("guarantee" in trace.columns) == bounded
+    assert ("alpha_bound" in trace.columns) == stream.startswith("tokens")
+
+
+@dataclass(frozen=True)
+class Scripted(Environment):
+    """Linear losses given as they are."""
+
+    slopes: tuple
+
+    @property
+    def problem(self):
+        return Problem(Tracking().problem.domain, 2, len(self.slopes), 2.0)
+
+    def start(self, seeds, rng):
+        slopes = np.broadcast_to(np.array(self.slopes)[:, None], (len(self.slopes), seeds, 2))
+        return LinearEpisode(slopes, np.zeros_like(slopes))
+
+
+@pytest.mark.parametrize("learner", BALL_LEARNERS)
+def test_causal(learner):
+    """Losses after round t leave x_1 … x_t bit-identical."""
+    rng = np.random.default_rng(0)
+    slopes = rng.standard_normal((20, 2))
+    other = np.concatenate([slopes[:12], rng.standard_normal((8, 2))])
+    environments = [Scripted(tuple(map(tuple, s.tolist()))) for s in (slopes, other)]
+    plays = []
+    for environment in environments:
+        player = make_learner(learner, {}, environment.problem)
+        rounds = game(player, environment.start(1, rng), np.zeros((1, 2)), 20)
+        plays.append(np.stack([round_t.x_t for round_t in rounds]))
+    np.testing.assert_array_equal(plays[0][:13], plays[1][:13])
+    if learner != "frozen":
+        assert np.any(plays[0][13:] != plays[1][13:])
+
+
+class Copies(Environment):
+    """Some of the copies of one drawn oblivious episode."""
+
+    def __init__(self, environment, seeds, kept):
+        self.environment, self.seeds, self.kept = environment, seeds, kept
+
+    @property
+    def problem(self):
+        return self.environment.problem
+
+    def start(self, seeds, rng):
+        whole = self.environment.start(self.seeds, rng)
+        frozen = make_learner("frozen", {}, self.problem)
+        for _ in game(frozen, whole, np.zeros((self.seeds, self.problem.dimension)), self.problem.horizon):
+            pass
+        oblivious = whole.in_hindsight()
+        return LinearEpisode(oblivious.slopes[:, self.kept], oblivious.comparators[:, self.kept])
+
+
+@pytest.mark.parametrize("stream, learner", [(s, x) for s, x in PLAYED if s in ("adversarial", "experts")])
+def test_batch_of_copies_is_the_loop_over_copies(stream, learner):
+    def columns(kept):
+        environment = Copies(ENVIRONMENTS[stream], 4, kept)
+        player = make_learner(learner, {}, environment.problem)
+        trace = play(player, environment, len(kept), np.random.default_rng(3))
+        return {n: np.broadcast_to(c.reshape(len(c), -1), (len(c), len(kept))) for n, c in trace.columns.items()}
+
+    together = columns([0, 1, 2, 3])
+    for copy in range(4):
+        alone = columns([copy])
+        for name in set(alone) - {"round"}:
+            np.testing.assert_allclose(together[name][:, [copy]], alone[name], rtol=1e-12, atol=1e-12, err_msg=name)
+
+
+def test_cumulative_columns_are_sums_over_rounds():
+    environment = replace(ENVIRONMENTS["quadratic"], horizon=50)
+    learner = make_learner("optimistic", {}, environment.problem)
+    trace = play(learner, environment, 2, np.random.default_rng(0))
+    episode = environment.start(2, np.random.default_rng(0))
+    total, energy, error = np.zeros(2), np.zeros(2), np.zeros(2)
+    for t, x_t, loss_t, before, _after in game(learner, episode, np.zeros((2, 8)), 50):
+        total += loss_t.value(x_t) - loss_t.value(episode.comparator(t))
+        energy += np.sum(loss_t.grad(x_t) ** 2, axis=-1)
+        error += np.sum((loss_t.grad(x_t) - before.hint) ** 2, axis=-1)
+        for name, value in {"dynamic_regret": total, "gradient_energy": energy, "hint_error": error}.items():
+            np.testing.assert_allclose(trace.columns[name][t], value, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(trace.columns["hint_gain"][-1], error / energy, rtol=1e-12)
+
+
+@pytest.mark.parametrize("learner", ["ogd", "ensemble"])
+def test_cumulative_energies_are_those_of_the_theory(learner):
+    """A_t, its sharp form and P_t are accumulated round by round; here from the whole arrays."""
+    environment = replace(ENVIRONMENTS["quadratic"], horizon=50)
+    problem, player = environment.problem, make_learner(learner, {}, environment.problem)
+    trace = play(player, environment, 2, np.random.default_rng(0))
+    episode = environment.start(2, np.random.default_rng(0))
+    rounds = list(game(player, episode, np.zeros((2, 8)), 50))
+    u = np.stack([episode.comparator(t) for t in range(50)])
+    np.testing.assert_allclose(trace.columns["path_length"], regret.path_length(u), atol=1e-12)
+    anchors = np.array([constant_step_anchor(player, r.before) for r in rounds])
+    sharp = bounds.comparator_energy_sharp(anchors, u[:, None] if learner == "ensemble" else u)
+    wide = bounds.comparator_energy(problem.diameter, regret.path_length(u))
+    for t, played_t in enumerate(rounds):
+        for name, energy in {"certificate": sharp, "bound": wide}.items():
+            limit = player.bound(played_t.after, energy[t])
+            assert limit is not None
+            np.testing.assert_allclose(trace.columns[name][t], limit, rtol=1e-10)
+
+
+def test_violations_are_counted_over_all_rounds_although_few_are_logged():
+    measured, limit = np.zeros((1000, 2)), np.ones((1000, 2))
+    measured[501, 1] = 1.0 + 1e-6
+    assert violations(Claim("x", measured, limit)) == 1
+    assert violations(Claim("x", -measured, -limit, at_least=True)) == 1
+    measured[7, 0] = np.nan
+    assert violations(Claim("x", measured, limit)) == 2
+    assert tightness(Claim("x", np.full((3, 2), 0.5), np.ones((3, 2)))) == 0.5
+    assert tightness(Claim("x", np.ones((3, 2)), np.full((3, 2), 0.5), at_least=True)) == 0.5
+
+
+def test_a_learner_with_a_false_bound_is_caught():
+    class Boaster(OGD):
+        def bound(self, state, comparator_energy):
+            return 0.1 * super().bound(state, comparator_energy)
+
+    environment = ENVIRONMENTS["adversarial"]
+    problem = environment.problem
+    trace = play(Boaster(problem.oracle_step_size, problem.domain), environment, 2, np.random.default_rng(0))
+    assert trace.header["violations"] > 0
+
+
+def test_trace_thins_and_keeps_the_last_round():
+    trace = play(
+        make_learner("ogd", {}, Tracking(horizon=999).problem), Tracking(horizon=999), 2, np.random.default_rng(0)
+    )
+    rounds = trace.columns["round"]
+    assert 80 < len(rounds) <= 100
+    assert rounds[:4].tolist() == [1, 2, 3, 4]
+    assert rounds[-1] == 999
+    assert {len(column) for column in trace.columns.values()} == {len(rounds)}
+
+
+def test_committed_is_accepted_plus_recovered_plus_bonus():
+    episode = SMALL_TOKENS.start(5, np.random.default_rng(0))
+    rounds = game(make_learner("ogd", {}, SMALL_TOKENS.problem), episode, np.zeros((5, 36)), 60)
+    for played_t in rounds:
+        walk, committed = episode.walk, (played_t.t + 1) * SMALL_TOKENS.nu
+        np.testing.assert_array_equal(walk.accepted + walk.recovered + walk.bonus, committed)
+        np.testing.assert_array_equal(walk.recovered + walk.bonus, walk.steps)
+    columns = episode.columns()
+    np.testing.assert_array_equal(columns["rejections"][-1], walk.recovered)
+    np.testing.assert_array_equal(columns["examined"][-1], walk.accepted + walk.recovered)
+    np.testing.assert_array_equal(columns["steps"][-1], walk.steps + (walk.run > 0))
+
+
+def test_acceptance_given_the_committed_token_has_the_token_rules_law():
+    """P(commit y, accepted or not) from the reversed rule equals the token rule's, by enumeration."""
+    rng = np.random.default_rng(0)
+    target, draft = rng.dirichlet(np.ones(5)), rng.dirichlet(np.ones(5))
+    grid = (np.arange(2000) + 0.5) / 2000
+    for y in range(5):
+        forward = draft[y] * np.mean([accept(target, draft, np.array(y), np.array(u)) for u in grid])
+        laws = np.broadcast_to(target, (2000, 5)), np.broadcast_to(draft, (2000, 5))
+        reverse = target[y] * np.mean(chain.accept_committed(*laws, np.full(2000, y), grid))
+        assert abs(forward - min(target[y], draft[y])) < 1e-3
+        assert abs(reverse - min(target[y], draft[y])) < 1e-3
+
+
+def test_walk_over_committed_positions_has_the_chain_decoders_law():
+    """Accepted counts of 40,000 steps decoded by drafting, verifying and resampling against the same by walking.
+
+    Markov laws over 4 tokens. Each cell of the histogram of accepted counts differs by more than 5 standard errors
+    with probability below 1e-6; five cells: false alarm below 1e-5.
+    """
+    gamma, steps, rng = 4, 40_000, np.random.default_rng(0)
+    target, draft = rng.dirichlet(np.ones(4), size=4), rng.dirichlet(np.ones(4) * 2, size=4)
+
+    last = rng.integers(4, size=200)
+    drafting = np.zeros(gamma + 1)
+    for _ in range(steps // 200):
+        context, tokens, contexts = last, [], [last]
+        for _ in range(gamma):
+            context = categorical(draft[context], rng.random(200))
+            tokens.append(context)
+            contexts.append(context)
+        laws = target[np.stack(contexts, axis=1)], draft[np.stack(contexts[:-1], axis=1)]
+        accepted, last = token_rule(*laws, np.stack(tokens, axis=1), rng.random((200, gamma + 1)))
+        drafting += np.bincount(accepted, minlength=gamma + 1)
+
+    last, walk, walking = rng.integers(4, size=200), chain.begin(200), np.zeros(gamma + 1)
+    while walk.steps.sum() < steps:
+        token = categorical(target[last], rng.random(200))
+        kept = chain.accept_committed(target[last], draft[last], token, rng.random(200))
+        before, last = walk, token
+        walk = walk.commit(kept, gamma)
+        walking += np.bincount(before.run[walk.steps > before.steps], minlength=gamma + 1)
+
+    share, other = drafting / drafting.sum(), walking / walking.sum()
+    # copies stop mid-step in neither; steps of one copy are correlated through the context only, so allow twice
+    error = np.sqrt(share * (1 - share) * (1 / drafting.sum() + 1 / walking.sum()))
+    assert np.all(np.abs(share - other) <= 5 * 2 * error)
+
+
+def test_tokens_per_step_is_leviathans_under_independent_positions():
+    """One context only (k = 1, no spread): positions are independent and alpha is constant, so E(ε, γ) holds.
+
+    Frozen draft, 64 copies; the mean over copies lies within 5 standard errors (false alarm below 1e-6).
+    """
+    environment = replace(SMALL_TOKENS, path=STATIONARY, contexts=1, spread=0.0, horizon=150)
+    trace = play(make_learner("frozen", {}, environment.problem), environment, 64, np.random.default_rng(0))
+    measured, reject = trace.columns["tokens_per_step"][-1], 1 - trace.columns["alpha"][-1]
+    assert np.ptp(reject) < 1e-9
+    expected = (1 - (1 - reject[0]) ** (environment.gamma + 1)) / reject[0]
+    assert abs(measured.mean() - expected) <= 5 * measured.std() / sqrt(64)
+
+
+def test_new_weights_wait_for_the_step_boundary():
+    """A position is stale exactly while the step under way began before the swap; a new prompt ends the step."""
+    gamma, rng = 3, np.random.default_rng(0)
+    walk = chain.begin(50)
+    walk, _ = chain.decode(walk, rng.random((7, 50)) < 0.7, np.ones((3, 50), bool), gamma)
+    under_way = walk.run > 0
+    kept, old = np.zeros((8, 50), bool), np.ones((8, 50), bool)  # the old draft is always right, the new one never
+    after, decoded = chain.decode(walk, kept, old, gamma)
+    assert under_way.any()
+    np.testing.assert_array_equal(decoded.stale[0], under_way)
+    remaining = np.where(under_way, gamma + 1 - walk.run, 0)
+    np.testing.assert_array_equal(decoded.stale.sum(axis=0), remaining)
+    np.testing.assert_array_equal(after.accepted - walk.accepted, np.where(under_way, gamma - walk.run, 0))
+    _, cut = chain.decode(walk, kept, old, gamma, starts=np.arange(8) == 0)
+    assert not cut.stale.any()
+    assert cut.first[0].all()
+
+
+def test_deviation_holds_for_every_round_in_many_runs():
+    """R_n ≤ Σ TV + √(N ln(1/δ)/2) for all n with probability 1 − δ: at δ = 0.05 fewer than 5 % of 400 runs fail.
+
+    With 400 runs and failure probability at most .05, more than 40 failures have probability below 1e-4.
+    """
+    environment = replace(SMALL_TOKENS, horizon=25)
+    episode = environment.start(400, np.random.default_rng(0))
+    for _ in game(make_learner("ogd", {}, environment.problem), episode, np.zeros((400, 36)), 25):
+        pass
+    columns = episode.columns()
+    committed = environment.nu * np.arange(1, 26)[:, None]
+    excess = columns["rejections"] - (1 - columns["alpha"]) * committed
+    assert np.sum(np.any(excess > sqrt(committed[-1, 0] * log(1 / 0.05) / 2), axis=0)) <= 40
+
+
+@pytest.mark.parametrize("gamma, nu", list(product([1, 2, 5], [5, 16])))
+def test_token_claims_hold_at_any_draft_length(gamma, nu):
+    environment = replace(SMALL_TOKENS, gamma=gamma, nu=nu, horizon=40)
+    trace = play(make_learner("adam", {}, environment.problem), environment, 4, np.random.default_rng(0))
+    assert trace.header["violations"] == 0
+    assert {"alpha_bound", "tokens_per_step_pathwise", "tokens_per_step_bound"} <= set(trace.header["checked"])
+
+
+def test_rows_of_the_demo_are_as_many_and_as_long_as_promised():
+    rows = {name: row for name, row in EXPERIMENTS.items() if row.demo}
+    assert len(rows) >= 12
+    assert len({row.learner for row in rows.values()}) >= 4
+    assert len({name.split("/")[0] for name in rows}) >= 3
+    for row in rows.values():
+        assert row.seeds >= 16
+        assert row.environment.problem.horizon >= 2000
+        assert getattr(row.environment, "vocabulary", 64) >= 64
+
+
+def test_all_learners_of_a_stream_meet_the_same_truth():
+    drawn = [EXPERIMENTS[f"drift/P8/{name}"] for name in ("ogd", "adam")]
+    starts = [row.environment.start(2, np.random.default_rng(row.seed)).comparator(5) for row in drawn]
+    np.testing.assert_array_equal(starts[0], starts[1])
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_row_builds_and_a_short_version_plays(name):
+    row = EXPERIMENTS[name]
+    assert row.build() == row.build()
+    environment = row.environment
+    if isinstance(environment, Tokens | Tracking) and isinstance(environment.path, Drift):
+        environment = replace(environment, path=Drift(1.0))
+    changes = {"segments": 1} if isinstance(environment, Adversarial) else {}
+    changes |= {"steady": 4} if isinstance(environment, Alternating) else {}
+    short = replace(environment, horizon=20, **changes)
+    assert Experiment(short, row.learner, seeds=2).run().header["violations"] == 0
+
+
+def test_residual_is_what_the_walk_leaves_out():
+    """Marginal of the committed token is the target's: min(target, draft) + (1 − alpha)·residual = target."""
+    rng = np.random.default_rng(0)
+    target, draft = rng.dirichlet(np.ones(6), size=10), rng.dirichlet(np.ones(6), size=10)
+    kept = np.minimum(target, draft)
+    total = kept + (1 - kept.sum(axis=-1, keepdims=True)) * residual(target, draft)
+    np.testing.assert_allclose(total, target, atol=1e-15)

@@ -1,0 +1,237 @@
+"""The laws of a learner as checks for any learner object, a user's own included (THEORY section 7, item 5).
+
+    for name, check in checks(MyLearner(step_size=0.1, domain=Ball(1.0))):
+        check()                                   # AssertionError says what broke
+
+Every learner: plays feasible, causal, predict pure, update without side effects, copies independent, dtype kept, own
+hint = no hint, regret within the bound it claims. Only where ``learner.laws`` declares them: "permutation" of the
+coordinates, "translation" of losses on the simplex by c·1, "scaling" (losses times c, step sizes over c).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import partial
+from math import isfinite
+from typing import Any
+
+import numpy as np
+
+from theory.arrays import Array
+from theory.bounds import comparator_energy
+from theory.domain import Simplex
+from theory.learner import Learner
+from theory.loss import Linear, Loss, Quadratic
+from theory.regret import best_piecewise, dynamic_regret
+from theory.regret import path_length as measured_path_length
+from theory.step_size import SelfConfident
+
+COPIES = 3
+ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class Game:
+    """First decisions ``[copies, d]`` and slopes ``[T, copies, d]`` of the losses of one kind."""
+
+    x_1: np.ndarray
+    slopes: np.ndarray
+    quadratic: bool = False
+
+    @property
+    def losses(self) -> list[Loss]:
+        """f_1 … f_T, linear or quadratic around the slopes."""
+        return [Quadratic(slope) if self.quadratic else Linear(slope) for slope in self.slopes]
+
+    def each(self, change: Callable[[np.ndarray], np.ndarray]) -> "Game":
+        """The game with ``change`` applied to x_1 and to the slopes."""
+        return replace(self, x_1=change(self.x_1), slopes=change(self.slopes))
+
+
+def plays(learner: Learner, x_1: Array, losses: Sequence[Loss]) -> Array:
+    """The decisions x_1 … x_T against given losses, ``[T, ..., d]``."""
+    state, decisions = learner.init(x_1), []
+    for loss_t in losses:
+        decisions.append(np.array(learner.predict(state)))
+        state = learner.update(state, loss_t)
+    return np.stack(decisions)
+
+
+def checks(
+    learner: Learner, dimension: int = 4, rounds: int = 12, seed: int = 0
+) -> Iterator[tuple[str, Callable[[], None]]]:
+    """(name, check) for every law that must hold for ``learner``; a check raises AssertionError if it does not.
+
+    Args:
+        learner: any ``Learner``; its domain decides the games.
+        dimension: d, at least 2; for an expert learner the number of experts.
+        rounds: T, at least 4.
+        seed: of the random games.
+    """
+    rng = np.random.default_rng(seed)
+    simplex = isinstance(learner.domain, Simplex)
+    x_1 = rng.dirichlet(np.ones(dimension), COPIES) if simplex else rng.normal(size=(COPIES, dimension))
+    game = Game(learner.domain.project(x_1), rng.normal(size=(rounds, COPIES, dimension)))
+    games = [game] if simplex else [game, replace(game, quadratic=True)]
+    laws = [feasible, causal, pure, without_side_effects, independent_copies, dtype_kept, hint_optional]
+    laws += [law for name, law in DECLARED.items() if name in learner.laws]
+    if isfinite(learner.domain.diameter(dimension)):
+        laws.append(within_bound)
+    for law in laws:
+        for number, one in enumerate(games):
+            yield f"{law.__name__}[{'quadratic' if number else 'linear'}]", partial(law, learner, one)
+
+
+def feasible(learner: Learner, game: Game) -> None:
+    """Plays stay in the domain, from its border, under losses that push outwards, ten thousand times too strongly."""
+    outward = game.slopes[0] / np.linalg.norm(game.slopes[0], axis=-1, keepdims=True)
+    x_1 = game.x_1 if isinstance(learner.domain, Simplex) else learner.domain.project(game.x_1 + 1e3 * outward)
+    push = 1e4 * outward * np.where(np.arange(len(game.slopes)) < len(game.slopes) // 2, -1, 1)[:, None, None]
+    for slopes in (push, game.slopes, push + game.slopes):
+        inside = learner.domain.contains(plays(learner, x_1, replace(game, slopes=slopes).losses))
+        assert np.all(inside), f"feasible: rounds {np.argwhere(~inside)[:, 0].tolist()} leave {learner.domain}"
+
+
+def causal(learner: Learner, game: Game) -> None:
+    """Changing f_t leaves x_1 … x_t bit-identical."""
+    original = plays(learner, game.x_1, game.losses)
+    for t in range(len(game.slopes)):
+        changed = replace(game, slopes=np.where(np.arange(len(game.slopes))[:, None, None] < t, game.slopes, 7.5))
+        same = np.array_equal(plays(learner, game.x_1, changed.losses)[: t + 1], original[: t + 1])
+        assert same, f"causal: decisions up to round {t + 1} depend on the loss of round {t + 1} or later"
+
+
+def pure(learner: Learner, game: Game) -> None:
+    """predict and update give the same result when called again with the same state."""
+    state = learner.init(game.x_1)
+    for loss_t in game.losses:
+        first, again = learner.predict(state), learner.predict(state)
+        assert np.array_equal(first, again), "pure: predict gives another decision when asked twice"
+        following, repeated = learner.update(state, loss_t), learner.update(state, loss_t)
+        assert _identical(following, repeated), "pure: update gives another state when called twice on one state"
+        state = following
+
+
+def without_side_effects(learner: Learner, game: Game) -> None:
+    """Neither predict nor update changes the state, the first decision or the loss it was given."""
+    x_1, state = game.x_1.copy(), learner.init(game.x_1)
+    for loss_t in game.losses:
+        kept, kept_loss = deepcopy(state), deepcopy(vars(loss_t))
+        learner.predict(state)
+        following = learner.update(state, loss_t)
+        assert _identical(state, kept), "without_side_effects: the old state changed"
+        assert _identical(tuple(vars(loss_t).values()), tuple(kept_loss.values())), "without_side_effects: loss changed"
+        state = following
+    assert np.array_equal(x_1, game.x_1), "without_side_effects: x_1 changed"
+
+
+def independent_copies(learner: Learner, game: Game) -> None:
+    """A batch of copies with different first decisions plays what each copy plays alone."""
+    together = plays(learner, game.x_1, game.losses)
+    for copy in range(len(game.x_1)):
+        alone = replace(game, x_1=game.x_1[copy], slopes=game.slopes[:, copy])
+        _close("independent_copies", together[:, copy], plays(learner, alone.x_1, alone.losses))
+
+
+def dtype_kept(learner: Learner, game: Game) -> None:
+    """float32 first decisions and losses give float32 decisions."""
+    narrow = game.each(lambda a: a.astype(np.float32))
+    dtype = plays(learner, narrow.x_1, narrow.losses).dtype
+    assert dtype == np.float32, f"dtype_kept: float32 in, {dtype} out"
+
+
+def hint_optional(learner: Learner, game: Game) -> None:
+    """Passing the learner's own hint changes nothing, where its state has one."""
+    state = learner.init(game.x_1)
+    for loss_t in game.losses:
+        hint = getattr(state, "hint", None)
+        same = np.array_equal(learner.predict(state, hint), learner.predict(state))
+        assert same, "hint_optional: predict with the learner's own hint differs from predict without"
+        following = learner.update(state, loss_t)
+        same = _identical(learner.update(state, loss_t, hint), following)
+        assert same, "hint_optional: update with the learner's own hint differs from update without"
+        state = following
+
+
+def permutation(learner: Learner, game: Game) -> None:
+    """Permuted coordinates give permuted decisions: no coordinate is special."""
+    order = np.roll(np.arange(game.x_1.shape[-1]), 1)
+    permuted = game.each(lambda a: a[..., order])
+    original = plays(learner, game.x_1, game.losses)
+    _close("permutation", original[..., order], plays(learner, permuted.x_1, permuted.losses))
+
+
+def translation(learner: Learner, game: Game) -> None:
+    """On the simplex, adding one number to all losses of a round changes nothing."""
+    offsets = np.linspace(-5, 5, len(game.slopes))[:, None, None]
+    moved = replace(game, slopes=game.slopes + offsets)
+    _close("translation", plays(learner, game.x_1, game.losses), plays(learner, game.x_1, moved.losses))
+
+
+def scaling(learner: Learner, game: Game, factor: float = 4.0) -> None:
+    """Losses times c and step sizes over c give the same decisions."""
+    linear = replace(game, quadratic=False)
+    scaled = replace(linear, slopes=factor * linear.slopes)
+    slower = with_scaled_steps(learner, factor)
+    _close("scaling", plays(learner, linear.x_1, linear.losses), plays(slower, scaled.x_1, scaled.losses))
+
+
+DECLARED = {"permutation": permutation, "translation": translation, "scaling": scaling}
+
+
+def within_bound(learner: Learner, game: Game) -> None:
+    """Regret at most the data-dependent bound the learner claims, with A_T = D² + 2·D·P_T, after every round.
+
+    Comparators: the best with 1, 2 and 5 segments; fixed ones only for learners that bound regret to experts.
+    """
+    diameter = learner.domain.diameter(game.x_1.shape[-1])
+    moving = not hasattr(learner, "expert_bound")
+    for copy in range(len(game.x_1)):
+        one = replace(game, x_1=game.x_1[copy], slopes=game.slopes[:, copy])
+        for segments in (1, 2, 5) if moving else (1,):
+            kind = "quadratic" if game.quadratic else "linear"
+            u = best_piecewise(one.slopes, learner.domain, min(segments, len(one.slopes)), kind)
+            _assert_within_bound(learner, one, u, comparator_energy(diameter, measured_path_length(u)))
+
+
+def _assert_within_bound(learner: Learner, game: Game, comparators: np.ndarray, energy: np.ndarray) -> None:
+    state, losses, compared, limits = learner.init(game.x_1), [], [], []
+    for t, loss_t in enumerate(game.losses):
+        losses.append(loss_t.value(learner.predict(state)))
+        compared.append(loss_t.value(comparators[t]))
+        state = learner.update(state, loss_t)
+        limits.append(learner.bound(state, energy[t]))
+    if limits[0] is None:
+        return
+    excess = dynamic_regret(np.array(losses), np.array(compared)) - np.array(limits)
+    worst = int(np.argmax(excess))
+    rounding = ROUNDING * (1 + abs(limits[worst]))
+    assert np.all(excess <= rounding), f"within_bound: regret exceeds the bound by {excess[worst]} in round {worst + 1}"
+
+
+def with_scaled_steps(learner: Any, factor: float) -> Any:
+    """The learner with every step size divided by ``factor``, in nested dataclasses too."""
+    changes = {}
+    for field in fields(learner):
+        value = getattr(learner, field.name)
+        if field.name in ("step_size", "meta_step_size") and isinstance(value, int | float):
+            changes[field.name] = value / factor
+        elif field.name == "step_size" and isinstance(value, tuple):
+            changes[field.name] = tuple(step / factor for step in value)
+        elif isinstance(value, SelfConfident):
+            changes[field.name] = replace(value, gradient_bound=value.gradient_bound * factor)
+        elif isinstance(value, Learner) and is_dataclass(value):
+            changes[field.name] = with_scaled_steps(value, factor)
+    return replace(learner, **changes)
+
+
+def _identical(one: tuple, other: tuple) -> bool:
+    """Bit-identical nested tuples of arrays and scalars."""
+    if isinstance(one, tuple):
+        return len(one) == len(other) and all(_identical(a, b) for a, b in zip(one, other, strict=True))
+    return one is other or np.array_equal(one, other)
+
+
+def _close(law: str, one: np.ndarray, other: np.ndarray, tolerance: float = 1e-10) -> None:
+    worst = float(np.max(np.abs(one - other) / (1 + np.abs(one))))
+    assert worst <= tolerance, f"{law}: decisions differ by {worst}"

@@ -1,0 +1,52 @@
+"""Hyper-parameters that measurement fixed for the convex adapter, where theory's worst-case tuning is far too cautious.
+
+Shared by the decoder and by the simulator's replay, so that a name means the same learner in both. Step sizes are in
+units of the decision of ``theory/adapter.py``: whitened features have mean squared norm 1, so the worst-case step
+1/(2L) is 1 at temperature 1. They were read from the table that ``python -m real tune`` prints, on a stream that no
+reported result uses.
+"""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from theory.choose import altered, learner_class, make_learner, parse_value
+from theory.hints import MovingAverage
+from theory.learner import Learner
+from theory.learners.adam import Adam
+from theory.learners.ensemble import Ensemble
+from theory.learners.frozen import Frozen
+from theory.learners.momentum import Momentum
+from theory.learners.ogd import OGD
+from theory.learners.optimistic import OptimisticOGD
+from theory.problem import Problem
+from theory.step_size import geometric
+
+GRID = geometric(16.0, 6)
+"""Step sizes of the ensemble's experts: 16, 32, … 512 times the worst-case step."""
+
+ADAPTER_LEARNERS: dict[str, Learner] = {
+    "frozen": Frozen(),
+    "ogd": OGD(128.0),
+    "optimistic": OptimisticOGD(128.0, MovingAverage(0.9)),
+    "ensemble": Ensemble(OGD(GRID)),
+    "momentum": Momentum(12.8, 0.9),
+    "adam": Adam(0.03, beta_2=0.99),
+}
+"""Learners of a convex adapter."""
+
+
+def on_adapter(spec: str, settings: Mapping[str, Any], problem: Problem) -> Learner:
+    """The learner ``spec`` with the hyper-parameters above, or a user's own; ``settings`` on top (dotted for nested).
+
+    Raises:
+        ValueError: for an unknown learner or setting, a learner that does not fit, or one that has no step size here.
+    """
+    if spec not in ADAPTER_LEARNERS:
+        if "step_size" not in settings and any(f.name == "step_size" for f in fields(learner_class(spec))):
+            raise ValueError(f"--learner {spec}: has no default step size on an adapter; give --set step_size=…")
+        return make_learner(spec, settings, problem)
+    learner = ADAPTER_LEARNERS[spec]
+    for key, value in settings.items():
+        learner = altered(learner, key, parse_value(key, value))
+    return learner

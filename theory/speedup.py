@@ -1,0 +1,186 @@
+"""From acceptance to speed, and from regret to acceptance (THEORY section 2).
+
+Symbols: epsilon = 1 − alpha, the rejection probability of one position; gamma drafted tokens a step; n = gamma + 1.
+A step that rejects commits its accepted tokens and one recovered; one that rejects nothing commits n, one a bonus.
+Three kinds of statement, and only the first assumes independence:
+
+    i.i.d. positions   ``tokens_per_step``: E(epsilon, gamma), averaged over steps
+    pathwise, counts   ``tokens_per_step_lower`` (share of committed tokens), ``verified_lower`` (share of verified
+                       positions): true on every path, up to its last step
+    through regret     ``rejection_bound``: mean KL → mean rejection probability
+
+All functions are elementwise on numbers and numpy arrays.
+"""
+
+from math import log
+from typing import Any
+
+import numpy as np
+
+from theory.arrays import Array
+
+Number = Any  # a number or a numpy array: then elementwise
+LN_2 = log(2.0)
+
+
+def tokens_per_step(epsilon: Number, gamma: int) -> Array:
+    """E(ε, γ) = Σ_{j=0}^{γ} (1−ε)^j = (1 − (1−ε)^{γ+1})/ε, bonus included, stable for all ε in [0, 1].
+
+    Positions rejected independently with probability ε (Leviathan et al. 2023, Eq. 1). Convex and decreasing in ε.
+    """
+    epsilon = np.asarray(epsilon, dtype=float)
+    inside = np.clip(epsilon, 1e-300, 1 - 1e-16)
+    value = -np.expm1((gamma + 1) * np.log1p(-inside)) / inside
+    return np.where(epsilon >= 1, 1.0, np.where(epsilon <= 0, gamma + 1.0, value))
+
+
+def speedup(
+    tokens_per_step: Number,
+    gamma: int,
+    cost_ratio: Number,
+    verify: Number = 1.0,
+    update: Number = 0.0,
+    steps_per_update: Number = 1.0,
+) -> Number:
+    """tokens_per_step / (v(γ) + γ·c + b/m), against plain decoding.
+
+    Args:
+        tokens_per_step: mean, bonus included.
+        gamma: drafted tokens a step.
+        cost_ratio: c, one draft forward in plain target steps.
+        verify: v(γ), verifying γ+1 tokens in plain target steps; measured, 1 only while memory-bound.
+        update: b, one learner update in plain target steps.
+        steps_per_update: m.
+    """
+    return tokens_per_step / (verify + gamma * cost_ratio + update / steps_per_update)
+
+
+# Theorem 0: shares of committed tokens
+
+
+def tokens_per_step_lower(rejections_per_token: Number, gamma: int) -> Number:
+    """(γ+1)/(1 + γ·R/N) ≤ tokens_per_step on every path: N committed tokens, R of them recovered (Theorem 0).
+
+    In expectation with ρ̂, the mean TV per committed token, in place of R/N. Also the lower half of Lemma A (i) with ε.
+    """
+    return (gamma + 1) / (1 + gamma * rejections_per_token)
+
+
+def tokens_per_step_upper(rejections_per_token: Number, gamma: int) -> Number:
+    """tokens_per_step ≤ min{(γ+1)/(1 + R/N), N/R} on every path.
+
+    A step that rejects commits at most γ tokens, so N ≤ (γ+1)S − R; and S ≥ R. Sharper than min{γ+1, N/R} everywhere.
+    """
+    share = np.asarray(rejections_per_token, dtype=float)
+    return np.minimum((gamma + 1) / (1 + share), 1 / np.maximum(share, 1e-300))
+
+
+def steps_range(tokens: Array, rejections: Array, gamma: int) -> tuple[Array, Array]:
+    """(fewest, most) steps that can have committed ``tokens`` with ``rejections`` recovered, as real numbers."""
+    fewest = np.maximum(rejections, (tokens + rejections) / (gamma + 1))
+    return fewest, (tokens + gamma * rejections) / (gamma + 1)
+
+
+# Theorem 1, pathwise: shares of verified positions
+
+
+def verified_lower(rejections_per_verified: Number, gamma: int) -> Number:
+    """(γ+1−r)/(1+(γ−1)r) ≤ tokens_per_step on every path, r = rejections / verified positions (Theorem 1-pathwise).
+
+    Attained by rejecting at once in some steps and nothing in the others. E(r, γ) in its place is false there.
+    """
+    r = rejections_per_verified
+    return (gamma + 1 - r) / (1 + (gamma - 1) * r)
+
+
+def verified_upper(rejections_per_verified: Number, gamma: int) -> Number:
+    """tokens_per_step ≤ min{1 + γ(1−r), 1/r}: C verified positions need S ≥ max(R, C/γ) steps."""
+    r = np.asarray(rejections_per_verified, dtype=float)
+    return np.minimum(1 + gamma * (1 - r), 1 / np.maximum(r, 1e-300))
+
+
+def rejection_deviation(verified: Number, false_alarm: float) -> Number:
+    """√(ln(1/δ)/(2C)): r exceeds the mean TV of the C verified positions by more with probability at most δ.
+
+    Azuma–Hoeffding for the martingale Σ(rejected − TV). C is fixed beforehand: if it depends on the run, give the
+    largest C possible and scale, √(C_max·ln(1/δ)/2)/C, which Hoeffding's maximal inequality allows at any time.
+    """
+    return (log(1 / false_alarm) / (2 * verified)) ** 0.5
+
+
+# From regret to rejection
+
+
+def rejection_bound(mean_divergence: Number) -> Array:
+    """ρ(K̄) = min{√(K̄/2), √(1−e^{−K̄})} ≥ mean TV, K̄ = (Reg + F)/count ≥ 0 the mean KL over the same positions.
+
+    Pinsker and Bretagnolle–Huber, each concave in K̄, so the bound of the mean bounds the mean (Theorem 1). What
+    rounding leaves below 0 counts as 0.
+    """
+    divergence = np.maximum(np.asarray(mean_divergence, dtype=float), 0.0)
+    return np.sqrt(np.minimum(divergence / 2, -np.expm1(-divergence)))
+
+
+def greedy_rejections(hard_label_loss: Number) -> Number:
+    """R ≤ Σ −log draft(argmax target) / ln 2 on every path (greedy): a wrong argmax has draft(y) ≤ ½.
+
+    The sum over committed or verified tokens is Reg + F of that loss: linear in it, no square root.
+    """
+    return hard_label_loss / LN_2
+
+
+def theorem_1(mean_divergence: Number, gamma: int, cost_ratio: float) -> tuple[Array, Array]:
+    """(E(ρ,γ)/(1+γc), (γ+1)/(1+γc)): lower and upper limit of the speedup for i.i.d. positions within a step.
+
+    K̄ averaged over *steps*; with rounds of equal token count use Theorem 0 instead.
+    """
+    cost = 1 + gamma * cost_ratio
+    return tokens_per_step(rejection_bound(mean_divergence), gamma) / cost, np.asarray((gamma + 1) / cost)
+
+
+def sequence_lower(total_variation: Array) -> Array:
+    """Σ_{j=0}^{γ}(1 − Σ_{i≤j} ε_i)₊ ≤ E[tokens in the step]; ε_i = E_{prefix~target} TV at position i, ``[..., γ]``.
+
+    No independence: P(the first j are accepted) ≥ 1 − Σ_{i≤j} ε_i (Theorem 1-sequence).
+    """
+    return 1 + np.sum(np.maximum(1 - np.cumsum(total_variation, axis=-1), 0.0), axis=-1)
+
+
+def sequence_upper(overlap: Array) -> Array:
+    """E[tokens in the step] ≤ 1 + Σ_j Σ_{y_1…y_j} min(target, draft)(y_1…y_j), the overlaps given as ``[..., γ]``."""
+    return 1 + np.sum(overlap, axis=-1)
+
+
+# The best draft length
+
+
+def best_gamma_real(epsilon: Number, cost_ratio: Number) -> Array:
+    """γ* maximising E(ε, γ)/(1 + γc) over real γ: w/s − 1, s = −ln(1−ε), q = s(1−c)/c, w = −1−q−W₋₁(−e^{−1−q}).
+
+    w is the positive root of e^w − 1 − w = q, found by Newton from above: W₋₁ itself underflows for large q and loses
+    half its digits for small. An affine cost a + γ·k is c = k/a: verify curve and update charge included.
+
+    Args:
+        epsilon: in (0, 1).
+        cost_ratio: c in (0, 1).
+
+    Raises:
+        ValueError: outside these ranges.
+    """
+    epsilon, cost_ratio = np.broadcast_arrays(np.asarray(epsilon, dtype=float), np.asarray(cost_ratio, dtype=float))
+    for name, value in (("epsilon", epsilon), ("cost_ratio", cost_ratio)):
+        if not np.all((value > 0) & (value < 1)):
+            raise ValueError(f"best_gamma_real({name}={value}): must lie strictly between 0 and 1")
+    s = -np.log1p(-epsilon)
+    q = s * (1 - cost_ratio) / cost_ratio
+    w = np.where(q < 1, np.sqrt(2 * q), 2 * np.log1p(q))
+    for _ in range(100):  # convex and increasing: monotone from above, quadratic at the end
+        grown = np.expm1(w)
+        w = w - (grown - w - q) / grown
+    return w / s - 1
+
+
+def best_gamma(epsilon: float, costs: Array) -> int:
+    """The γ ≥ 1 maximising E(ε, γ)/cost(γ); ``costs[γ]`` for γ = 0, 1, … is v(γ) + γ·c + b/m, any measured curve."""
+    lengths = range(1, len(costs))
+    return max(lengths, key=lambda gamma: float(tokens_per_step(epsilon, gamma)) / costs[gamma])
