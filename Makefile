@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
+comma := ,
 
 # One thread on purpose: on small shared machines two torch threads ran ten times slower than one.
 export OMP_NUM_THREADS := 1
@@ -36,20 +37,31 @@ $(READY): pyproject.toml constraints.txt
 	$(PY) -m pip install --quiet -c constraints.txt -e '.[real,dev]'
 	@touch $@
 
+# Agreement: one frozen recording a mode, the simulator's predictions of runs never made, then those runs.
+PREDICTED := ogd:2 optimistic:3 ensemble:6
+define agreement
+	$(PY) -m real record --schedule $(2) --temperature 0 --out $(1)/agreement/greedy.npz
+	$(PY) -m real record --schedule $(2) --temperature 1 --out $(1)/agreement/sampled.npz
+	for mode in greedy sampled; do for run in $(PREDICTED); do \
+	  $(PY) -m sim replay $(1)/agreement/$$mode.npz --learner $${run%:*} --gamma $${run#*:} --out $(1)/agreement/predicted \
+	  || exit 1; done; done
+	$(PY) -m real agree --out $(1)
+endef
+
 # The first figure is there within a minute; the last line rebuilds it together with everything that was added.
 demo: $(READY)
 	$(PY) -m sim run 'drift/P8/*' --out out/demo/sim
 	$(PY) -m figures regret out/demo
 	$(PY) -m sim run demo --out out/demo/sim
 	$(PY) -m real demo --out out/demo/real
-	$(PY) -m real agree --out out/demo
+	$(call agreement,out/demo,prose:14$(comma)python:22)
 	$(PY) -m real summary out/demo
 	$(PY) -m figures all out/demo
 
 results: $(READY)
 	$(PY) -m sim run '*' --out results/sim
 	$(PY) -m real results --out results/real
-	$(PY) -m real agree --out results
+	$(call agreement,results,prose:24$(comma)python:48)
 	$(PY) -m real summary results
 	$(PY) -m figures all results
 

@@ -91,7 +91,9 @@ def write(root: Path, figures: Path) -> Path:
     tables = {
         "Decoder": decoder(found.get("real", {}), found.get("others", {})),
         "Simulator": simulated(root),
-        "Prediction against decoder": listing(found.get("agreement")),
+        "Prediction against decoder": listing(
+            {k: v for k, v in (found.get("agreement") or {}).items() if k != "provenance"}
+        ),
     }
     page = ""
     for title, names in SECTIONS.items():
@@ -112,6 +114,15 @@ def number(value: Any, interval: bool = True) -> str:
         limits = interval and value.get("low") is not None
         small = f"<small>{number(value['low'])} – {number(value['high'])}</small>" if limits else ""
         return number(value["value"]) + small
+    if isinstance(value, list):
+        pair = len(value) == 2 and all(isinstance(part, int) for part in value)
+        return (
+            f"{value[0]} of {value[1]}"
+            if pair
+            else f"{len(value)} entries"
+            if len(str(value)) > 90
+            else escape(str(value))
+        )
     if isinstance(value, bool) or not isinstance(value, int | float):
         return "–" if value is None else escape(str(value))
     if isinstance(value, int):
@@ -219,8 +230,6 @@ def listing(values: dict | None) -> str:
             text += (
                 f"<h3>{escape(name)}</h3>{grid(heads, [[number(entry.get(key)) for key in heads] for entry in value])}"
             )
-        elif isinstance(value, list) and len(str(value)) > 90:
-            rows.append([escape(name), f"{len(value)} entries"])
         else:
             rows.append([escape(name), number(value)])
     return (grid(["", "value"], rows) if rows else "") + text

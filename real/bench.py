@@ -61,12 +61,13 @@ def timed_forwards(modules: dict[str, list[Any]]):
 
 @dataclass(frozen=True)
 class Run:
-    """One request: tokens committed, steps (target forwards that commit), seconds in all and outside forwards."""
+    """One request: tokens committed, steps (target forwards that commit), seconds: in all, outside forwards, of CPU."""
 
     tokens: int
     steps: int
     seconds: float
     outside: float
+    cpu: float
 
 
 def ours(pair: Pair, drafter: Drafter, prompt: list[int], new: int, gamma: int, sampling: Sampling, seed: int) -> Run:
@@ -75,11 +76,11 @@ def ours(pair: Pair, drafter: Drafter, prompt: list[int], new: int, gamma: int, 
     modules = {"target": [pair.target.body, pair.target.readout], "draft": [pair.draft.body, pair.draft.readout]}
     rng = torch.Generator().manual_seed(seed)
     with timed_forwards(modules) as record:
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), time.process_time()
         session = Session(pair.target, drafter, prompt, new)
         steps = sum(1 for _ in generate(session, gamma, sampling, rng))
-        seconds = time.perf_counter() - start
-    return Run(len(session.tokens) - len(prompt), steps, seconds, seconds - record.inside)
+        seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
+    return Run(len(session.tokens) - len(prompt), steps, seconds, seconds - record.inside, cpu)
 
 
 def theirs(pair: Pair, prompt: list[int], new: int, gamma: int, sampling: Sampling, seed: int) -> Run:
@@ -95,13 +96,13 @@ def theirs(pair: Pair, prompt: list[int], new: int, gamma: int, sampling: Sampli
     ids = torch.tensor([prompt], device=pair.device)
     torch.manual_seed(seed)  # generate() takes no generator
     with timed_forwards({"target": [target], "draft": [draft]}) as record:
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), time.process_time()
         output = target.generate(
             ids, attention_mask=torch.ones_like(ids), assistant_model=draft, max_new_tokens=new, pad_token_id=0,
             repetition_penalty=1.0, **chosen,
         )  # fmt: skip
-        seconds = time.perf_counter() - start
-    return Run(output.shape[1] - len(prompt), record.calls["target"], seconds, seconds - record.inside)
+        seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
+    return Run(output.shape[1] - len(prompt), record.calls["target"], seconds, seconds - record.inside, cpu)
 
 
 def rate(runs: Sequence[Run]) -> float:
@@ -133,6 +134,8 @@ def measure(pair: Pair, prompts: Sequence[list[int]], new: int, gamma: int, samp
                 runs[name].append(run)
     row: dict[str, Any] = {"ratio": rate(runs["ours"]) / rate(runs["theirs"])}
     row["ratio_low"], row["ratio_high"] = ratio_interval(runs["ours"], runs["theirs"])
+    per_cpu = {name: sum(run.tokens for run in done) / sum(run.cpu for run in done) for name, done in runs.items()}
+    row["cpu_ratio"] = per_cpu["ours"] / per_cpu["theirs"]  # what a busy machine disturbs least
     for name, done in runs.items():
         steps = sum(run.steps for run in done)
         row[f"{name}_tokens_per_second"] = rate(done)
@@ -158,10 +161,11 @@ def bench(
     ids = [pair.encode(list(turns)) for turns in prompts]
     rows = {mode: measure(pair, ids, new, gamma, sampling) for mode, sampling in MODES.items()}
     print(f"{len(ids)} prompts × {new} tokens, gamma {gamma}, {dtype}, {device}; theirs: transformers assisted")
-    print(f"{'':8} {'ours/theirs':>26} {'tokens/s':>17} {'tokens_per_step':>17} {'ms outside forwards/step':>26}")
+    titles = f"{'ours/theirs':>26} {'per CPU-s':>10} {'tokens/s':>17} {'tokens_per_step':>17}"
+    print(f"{'':8} {titles} {'ms outside forwards/step':>26}")
     for mode, row in rows.items():
         print(
-            f"{mode:8} {row['ratio']:10.3f} [{row['ratio_low']:.3f}, {row['ratio_high']:.3f}]"
+            f"{mode:8} {row['ratio']:10.3f} [{row['ratio_low']:.3f}, {row['ratio_high']:.3f}] {row['cpu_ratio']:10.3f}"
             f" {row['ours_tokens_per_second']:8.1f} {row['theirs_tokens_per_second']:8.1f}"
             f" {row['ours_tokens_per_step']:8.3f} {row['theirs_tokens_per_step']:8.3f}"
             f" {row['ours_outside_ms_per_step']:12.3f} {row['theirs_outside_ms_per_step']:13.3f}"

@@ -12,14 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 
 from real.experiments import Method, Models
 from real.ledger import Ledger
 from real.online import OnlineDecoder, Serving
+from real.state import load, save, under
 from real.streams import Stream
-from theory.trace import SettingsDiffer, Trace, atomic, done, plain, provenance
+from theory.trace import SettingsDiffer, Trace, done, plain, provenance
 
 CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT_EVERY = 8  # prompts
@@ -73,10 +72,8 @@ class Comparison:
 
     def save_checkpoint(self, folder: Path, settings: dict[str, Any]) -> None:
         """Write every decoder's state and the rows so far, atomically, next to the results."""
-        folder.mkdir(parents=True, exist_ok=True)
         tensors = {f"{name}/{key}": value for name, dec in self.decoders.items() for key, value in dec.state().items()}
-        with atomic(folder / CHECKPOINT) as partial:
-            save_file(tensors, partial, metadata={"rows": json.dumps(self.rows), "settings": json.dumps(settings)})
+        save(folder / CHECKPOINT, tensors, {"rows": json.dumps(self.rows), "settings": json.dumps(settings)})
 
     def load_checkpoint(self, folder: Path, settings: dict[str, Any]) -> None:
         """Go on from a checkpoint, if there is one.
@@ -87,14 +84,11 @@ class Comparison:
         path = folder / CHECKPOINT
         if not path.exists():
             return
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata()
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no iteration protocol)
+        tensors, metadata = load(path)
         if json.loads(metadata["settings"]) != settings:
             raise SettingsDiffer(f"{path} belongs to a run with other settings; choose another --out, or remove it")
         for name, decoder in self.decoders.items():
-            prefix = f"{name}/"
-            decoder.restore({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+            decoder.restore(under(f"{name}/", tensors))
         self.rows = json.loads(metadata["rows"])
 
     def trace(self, name: str, settings: dict[str, Any]) -> Trace:

@@ -12,20 +12,16 @@ from torch import Tensor
 
 from real.decode import Sampling, Session, Step, plain_step, speculative_step
 from real.drafters import Drafter, Piece
+from real.feedback import Counts, NonFiniteGradient, RoundLog, Watched
 from real.ledger import Ledger
 from real.models import Pair
 from real.rounds import Rounds
-from theory.acceptance import alpha
+from real.state import flatten, rebuild, under
 from theory.learner import Learner
 from theory.learners.frozen import Frozen
-from theory.loss import Loss
 
 Hint = Callable[[Drafter, Sequence[Piece]], Tensor]
 """An outside hint for the next round ``[d]``, from the drafter and the round just served."""
-
-
-class NonFiniteGradient(ValueError):
-    """A loss gradient held nan or infinity; nothing was updated."""
 
 
 @dataclass(frozen=True)
@@ -53,72 +49,6 @@ class Serving:
             raise ValueError(f"max_new_tokens={self.max_new_tokens!r}: must be at least 1")
         if self.law_top_k < 0:
             raise ValueError(f"law_top_k={self.law_top_k!r}: must be at least 0; 0 keeps the whole law")
-
-
-@dataclass
-class Counts:
-    """What serving one request did; sums add up over requests.
-
-    ``verified`` positions are those verification examined, ``alpha_sum`` the sum of Σ_y min(target, draft) over them.
-    """
-
-    tokens: int = 0
-    steps: int = 0
-    drafted: int = 0
-    accepted: int = 0
-    verified: int = 0
-    rejections: int = 0
-    alpha_sum: float = 0.0
-
-    def add(self, step: Step) -> None:
-        """Count one step."""
-        committed = len(step.tokens)
-        rejected = committed > step.accepted and step.accepted < step.drafted
-        examined = step.accepted + rejected
-        self.tokens += committed
-        self.steps += 1
-        self.drafted += step.drafted
-        self.accepted += step.accepted
-        self.verified += examined
-        self.rejections += rejected
-        if step.draft_probs is None:
-            self.alpha_sum += step.accepted
-        elif examined:
-            self.alpha_sum += float(alpha(step.target_probs[:examined], step.draft_probs[:examined]).sum())
-
-
-@dataclass(frozen=True)
-class RoundLog:
-    """One round as the learner saw it: KL at x_t, ‖grad_t‖² and ‖grad_t − hint_t‖²."""
-
-    round: int
-    loss: float
-    gradient: float
-    hint_error: float
-
-
-class Watched(Loss):
-    """A loss that remembers the gradient it gave at x_t and refuses to give one that is not finite."""
-
-    def __init__(self, loss: Loss, name: str):
-        self.loss, self.name = loss, name
-        self.last: Tensor | None = None
-
-    def value(self, x: Tensor) -> Tensor:
-        return self.loss.value(x)
-
-    def grad(self, x: Tensor) -> Tensor:
-        self.last = self.loss.grad(x)
-        if not bool(torch.isfinite(self.last).all()):
-            bad = int((~torch.isfinite(self.last)).sum())
-            raise NonFiniteGradient(
-                f"{self.name}: {bad} of {self.last.numel()} gradient entries are not finite (|x| up to "
-                f"{float(x.abs().max()):.3g}); nothing was updated. Take a smaller step_size or float32 models"
-            )
-        return self.last
-
-    def value_and_grad(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.value(x), self.grad(x)
 
 
 class OnlineDecoder:
@@ -149,7 +79,10 @@ class OnlineDecoder:
         self.learns = drafter is not None and drafter.trains and not isinstance(learner, Frozen)
         self.log: list[RoundLog] = []
         self.hint_t: Tensor | None = None
-        self.learner_state = learner.init(drafter.x) if self.learns and drafter is not None else None
+        self.learner_state = None
+        if self.learns and drafter is not None:
+            self.learner_state = learner.init(drafter.x)
+            self._check(learner.predict(self.learner_state))
 
     def serve(self, prompt: list[int], ledger: Ledger) -> tuple[list[int], Counts]:
         """Decode one request → committed tokens and counts; ``ledger`` is charged."""
@@ -203,7 +136,22 @@ class OnlineDecoder:
             self._note(loss_t, before)
         with ledger("learn"), torch.no_grad():
             self.hint_t = None if self.hint is None else self.hint(drafter, pieces)
-            drafter.load(learner.predict(self.learner_state, self.hint_t))
+            drafter.load(self._check(learner.predict(self.learner_state, self.hint_t)))
+
+    def _check(self, x_t: Tensor) -> Tensor:
+        """x_t, which the drafter can serve: one finite decision."""
+        assert self.drafter is not None
+        if x_t.shape != (self.drafter.dimension,):
+            raise ValueError(
+                f"learner={self.learner!r}: plays {tuple(x_t.shape)}, the drafter serves one decision of "
+                f"{self.drafter.dimension} entries; give scalar settings (a tuple makes one copy an entry)"
+            )
+        if not bool(torch.isfinite(x_t).all()):
+            raise NonFiniteGradient(
+                f"{type(self.learner).__name__}, round {len(self.log)}: the next decision is not finite; it was not "
+                "served. Take a smaller step_size"
+            )
+        return x_t
 
     def _note(self, loss_t: Watched, before: Any) -> None:
         """Log the round at the x_t that was played; nothing of it is charged."""
@@ -227,7 +175,7 @@ class OnlineDecoder:
         if self.drafter is not None:
             named |= {f"drafter.{key}": value for key, value in self.drafter.state().items()}
         if self.learns:
-            named |= dict(_flatten("learner", self.learner_state))
+            named |= dict(flatten("learner", self.learner_state))
             columns = [[float(getattr(entry, f.name)) for f in fields(RoundLog)] for entry in self.log]
             named["log"] = torch.tensor(columns, dtype=torch.float64).reshape(-1, len(fields(RoundLog)))
             if self.hint_t is not None:
@@ -241,37 +189,11 @@ class OnlineDecoder:
             ValueError: if it was saved by another learner or drafter (the entry and both shapes).
         """
         self.rng.set_state(named["rng"])
-        self.rounds.restore(_under("rounds.", named))
+        self.rounds.restore(under("rounds.", named), self.pair.device)
         if self.drafter is not None:
-            self.drafter.restore(_under("drafter.", named))
+            self.drafter.restore(under("drafter.", named))
         if self.learns and self.drafter is not None:
-            self.learner_state = _rebuild("learner", self.learner_state, named)
+            self.learner_state = rebuild("learner", self.learner_state, named)
             self.log = [RoundLog(int(row[0]), *row[1:]) for row in named["log"].tolist()]
-            self.hint_t = named.get("hint")
+            self.hint_t = named["hint"].to(self.drafter.x) if "hint" in named else None
             self.drafter.load(self.learner.predict(self.learner_state, self.hint_t))
-
-
-def _under(prefix: str, named: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {key.removeprefix(prefix): value for key, value in named.items() if key.startswith(prefix)}
-
-
-def _flatten(name: str, state: Any):
-    """(dotted name, tensor) of a learner's state, nested NamedTuples included."""
-    if isinstance(state, Tensor):
-        yield name, state
-        return
-    for key, value in state._asdict().items():
-        yield from _flatten(f"{name}.{key}", value)
-
-
-def _rebuild(name: str, template: Any, named: dict[str, Tensor]) -> Any:
-    if isinstance(template, Tensor):
-        found = named.get(name)
-        if found is None or found.shape != template.shape:
-            theirs = None if found is None else tuple(found.shape)
-            raise ValueError(
-                f"state entry {name!r}: shape {theirs} in the file, {tuple(template.shape)} here; "
-                "it was saved with another learner, drafter or setting; use the same ones or another --state file"
-            )
-        return found.to(template)
-    return type(template)(**{key: _rebuild(f"{name}.{key}", value, named) for key, value in template._asdict().items()})

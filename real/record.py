@@ -15,8 +15,9 @@ import torch
 from real.drafters import Piece
 from real.drafters.adapter import Adapter
 from real.experiments import BURN_IN_ROUNDS, Method, Models
+from real.feedback import Counts
 from real.ledger import Ledger
-from real.online import Counts, OnlineDecoder, Serving
+from real.online import OnlineDecoder, Serving
 from real.streams import Stream, scheduled
 from theory.adapter import adapter_loss, readout, whitening
 from theory.loss import SoftmaxKL

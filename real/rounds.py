@@ -88,10 +88,11 @@ class Rounds:
                 named[f"{i}.features"] = piece.features.contiguous()
         return named
 
-    def restore(self, named: dict[str, Tensor]) -> None:
-        """Take up what ``state`` gave."""
+    def restore(self, named: dict[str, Tensor], device: torch.device | str = "cpu") -> None:
+        """Take up what ``state`` gave; the positions' tensors go to ``device``."""
         count = sum(key.endswith(".span") for key in named)
-        self.pieces, self._laws = [_piece(named, i) for i in range(count)], []
+        on_device = {key: value.to(device) for key, value in named.items()}
+        self.pieces, self._laws = [_piece(on_device, i) for i in range(count)], []
         self.waiting = sum(piece.stop - piece.start for piece in self.pieces)
 
 

@@ -7,22 +7,24 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from safetensors.torch import load_file, save_file
 
 from real.compare import Comparison
 from real.experiments import WEIGHTS_LEARNERS, Method, Models
+from real.feedback import NonFiniteGradient
 from real.ledger import LINES
 from real.online import Serving
+from real.state import load, save
 from real.streams import Stream, as_given, read_prompts, scheduled
 from real.summary import Sample, break_even, measures
 from theory.adapter import adapter_problem
 from theory.choose import altered
 from theory.practice import on_adapter
-from theory.trace import Trace, atomic
+from theory.trace import Trace
 
 COLUMNS = {
     "tokens_per_step": "tokens/step",
     "alpha": "alpha",
+    "accepted_fraction": "accepted/drafted",
     "speedup": "net speedup",
     "generation_speedup": "learning left out",
     "relative_speedup": "against frozen",
@@ -49,6 +51,8 @@ def method(spec: str, settings: dict[str, Any], drafter: str, serving: Serving) 
     if drafter == "adapter":
         problem = adapter_problem(1, 1, temperature=serving.sampling.temperature or 1.0)
         return Method(drafter, on_adapter(spec, settings, problem))
+    if drafter != "weights":
+        raise ValueError(f"--drafter {drafter}: nothing to train there; choose adapter or weights")
     if spec not in WEIGHTS_LEARNERS:
         raise ValueError(f"--learner {spec} on the drafter {drafter}: choose one of {', '.join(WEIGHTS_LEARNERS)}")
     learner = WEIGHTS_LEARNERS[spec]
@@ -74,21 +78,35 @@ def run(
     state: Path | None,
     progress: Callable[[int, int], None],
 ) -> Report:
-    """Serve the stream; with ``state`` the learner goes on from that file and is saved there after every prompt."""
+    """Serve the stream; with ``state`` the learner goes on from that file and is saved there after every prompt.
+
+    Raises:
+        ValueError: if the state was saved by another learner or other models, or a gradient is not finite; the state
+            from before that request stays in the file.
+    """
     name = name if name not in ("plain", "frozen") else f"{name} learner"
     methods = {"plain": Method(None), "frozen": Method(learning.drafter), name: learning}
     comparison = Comparison(models, methods, stream, serving, seed)
     decoder = comparison.decoders[name]
+    about = {"learner": repr(learning.learner), "drafter": str(learning.drafter), **models.names}
     if state is not None and state.exists():
-        decoder.restore(load_file(state))
+        tensors, theirs = load(state)
+        if theirs != about:
+            differ = {key: (theirs.get(key), value) for key, value in about.items() if theirs.get(key) != value}
+            raise ValueError(f"--state {state}: saved with other settings (there, here): {differ}; use another file")
+        decoder.restore(tensors)
 
-    def save() -> None:
+    def keep() -> None:
         if state is not None:
-            with atomic(state) as partial:
-                save_file(decoder.state(), partial, metadata={"learner": repr(learning.learner)})
+            save(state, decoder.state(), about)
 
+    keep()  # a state that cannot be saved is known before the work is done
     comparison.warm_up()
-    comparison.run(progress, save)
+    try:
+        comparison.run(progress, keep)
+    except NonFiniteGradient as error:
+        kept = "" if state is None else f". The state from before this request is in {state}"
+        raise NonFiniteGradient(f"{error}{kept}") from None
     traces = {method: comparison.trace(method, {}) for method in methods}
     table = measures(Sample({0: traces}, lambda trace: trace.columns["tokens"] > 0))
     return Report(table, traces, decoder.hint_gain, break_even({0: traces}, name))

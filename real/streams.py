@@ -40,7 +40,13 @@ def read_prompts(path: Path | str) -> list[Prompt]:
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"prompts={str(path)!r}: no such file; give a JSONL file in Spec-Bench's schema")
-    lines = [(i, line) for i, line in enumerate(path.read_text().splitlines(), start=1) if line.strip()]
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        raise ValueError(f"{path}, line {line}: not UTF-8 ({error.reason}); save the file as UTF-8") from None
+    # only a newline ends a line: JSON strings may hold other separators as they are
+    lines = [(i, line) for i, line in enumerate(text.split("\n"), start=1) if line.strip()]
     if not lines:
         raise ValueError(f"prompts={str(path)!r}: holds no prompt; write one JSON object a line")
     return [_prompt(line, f"{path}, line {i}") for i, line in lines]

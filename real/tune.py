@@ -34,7 +34,7 @@ CANDIDATES: tuple[Learner, ...] = (
     *(OptimisticOGD(step, LastGradient()) for step in STEPS),
     *(OptimisticOGD(step, MovingAverage(0.9)) for step in STEPS),
     *(Momentum(step / 10, 0.9) for step in STEPS),
-    *(Adam(step, beta_2=0.99) for step in geometric(0.01, 5)),
+    *(Adam(step, beta_2=0.99, epsilon=1e-4) for step in geometric(0.01, 5)),
     Ensemble(OGD(STEPS)),
 )
 LENGTHS = (32, 96)

@@ -1,4 +1,4 @@
-"""``python -m sim list | run | replay``."""
+"""``python -m sim list | run | replay | bench``."""
 
 import json
 from contextlib import contextmanager
@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
+from sim.bench import speed
 from sim.environments.recording import Recording
 from sim.environments.replay import predict
 from sim.experiments import EXPERIMENTS, Experiment, altered_name, file_name
@@ -144,6 +145,16 @@ def replay(
     counts = ", ".join(f"{name} {mean(header[name]):.6g}" for name in ("steps", "accepted", "recovered", "bonus"))
     rates = f"tokens_per_step {mean(header['tokens_per_step']):.4f}, alpha {header['alpha']:.4f}"
     console.print(f"{path}\n{rates}, mean KL {header['loss']:.4f}; {counts}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def bench(seeds: Annotated[list[int] | None, typer.Option(min=1, help="Copies at once; repeatable.")] = None) -> None:
+    """Rounds × copies per second of every learner on a drifting quadratic, d = 10."""
+    counts = seeds or [1, 32, 256]
+    table = Table("learner", *(f"{count} copies" for count in counts), box=None)
+    for name in ("frozen", "ogd", "optimistic", "ensemble", "momentum", "adam"):
+        table.add_row(name, *(f"{speed(name, count):,.0f}" for count in counts))
+    console.print(table)
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ class Experiment:
         return made | {"seeds": self.seeds, "seed": self.seed}
 
     def run(self) -> Trace:
-        """Play it; columns are kept to 8 significant digits, everything was checked before."""
+        """Play it; columns are kept to 6 significant digits, everything was checked before."""
         rng = np.random.default_rng(self.seed)
         trace = play(self.build(), self.environment, self.seeds, rng, self.settings)
         return Trace(trace.header, {name: significant(column) for name, column in trace.columns.items()})
@@ -72,7 +72,7 @@ class Experiment:
         return replace(base, overrides=tuple(merged.items()), seeds=self.seeds if seeds is None else seeds)
 
 
-def significant(column: np.ndarray, digits: int = 8) -> np.ndarray:
+def significant(column: np.ndarray, digits: int = 6) -> np.ndarray:
     """Floats rounded to so many significant digits; integers as they are."""
     if column.dtype.kind != "f":
         return column

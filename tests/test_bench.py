@@ -46,16 +46,17 @@ def test_row_holds_ratio_interval_and_both_sides(pair):
     assert row["ratio_low"] <= row["ratio"] <= row["ratio_high"]
     rates = row["ours_tokens_per_second"] / row["theirs_tokens_per_second"]
     assert row["ratio"] == pytest.approx(rates)
+    assert row["cpu_ratio"] > 0
     assert 1 <= row["ours_tokens_per_step"] <= 4
     assert 1 <= row["theirs_tokens_per_step"] <= 4
 
 
 def test_interval_is_a_point_for_proportional_runs_and_covers_the_ratio_otherwise():
-    slow = [Run(10, 3, float(i + 1), 0.1) for i in range(8)]
-    fast = [Run(10, 3, (i + 1) / 2, 0.1) for i in range(8)]
+    slow = [Run(10, 3, float(i + 1), 0.1, 1.0) for i in range(8)]
+    fast = [Run(10, 3, (i + 1) / 2, 0.1, 1.0) for i in range(8)]
     assert ratio_interval(fast, slow) == pytest.approx((2, 2))
-    uneven = [Run(10, 3, 1.0 + (i % 3), 0.1) for i in range(30)]
-    low, high = ratio_interval(uneven, [Run(10, 3, 2.0, 0.1)] * 30)
+    uneven = [Run(10, 3, 1.0 + (i % 3), 0.1, 1.0) for i in range(30)]
+    low, high = ratio_interval(uneven, [Run(10, 3, 2.0, 0.1, 1.0)] * 30)
     assert low < 1 < high
 
 

@@ -101,9 +101,9 @@ def test_ogd_attains_the_sharp_bound_exactly(sweeps):
 
 
 def test_optimistic_bound_is_nearly_attained():
-    """Hint 0.1·gradient in sweeps, so that the anchor crosses as OGD does: measured 0.90 of the sharp bound."""
+    """In sweeps the hint is wrong only at the turns: measured 0.911 of the sharp bound; without hint exactly 1."""
     game = sweeping(10, 3)
-    assert worst_ratio(OptimisticOGD(0.2, LastGradient(0.1), game.domain), game) >= 0.85
+    assert worst_ratio(OptimisticOGD(0.2, LastGradient(), game.domain), game) >= 0.9
     assert worst_ratio(OptimisticOGD(0.2, Zero(), game.domain), game) == pytest.approx(1.0)
 
 
@@ -262,16 +262,21 @@ def expert_regret(meta, losses):
     return np.cumsum(np.array(played)[:, None] - losses, axis=0), np.stack(limits)
 
 
-@given(expert_losses(), st.floats(0.01, 20))
-@example(alternating(60, 20), 0.3)
-@example(extremes(60), 0.01)
-def test_hedge_regret_is_within_its_bounds(losses, epsilon):
+def worst_expert_ratio(losses, epsilon):
+    """Largest regret/bound of Hedge; asserts that none exceeds 1, nor the bound its a priori form."""
     suffered, limits = expert_regret(Hedge(epsilon), losses)
     assert np.all(suffered <= limits + ROUNDING * (1 + limits))
     spread = np.max(losses.max(axis=-1) - losses.min(axis=-1))
     hoeffding = log(losses.shape[-1]) / epsilon + epsilon * spread**2 * np.arange(1, len(losses) + 1) / 8
     assert np.all(limits <= hoeffding[:, None] + ROUNDING)
-    target(float(np.max(suffered / limits)))
+    return float(np.max(suffered / limits))
+
+
+@given(expert_losses(), st.floats(0.01, 20))
+@example(alternating(60, 20), 0.3)
+@example(extremes(60), 0.01)
+def test_hedge_regret_is_within_its_bounds(losses, epsilon):
+    target(worst_expert_ratio(losses, epsilon))
 
 
 @given(expert_losses(size=5.0))
@@ -300,12 +305,11 @@ def test_hedge_bounds_are_nearly_attained():
     assert suffered[-1].max() >= 0.995 * limits[-1].max()
 
 
-def test_adahedge_bound_is_nearly_attained():
-    ratios = [
-        suffered[-1].max() / limits[-1].max()
-        for suffered, limits in (expert_regret(AdaHedge(), alternating(2000, steady)) for steady in (100, 200, 300))
-    ]
-    assert max(ratios) >= 0.95
+def test_adahedge_bounds_are_nearly_attained():
+    """0.986 of twice the gaps, 0.88 of the a priori form in the spreads."""
+    suffered, limits = expert_regret(AdaHedge(), alternating(2000, 200))
+    assert suffered[-1].max() >= 0.98 * limits[-1].max()
+    assert suffered[-1].max() >= 0.87 * bounds.adahedge_spread(2, 2000.0, 1.0)
 
 
 # Ensembles, a priori

@@ -116,12 +116,12 @@ def test_ogd_is_zinkevich():
         (LastGradient(0.3), lambda seen: [0.3 * g for g in seen[-1]] if seen else [0.0] * DIMENSION),
         (MovingAverage(0.8), lambda seen: sum(0.2 * 0.8**k * g for k, g in enumerate(reversed(seen))) + 0 * SLOPES[0]),
     ],
-    ids=repr,
+    ids=["last", "scaled", "average"],
 )
 @pytest.mark.parametrize(
     ("step_size", "eta_of"),
     [(0.25, lambda error: 0.25), (SelfConfident(1.8, 2.5), lambda error: 1.8 / sqrt(4 * 2.5**2 + error))],
-    ids=repr,
+    ids=["constant", "self-confident"],
 )
 def test_optimistic_ogd_is_optimistic_mirror_descent(rule, hint_of, step_size, eta_of):
     ours = plays(OptimisticOGD(step_size, rule, Ball(0.9)), X_1, LINEAR)
@@ -174,7 +174,7 @@ def torch_path(make):
         (Adam(0.05), lambda p: torch.optim.Adam(p, lr=0.05)),
         (Adam(0.05, 0.5, 0.9, 1e-3), lambda p: torch.optim.Adam(p, lr=0.05, betas=(0.5, 0.9), eps=1e-3)),
     ],
-    ids=repr,
+    ids=["ogd", "momentum", "momentum 0", "adam", "adam, other settings"],
 )
 def test_unprojected_learners_are_torch_optim(learner, make):
     np.testing.assert_allclose(plays(learner, X_1, QUADRATICS), torch_path(make), atol=1e-12)

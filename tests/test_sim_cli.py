@@ -222,5 +222,11 @@ def test_replay_predicts_once_and_prints_the_counts(tmp_path, greedy):
     assert "other settings" in said(sim(*arguments, "--seed", 1))
 
 
+def test_bench_prints_a_speed_for_every_learner():
+    result = sim("bench", "--seeds", 1)
+    assert result.exit_code == 0
+    assert all(name in result.output for name in ("ogd", "ensemble", "adam"))
+
+
 def test_the_real_table_is_in_the_demo():
     assert sum(row.demo for row in EXPERIMENTS.values()) >= 12

@@ -102,7 +102,7 @@ def make_learner(spec: str, settings: Mapping[str, Any], problem: Problem) -> Le
         ValueError: for an unknown learner or setting, a value out of range, or a learner that does not fit the domain.
     """
     cls = learner_class(spec)
-    known = {f.name for f in fields(cls)}
+    known = {f.name for f in fields(cls)}  # pyright: ignore[reportArgumentType] (learner_class checked)
     settings = {key: parse_value(key, value) for key, value in settings.items()}
     direct = {key: value for key, value in settings.items() if key in known}
     try:

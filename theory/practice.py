@@ -7,7 +7,6 @@ reported result uses.
 """
 
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
 from theory.choose import altered, learner_class, make_learner, parse_value
@@ -31,7 +30,7 @@ ADAPTER_LEARNERS: dict[str, Learner] = {
     "optimistic": OptimisticOGD(128.0, MovingAverage(0.9)),
     "ensemble": Ensemble(OGD(GRID)),
     "momentum": Momentum(12.8, 0.9),
-    "adam": Adam(0.03, beta_2=0.99),
+    "adam": Adam(0.03, beta_2=0.99, epsilon=1e-4),
 }
 """Learners of a convex adapter."""
 
@@ -43,7 +42,7 @@ def on_adapter(spec: str, settings: Mapping[str, Any], problem: Problem) -> Lear
         ValueError: for an unknown learner or setting, a learner that does not fit, or one that has no step size here.
     """
     if spec not in ADAPTER_LEARNERS:
-        if "step_size" not in settings and any(f.name == "step_size" for f in fields(learner_class(spec))):
+        if "step_size" not in settings and "step_size" in getattr(learner_class(spec), "__dataclass_fields__", {}):
             raise ValueError(f"--learner {spec}: has no default step size on an adapter; give --set step_size=…")
         return make_learner(spec, settings, problem)
     learner = ADAPTER_LEARNERS[spec]

@@ -127,10 +127,11 @@ class atomic:
         return self.partial
 
     def __exit__(self, kind, error, traceback) -> None:
-        if kind is None:
-            os.replace(self.partial, self.path)
-            return
-        self.partial.unlink(missing_ok=True)
+        try:
+            if kind is None:
+                os.replace(self.partial, self.path)
+        finally:
+            self.partial.unlink(missing_ok=True)
 
 
 def save_json(path: Path, content: Any) -> None:

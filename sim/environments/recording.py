@@ -56,7 +56,7 @@ class Recording:
         """
         path = Path(path)
         if not path.is_file():
-            raise FileNotFoundError(f"no recording at {path}: make one with `python -m real run … --record {path}`")
+            raise FileNotFoundError(f"no recording at {path}: make one with `python -m real record --out {path}`")
         try:
             with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}

@@ -181,7 +181,8 @@ class TokenEpisode(Episode):
     def claims(self, columns: dict[str, np.ndarray], guarantee: float | None) -> list[Claim]:
         """Lower bounds of alpha and tokens_per_step: by counts, from the measured regret, and a priori.
 
-        alpha_bound: 1 − ρ(K̄) on every path, K̄ = (Reg + F)/t + staleness/tokens the mean KL of the laws in force.
+        alpha_bound: 1 − ρ(K̄) on every path, K̄ = (Reg + F)/t + staleness/tokens the mean KL of the laws in force;
+        without the staleness it would be false, since steps under way are not drafted with x_t.
         tokens_per_step, by Theorem 0, one step under way counted whole:
         ``_pathwise`` with the rejections counted, on every path;
         ``_bound`` with ρ(K̄) and the martingale's deviation √(N ln(1/δ)/2)/n, for all rounds at once with

@@ -56,7 +56,7 @@ class Ensemble(Learner):
 
     def init(self, x_1: Array) -> State:
         base = self.base.init(x_1)
-        experts = len(self.base.step_size)
+        experts = len(self.base.step_size)  # pyright: ignore[reportAttributeAccessIssue] (checked when made)
         prior = namespace(x_1).asarray(self.prior or [1.0] * experts, like=x_1)
         return State(base, self.meta.init(0.0 * x_1[..., :1] + prior / prior.sum()))
 

@@ -1,0 +1,66 @@
+"""What must be kept to go on later: named tensors in one safetensors file, written whole or not at all, no pickle."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
+from torch import Tensor
+
+from theory.trace import atomic
+
+Named = dict[str, Tensor]
+
+
+def save(path: Path, tensors: Named, about: dict[str, str]) -> None:
+    """Write ``tensors`` and the texts ``about`` them; OSError (full disk, no permission) leaves the old file whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = to_bytes(tensors, about)
+    with atomic(path) as partial:
+        partial.write_bytes(content)
+
+
+def load(path: Path) -> tuple[Named, dict[str, str]]:
+    """What ``save`` wrote, on the CPU.
+
+    Raises:
+        ValueError: if the file is damaged or something else.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"{path}: not a readable state ({error}); remove it to start over") from None
+
+
+def under(prefix: str, named: Named) -> Named:
+    """The entries whose names begin with ``prefix``, without it."""
+    return {key.removeprefix(prefix): value for key, value in named.items() if key.startswith(prefix)}
+
+
+def flatten(name: str, state: Any) -> Iterator[tuple[str, Tensor]]:
+    """(dotted name, tensor) of a learner's state, nested NamedTuples included."""
+    if isinstance(state, Tensor):
+        yield name, state
+        return
+    for key, value in state._asdict().items():
+        yield from flatten(f"{name}.{key}", value)
+
+
+def rebuild(name: str, template: Any, named: Named) -> Any:
+    """The state that ``flatten`` took apart, shaped like ``template`` and on its device.
+
+    Raises:
+        ValueError: if an entry is missing or has another shape (the entry and both shapes).
+    """
+    if isinstance(template, Tensor):
+        found = named.get(name)
+        if found is None or found.shape != template.shape:
+            theirs = None if found is None else tuple(found.shape)
+            raise ValueError(
+                f"state entry {name!r}: shape {theirs} in the file, {tuple(template.shape)} here; "
+                "it was saved with another learner, drafter or setting; use the same ones or another --state file"
+            )
+        return found.to(template)
+    return type(template)(**{key: rebuild(f"{name}.{key}", value, named) for key, value in template._asdict().items()})

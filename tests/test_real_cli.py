@@ -1,0 +1,293 @@
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false
+"""``python -m real``: results once, interruptions and full disks lose nothing, every user error has its message."""
+
+import errno
+import json
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from test_models import saved, tokenizer  # noqa: E402
+from typer.testing import CliRunner  # noqa: E402
+
+from real import __main__ as command  # noqa: E402
+from real import compare, experiments, record, streams  # noqa: E402
+from real.drafters.adapter import Adapter  # noqa: E402
+from real.experiments import Experiment  # noqa: E402
+from real.models import perturbed, random_model  # noqa: E402
+from real.online import Serving  # noqa: E402
+from theory.loss import Linear  # noqa: E402
+from theory.trace import Trace  # noqa: E402
+
+SERVING = Serving(gamma=3, nu=8, max_new_tokens=12)
+QUICK = Experiment("prose:3,c:6", ("plain", "frozen", "ngram", "ogd", "ensemble", "generalist"), SERVING, seeds=(1,))
+
+
+@pytest.fixture(scope="session")
+def assets(tmp_path_factory):
+    """Tiny random models and two domains, laid out like ``real/assets``."""
+    folder = tmp_path_factory.mktemp("assets")
+    target = random_model("llama", 0, "float32", vocab=128, layers=1)
+    saved(folder / "target", target, tokenizer())
+    saved(folder / "specialist", perturbed(target, 0.05, 1), tokenizer())
+    saved(folder / "generalist", perturbed(target, 0.02, 2), tokenizer())
+    saved(folder / "stranger", perturbed(target, 0.02, 2), tokenizer("a c b d"))
+    (folder / "streams").mkdir()
+    for domain in ("prose", "c"):
+        rows = [{"question_id": i, "category": domain, "turns": ["abcd"[i % 4 :] + "ab" * i]} for i in range(8)]
+        (folder / "streams" / f"{domain}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch, tmp_path, assets):
+    monkeypatch.setattr(experiments, "ASSETS", assets)
+    monkeypatch.setattr(streams.scheduled, "__defaults__", (assets / "streams",))
+    monkeypatch.setattr(experiments, "BURN_IN_ROUNDS", 2)
+    monkeypatch.setattr(record, "BURN_IN_ROUNDS", 2)
+    monkeypatch.setattr(compare, "CHECKPOINT_EVERY", 1)
+    monkeypatch.setitem(command.EXPERIMENTS, "demo", QUICK)
+    monkeypatch.chdir(tmp_path)
+
+
+def real(*arguments):
+    return CliRunner().invoke(command.app, [str(a) for a in arguments])
+
+
+def said(result) -> str:
+    return re.sub(r"\s+", " ", result.output)
+
+
+def run(*arguments):
+    return real("run", "--nu", 8, "--max-new-tokens", 12, *arguments)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def counts(folder: Path) -> dict[str, dict[str, list]]:
+    """Everything in the traces that does not depend on the clock."""
+    traces = {p.stem: Trace.load(p) for p in sorted(folder.glob("*.json"))}
+    return {
+        name: {key: column.tolist() for key, column in trace.columns.items() if not key.startswith("seconds")}
+        | {"rounds": trace.header["rounds"]}
+        for name, trace in traces.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    return tmp_path_factory.mktemp("uninterrupted")
+
+
+def test_demo_writes_one_trace_a_method_and_is_skipped_the_next_time(uninterrupted):
+    assert real("demo", "--out", uninterrupted).exit_code == 0
+    before = contents(uninterrupted)
+    assert set(before) == {f"demo/1/{name}.{kind}" for name in QUICK.methods for kind in ("csv", "json")}
+    trace = Trace.load(uninterrupted / "demo/1/ensemble")
+    assert trace.header["segments"] == ["prose", "c"]
+    assert trace.header["learner"]["class"] == "Ensemble"
+    assert trace.header["provenance"]["versions"]["torch"] == torch.__version__
+    assert trace.columns["segment"].tolist() == [0] * 3 + [1] * 6
+    assert trace.columns["tokens"].tolist() == [12] * 9
+    lines = sum(trace.columns[f"seconds_{line}"] for line in ("prefill", "draft", "verify", "learn", "other"))
+    np.testing.assert_allclose(lines + trace.columns["seconds_unattributed"], trace.columns["seconds_total"])
+    result = real("demo", "--out", uninterrupted)
+    assert "demo, seed 1: done before, skipped" in said(result)
+    assert contents(uninterrupted) == before
+
+
+def interrupt_at(monkeypatch, prompt: int, error: BaseException) -> None:
+    encode = compare.Comparison._prompt
+
+    def failing(self, i):
+        if i == prompt:
+            raise error
+        return encode(self, i)
+
+    monkeypatch.setattr(compare.Comparison, "_prompt", failing)
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path, monkeypatch, uninterrupted):
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 5, KeyboardInterrupt())
+        assert real("demo", "--out", "o").exit_code != 0
+    assert set(contents(tmp_path / "o")) == {"demo/1/checkpoint.safetensors"}
+    served = []
+    encode = compare.Comparison._prompt
+    monkeypatch.setattr(compare.Comparison, "_prompt", lambda self, i: served.append(i) or encode(self, i))
+    assert real("demo", "--out", "o").exit_code == 0
+    assert served == [0, 5, 6, 7, 8]  # 0 warms up
+    assert counts(tmp_path / "o/demo/1") == counts(uninterrupted / "demo/1")
+    assert not (tmp_path / "o/demo/1/checkpoint.safetensors").exists()
+
+
+def test_results_of_other_settings_are_never_overwritten(tmp_path, monkeypatch):
+    assert real("demo", "--out", "o").exit_code == 0
+    before = contents(tmp_path / "o")
+    monkeypatch.setitem(command.EXPERIMENTS, "demo", replace(QUICK, serving=replace(SERVING, gamma=2)))
+    result = real("demo", "--out", "o")
+    assert result.exit_code == 2
+    assert "was made with other settings (there, here): {'gamma': (3, 2)}; nothing was overwritten" in said(result)
+    assert contents(tmp_path / "o") == before
+
+
+def test_a_checkpoint_of_other_settings_is_never_overwritten(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 2, KeyboardInterrupt())
+        real("demo", "--out", "o")
+    before = contents(tmp_path / "o")
+    monkeypatch.setitem(command.EXPERIMENTS, "demo", replace(QUICK, serving=replace(SERVING, gamma=2)))
+    result = real("demo", "--out", "o")
+    assert result.exit_code == 2
+    assert "checkpoint.safetensors belongs to a run with other settings" in said(result)
+    assert contents(tmp_path / "o") == before
+
+
+def full_disk_while_writing(patch) -> None:
+    """The disk fills up in the middle of the fourth checkpoint."""
+    write, written = Path.write_bytes, []
+
+    def failing(self, content):
+        written.append(self)
+        if len(written) == 4:
+            write(self, content[: len(content) // 2])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self))
+        return write(self, content)
+
+    patch.setattr(Path, "write_bytes", failing)
+
+
+def full_disk_at_the_end(patch) -> None:
+    """The disk is full when the traces are to be written."""
+    replaced = os.replace
+
+    def failing(source, destination):
+        if Path(destination).suffix in (".csv", ".json"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(source))
+        return replaced(source, destination)
+
+    patch.setattr(os, "replace", failing)
+
+
+@pytest.mark.parametrize("fill", [full_disk_while_writing, full_disk_at_the_end])
+def test_a_full_disk_loses_nothing(tmp_path, monkeypatch, uninterrupted, fill):
+    with monkeypatch.context() as patch:
+        fill(patch)
+        result = real("demo", "--out", "o")
+    assert result.exit_code == 2
+    assert "error: [Errno 28] No space left on device" in said(result)
+    assert set(contents(tmp_path / "o")) == {"demo/1/checkpoint.safetensors"}
+    assert real("demo", "--out", "o").exit_code == 0
+    assert counts(tmp_path / "o/demo/1") == counts(uninterrupted / "demo/1")
+
+
+def test_summary_holds_what_the_readme_shows(tmp_path, uninterrupted):
+    out = tmp_path / "o"
+    (out / "real").mkdir(parents=True)
+    (out / "real/demo").symlink_to(uninterrupted / "demo")
+    (out / "sim").mkdir()
+    (out / "sim/row.json").write_text(json.dumps({"violations": 0, "tightness": 3.0}))
+    result = real("summary", out)
+    assert result.exit_code == 0
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["sim"] == {"rows": 1, "violations": 0, "median_tightness": 3.0}
+    keys = ("tokens_per_step", "alpha", "tokens_per_second", "speedup", "generation_speedup", "relative_speedup",
+            "hint_gain")  # fmt: skip
+    for method in QUICK.methods:
+        entry = summary["real"]["methods"][method]
+        assert all(set(entry[key]) == {"value", "low", "high"} for key in keys)
+        speedup = entry["speedup"]
+        assert speedup["low"] <= speedup["value"] <= speedup["high"]
+    assert summary["real"]["gap_closed"]["frozen"] == 0
+    assert summary["real"]["gap_closed"]["generalist"] == 1
+    assert "shifted_last_half" in summary["real"]["parts"]
+    assert summary["provenance"]["commit"] is not None
+    assert "last half of the shifted segment" in said(result)
+
+
+def test_run_compares_plain_frozen_and_learner_on_a_users_models_and_prompts(tmp_path, assets):
+    (tmp_path / "my.jsonl").write_text((assets / "streams/c.jsonl").read_text())
+    pair = ("--target", assets / "target", "--draft", assets / "generalist", "--dtype", "float32", "--device", "cpu")
+    result = run(*pair, "--prompts", "my.jsonl", "--learner", "optimistic", "--set", "step_size=32")
+    assert result.exit_code == 0
+    for words in ("plain", "frozen", "optimistic", "tokens/step", "alpha", "accepted/drafted", "net speedup",
+                  "learning left out", "ledger", "unattributed", "break-even", "hint_gain"):  # fmt: skip
+        assert words in said(result)
+
+
+def test_run_resumes_from_its_state_and_refuses_anothers(tmp_path):
+    first = ("--prompts", "prose:4", "--state", "learner.safetensors")
+    assert run(*first).exit_code == 0
+    saved_after = (tmp_path / "learner.safetensors").read_bytes()
+    assert run(*first).exit_code == 0
+    assert (tmp_path / "learner.safetensors").read_bytes() != saved_after
+    before = contents(tmp_path)
+    result = run(*first, "--learner", "ogd")
+    assert result.exit_code == 2
+    assert "saved with other settings (there, here): {'learner':" in said(result)
+    assert contents(tmp_path) == before
+
+
+def test_a_gradient_that_is_not_finite_leaves_the_state_from_before(tmp_path, monkeypatch):
+    nan = lambda self, pieces, temperature: Linear(torch.full((self.dimension,), float("nan")))  # noqa: E731
+    monkeypatch.setattr(Adapter, "loss", nan)
+    result = run("--prompts", "prose:4", "--state", "s.safetensors", "--learner", "ogd")
+    assert result.exit_code == 2
+    assert re.search(r"OGD, round 1: 4096 of 4096 gradient entries are not finite.*state from before.*s\.safetensors",
+                     said(result))  # fmt: skip
+    monkeypatch.undo()
+    assert (tmp_path / "s.safetensors").stat().st_size > 0
+
+
+ERRORS = {
+    "missing target": (("--target", "nowhere", "--draft", "{assets}/specialist"), "target='nowhere': no Auto"),
+    "missing draft": (("--draft", "nowhere"), "draft='nowhere': no Auto"),
+    "tokenizers": (("--draft", "{assets}/stranger"), "its tokenizer must give every token the id"),
+    "gamma": (("--gamma", "0"), "gamma=0: a step drafts at least one token"),
+    "nu": (("--nu", "3"), "nu=3: a round must hold a whole step"),
+    "temperature": (("--temperature", "-1"), "temperature=-1.0"),
+    "top_p": (("--top-p", "0"), "top_p=0.0"),
+    "dtype": (("--dtype", "int3"), "dtype='int3': must be one of"),
+    "learner": (("--learner", "ogdd"), "no such learner; did you mean 'ogd'?"),
+    "simplex learner": (("--learner", "adahedge"), "plays on the simplex"),
+    "learner file": (("--learner", "absent.py:Mine"), "no file 'absent.py'"),
+    "unknown setting": (("--learner", "ogd", "--set", "step=3"), "no setting 'step'; did you mean 'step_size'?"),
+    "unreadable setting": (("--learner", "ogd", "--set", "step_size=big"), "step_size=big: not a number"),
+    "no value": (("--set", "step_size"), "write key=value"),
+    "copies": (("--learner", "ogd", "--set", "step_size=(1.,2.)"), "the drafter serves one decision"),
+    "drafter": (("--drafter", "ngram"), "--drafter ngram: nothing to train there"),
+    "weights learner": (("--drafter", "weights", "--learner", "ogd"), "choose one of adam, frozen"),
+    "prompts": (("--prompts", "absent.jsonl"), "no such file"),
+    "broken line": (("--prompts", "broken.jsonl"), "broken.jsonl, line 2: not JSON"),
+    "schedule": (("--prompts", "verse:3"), "no domain 'verse'"),
+    "state": (("--state", "broken.jsonl"), "not a readable state"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments, words", ERRORS.values(), ids=ERRORS)
+def test_user_errors_have_one_message_and_change_nothing(tmp_path, assets, arguments, words):
+    (tmp_path / "broken.jsonl").write_text('{"question_id": 1, "category": "a", "turns": ["b"]}\n{"question_id"\n')
+    before = contents(tmp_path)
+    result = run("--prompts", "prose:2", *(argument.format(assets=assets) for argument in arguments))
+    assert result.exit_code == 2
+    assert words in said(result)
+    assert "Traceback" not in result.output
+    assert contents(tmp_path) == before
+
+
+def test_other_commands_explain_themselves(tmp_path):
+    assert "no results under" in said(real("summary", tmp_path))
+    assert "no row matches 'shfit'; near it: shift" in said(real("results", "shfit"))
+    listed = said(real("list"))
+    assert all(name in listed for name in ("demo", "shift", "greedy", *QUICK.methods))
+    (tmp_path / "p.jsonl").write_text('{"question_id": 1, "category": "a", "turns": ["b"]}\n')
+    assert "a: 1 prompts" in said(real("prompts", "p.jsonl"))
