@@ -52,14 +52,14 @@ endef
 demo: $(READY)
 	$(PY) -m sim run 'drift/P8/*' --out out/demo/sim
 	$(PY) -m figures regret out/demo
-	$(PY) -m sim run demo --out out/demo/sim
+	$(PY) -m sim run demo --jobs 2 --out out/demo/sim
 	$(PY) -m real demo --out out/demo/real
 	$(call agreement,out/demo,prose:14$(comma)python:22)
 	$(PY) -m real summary out/demo
 	$(PY) -m figures all out/demo
 
 results: $(READY)
-	$(PY) -m sim run '*' --out results/sim
+	$(PY) -m sim run results --jobs 2 --out results/sim
 	$(PY) -m real results --out results/real
 	$(call agreement,results,prose:24$(comma)python:48)
 	$(PY) -m real summary results

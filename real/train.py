@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import torch
 import transformers
 import typer
@@ -29,6 +30,8 @@ TARGET, DRAFT = (16, 192, 512, 2, 1, 128), (1, 256, 1024, 8, 2, 32)
 TARGET_BUDGET = Budget(steps=2400, batch=16, length=256, lr=3e-3, matrix_lr=6e-3, seed=1)
 TEXT_BUDGET = Budget(steps=1500, batch=8, length=256, lr=4e-3, matrix_lr=8e-3, seed=2)
 DISTIL_BUDGET = Budget(steps=1500, batch=8, length=256, lr=3e-3, matrix_lr=6e-3, seed=3)
+OWN_BUDGET = Budget(steps=600, batch=8, length=256, lr=2e-3, matrix_lr=4e-3, seed=4, variation=2.0)
+OWN_ROWS = {"prose": 480, "python": 80, "c": 80, "session": 48, "arithmetic": 32, "sql": 32}
 HOME = "prose"
 DRAFTS = {
     "specialist": {HOME: 0.75, "documentation": 0.25},
@@ -134,27 +137,41 @@ def train_target(
     _record(out, "target", budget, progress, "text")
 
 
-def train_draft(
-    out: Path,
-    name: str,
-    tokenizer: Tokenizer,
-    ids: dict,
-    compiled: bool,
-    text: Budget = TEXT_BUDGET,
-    distil: Budget = DISTIL_BUDGET,
-) -> None:
-    """One draft in `out/name`: next-token loss on its domains, then forward KL to the target's law on the same text."""
-    model = build(DRAFT, text.seed)
-    rows = {n: ids[n]["train"] for n in DRAFTS[name]}
-    for stage, budget in (("text", text), ("distil", distil)):
-        sampler = train_text.Sampler(rows, DRAFTS[name], budget.length, budget.seed)
+def own_text(out: Path, domain: str, ids: np.ndarray, batch: int = 160) -> np.ndarray:
+    """The target's own text: 208 tokens sampled at temperature 1 after each of `OWN_ROWS` 48-token train prompts."""
+    path = out / "cache" / f"own_{domain}.npz"
+    if not path.exists():
+        target, count = load(out / "target"), OWN_ROWS[domain]
+        generator = torch.Generator().manual_seed(7)
+        starts = torch.randint(ids.size - 48, (count,), generator=generator).tolist()
+        prompts = torch.from_numpy(np.stack([ids[s : s + 48] for s in starts]).astype(np.int64))
+        rows = [torch.cat([p, train_measure.continue_text(target, p, 208, generator)], 1) for p in prompts.split(batch)]
+        np.savez(path, train=torch.cat(rows).numpy().astype(np.uint16).ravel())
+    return np.load(path, allow_pickle=False)["train"]
+
+
+def train_draft(out: Path, name: str, tokenizer: Tokenizer, ids: dict, compiled: bool) -> None:
+    """One draft in `out/name`, in three stages on its own domains.
+
+    `text`: next-token loss; `distil`: forward KL to the target's law on the same text; `own`: forward KL and total
+    variation to that law, 60 % of it on text the target wrote.
+    """
+    model, rows, shares = build(DRAFT, TEXT_BUDGET.seed), {n: ids[n]["train"] for n in DRAFTS[name]}, DRAFTS[name]
+    for stage, budget in (("text", TEXT_BUDGET), ("distil", DISTIL_BUDGET), ("own", OWN_BUDGET)):
+        if stage == "own":
+            own = {f"own {n}": own_text(out, n, rows[n]) for n in DRAFTS[name] if n in OWN_ROWS}
+            total = sum(DRAFTS[name][n] for n in DRAFTS[name] if n in OWN_ROWS)
+            rows = rows | own
+            shares = {n: 0.4 * w for n, w in DRAFTS[name].items()}
+            shares |= {f"own {n}": 0.6 * w / total for n, w in DRAFTS[name].items() if n in OWN_ROWS}
+        sampler = train_text.Sampler(rows, shares, budget.length, budget.seed)
         progress = train_fit.fit(
             model,
             sampler,
             budget,
             out / f"{name}_{stage}_state",
             compiled=compiled,
-            teacher=load(out / "target") if stage == "distil" else None,
+            teacher=None if stage == "text" else load(out / "target"),
             save=lambda: save_model(model, tokenizer, out / name),
         )
         _record(out, name, budget, progress, stage)

@@ -17,7 +17,7 @@ SAVE_EVERY = 180.0
 
 @dataclass(frozen=True)
 class Budget:
-    """Training length and step sizes of one model; `length` in tokens, learning rates are peaks."""
+    """Length (in tokens) and step sizes (peaks) of one training; `variation` weighs total variation in distillation."""
 
     steps: int
     batch: int
@@ -27,6 +27,7 @@ class Budget:
     weight_decay: float = 0.1
     clip: float = 1.0
     seed: int = 1
+    variation: float = 0.0
 
 
 def optimizers(model: torch.nn.Module, budget: Budget) -> list[torch.optim.Optimizer]:
@@ -71,10 +72,16 @@ def next_token_loss(logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
     return F.cross_entropy(logits[:, :-1].flatten(0, 1).float(), ids[:, 1:].flatten())
 
 
-def forward_kl(logits: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """Mean cross-entropy to the teacher's law (forward KL up to the teacher's entropy); both `[batch, length, V]`."""
-    law = torch.softmax(teacher.float(), -1)
-    return -(law * torch.log_softmax(logits.float(), -1)).sum(-1).mean()
+def distillation_loss(logits: torch.Tensor, teacher: torch.Tensor, variation: float) -> torch.Tensor:
+    """Mean cross-entropy to the teacher's law, plus `variation` times total variation; both `[batch, length, V]`.
+
+    The first term is forward KL up to the teacher's entropy; total variation is 1 - alpha.
+    """
+    law, logs = torch.softmax(teacher.float(), -1), torch.log_softmax(logits.float(), -1)
+    loss = -(law * logs).sum(-1).mean()
+    if variation:
+        loss = loss + variation * (1 - torch.minimum(law, logs.exp()).sum(-1).mean())
+    return loss
 
 
 def _save_state(path: Path, model, optimizers, sampler, progress: Progress) -> None:
@@ -123,7 +130,7 @@ def fit(
     while progress.step < budget.steps and progress.fraction < 1:
         _set_rates(steppers, budget, schedule(progress.fraction, progress.step))
         ids = sampler.batch(budget.batch)
-        loss = _loss(run, guide, ids)
+        loss = _loss(run, guide, ids, budget.variation)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), budget.clip)
         for optimizer in steppers:
@@ -162,11 +169,11 @@ def _set_rates(steppers: list[torch.optim.Optimizer], budget: Budget, factor: fl
             group["lr"] = peak * factor
 
 
-def _loss(run, guide, ids: torch.Tensor) -> torch.Tensor:
+def _loss(run, guide, ids: torch.Tensor, variation: float) -> torch.Tensor:
     """Next-token loss, or forward KL where a guide is given; products in bfloat16, sums and weights in float32."""
     with torch.autocast("cpu", dtype=torch.bfloat16):
         logits = run(input_ids=ids, use_cache=False).logits
         if guide is not None:
             with torch.no_grad():
                 law = guide(input_ids=ids, use_cache=False).logits
-    return next_token_loss(logits, ids) if guide is None else forward_kl(logits, law)
+    return next_token_loss(logits, ids) if guide is None else distillation_loss(logits, law, variation)
