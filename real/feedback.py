@@ -67,14 +67,14 @@ class Watched(Loss):
         return self.loss.value(x)
 
     def grad(self, x: Tensor) -> Tensor:
-        self.last = self.loss.grad(x)
-        if not bool(torch.isfinite(self.last).all()):
-            bad = int((~torch.isfinite(self.last)).sum())
+        grad = self.last = self.loss.grad(x)
+        if not bool(torch.isfinite(grad).all()):
+            bad = int((~torch.isfinite(grad)).sum())
             raise NonFiniteGradient(
-                f"{self.name}: {bad} of {self.last.numel()} gradient entries are not finite (|x| up to "
+                f"{self.name}: {bad} of {grad.numel()} gradient entries are not finite (|x| up to "
                 f"{float(x.abs().max()):.3g}); nothing was updated. Take a smaller step_size or float32 models"
             )
-        return self.last
+        return grad
 
     def value_and_grad(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return self.value(x), self.grad(x)

@@ -34,7 +34,7 @@ class Ledger:
 
     def __init__(self, device: torch.device | str = "cpu", clock: Callable[[], float] = perf_counter):
         self.clock, self.wait = clock, torch.device(device).type == "cuda"
-        self.seconds = dict.fromkeys((*LINES, "measure", "whole"), 0.0)
+        self.seconds: dict[str, float] = dict.fromkeys((*LINES, "measure", "whole"), 0.0)
         self._watches = {line: _Stopwatch(self, line) for line in self.seconds}
 
     def now(self) -> float:

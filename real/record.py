@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from real.drafters import Piece
-from real.drafters.adapter import Adapter
+from real.drafters.adapter import Adapter, hidden_rows
 from real.experiments import BURN_IN_ROUNDS, Method, Models
 from real.feedback import Counts
 from real.ledger import Ledger
@@ -59,7 +59,7 @@ def record(
             f"schedule={schedule!r}: committed {len(prompt_of)} tokens, fewer than the burn-in of {burn_in}"
         )
     arrays = _arrays(pieces, drafter, serving)
-    arrays["whitener"] = whitening(torch.cat([p.features for p in pieces])[:burn_in].double(), drafter.ridge).numpy()
+    arrays["whitener"] = whitening(hidden_rows(pieces)[:burn_in].double(), drafter.ridge).numpy()
     arrays |= {"prompt": np.array(prompt_of, np.int32), "segment": np.array(segment_of, np.int32)}
     header = _header(models, stream, serving, seed, drafter) | {
         "schedule": schedule,
@@ -68,7 +68,8 @@ def record(
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as partial, partial.open("wb") as file:
-        np.savez_compressed(file, **arrays, header=np.array(json.dumps(plain(header))))
+        arrays["header"] = np.array(json.dumps(plain(header)))
+        np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]
     return path
 
 
@@ -78,7 +79,7 @@ def _arrays(pieces: Sequence[Piece], drafter: Adapter, serving: Serving) -> dict
     kept = 1 if serving.sampling.greedy else serving.law_top_k or laws.shape[-1]
     top = laws.topk(kept, dim=-1)
     return {
-        "features": torch.cat([piece.features for piece in pieces]).float().numpy(),
+        "features": hidden_rows(pieces).float().numpy(),
         "head": drafter.model.readout.weight[: drafter.common].float().numpy(),
         "token": token.numpy().astype(np.int32),
         "token_prob": laws.gather(-1, token[:, None])[:, 0].numpy(),

@@ -249,8 +249,8 @@ def test_a_gradient_that_is_not_finite_leaves_the_state_from_before(tmp_path, mo
 
 
 ERRORS = {
-    "missing target": (("--target", "nowhere", "--draft", "{assets}/specialist"), "target='nowhere': no Auto"),
-    "missing draft": (("--draft", "nowhere"), "draft='nowhere': no Auto"),
+    "missing target": (("--target", "./nowhere", "--draft", "{assets}/specialist"), "target='./nowhere': no Auto"),
+    "missing draft": (("--draft", "./nowhere"), "draft='./nowhere': no Auto"),
     "tokenizers": (("--draft", "{assets}/stranger"), "its tokenizer must give every token the id"),
     "gamma": (("--gamma", "0"), "gamma=0: a step drafts at least one token"),
     "nu": (("--nu", "3"), "nu=3: a round must hold a whole step"),

@@ -75,7 +75,7 @@ def decode_by_hand(recording, learner, gamma):
         x = learner.predict(state) if started else x
         end = np.sum(recording.prompt <= recording.prompt[position])
         accepted = 0
-        bridge = np.eye(WIDTH) + fold(x, recording.whitener, r)
+        bridge = np.eye(WIDTH) + fold(x, recording.whitener, np.linalg.inv(r))
         for place in range(position, min(position + gamma, end)):
             drafted = np.argmax(recording.head @ (bridge @ recording.features[place]))
             if drafted != recording.token[place]:
@@ -168,7 +168,7 @@ def test_folded_draft_is_the_loss_that_was_learned(library):
     whitener = whitening(features)
     q, r = readout(head)
     loss = adapter_loss(features, target, logits, whitener, q, 0.7)
-    folded = fold(x, whitener, r)
+    folded = fold(x, whitener, np.linalg.inv(r))
     for i in range(4):
         adapted = np.asarray(head @ (features + features @ folded[i].T).T).T / 0.7
         law = np.exp(adapted - adapted.max(axis=1, keepdims=True))

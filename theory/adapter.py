@@ -52,12 +52,14 @@ def readout(head: Array) -> tuple[Array, Array]:
     return q, r
 
 
-def fold(x: Array, whitener: Array, r: Array) -> Array:
-    """B = R^{-1} Xᵀ M ``[..., d, d]`` of x ``[..., d·d]``: the draft's new features are h + h Bᵀ."""
-    xp = namespace(x)
+def fold(x: Array, whitener: Array, r_inverse: Array) -> Array:
+    """B = R^{-1} Xᵀ M ``[..., d, d]`` of x ``[..., d·d]``: the draft's new features are h + h Bᵀ.
+
+    ``r_inverse`` is made once, in float64; the two products may then run in the precision of serving.
+    """
     width = whitener.shape[-1]
     matrix = x.reshape(*x.shape[:-1], width, width)
-    return xp.solve(r, xp.moveaxis(matrix, -1, -2) @ whitener)
+    return r_inverse @ (namespace(x).moveaxis(matrix, -1, -2) @ whitener)
 
 
 def adapter_loss(

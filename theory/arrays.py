@@ -53,7 +53,7 @@ def _numpy_like(library: str) -> SimpleNamespace:
     xp.asarray = lambda value, like: m.asarray(value, dtype=like.dtype)
     xp.arange = lambda n, like: m.arange(n)
     xp.integer = lambda a: a.astype("int64")
-    xp.qr, xp.eigh, xp.solve = m.linalg.qr, m.linalg.eigh, m.linalg.solve
+    xp.qr, xp.eigh = m.linalg.qr, m.linalg.eigh
     return _with_derived(xp)
 
 
@@ -84,7 +84,7 @@ def _torch() -> SimpleNamespace:
     xp.asarray = lambda value, like: t.as_tensor(value, dtype=like.dtype, device=like.device)
     xp.arange = lambda n, like: t.arange(n, device=like.device)
     xp.integer = lambda a: a.long()
-    xp.qr, xp.eigh, xp.solve = t.linalg.qr, t.linalg.eigh, t.linalg.solve
+    xp.qr, xp.eigh = t.linalg.qr, t.linalg.eigh
     xp = _with_derived(xp)
     xp.softmax = lambda a, axis=-1: t.softmax(
         a, dim=axis

@@ -37,8 +37,8 @@ class Adapter(Independent):
         if burn_in < 1 or not ridge > 0:
             raise ValueError(f"burn_in={burn_in!r}, ridge={ridge!r}: burn_in must be at least 1 and ridge positive")
         self.burn_in, self.ridge, self.width = burn_in, ridge, model.width
-        q, self._r = readout(model.readout.weight[: self.common].double())
-        self.q = q.float()
+        q, r = readout(model.readout.weight[: self.common].double())
+        self.q, self._r_inverse = q.float(), torch.linalg.inv(r).float()
         self._burned = torch.zeros(0, self.width, dtype=torch.float64, device=model.device)
         self._whitening = torch.eye(self.width, dtype=torch.float64, device=model.device) / self.width**0.5
         self._ready = False
@@ -81,7 +81,7 @@ class Adapter(Independent):
         if not bool(self._x.any()):
             self._map = None
             return
-        product = fold(self._x.double(), self._whitening, self._r)  # B
+        product = fold(self._x, self.whitening, self._r_inverse)  # B
         self._map = product.T.contiguous().to(torch.promote_types(torch.float32, self.model.dtype))
 
     def loss(self, pieces: Sequence[Piece], temperature: float = 1.0) -> SoftmaxKL:
