@@ -61,8 +61,8 @@ GREEDY = Serving(sampling=Sampling(temperature=0.0))
 
 EXPERIMENTS: dict[str, Experiment] = {
     "demo": Experiment("prose:24,python:48", BASIC),
-    "shift": Experiment("prose:36,python:72,prose:12", tuple(METHODS), seeds=(1, 2, 3)),
-    "greedy": Experiment("prose:36,python:72,prose:12", tuple(METHODS), GREEDY, seeds=(1,)),
+    "shift": Experiment("prose:40,python:68,prose:12", tuple(METHODS), seeds=(1, 2, 3)),
+    "greedy": Experiment("prose:40,python:68,prose:12", tuple(METHODS), GREEDY, seeds=(1,)),
 }
 
 TUNING = "prose:20,c:50"
