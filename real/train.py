@@ -31,7 +31,7 @@ TARGET_BUDGET = Budget(steps=2400, batch=16, length=256, lr=3e-3, matrix_lr=6e-3
 TEXT_BUDGET = Budget(steps=1500, batch=8, length=256, lr=4e-3, matrix_lr=8e-3, seed=2)
 DISTIL_BUDGET = Budget(steps=1500, batch=8, length=256, lr=3e-3, matrix_lr=6e-3, seed=3)
 OWN_BUDGET = Budget(steps=600, batch=8, length=256, lr=2e-3, matrix_lr=4e-3, seed=4, variation=2.0)
-OWN_ROWS = {"prose": 480, "python": 80, "c": 80, "session": 48, "arithmetic": 32, "sql": 32}
+OWN_ROWS = {"prose": 1440, "python": 80, "c": 80, "session": 48, "arithmetic": 32, "sql": 32}
 HOME = "prose"
 DRAFTS = {
     "specialist": {HOME: 0.75, "documentation": 0.25},
@@ -141,7 +141,7 @@ def own_text(out: Path, domain: str, ids: np.ndarray, batch: int = 160) -> np.nd
     """The target's own text: 208 tokens sampled at temperature 1 after each of `OWN_ROWS` 48-token train prompts."""
     path = out / "cache" / f"own_{domain}.npz"
     if not path.exists():
-        target, count = load(out / "target"), OWN_ROWS[domain]
+        target, count = load(out / "target").to(torch.bfloat16), OWN_ROWS[domain]
         generator = torch.Generator().manual_seed(7)
         starts = torch.randint(ids.size - 48, (count,), generator=generator).tolist()
         prompts = torch.from_numpy(np.stack([ids[s : s + 48] for s in starts]).astype(np.int64))
