@@ -31,7 +31,7 @@ TARGET_BUDGET = Budget(steps=2400, batch=16, length=256, lr=3e-3, matrix_lr=6e-3
 TEXT_BUDGET = Budget(steps=1500, batch=8, length=256, lr=4e-3, matrix_lr=8e-3, seed=2)
 DISTIL_BUDGET = Budget(steps=1500, batch=8, length=256, lr=3e-3, matrix_lr=6e-3, seed=3)
 OWN_BUDGET = Budget(steps=600, batch=8, length=256, lr=2e-3, matrix_lr=4e-3, seed=4, variation=2.0)
-OWN_ROWS = {"prose": 1440, "python": 80, "c": 80, "session": 48, "arithmetic": 32, "sql": 32}
+OWN_ROWS = {"prose": 480, "python": 80, "c": 80, "session": 48, "arithmetic": 32, "sql": 32}
 HOME = "prose"
 DRAFTS = {
     "specialist": {HOME: 0.75, "documentation": 0.25},
