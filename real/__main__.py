@@ -117,10 +117,10 @@ def summary(
 ) -> None:
     """Write OUT/summary.json and print the table."""
     with explained():
-        names = [path.name for path in sorted((out / "real").glob("*")) if path.name in EXPERIMENTS]
+        names = [name for name in EXPERIMENTS if any((out / "real" / name).glob("*/*.json"))]
         if not names:
             raise ValueError(f"out={str(out)!r}: no results under {out / 'real'}; run `python -m real demo` first")
-        content = summarise(out, main or ("shift" if "shift" in names else names[0]))
+        content = summarise(out, main or names[0])
         save_json(out / "summary.json", content)
         console.print(running.table(content["real"]["methods"], "whole stream"))
         late = content["real"]["parts"].get("shifted_last_half")

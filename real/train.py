@@ -141,7 +141,7 @@ def own_text(out: Path, domain: str, ids: np.ndarray, batch: int = 160) -> np.nd
     """The target's own text: 208 tokens sampled at temperature 1 after each of `OWN_ROWS` 48-token train prompts."""
     path = out / "cache" / f"own_{domain}.npz"
     if not path.exists():
-        target, count = load(out / "target").to(torch.bfloat16), OWN_ROWS[domain]
+        target, count = load(out / "target"), OWN_ROWS[domain]
         generator = torch.Generator().manual_seed(7)
         starts = torch.randint(ids.size - 48, (count,), generator=generator).tolist()
         prompts = torch.from_numpy(np.stack([ids[s : s + 48] for s in starts]).astype(np.int64))
@@ -191,7 +191,15 @@ def write_provenance(out: Path, tokenizer: Tokenizer, ids: dict, facts: dict, co
     found = {name: train_prompts.prompts(tokenizer, name) for name in corpus.DOMAINS}
     trainings = json.loads((out / "trainings.json").read_text())
     held = {name: parts["held"] for name, parts in ids.items()}
+    shared = {name: train_prompts.also_in_training(rows, name) for name, rows in found.items()}
+    extra = corpus.home_documentation()
     result = train_measure.provenance(models, found, held, trainings, HOME)
+    result["prompts_also_in_train_text"] = shared
+    result["documentation"] = {
+        "use": "a quarter of the specialist's training text: the home domain's train files, docstrings as written",
+        "sha256": corpus.digest(extra),
+        "documents": len(extra),
+    }
     result |= {"domains": facts, "command": command, "files": train_measure.hashes(out, SHIPPED)}
     (out / "PROVENANCE.json").write_text(json.dumps(result, indent=1) + "\n")
     return result

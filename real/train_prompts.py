@@ -83,6 +83,12 @@ def prompts(tokenizer: Tokenizer, domain: str) -> list[Prompt]:
     return text_prompts(tokenizer, documents, f"prompts/{domain}")
 
 
+def also_in_training(found: list[Prompt], domain: str) -> int:
+    """How many prompts stand word for word in a train document as well: passages that two files share."""
+    train = "\0".join(d.text for d in corpus.collect(domain) if not corpus.held_out(d.text))
+    return sum(p.text in train for p in found)
+
+
 def write_stream(found: list[Prompt], domain: str, path: Path, first_id: int) -> None:
     """One JSON line per prompt: question_id, category, turns, and reference (and schema) where an answer is known."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -288,6 +288,6 @@ def test_other_commands_explain_themselves(tmp_path):
     assert "no results under" in said(real("summary", tmp_path))
     assert "no row matches 'shfit'; near it: shift" in said(real("results", "shfit"))
     listed = said(real("list"))
-    assert all(name in listed for name in ("demo", "shift", "greedy", *QUICK.methods))
+    assert all(name in listed for name in ("demo", "python", "greedy", *QUICK.methods))
     (tmp_path / "p.jsonl").write_text('{"question_id": 1, "category": "a", "turns": ["b"]}\n')
     assert "a: 1 prompts" in said(real("prompts", "p.jsonl"))

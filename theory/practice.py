@@ -29,8 +29,8 @@ ADAPTER_LEARNERS: dict[str, Learner] = {
     "ogd": OGD(128.0),
     "optimistic": OptimisticOGD(128.0, MovingAverage(0.9)),
     "ensemble": Ensemble(OGD(GRID)),
-    "momentum": Momentum(12.8, 0.9),
-    "adam": Adam(0.04, beta_2=0.99, epsilon=1e-4),
+    "momentum": Momentum(3.2, 0.9),
+    "adam": Adam(0.02, beta_2=0.99, epsilon=1e-4),
 }
 """Learners of a convex adapter."""
 
