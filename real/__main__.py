@@ -22,6 +22,7 @@ from real.record import record as write_recording
 from real.sampling import Sampling
 from real.streams import ASSETS, read_prompts, scheduled
 from real.summary import summarise
+from real.train import train as train_models
 from real.tune import tune as run_tuning
 from theory.choose import parse_settings
 from theory.experiment import select
@@ -38,6 +39,9 @@ Draft = Annotated[str, typer.Option(help="Folder or hub name; the embedded speci
 Gamma = Annotated[int, typer.Option(help="Tokens drafted a step.")]
 Dtype = Annotated[str, typer.Option(help="float32, bfloat16, float16 or float64 for the models; learners are float32.")]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+
+
+app.command("train")(train_models)
 
 
 @app.callback()

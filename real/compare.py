@@ -140,6 +140,12 @@ def run_block(
     there = [done(folder / name, settings[name]) for name in methods]
     if all(there):
         return False
+    if any(there) and not (folder / CHECKPOINT).exists():
+        lacking = [name for name, present in zip(methods, there, strict=True) if not present]
+        raise SettingsDiffer(
+            f"{folder} holds results of other methods, and none of {', '.join(lacking)}; methods are only compared "
+            "side by side, so all would be run again; nothing was overwritten. Choose another --out, or remove it"
+        )
     comparison = Comparison(models, methods, stream, serving, seed)
     comparison.load_checkpoint(folder, settings)
     comparison.warm_up()

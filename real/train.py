@@ -22,8 +22,9 @@ import typer
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from real import corpus, train_fit, train_measure, train_prompts, train_text
-from real.train_fit import Budget
+from real.streams import ASSETS
+from real.training import corpus, fit, measure, prompts, text
+from real.training.fit import Budget
 
 TARGET, DRAFT = (16, 192, 512, 2, 1, 128), (1, 256, 1024, 8, 2, 32)
 """Layers, hidden size, intermediate size, query heads, key-value heads, head_dim."""
@@ -44,7 +45,6 @@ CHAT = (
     "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
 )
 SHIPPED = ("target", *DRAFTS, "streams")
-ASSETS = Path(__file__).parent / "assets"
 app = typer.Typer(add_completion=False)
 
 
@@ -52,14 +52,14 @@ def build(shape: tuple[int, ...], seed: int, std: float = 0.03) -> Qwen3ForCausa
     """A new Qwen3 model; transformers' own initialisation under a forked global seed."""
     layers, hidden, intermediate, heads, groups, head_dim = shape
     config = Qwen3Config(
-        vocab_size=train_text.VOCABULARY,
+        vocab_size=text.VOCABULARY,
         max_position_embeddings=1024,
         tie_word_embeddings=False,
         initializer_range=std,
         bos_token_id=0,
         eos_token_id=0,
         pad_token_id=1,
-        rope_theta=10_000.0,
+        rope_theta=10_000.0,  # pyright: ignore[reportCallIssue] (taken by every config)
         num_hidden_layers=layers,
         hidden_size=hidden,
         intermediate_size=intermediate,
@@ -71,9 +71,9 @@ def build(shape: tuple[int, ...], seed: int, std: float = 0.03) -> Qwen3ForCausa
         torch.manual_seed(seed)
         model = Qwen3ForCausalLM._from_config(config, attn_implementation="eager")
     with torch.no_grad():
-        for layer in model.model.layers:
-            for tensor in (layer.self_attn.o_proj.weight, layer.mlp.down_proj.weight):
-                tensor.mul_(1 / math.sqrt(2 * config.num_hidden_layers))
+        for name, tensor in model.named_parameters():
+            if name.endswith(("o_proj.weight", "down_proj.weight")):
+                tensor.mul_(1 / math.sqrt(2 * layers))
     return model
 
 
@@ -81,14 +81,15 @@ def save_model(model: Qwen3ForCausalLM, tokenizer: Tokenizer, folder: Path) -> N
     """bf16 safetensors, config and tokenizer as one Hugging Face folder, replaced file by file through renames."""
     part = folder.with_name(folder.name + ".part")
     with torch.random.fork_rng():
-        copy = Qwen3ForCausalLM(model.config).to(torch.bfloat16)
+        copy = Qwen3ForCausalLM(model.config)
+    copy.to(torch.bfloat16)  # pyright: ignore[reportArgumentType] (transformers wraps Module.to)
     copy.load_state_dict({n: t.to(torch.bfloat16) for n, t in model.state_dict().items()})
     copy.save_pretrained(part)
     PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
-        eos_token=train_text.EOS,
-        bos_token=train_text.EOS,
-        pad_token=train_text.PAD,
+        eos_token=text.EOS,
+        bos_token=text.EOS,
+        pad_token=text.PAD,
         model_max_length=1024,
         chat_template=CHAT,
         clean_up_tokenization_spaces=False,
@@ -106,7 +107,7 @@ def load(folder: Path) -> transformers.PreTrainedModel:
     return model.eval()
 
 
-def _record(out: Path, name: str, budget: Budget, progress: train_fit.Progress, stage: str) -> None:
+def _record(out: Path, name: str, budget: Budget, progress: fit.Progress, stage: str) -> None:
     path = out / "trainings.json"
     records = json.loads(path.read_text()) if path.exists() else {}
     records.setdefault(name, {})[stage] = {
@@ -124,8 +125,8 @@ def train_target(
     """The target on all domains, in `out/target`."""
     model = build(TARGET, budget.seed)
     weights = {name: spec.weight for name, spec in corpus.DOMAINS.items()}
-    sampler = train_text.Sampler({n: parts["train"] for n, parts in ids.items()}, weights, budget.length, budget.seed)
-    progress = train_fit.fit(
+    sampler = text.Sampler({n: parts["train"] for n, parts in ids.items()}, weights, budget.length, budget.seed)
+    progress = fit.fit(
         model,
         sampler,
         budget,
@@ -145,7 +146,7 @@ def own_text(out: Path, domain: str, ids: np.ndarray, batch: int = 160) -> np.nd
         generator = torch.Generator().manual_seed(7)
         starts = torch.randint(ids.size - 48, (count,), generator=generator).tolist()
         prompts = torch.from_numpy(np.stack([ids[s : s + 48] for s in starts]).astype(np.int64))
-        rows = [torch.cat([p, train_measure.continue_text(target, p, 208, generator)], 1) for p in prompts.split(batch)]
+        rows = [torch.cat([p, measure.continue_text(target, p, 208, generator)], 1) for p in prompts.split(batch)]
         np.savez(path, train=torch.cat(rows).numpy().astype(np.uint16).ravel())
     return np.load(path, allow_pickle=False)["train"]
 
@@ -164,8 +165,8 @@ def train_draft(out: Path, name: str, tokenizer: Tokenizer, ids: dict, compiled:
             rows = rows | own
             shares = {n: 0.4 * w for n, w in DRAFTS[name].items()}
             shares |= {f"own {n}": 0.6 * w / total for n, w in DRAFTS[name].items() if n in OWN_ROWS}
-        sampler = train_text.Sampler(rows, shares, budget.length, budget.seed)
-        progress = train_fit.fit(
+        sampler = text.Sampler(rows, shares, budget.length, budget.seed)
+        progress = fit.fit(
             model,
             sampler,
             budget,
@@ -180,27 +181,25 @@ def train_draft(out: Path, name: str, tokenizer: Tokenizer, ids: dict, compiled:
 def write_streams(out: Path, tokenizer: Tokenizer) -> None:
     """`out/streams/<domain>.jsonl` for every domain; question ids are unique over all streams."""
     for i, name in enumerate(corpus.DOMAINS):
-        train_prompts.write_stream(
-            train_prompts.prompts(tokenizer, name), name, out / "streams" / f"{name}.jsonl", 1000 * i
-        )
+        prompts.write_stream(prompts.prompts(tokenizer, name), name, out / "streams" / f"{name}.jsonl", 1000 * i)
 
 
 def write_provenance(out: Path, tokenizer: Tokenizer, ids: dict, facts: dict, command: str) -> dict:
     """`out/PROVENANCE.json`: sources, trainings, losses, alpha, repetition, versions; every number measured here."""
     models = {name: load(out / name) for name in ("target", *DRAFTS)}
-    found = {name: train_prompts.prompts(tokenizer, name) for name in corpus.DOMAINS}
+    found = {name: prompts.prompts(tokenizer, name) for name in corpus.DOMAINS}
     trainings = json.loads((out / "trainings.json").read_text())
     held = {name: parts["held"] for name, parts in ids.items()}
-    shared = {name: train_prompts.also_in_training(rows, name) for name, rows in found.items()}
+    shared = {name: prompts.also_in_training(rows, name) for name, rows in found.items()}
     extra = corpus.home_documentation()
-    result = train_measure.provenance(models, found, held, trainings, HOME)
+    result = measure.provenance(models, found, held, trainings, HOME)
     result["prompts_also_in_train_text"] = shared
     result["documentation"] = {
         "use": "a quarter of the specialist's training text: the home domain's train files, docstrings as written",
         "sha256": corpus.digest(extra),
         "documents": len(extra),
     }
-    result |= {"domains": facts, "command": command, "files": train_measure.hashes(out, SHIPPED)}
+    result |= {"domains": facts, "command": command, "files": measure.hashes(out, SHIPPED)}
     (out / "PROVENANCE.json").write_text(json.dumps(result, indent=1) + "\n")
     return result
 
@@ -228,8 +227,8 @@ def train(
         raise typer.BadParameter(f"--minutes {minutes}: must be above 0; leave it out for the full step budget")
     torch.set_num_threads(threads)
     started, parts = time.monotonic(), PARTS if only is None else (only,)
-    tokenizer, ids, facts = train_text.prepared(out / "cache")
-    home = {"documentation": {"train": train_text.documentation_ids(out / "cache", tokenizer)}}
+    tokenizer, ids, facts = text.prepared(out / "cache")
+    home = {"documentation": {"train": text.documentation_ids(out / "cache", tokenizer)}}
     if "target" in parts:
         train_target(out, tokenizer, ids, minutes, compiled)
     for name in DRAFTS:

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 
-from real import tasks
-from real.sources import PROSE_PACKAGES, SESSION_PACKAGES, Document, c, documentation, prose, python, session
+from real.training import tasks
+from real.training.sources import PROSE_PACKAGES, SESSION_PACKAGES, Document, c, documentation, prose, python, session
 
 HELD_OUT_ONE_IN = 12
 

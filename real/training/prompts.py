@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from real import corpus, tasks
+from real.training import corpus, tasks
 
 PROMPTS = 160
 LENGTHS = (48, 64, 80, 96, 112)

@@ -159,18 +159,16 @@ def without_docstrings(source: str) -> str:
     """Python source with docstrings cut out (a `pass` where nothing else is in the body); comments stay."""
     tree = ast.parse(source)
     lines = source.split("\n")
-    for node in sorted(
-        (n for n in ast.walk(tree) if hasattr(n, "body") and isinstance(n.body, list)),
-        key=lambda n: -getattr(n, "lineno", 0),
-    ):
-        first = node.body[0] if node.body else None
+    blocks = [(node, getattr(node, "body", None)) for node in ast.walk(tree)]
+    for node, body in sorted(blocks, key=lambda block: -getattr(block[0], "lineno", 0)):
+        first = body[0] if isinstance(body, list) and body else None
         if not (
             isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
         ):
             continue
         if first.lineno == getattr(node, "lineno", 0):
             continue
-        fill = [] if len(node.body) > 1 or isinstance(node, ast.Module) else [" " * first.col_offset + "pass"]
+        fill = [] if len(body or []) > 1 or isinstance(node, ast.Module) else [" " * first.col_offset + "pass"]
         lines[first.lineno - 1 : first.end_lineno] = fill
     return "\n".join(lines)
 

@@ -12,9 +12,9 @@ from statistics import median
 import numpy as np
 import torch
 
-from real.train_fit import next_token_loss
-from real.train_prompts import CONTINUATION, LENGTHS, Prompt
-from real.train_text import VOCABULARY
+from real.training.fit import next_token_loss
+from real.training.prompts import CONTINUATION, LENGTHS, Prompt
+from real.training.text import VOCABULARY
 
 ALPHA_HOME, ALPHA_AWAY = 0.75, (0.45, 0.70)
 MEASURED = 96

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from real import corpus
+from real.training import corpus
 
 VOCABULARY = 1024
 EOS, PAD = "<|endoftext|>", "<|pad|>"
@@ -67,7 +67,7 @@ def prepare(cache: Path) -> tuple[Tokenizer, dict[str, dict[str, np.ndarray]], d
     (cache / "tokenizer").mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(cache / "tokenizer" / "tokenizer.json"))
     for name, parts in ids.items():
-        np.savez(cache / f"ids_{name}.npz", **parts)
+        np.savez(cache / f"ids_{name}.npz", **parts)  # pyright: ignore[reportArgumentType] (numpy's stub)
     (cache / "corpus.json").write_text(json.dumps(facts, indent=1))
     return tokenizer, ids, facts
 

@@ -1,0 +1,81 @@
+"""Hand-made runs whose summary is known: totals over totals, the gap closed, the break-even."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+from real.summary import Sample, break_even, gap_closed, hint_gains, measures, segments
+from theory.trace import Trace
+
+TOKENS, SECONDS = np.array([10, 30, 20, 40]), np.array([1.0, 6.0, 2.0, 5.0])
+
+
+def trace(tokens=TOKENS, seconds=SECONDS, alpha=0.5, rounds=None) -> Trace:
+    steps = tokens // 2
+    columns = {"tokens": tokens, "steps": steps, "drafted": 4 * steps, "accepted": steps, "verified": 2 * steps,
+               "alpha_sum": 2 * steps * alpha, "seconds_total": seconds, "seconds_learn": 0.1 * seconds,
+               "seconds_unattributed": 0 * seconds, "segment": np.array([0, 0, 1, 1])}  # fmt: skip
+    return Trace({"segments": ["a", "b"], "rounds": rounds or {}}, columns)
+
+
+def table(**runs: Trace):
+    return measures(Sample({1: runs}, lambda t: t.columns["segment"] >= 0))
+
+
+def test_ratios_are_totals_over_totals_and_lie_in_their_intervals():
+    made = table(plain=trace(seconds=2 * SECONDS), frozen=trace(), learner=trace(TOKENS[::-1], SECONDS))
+    assert made["learner"]["tokens_per_second"]["value"] == pytest.approx(100 / 14)
+    assert made["learner"]["tokens_per_second"]["value"] != pytest.approx((TOKENS[::-1] / SECONDS).mean())
+    assert made["frozen"]["speedup"] == {"value": 2.0, "low": 2.0, "high": 2.0}
+    assert made["learner"]["learn_share"] == pytest.approx(0.1)
+    for entry in made.values():
+        for value in entry.values():
+            if isinstance(value, dict):
+                assert value["low"] <= value["value"] <= value["high"]
+
+
+def test_a_method_that_does_what_plain_does_is_worth_one():
+    same = table(plain=trace(), frozen=trace(), learner=trace())["learner"]
+    for key in ("speedup", "generation_speedup", "relative_speedup", "relative_tokens_per_step"):
+        assert same[key] == {"value": 1.0, "low": 1.0, "high": 1.0}
+
+
+def test_the_gap_closed_is_a_share_of_the_generalists_gain():
+    alphas = {"plain": 0.1, "frozen": 0.4, "learner": 0.55, "generalist": 0.8}
+    made = table(**{name: trace(alpha=value) for name, value in alphas.items()})
+    gaps = gap_closed(made)
+    assert gaps["learner"] == pytest.approx(0.375)
+    assert (gaps["frozen"], gaps["generalist"]) == (0, pytest.approx(1))
+    made.pop("generalist")
+    assert gap_closed(made) == {}
+
+
+@pytest.mark.parametrize(
+    "seconds, tokens",
+    [
+        ([0.5, 0.5, 0.5, 0.5], 10),  # ahead from the first prompt
+        ([2.0, 1.0, 0.4, 0.4], 40),  # (2 + 1 + 0.4 + 0.4) / 40 < 1 / 10 at last
+        ([2.0, 0.5, 0.4, 0.4], 30),  # ahead after the third prompt
+        ([0.5, 2.0, 2.0, 2.0], None),  # ahead, then behind for good
+    ],
+)
+def test_break_even_is_where_the_mean_time_a_token_falls_below_frozens_for_good(seconds, tokens):
+    even = np.full(4, 10)
+    runs = {"frozen": trace(even, np.ones(4)), "learner": trace(even, np.array(seconds))}
+    assert break_even({1: runs}, "learner") == tokens
+
+
+def test_hint_gain_pools_rounds_and_spans_seeds():
+    runs = {
+        number: {"plain": trace(), "learner": trace(rounds={"gradient": gradient, "hint_error": error})}
+        for number, gradient, error in ((1, [4.0, 4.0], [1.0, 1.0]), (2, [2.0, 0.0], [2.0, 0.0]))
+    }
+    assert hint_gains(runs) == {"learner": {"value": 0.4, "low": 0.25, "high": 1.0}}
+
+
+def test_the_last_half_of_the_shifted_segment_is_that_of_the_second():
+    run = trace()
+    parts = {name: keep(run).tolist() for name, keep in segments({1: {"plain": run}})}
+    assert parts == {"whole": [True] * 4, "0:a": [True, True, False, False], "1:b": [False, False, True, True],
+                     "shifted_last_half": [False, False, False, True]}  # fmt: skip
