@@ -43,7 +43,7 @@ def build_all(root: Path, out: Path, rows: list[str], width: float | None = None
 
 @app.command()
 def main(
-    name: Annotated[str, typer.Argument(help="A figure, or: all, report, list.")] = "list",
+    name: Annotated[str, typer.Argument(help="A figure, or: all, report, list.")] = "all",
     root: Annotated[Path | None, typer.Argument(help="Folder of results [default: out/demo or results].")] = None,
     rows: Annotated[list[str] | None, typer.Option(help="Only rows matching, e.g. 'drift/*'. May be repeated.")] = None,
     width: Annotated[float | None, typer.Option(help="Width in inches, e.g. 3.25 for one column.")] = None,
@@ -69,14 +69,14 @@ def main(
         else:
             for path in build(name, root, out, rows or [], width):
                 console.print(path)
-    except (MissingResult, ValueError) as error:
+    except (OSError, ValueError) as error:
         fail(str(error))
 
 
 def fail(message: str) -> None:
-    """Print ``message`` and leave with status 1."""
+    """Print ``message`` and leave with status 2, as every command does on a user's error."""
     Console(stderr=True, soft_wrap=True, highlight=False).print(f"[red]error:[/red] {escape(message)}")
-    raise typer.Exit(1)
+    raise typer.Exit(2)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from real import run as running
 from real.agree import agree as check_agreement
+from real.agree import disagreements
 from real.bench import bench as run_bench
 from real.compare import run_block
 from real.experiments import EXPERIMENTS, METHODS, Models
@@ -130,6 +131,8 @@ def summary(
         late = content["real"]["parts"].get("shifted_last_half")
         if late:
             console.print(running.table(late, "last half of the shifted segment"))
+        if content["real"]["claim"]:
+            console.print(f"named beforehand: {content['real']['claim']}", highlight=False)
 
 
 @app.command()
@@ -186,9 +189,6 @@ def record(
     """Record one frozen run, from which ``python -m sim replay`` predicts runs never made."""
     with explained():
         serving = Serving(gamma, sampling=Sampling(temperature), law_top_k=law_top_k)
-        if out.exists():
-            console.print(f"{out} is there already")
-            return
         with bar() as progress:
             task = progress.add_task(f"recording {out}", total=None)
             write_recording(
@@ -201,7 +201,10 @@ def record(
 def agree(out: Out = Path("out/demo")) -> None:
     """Hold the simulator's predictions against decoder runs: OUT/agreement.json."""
     with explained():
-        check_agreement(out, console)
+        wrong = disagreements(check_agreement(out, console))
+    if wrong:
+        complaints.print(f"the two worlds disagree: {', '.join(wrong)}; see {out / 'agreement.json'}", style="red")
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -217,8 +220,9 @@ def bench(
     """Our frozen decoder against transformers' assisted generation, interleaved."""
     with explained():
         turns = [prompt.turns for prompt in running.stream_of(prompts, 0).prompts]
+        chat = None if target else False  # the embedded target continues text
         target, draft = target or str(ASSETS / "target"), draft or str(ASSETS / "specialist")
-        run_bench(target, draft, turns, new, gamma, dtype, device)
+        run_bench(target, draft, turns, new, gamma, dtype, device, chat)
 
 
 @app.command()

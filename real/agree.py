@@ -8,6 +8,7 @@ the pathwise theorems on every run.
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from real.streams import scheduled
 from real.summary import RESAMPLES
 from theory.agreement import free_run, one_step
 from theory.practice import ADAPTER_LEARNERS
-from theory.trace import Trace, provenance, save_json
+from theory.trace import Trace, done, provenance, save_json
 
 RUNS = (("ogd", 2), ("optimistic", 3), ("ensemble", 6))
 """Learners and draft lengths that are predicted; nothing was recorded with any of them."""
@@ -46,6 +47,10 @@ class Made:
     step_start: list[bool]
     accepted: list[bool]
     gap: list[float]
+
+
+KINDS = {"prompt": int, "token": int, "step_start": bool, "accepted": bool, "gap": float}
+"""Columns of a decoder run, as ``Made`` holds them."""
 
 
 def make(models: Models, header: dict[str, Any], schedule: str, learner_name: str, gamma: int) -> Made:
@@ -126,7 +131,8 @@ def arithmetic(path: Path) -> list[dict[str, Any]]:
     exact, rounded = losses(path, torch.float64), losses(path, torch.float32)
     width = exact[0].features.shape[-1]
     x_1 = torch.zeros(width * width, dtype=torch.float64)
-    nearby = x_1 + NEARBY * torch.randn(x_1.shape, generator=torch.Generator().manual_seed(0), dtype=x_1.dtype)
+    noise = torch.randn(x_1.shape, generator=torch.Generator().manual_seed(0), dtype=x_1.dtype)
+    nearby = x_1 + NEARBY * noise.sign()  # NEARBY apart in the norm of ``difference``
     rows = []
     for name, learner in ADAPTER_LEARNERS.items():
         step = one_step(learner, exact, rounded, x_1, x_1.float())
@@ -141,14 +147,18 @@ def load_prediction(folder: Path, mode: str, learner: str, gamma: int) -> Trace:
 
     Raises:
         FileNotFoundError: if it was not made, with the command that makes it.
+        ValueError: if it was made from another recording.
     """
     path = folder / "predicted" / mode / f"{learner}-gamma{gamma}"
+    recording = folder / f"{mode}.npz"
+    command = f"python -m sim replay {recording} --learner {learner} --gamma {gamma} --out {folder}/predicted"
     if not path.with_suffix(".json").exists():
-        command = (
-            f"python -m sim replay {folder / mode}.npz --learner {learner} --gamma {gamma} --out {folder}/predicted"
-        )
         raise FileNotFoundError(f"no prediction at {path}: run `{command}` first")
-    return Trace.load(path)
+    predicted, digest = Trace.load(path), sha256(recording.read_bytes()).hexdigest()[:16]
+    if predicted.header["settings"]["recording"] != digest:
+        theirs = predicted.header["settings"]["recording"]
+        raise ValueError(f"{path} predicts from recording {theirs}, not {digest}; remove it and run `{command}`")
+    return predicted
 
 
 def agree(out: Path, console: Console, progress: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
@@ -159,7 +169,14 @@ def agree(out: Path, console: Console, progress: Callable[[str], None] = lambda 
     for (mode, learner, gamma), predicted in predictions.items():
         with np.load(folder / f"{mode}.npz", allow_pickle=False) as file:
             header, tokens = json.loads(str(file["header"])), file["token"]
-        made = make(models, header, header["schedule"], learner, gamma)
+        settings = {"recording": predicted.header["settings"]["recording"], "learner": learner, "gamma": gamma}
+        place = folder / "made" / mode / f"{learner}-gamma{gamma}"
+        if not done(place, settings):
+            fresh = make(models, header, header["schedule"], learner, gamma)
+            columns = {name: np.array(values, float) for name, values in vars(fresh).items()}
+            Trace({"settings": settings, "provenance": provenance()}, columns).save(place)
+        columns = Trace.load(place).columns
+        made = Made(*(columns[name].astype(kind).tolist() for name, kind in KINDS.items()))
         row = {"learner": learner, "gamma": gamma, "sampling": mode, **interval_of_measured(predicted, made)}
         row["holds"] = bool(row["low"] <= row["predicted"] <= row["high"])
         if mode == "greedy":
@@ -182,6 +199,12 @@ def agree(out: Path, console: Console, progress: Callable[[str], None] = lambda 
     for name, (held, total) in result["holds"].items():
         console.print(f"{name}: {held} of {total} hold", highlight=False)
     return result
+
+
+def disagreements(result: dict[str, Any]) -> list[str]:
+    """The exact checks that fail; intervals may miss by chance, these may not."""
+    exact = ("accepted counts, greedy", "one step, float32 against float64", "pathwise theorems")
+    return [name for name in exact if result["holds"][name][0] < result["holds"][name][1]]
 
 
 def verdict(result: dict[str, Any]) -> dict[str, tuple[int, int]]:

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from real.decode import Sampling, Session, generate
+from real.decode import Session, generate
 from real.drafters import Drafter, make_drafter
 from real.models import Pair, load_pair
+from real.sampling import Sampling
 
 MODES = {"greedy": Sampling(0.0), "sampled": Sampling(1.0)}
 
@@ -152,13 +153,17 @@ def bench(
     gamma: int = 4,
     dtype: str = "float32",
     device: str = "cpu",
+    chat: bool | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Compare on ``prompts`` (each a list of turns), greedy and sampled; print a table and return its rows by mode."""
+    """Compare on ``prompts`` (each a list of turns), greedy and sampled; print a table and return its rows by mode.
+
+    chat: use the chat template; None uses it where the tokenizer has one.
+    """
     if gamma < 1 or new < 1 or not prompts:
         raise ValueError(f"gamma={gamma!r}, new={new!r}, {len(prompts)} prompts: each must be at least 1")
     torch.set_num_threads(1)
     pair = load_pair(target, draft, dtype, device)
-    ids = [pair.encode(list(turns)) for turns in prompts]
+    ids = [pair.encode(list(turns), chat) for turns in prompts]
     rows = {mode: measure(pair, ids, new, gamma, sampling) for mode, sampling in MODES.items()}
     print(f"{len(ids)} prompts × {new} tokens, gamma {gamma}, {dtype}, {device}; theirs: transformers assisted")
     titles = f"{'ours/theirs':>26} {'per CPU-s':>10} {'tokens/s':>17} {'tokens_per_step':>17}"

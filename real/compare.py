@@ -155,6 +155,7 @@ def run_block(
             comparison.save_checkpoint(folder, settings)
 
     comparison.run(progress, checkpoint)
+    comparison.save_checkpoint(folder, settings)  # a full disk between two results loses nothing
     for name in methods:
         comparison.trace(name, settings[name]).save(folder / name)
     (folder / CHECKPOINT).unlink(missing_ok=True)

@@ -18,7 +18,7 @@ from real.models import CausalLM, rollback
 from real.sampling import Sampling
 from theory.acceptance import greedy_rule, token_rule
 
-__all__ = ["Clock", "Sampling", "Session", "Step", "generate", "plain_step", "speculative_step", "step"]
+__all__ = ["Clock", "Session", "Step", "generate", "plain_step", "speculative_step", "step"]
 
 Clock = Callable[[str], AbstractContextManager]  # with clock("prefill" | "draft" | "verify"): …
 _NOTHING = nullcontext()

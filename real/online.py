@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from real.decode import Sampling, Session, Step, plain_step, speculative_step
+from real.decode import Session, Step, plain_step, speculative_step
 from real.drafters import Drafter, Piece
 from real.feedback import Counts, NonFiniteGradient, RoundLog, Watched
 from real.ledger import Ledger
 from real.models import Pair
 from real.rounds import Rounds
+from real.sampling import Sampling
 from real.state import flatten, rebuild, under
 from theory.learner import Learner
 from theory.learners.frozen import Frozen

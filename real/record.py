@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from real.online import OnlineDecoder, Serving
 from real.streams import Stream, scheduled
 from theory.adapter import adapter_loss, readout, whitening
 from theory.loss import SoftmaxKL
-from theory.trace import atomic, plain, provenance
+from theory.trace import SettingsDiffer, atomic, plain, provenance
 
 FORMAT = "onlinespec-recording-1"
 
@@ -32,15 +33,19 @@ def record(
 ) -> Path:  # fmt: skip
     """Serve a schedule frozen and write every committed position to ``path`` (.npz), laws cut to ``law_top_k`` tokens.
 
+    A recording made with the same settings is left as it is.
+
     Raises:
-        FileExistsError: if ``path`` is there already; nothing is overwritten.
+        SettingsDiffer: if one made with other settings is there; nothing is overwritten.
         ValueError: if the stream is too short to hold the burn-in.
     """
-    if path.exists():
-        raise FileExistsError(f"{path} exists; a recording is never overwritten, choose another --out")
     stream = scheduled(schedule, seed)
     drafter = models.drafter(Method("adapter"), serving)
     assert isinstance(drafter, Adapter)
+    header = _header(models, schedule, stream, serving, seed, drafter)
+    if path.exists():
+        check_same(path, header)
+        return path
     served: list[Piece] = []
     whole = replace(serving, law_top_k=0)
     decoder = OnlineDecoder(models.pair, drafter, Method("adapter").learner, whole, seed, record=served.extend)
@@ -61,11 +66,8 @@ def record(
     arrays = _arrays(pieces, drafter, serving)
     arrays["whitener"] = whitening(hidden_rows(pieces)[:burn_in].double(), drafter.ridge).numpy()
     arrays |= {"prompt": np.array(prompt_of, np.int32), "segment": np.array(segment_of, np.int32)}
-    header = _header(models, stream, serving, seed, drafter) | {
-        "schedule": schedule,
-        "tokens_per_step": total.tokens / total.steps,
-        "alpha": total.alpha_sum / total.verified,
-    }
+    header |= {"tokens_per_step": total.tokens / total.steps, "alpha": total.alpha_sum / total.verified}
+    header["provenance"] = provenance(models.device)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as partial, partial.open("wb") as file:
         arrays["header"] = np.array(json.dumps(plain(header)))
@@ -88,13 +90,33 @@ def _arrays(pieces: Sequence[Piece], drafter: Adapter, serving: Serving) -> dict
     }
 
 
-def _header(models: Models, stream: Stream, serving: Serving, seed: int, drafter: Adapter) -> dict[str, object]:
+def _header(
+    models: Models, schedule: str, stream: Stream, serving: Serving, seed: int, drafter: Adapter
+) -> dict[str, object]:
+    """What identifies a recording."""
     sampling = serving.sampling
     scalars = {"format": FORMAT, "gamma": serving.gamma, "nu": serving.nu, "temperature": sampling.temperature}
     scalars |= {"top_k": sampling.top_k, "top_p": sampling.top_p, "law_top_k": serving.law_top_k}
     scalars |= {"burn_in_rounds": BURN_IN_ROUNDS, "ridge": drafter.ridge, "radius": None, "seed": seed}
-    scalars |= {"max_new_tokens": serving.max_new_tokens, "segments": list(stream.names), "models": models.names}
-    return scalars | {"dtype": models.dtype, "provenance": provenance(models.device)}
+    scalars |= {"max_new_tokens": serving.max_new_tokens, "schedule": schedule, "segments": list(stream.names)}
+    return scalars | {"models": models.names, "dtype": models.dtype}
+
+
+def load_header(path: Path) -> dict[str, Any]:
+    """The header of a recording."""
+    with np.load(path, allow_pickle=False) as file:
+        return json.loads(str(file["header"]))
+
+
+def check_same(path: Path, settings: dict[str, object]) -> None:
+    """Raise SettingsDiffer unless the recording at ``path`` was made with these settings."""
+    theirs, ours = load_header(path), plain(settings)
+    differ = {key: (theirs.get(key), value) for key, value in ours.items() if theirs.get(key) != value}
+    if differ:
+        raise SettingsDiffer(
+            f"{path} was recorded with other settings (there, here): {differ}; nothing was overwritten. "
+            "Choose another --out, or remove the file if it is no longer wanted"
+        )
 
 
 def losses(path: Path, dtype: torch.dtype) -> list[SoftmaxKL]:

@@ -88,7 +88,8 @@ def run(
     methods = {"plain": Method(None), "frozen": Method(learning.drafter), name: learning}
     comparison = Comparison(models, methods, stream, serving, seed)
     decoder = comparison.decoders[name]
-    about = {"learner": repr(learning.learner), "drafter": str(learning.drafter), **models.names}
+    about = {"learner": repr(learning.learner), "drafter": str(learning.drafter), "serving": repr(serving)}
+    about |= models.names
     if state is not None and state.exists():
         tensors, theirs = load(state)
         if theirs != about:

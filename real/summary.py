@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from real.experiments import NAMED
 from theory.trace import Trace, provenance
 
 RESAMPLES = 2000
@@ -51,10 +52,10 @@ class Sample:
 
 
 def interval(values: np.ndarray) -> dict[str, float | None]:
-    """``{value, low, high}``: the sample's own value and the central 95 % of its resamples."""
-    if not np.isfinite(values).all():
+    """``{value, low, high}``: the sample's own value and the central 95 % of its resamples; all None if undefined."""
+    if not np.isfinite(values[0]):
         return {"value": None, "low": None, "high": None}
-    low, high = np.quantile(values[1:], [0.025, 0.975])
+    low, high = np.nanquantile(values[1:], [0.025, 0.975])
     return {"value": float(values[0]), "low": float(low), "high": float(high)}
 
 
@@ -68,6 +69,7 @@ def measures(sample: Sample) -> dict[str, dict[str, Any]]:
     plain, frozen = sums["plain"], sums.get("frozen")
     rate = {m: _ratio(s["tokens"], s["seconds_total"]) for m, s in sums.items()}
     generating = {m: _ratio(s["tokens"], s["seconds_total"] - s["seconds_learn"]) for m, s in sums.items()}
+    rate_of_step = _ratio(plain["steps"], plain["seconds_verify"])  # plain target steps a second
     table = {}
     for method, total in sums.items():
         entry = {
@@ -77,6 +79,7 @@ def measures(sample: Sample) -> dict[str, dict[str, Any]]:
             "tokens_per_second": interval(rate[method]),
             "speedup": interval(rate[method] / rate["plain"]),
             "generation_speedup": interval(generating[method] / generating["plain"]),
+            "cost_ratio": interval(_ratio(total["seconds_draft"], total["drafted"]) * rate_of_step),
             "tokens": int(total["tokens"][0]),
             "learn_share": float(total["seconds_learn"][0] / total["seconds_total"][0]),
             "unattributed_share": float(total["seconds_unattributed"][0] / total["seconds_total"][0]),
@@ -113,16 +116,26 @@ def gap_closed(table: dict[str, dict[str, Any]]) -> dict[str, float]:
     return {method: (value - frozen) / (best - frozen) for method, value in alphas.items() if value is not None}
 
 
-def hint_gains(runs: dict[int, dict[str, Trace]]) -> dict[str, dict[str, float | None]]:
-    """Σ‖grad − hint‖²/Σ‖grad‖² by method over all seeds; the interval is the range over seeds."""
-    gains = {}
+def hint_gains(runs: dict[int, dict[str, Trace]], seed: int = 0) -> dict[str, dict[str, float | None]]:
+    """Σ‖grad − hint‖²/Σ‖grad‖² by method over all seeds; the interval is a bootstrap over rounds."""
+    gains, rng = {}, np.random.default_rng(seed)
     for method, first in next(iter(runs.values())).items():
         if first.header["rounds"]:
             rounds = [of[method].header["rounds"] for of in runs.values()]
-            each = [sum(r["hint_error"]) / sum(r["gradient"]) for r in rounds]
-            pooled = sum(sum(r["hint_error"]) for r in rounds) / sum(sum(r["gradient"]) for r in rounds)
-            gains[method] = {"value": pooled, "low": min(each), "high": max(each)}
+            error, energy = (np.concatenate([r[key] for r in rounds]) for key in ("hint_error", "gradient"))
+            picks = rng.integers(len(error), size=(RESAMPLES, len(error)))
+            values = np.concatenate([[error.sum() / energy.sum()], error[picks].sum(1) / energy[picks].sum(1)])
+            gains[method] = interval(values)
     return gains
+
+
+def claim(table: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Does the learner named beforehand pay: +10 % tokens per step over frozen, surely more, and net speedup up?"""
+    if NAMED not in table or "frozen" not in table:
+        return {}
+    pace, net = table[NAMED]["relative_tokens_per_step"], table[NAMED]["relative_speedup"]
+    holds = pace["value"] >= 1.1 and pace["low"] > 1 and net["value"] > 1
+    return {"learner": NAMED, "relative_tokens_per_step": pace, "relative_speedup": net, "holds": bool(holds)}
 
 
 def segments(runs: dict[int, dict[str, Trace]]) -> Iterable[tuple[str, Callable[[Trace], np.ndarray]]]:
@@ -154,9 +167,8 @@ def real_part(folder: Path) -> dict[str, Any]:
     shifted = parts.get("shifted_last_half", methods)
     first = next(iter(next(iter(runs.values())).values()))
     settings = {key: value for key, value in first.header["settings"].items() if key not in ("method", "seed")}
-    return {"methods": methods, "gap_closed": gap_closed(shifted), "parts": parts, "seeds": len(runs)} | {
-        "settings": settings
-    }
+    found = {"methods": methods, "gap_closed": gap_closed(shifted), "claim": claim(shifted)}
+    return found | {"parts": parts, "seeds": len(runs), "settings": settings}
 
 
 def sim_part(folder: Path) -> dict[str, Any]:
@@ -174,6 +186,8 @@ def summarise(out: Path, main: str) -> dict[str, Any]:
     """``summary.json`` of a results folder: ``sim``, ``real`` (experiment ``main``), the others, agreement."""
     folders = [path for path in sorted((out / "real").iterdir()) if any(path.glob("*/*.json"))]
     real = {path.name: real_part(path) for path in folders}
+    if main not in real:
+        raise ValueError(f"main={main!r}: no results of that experiment under {out / 'real'}; there: {', '.join(real)}")
     summary = {"sim": sim_part(out / "sim"), "real": real.pop(main), "others": real}
     agreement = out / "agreement.json"
     summary["agreement"] = json.loads(agreement.read_text()) if agreement.exists() else None

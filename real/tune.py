@@ -1,7 +1,7 @@
-"""The table that hyper-parameters were read from: each learner at several step sizes on a stream no result uses.
+"""The table that hyper-parameters were read from: learners at several step sizes, on a domain no result shifts to.
 
 One frozen sampled run of ``TUNING`` is recorded; its losses are oblivious to the draft, so every learner can be run on
-them without decoding again. The last half of the shifted segment is what counts.
+them without decoding again. The last half of the rounds is what counts.
 """
 
 from pathlib import Path
@@ -42,7 +42,7 @@ LENGTHS = (32, 96)
 
 
 def tune(out: Path, console: Console, seed: int = 100) -> list[dict[str, Any]]:
-    """Print and save the table: mean alpha over the last half of the shifted segment, and E(1 − alpha, 4)."""
+    """Print and save the table: mean alpha over the last half of the rounds, and E(1 − alpha, 4)."""
     rows = []
     with TemporaryDirectory() as folder:
         for nu in LENGTHS:

@@ -50,7 +50,10 @@ def test_a_recording_predicts_runs_that_were_never_made(tmp_path, monkeypatch, m
     made = ("--schedule", f"prose:{count},c:{count}", "--gamma", 3, "--temperature", temperature, "--seed", 2)
     assert real("record", *made, "--out", folder / f"{mode}.npz").exit_code == 0
     before = (folder / f"{mode}.npz").read_bytes()
-    assert "is there already" in said(real("record", *made, "--out", folder / f"{mode}.npz"))
+    assert real("record", *made, "--out", folder / f"{mode}.npz").exit_code == 0  # same settings: done
+    other = real("record", *made, "--gamma", 7, "--out", folder / f"{mode}.npz")
+    assert other.exit_code == 2
+    assert "other settings" in said(other)
     assert (folder / f"{mode}.npz").read_bytes() == before
     monkeypatch.setattr(agreeing, "MODES", {mode: temperature})
     refused = real("agree", "--out", "o")

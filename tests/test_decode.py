@@ -8,11 +8,12 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from real.decode import Sampling, Session, generate, plain_step, speculative_step, step  # noqa: E402
+from real.decode import Session, generate, plain_step, speculative_step, step  # noqa: E402
 from real.drafters import DRAFTERS, make_drafter  # noqa: E402
 from real.drafters.independent import Independent  # noqa: E402
 from real.drafters.ngram import NGram  # noqa: E402
 from real.models import Pair, perturbed, random_model  # noqa: E402
+from real.sampling import Sampling  # noqa: E402
 from tests.tabular import TabularLM, enumerate_step, output_law, total_variation  # noqa: E402
 
 GREEDY = Sampling(0.0)

@@ -7,10 +7,11 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from real.decode import Sampling, Session, generate  # noqa: E402
+from real.decode import Session, generate  # noqa: E402
 from real.drafters import Piece, make_drafter  # noqa: E402
 from real.drafters.ngram import NGram  # noqa: E402
 from real.models import Pair, perturbed, random_model  # noqa: E402
+from real.sampling import Sampling  # noqa: E402
 
 PROMPT = [5, 6, 7, 8]
 SAMPLED = Sampling(0.8)

@@ -200,14 +200,14 @@ MISSING = [
 def test_errors_say_what_is_missing(tmp_path, arguments, message):
     name, *options = arguments
     outcome = CliRunner().invoke(app, [name, str(tmp_path), *options])
-    assert outcome.exit_code == 1
+    assert outcome.exit_code == 2
     assert message in outcome.stderr
     assert not list(tmp_path.iterdir())
 
 
 def test_rows_that_match_nothing_are_named(results):
     outcome = CliRunner().invoke(app, ["regret", str(results), "--rows", "no/*"])
-    assert outcome.exit_code == 1
+    assert outcome.exit_code == 2
     assert "matches no/*" in outcome.stderr
     assert "drift/P8/ensemble" in outcome.stderr
 

@@ -10,11 +10,12 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 import real.decode  # noqa: E402
-from real.decode import Sampling, Session, generate  # noqa: E402
+from real.decode import Session, generate  # noqa: E402
 from real.drafters import Adapter  # noqa: E402
 from real.drafters.base import Proposal  # noqa: E402
 from real.drafters.independent import Independent  # noqa: E402
 from real.lossless import FALSE_ALARM, random_pair, random_prompts, reference, transforms, uniformity  # noqa: E402
+from real.sampling import Sampling  # noqa: E402
 from tests.tabular import TabularLM, enumerate_step, output_law, total_variation  # noqa: E402
 from theory.acceptance import categorical  # noqa: E402
 

@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from real.decode import Sampling, Session, generate  # noqa: E402
+from real.decode import Session, generate  # noqa: E402
 from real.drafters import make_drafter  # noqa: E402
 from real.experiments import Method  # noqa: E402
 from real.lossless import (  # noqa: E402
@@ -26,6 +26,7 @@ from real.lossless import (  # noqa: E402
     uniformity,
 )
 from real.models import FAMILIES  # noqa: E402
+from real.sampling import Sampling  # noqa: E402
 from theory.learners.ogd import OGD  # noqa: E402
 
 GREEDY = Sampling(0.0)

@@ -6,7 +6,6 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from real.decode import Sampling  # noqa: E402
 from real.drafters import Piece, make_drafter  # noqa: E402
 from real.drafters.adapter import Adapter  # noqa: E402
 from real.feedback import NonFiniteGradient  # noqa: E402
@@ -14,6 +13,7 @@ from real.ledger import Ledger  # noqa: E402
 from real.lossless import random_pair, random_prompts, reference  # noqa: E402
 from real.online import OnlineDecoder, Serving  # noqa: E402
 from real.rounds import Rounds, cut  # noqa: E402
+from real.sampling import Sampling  # noqa: E402
 from real.state import load, save  # noqa: E402
 from theory.hints import LastGradient, Zero  # noqa: E402
 from theory.learners.adam import Adam  # noqa: E402

@@ -197,7 +197,7 @@ def test_summary_holds_what_the_readme_shows(tmp_path, uninterrupted):
     (out / "sim").mkdir()
     (out / "sim/row.json").write_text(json.dumps({"violations": 0, "tightness": 3.0}))
     result = real("summary", out)
-    assert result.exit_code == 0
+    assert result.exit_code == 0, said(result)
     summary = json.loads((out / "summary.json").read_text())
     assert summary["sim"] == {"rows": 1, "violations": 0, "median_tightness": 3.0}
     keys = ("tokens_per_step", "alpha", "tokens_per_second", "speedup", "generation_speedup", "relative_speedup",
@@ -286,7 +286,7 @@ def test_user_errors_have_one_message_and_change_nothing(tmp_path, assets, argum
 
 def test_other_commands_explain_themselves(tmp_path):
     assert "no results under" in said(real("summary", tmp_path))
-    assert "no row matches 'shfit'; near it: shift" in said(real("results", "shfit"))
+    assert "no row matches 'pyhton'; near it: python" in said(real("results", "pyhton"))
     listed = said(real("list"))
     assert all(name in listed for name in ("demo", "python", "greedy", *QUICK.methods))
     (tmp_path / "p.jsonl").write_text('{"question_id": 1, "category": "a", "turns": ["b"]}\n')

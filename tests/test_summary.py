@@ -15,7 +15,8 @@ def trace(tokens=TOKENS, seconds=SECONDS, alpha=0.5, rounds=None) -> Trace:
     steps = tokens // 2
     columns = {"tokens": tokens, "steps": steps, "drafted": 4 * steps, "accepted": steps, "verified": 2 * steps,
                "alpha_sum": 2 * steps * alpha, "seconds_total": seconds, "seconds_learn": 0.1 * seconds,
-               "seconds_unattributed": 0 * seconds, "segment": np.array([0, 0, 1, 1])}  # fmt: skip
+               "seconds_unattributed": 0 * seconds, "seconds_draft": 0.2 * seconds,
+               "seconds_verify": 0.5 * seconds, "segment": np.array([0, 0, 1, 1])}  # fmt: skip
     return Trace({"segments": ["a", "b"], "rounds": rounds or {}}, columns)
 
 
@@ -66,12 +67,20 @@ def test_break_even_is_where_the_mean_time_a_token_falls_below_frozens_for_good(
     assert break_even({1: runs}, "learner") == tokens
 
 
-def test_hint_gain_pools_rounds_and_spans_seeds():
+def test_hint_gain_pools_rounds_over_seeds():
     runs = {
         number: {"plain": trace(), "learner": trace(rounds={"gradient": gradient, "hint_error": error})}
-        for number, gradient, error in ((1, [4.0, 4.0], [1.0, 1.0]), (2, [2.0, 0.0], [2.0, 0.0]))
+        for number, gradient, error in ((1, [4.0, 4.0] * 20, [1.0, 1.0] * 20), (2, [2.0, 1.0] * 20, [2.0, 0.0] * 20))
     }
-    assert hint_gains(runs) == {"learner": {"value": 0.4, "low": 0.25, "high": 1.0}}
+    gain = hint_gains(runs)
+    assert list(gain) == ["learner"]
+    assert gain["learner"]["value"] == pytest.approx(80 / 220)
+    assert 0.25 < gain["learner"]["low"] < 80 / 220 < gain["learner"]["high"] < 1
+
+
+def test_costs_are_in_plain_target_steps():
+    made = table(plain=trace(), frozen=trace(), learner=trace())
+    assert made["frozen"]["cost_ratio"]["value"] == pytest.approx(0.2 / 4 / 0.5)
 
 
 def test_the_last_half_of_the_shifted_segment_is_that_of_the_second():

@@ -2,8 +2,8 @@
 
 Shared by the decoder and by the simulator's replay, so that a name means the same learner in both. Step sizes are in
 units of the decision of ``theory/adapter.py``: whitened features have mean squared norm 1, so the worst-case step
-1/(2L) is 1 at temperature 1. They were read from the table that ``python -m real tune`` prints, on a stream that no
-reported result uses.
+1/(2L) is 1 at temperature 1. They were read from the table that ``python -m real tune`` prints, on a stream whose
+shifted domain no reported result uses.
 """
 
 from collections.abc import Mapping

@@ -14,6 +14,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field, is_dataclass
 from importlib.metadata import PackageNotFoundError, version
+from math import isfinite, isnan
 from pathlib import Path
 from typing import Any
 
@@ -151,8 +152,8 @@ def plain(value: Any) -> Any:
         return [plain(v) for v in value]
     if isinstance(value, np.generic | np.ndarray):
         return plain(value.tolist())
-    if isinstance(value, float) and value in (float("inf"), float("-inf")):
-        return str(value)
+    if isinstance(value, float) and not isfinite(value):
+        return None if isnan(value) else str(value)
     return str(value) if isinstance(value, Path) else value
 
 
