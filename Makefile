@@ -20,9 +20,9 @@ export MPLBACKEND := agg
 .PHONY: help setup demo test results lossless figures lint gpu clean
 
 help:
-	@echo 'make demo      the whole idea, from nothing, in at most 15 minutes: out/demo/report.html'
+	@echo 'make demo      the whole idea, from nothing, in about 15 minutes: out/demo/report.html'
 	@echo 'make test      the test suite, from nothing'
-	@echo 'make results   the full runs behind the README (up to 2 hours): results/'
+	@echo 'make results   the full runs behind the README (long, resumable): results/'
 	@echo 'make lossless  200 prompts per model family: same tokens as plain decoding'
 	@echo 'make figures   figures and report again, from the result files of the demo and of results/'
 	@echo 'make lint      ruff and pyright'
