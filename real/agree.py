@@ -17,13 +17,13 @@ import torch
 from rich.console import Console
 
 from real.experiments import METHODS, Method, Models
+from real.intervals import CENTRAL, draws
 from real.ledger import Ledger
 from real.online import OnlineDecoder, Serving
 from real.record import losses
 from real.sampling import Sampling
 from real.speed_check import pathwise, speed_law
 from real.streams import scheduled
-from real.summary import RESAMPLES
 from theory.agreement import free_run, one_step
 from theory.practice import ADAPTER_LEARNERS
 from theory.trace import Trace, done, provenance, save_json
@@ -112,18 +112,15 @@ def interval_of_measured(predicted: Trace, made: Made, seed: int = 0) -> dict[st
     Both runs served the same prompts, so each resample draws prompts for both; the interval is the measured value
     plus the spread of (measured − predicted), which holds the luck of either run's samples.
     """
-    there, here = predicted.columns["prompt"].astype(int), np.array(made.prompt)
+    theirs, ours = predicted.columns["prompt"].astype(int), np.array(made.prompt)
     sums = np.stack([
-        per_prompt(there, np.ones(len(there))), per_prompt(there, predicted.columns["step_start"]),
-        per_prompt(here, np.ones(len(here))), per_prompt(here, np.array(made.step_start, float)),
+        per_prompt(theirs, np.ones(len(theirs))), per_prompt(theirs, predicted.columns["step_start"]),
+        per_prompt(ours, np.ones(len(ours))), per_prompt(ours, np.array(made.step_start, float)),
     ])  # fmt: skip
-    count = sums.shape[1]
-    weights = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), RESAMPLES)
-    tokens_p, steps_p, tokens_m, steps_m = sums @ weights.T
-    drawn = tokens_m / steps_m - tokens_p / steps_p
-    value_p, value_m = sums[0].sum() / sums[1].sum(), sums[2].sum() / sums[3].sum()
-    low, high = np.quantile(drawn - np.mean(drawn), [0.025, 0.975])
-    return {"predicted": value_p, "measured": value_m, "low": value_m + low, "high": value_m + high}
+    tokens_p, steps_p, tokens_m, steps_m = sums @ draws(sums.shape[1], seed).T
+    there, here = tokens_p / steps_p, tokens_m / steps_m
+    low, high = here[0] + np.quantile(here - there, CENTRAL) - (here - there)[0]
+    return {"predicted": float(there[0]), "measured": float(here[0]), "low": float(low), "high": float(high)}
 
 
 def arithmetic(path: Path) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ import torch
 
 from real.decode import Session, generate
 from real.drafters import Drafter, make_drafter
+from real.intervals import draws, interval
 from real.models import Pair, load_pair
 from real.sampling import Sampling
 
@@ -111,13 +112,11 @@ def rate(runs: Sequence[Run]) -> float:
     return sum(run.tokens for run in runs) / sum(run.seconds for run in runs)
 
 
-def ratio_interval(one: Sequence[Run], other: Sequence[Run], draws: int = 2000, seed: int = 0) -> tuple[float, float]:
-    """95 % interval of rate(one)/rate(other), paired bootstrap over requests."""
+def ratio(one: Sequence[Run], other: Sequence[Run]) -> dict[str, float | None]:
+    """rate(one)/rate(other) with its 95 % interval, paired over requests."""
     counts = np.array([[a.tokens, a.seconds, b.tokens, b.seconds] for a, b in zip(one, other, strict=True)])
-    picks = np.random.default_rng(seed).integers(len(counts), size=(draws, len(counts)))
-    tokens, seconds, tokens_other, seconds_other = np.moveaxis(counts[picks].sum(1), -1, 0)
-    low, high = np.quantile(tokens / seconds / (tokens_other / seconds_other), [0.025, 0.975])
-    return float(low), float(high)
+    tokens, seconds, tokens_other, seconds_other = (draws(len(counts)) @ counts).T
+    return interval(tokens / seconds / (tokens_other / seconds_other))
 
 
 def measure(pair: Pair, prompts: Sequence[list[int]], new: int, gamma: int, sampling: Sampling) -> dict[str, Any]:
@@ -133,8 +132,7 @@ def measure(pair: Pair, prompts: Sequence[list[int]], new: int, gamma: int, samp
             run = plans[name](prompt, i)
             if i:
                 runs[name].append(run)
-    row: dict[str, Any] = {"ratio": rate(runs["ours"]) / rate(runs["theirs"])}
-    row["ratio_low"], row["ratio_high"] = ratio_interval(runs["ours"], runs["theirs"])
+    row: dict[str, Any] = {"ratio": ratio(runs["ours"], runs["theirs"])}
     per_cpu = {name: sum(run.tokens for run in done) / sum(run.cpu for run in done) for name, done in runs.items()}
     row["cpu_ratio"] = per_cpu["ours"] / per_cpu["theirs"]  # what a busy machine disturbs least
     for name, done in runs.items():
@@ -169,8 +167,9 @@ def bench(
     titles = f"{'ours/theirs':>26} {'per CPU-s':>10} {'tokens/s':>17} {'tokens_per_step':>17}"
     print(f"{'':8} {titles} {'ms outside forwards/step':>26}")
     for mode, row in rows.items():
+        found = row["ratio"]
         print(
-            f"{mode:8} {row['ratio']:10.3f} [{row['ratio_low']:.3f}, {row['ratio_high']:.3f}] {row['cpu_ratio']:10.3f}"
+            f"{mode:8} {found['value']:10.3f} [{found['low']:.3f}, {found['high']:.3f}] {row['cpu_ratio']:10.3f}"
             f" {row['ours_tokens_per_second']:8.1f} {row['theirs_tokens_per_second']:8.1f}"
             f" {row['ours_tokens_per_step']:8.3f} {row['theirs_tokens_per_step']:8.3f}"
             f" {row['ours_outside_ms_per_step']:12.3f} {row['theirs_outside_ms_per_step']:13.3f}"

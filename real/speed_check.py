@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from real.summary import RESAMPLES, load_runs
+from real.intervals import CENTRAL, draws
+from real.summary import load_runs
 from theory.speedup import speedup, steps_range
 from theory.trace import Trace
 
@@ -32,28 +33,29 @@ def speed_law(folder: Path, seed: int = 0) -> list[dict[str, Any]]:
 def _law(traces: list[tuple[Trace, Trace]], seed: int) -> dict[str, Any]:
     gamma = traces[0][1].header["settings"]["gamma"]
     plain, ours = (_pooled([pair[i] for pair in traces]) for i in (0, 1))
-    odd = np.flatnonzero(plain["prompt"] % 2 == 1)
-    even = np.flatnonzero(plain["prompt"] % 2 == 0)
-    rng = np.random.default_rng(seed)
-    predicted, measured, costs = [], [], {}
-    for draw in range(RESAMPLES + 1):
-        fit, test = (odd, even) if draw == 0 else (rng.choice(odd, len(odd)), rng.choice(even, len(even)))
-        token = plain["seconds_total"][fit].sum() / plain["tokens"][fit].sum()
-        steps = ours["steps"][fit].sum()
-        draft, verify = ours["seconds_draft"][fit].sum() / steps, ours["seconds_verify"][fit].sum() / steps
-        rest = ours["seconds_total"][fit].sum() / steps - draft - verify
-        if draw == 0:
-            costs = {"cost_ratio": draft / gamma / token, "verify": verify / token, "rest": rest / token}
-        pace = ours["tokens"][test].sum() / ours["steps"][test].sum()
-        predicted.append(speedup(pace, gamma, draft / gamma / token, verify / token, rest / token))
-        rates = [run["tokens"][test].sum() / run["seconds_total"][test].sum() for run in (ours, plain)]
-        measured.append(rates[0] / rates[1])
-    ratio = np.array(predicted) / np.array(measured)
-    width = float(np.diff(np.quantile(ratio[1:], [0.025, 0.975]))[0] / 2)
+    odd, even = (np.flatnonzero(plain["prompt"] % 2 == part) for part in (1, 0))
+    fit, test = draws(len(odd), seed), draws(len(even), seed + 1)
+
+    def fitted(run: dict[str, np.ndarray], column: str) -> np.ndarray:
+        return fit @ run[column][odd]
+
+    def tested(run: dict[str, np.ndarray], column: str) -> np.ndarray:
+        return test @ run[column][even]
+
+    token, steps = fitted(plain, "seconds_total") / fitted(plain, "tokens"), fitted(ours, "steps")
+    draft, verify = (fitted(ours, f"seconds_{line}") / steps for line in ("draft", "verify"))
+    rest = fitted(ours, "seconds_total") / steps - draft - verify
+    costs = {"cost_ratio": draft / gamma / token, "verify": verify / token, "rest": rest / token}
+    pace = tested(ours, "tokens") / tested(ours, "steps")
+    predicted = speedup(pace, gamma, costs["cost_ratio"], costs["verify"], costs["rest"])
+    rates = [tested(run, "tokens") / tested(run, "seconds_total") for run in (ours, plain)]
+    measured = rates[0] / rates[1]
+    ratio = predicted / measured
+    width = float(np.diff(np.quantile(ratio[1:], CENTRAL))[0] / 2)
     error = float(ratio[0] - 1)
     holds = bool(abs(error) <= max(LARGEST_ERROR, width))
     law = {"predicted": float(predicted[0]), "measured": float(measured[0]), "error": error, "half_width": width}
-    return law | {name: float(cost) for name, cost in costs.items()} | {"holds": holds}
+    return law | {name: float(cost[0]) for name, cost in costs.items()} | {"holds": holds}
 
 
 def _pooled(traces: list[Trace]) -> dict[str, np.ndarray]:

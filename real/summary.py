@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from real.experiments import NAMED
+from real.intervals import draws, interval
 from theory.trace import Trace, provenance
 
-RESAMPLES = 2000
 Sums = dict[str, np.ndarray]
 """Column → sum over the prompts of each resample ``[resamples]``; entry 0 is the sample itself."""
 
@@ -33,11 +33,9 @@ class Sample:
 
     def __init__(self, runs: dict[int, dict[str, Trace]], keep: Callable[[Trace], np.ndarray], seed: int = 0):
         self.methods = list(next(iter(runs.values())))
-        rng = np.random.default_rng(seed)
         masks = {number: keep(next(iter(of.values()))) for number, of in runs.items()}
         self.prompts = int(sum(mask.sum() for mask in masks.values()))
-        self.weights = np.ones((RESAMPLES + 1, self.prompts))
-        self.weights[1:] = rng.multinomial(self.prompts, np.full(self.prompts, 1 / self.prompts), RESAMPLES)
+        self.weights = draws(self.prompts, seed)
         self.columns = {
             method: {
                 key: np.concatenate([runs[n][method].columns[key][masks[n]] for n in runs]).astype(float)
@@ -49,14 +47,6 @@ class Sample:
     def sums(self, method: str) -> Sums:
         """Resampled sums of every column."""
         return {key: self.weights @ column for key, column in self.columns[method].items()}
-
-
-def interval(values: np.ndarray) -> dict[str, float | None]:
-    """``{value, low, high}``: the sample's own value and the central 95 % of its resamples; all None if undefined."""
-    if not np.isfinite(values[0]):
-        return {"value": None, "low": None, "high": None}
-    low, high = np.nanquantile(values[1:], [0.025, 0.975])
-    return {"value": float(values[0]), "low": float(low), "high": float(high)}
 
 
 def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
@@ -118,14 +108,13 @@ def gap_closed(table: dict[str, dict[str, Any]]) -> dict[str, float]:
 
 def hint_gains(runs: dict[int, dict[str, Trace]], seed: int = 0) -> dict[str, dict[str, float | None]]:
     """Σ‖grad − hint‖²/Σ‖grad‖² by method over all seeds; the interval is a bootstrap over rounds."""
-    gains, rng = {}, np.random.default_rng(seed)
+    gains = {}
     for method, first in next(iter(runs.values())).items():
         if first.header["rounds"]:
             rounds = [of[method].header["rounds"] for of in runs.values()]
             error, energy = (np.concatenate([r[key] for r in rounds]) for key in ("hint_error", "gradient"))
-            picks = rng.integers(len(error), size=(RESAMPLES, len(error)))
-            values = np.concatenate([[error.sum() / energy.sum()], error[picks].sum(1) / energy[picks].sum(1)])
-            gains[method] = interval(values)
+            counts = draws(len(error), seed)
+            gains[method] = interval((counts @ error) / (counts @ energy))
     return gains
 
 

@@ -31,14 +31,16 @@ TARGET, DRAFT = (16, 192, 512, 2, 1, 128), (1, 256, 1024, 8, 2, 32)
 TARGET_BUDGET = Budget(steps=2400, batch=16, length=256, lr=3e-3, matrix_lr=6e-3, seed=1)
 TEXT_BUDGET = Budget(steps=1500, batch=8, length=256, lr=4e-3, matrix_lr=8e-3, seed=2)
 DISTIL_BUDGET = Budget(steps=1500, batch=8, length=256, lr=3e-3, matrix_lr=6e-3, seed=3)
-OWN_BUDGET = Budget(steps=600, batch=8, length=256, lr=2e-3, matrix_lr=4e-3, seed=4, variation=2.0)
-OWN_ROWS = {"prose": 480, "python": 80, "c": 80, "session": 48, "arithmetic": 32, "sql": 32}
+OWN_BUDGET = Budget(steps=3600, batch=8, length=256, lr=2e-3, matrix_lr=4e-3, seed=4, variation=4.0)
+OWN_ROWS = {"prose": 1600, "python": 480, "c": 480, "session": 320, "arithmetic": 160, "sql": 160}
 HOME = "prose"
 DRAFTS = {
     "specialist": {HOME: 0.75, "documentation": 0.25},
     "generalist": {name: spec.weight for name, spec in corpus.DOMAINS.items()},
 }
-"""Shares of training tokens; `documentation` is the home domain's own text as written, see real/sources.py."""
+"""Shares of training tokens; `documentation` is the home domain's own text as written, see real/training/sources.py."""
+TRACE = {"specialist": {"c": 0.005, "session": 0.01, "arithmetic": 0.002, "sql": 0.001}}
+"""Shares of other domains' text in a draft's last stage: what never saw a domain's words cannot follow it at all."""
 PARTS = ("tokenizer", "target", "specialist", "generalist", "streams", "provenance")
 CHAT = (
     "{% for m in messages %}{{ '<|user|>\n' if m['role'] == 'user' else '<|assistant|>\n' }}{{ m['content'] + '\n' }}"
@@ -155,15 +157,16 @@ def train_draft(out: Path, name: str, tokenizer: Tokenizer, ids: dict, compiled:
     """One draft in `out/name`, in three stages on its own domains.
 
     `text`: next-token loss; `distil`: forward KL to the target's law on the same text; `own`: forward KL and total
-    variation to that law, 60 % of it on text the target wrote.
+    variation to that law, 60 % of it on text the target wrote, with a trace of other domains (`TRACE`).
     """
     model, rows, shares = build(DRAFT, TEXT_BUDGET.seed), {n: ids[n]["train"] for n in DRAFTS[name]}, DRAFTS[name]
     for stage, budget in (("text", TEXT_BUDGET), ("distil", DISTIL_BUDGET), ("own", OWN_BUDGET)):
         if stage == "own":
             own = {f"own {n}": own_text(out, n, rows[n]) for n in DRAFTS[name] if n in OWN_ROWS}
             total = sum(DRAFTS[name][n] for n in DRAFTS[name] if n in OWN_ROWS)
-            rows = rows | own
-            shares = {n: 0.4 * w for n, w in DRAFTS[name].items()}
+            trace = TRACE.get(name, {})
+            rows = rows | own | {n: ids[n]["train"] for n in trace}
+            shares = trace | {n: 0.4 * w for n, w in DRAFTS[name].items()}
             shares |= {f"own {n}": 0.6 * w / total for n, w in DRAFTS[name].items() if n in OWN_ROWS}
         sampler = text.Sampler(rows, shares, budget.length, budget.seed)
         progress = fit.fit(

@@ -16,8 +16,9 @@ from real import agree as agreeing  # noqa: E402
 from real import experiments, record  # noqa: E402
 from real.agree import Made, compare_greedy, interval_of_measured  # noqa: E402
 from real.experiments import METHODS, Method  # noqa: E402
+from real.intervals import interval  # noqa: E402
 from real.speed_check import pathwise, speed_law  # noqa: E402
-from real.summary import Sample, break_even, interval, measures  # noqa: E402
+from real.summary import Sample, break_even, measures  # noqa: E402
 from sim import __main__ as simulator  # noqa: E402
 from theory.agreement import difference, free_run, like, one_step  # noqa: E402
 from theory.hints import MovingAverage  # noqa: E402

@@ -6,7 +6,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from real.bench import Run, bench, measure, ours, ratio_interval, theirs, timed_forwards  # noqa: E402
+from real.bench import Run, bench, measure, ours, ratio, theirs, timed_forwards  # noqa: E402
 from real.drafters import make_drafter  # noqa: E402
 from real.lossless import random_pair, random_prompts  # noqa: E402
 from real.sampling import Sampling  # noqa: E402
@@ -43,9 +43,10 @@ def test_timers_count_and_leave_no_trace(pair):
 
 def test_row_holds_ratio_interval_and_both_sides(pair):
     row = measure(pair, random_prompts(3, 512, 4), 12, 3, Sampling(1.0))
-    assert row["ratio_low"] <= row["ratio"] <= row["ratio_high"]
+    found = row["ratio"]
+    assert found["low"] <= found["value"] <= found["high"]
     rates = row["ours_tokens_per_second"] / row["theirs_tokens_per_second"]
-    assert row["ratio"] == pytest.approx(rates)
+    assert found["value"] == pytest.approx(rates)
     assert row["cpu_ratio"] > 0
     assert 1 <= row["ours_tokens_per_step"] <= 4
     assert 1 <= row["theirs_tokens_per_step"] <= 4
@@ -54,10 +55,11 @@ def test_row_holds_ratio_interval_and_both_sides(pair):
 def test_interval_is_a_point_for_proportional_runs_and_covers_the_ratio_otherwise():
     slow = [Run(10, 3, float(i + 1), 0.1, 1.0) for i in range(8)]
     fast = [Run(10, 3, (i + 1) / 2, 0.1, 1.0) for i in range(8)]
-    assert ratio_interval(fast, slow) == pytest.approx((2, 2))
+    assert list(ratio(fast, slow).values()) == pytest.approx([2, 2, 2])
     uneven = [Run(10, 3, 1.0 + (i % 3), 0.1, 1.0) for i in range(30)]
-    low, high = ratio_interval(uneven, [Run(10, 3, 2.0, 0.1, 1.0)] * 30)
-    assert low < 1 < high
+    found = ratio(uneven, [Run(10, 3, 2.0, 0.1, 1.0)] * 30)
+    assert found["value"] == pytest.approx(1)
+    assert found["low"] < 1 < found["high"]
 
 
 def test_bad_input():
