@@ -43,7 +43,7 @@ METHODS: dict[str, Method] = {
     "generalist-ensemble": Method("adapter", ADAPTER_LEARNERS["ensemble"], draft="generalist"),
 }
 
-BURN_IN_ROUNDS = 30
+BURN_IN_ROUNDS = 120
 """Rounds that only collect the features' second moment."""
 
 

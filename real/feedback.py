@@ -68,7 +68,7 @@ class Watched(Loss):
 
     def grad(self, x: Tensor) -> Tensor:
         grad = self.last = self.loss.grad(x)
-        if not bool(torch.isfinite(grad).all()):
+        if not bool(torch.isfinite(grad.abs().max())):
             bad = int((~torch.isfinite(grad)).sum())
             raise NonFiniteGradient(
                 f"{self.name}: {bad} of {grad.numel()} gradient entries are not finite (|x| up to "

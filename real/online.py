@@ -36,7 +36,7 @@ class Serving:
     """
 
     gamma: int = 4
-    nu: int = 32
+    nu: int = 8
     sampling: Sampling = Sampling()
     max_new_tokens: int = 128
     law_top_k: int = 0
@@ -147,7 +147,7 @@ class OnlineDecoder:
                 f"learner={self.learner!r}: plays {tuple(x_t.shape)}, the drafter serves one decision of "
                 f"{self.drafter.dimension} entries; give scalar settings (a tuple makes one copy an entry)"
             )
-        if not bool(torch.isfinite(x_t).all()):
+        if not bool(torch.isfinite(x_t.abs().max())):
             raise NonFiniteGradient(
                 f"{type(self.learner).__name__}, round {len(self.log)}: the next decision is not finite; it was not "
                 "served. Take a smaller step_size"

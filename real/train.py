@@ -39,7 +39,7 @@ DRAFTS = {
     "generalist": {name: spec.weight for name, spec in corpus.DOMAINS.items()},
 }
 """Shares of training tokens; `documentation` is the home domain's own text as written, see real/training/sources.py."""
-TRACE = {"specialist": {"c": 0.005, "session": 0.01, "arithmetic": 0.002, "sql": 0.001}}
+TRACE = {"specialist": {"session": 0.003, "arithmetic": 0.004, "sql": 0.002}}
 """Shares of other domains' text in a draft's last stage: what never saw a domain's words cannot follow it at all."""
 PARTS = ("tokenizer", "target", "specialist", "generalist", "streams", "provenance")
 CHAT = (

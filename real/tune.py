@@ -27,7 +27,7 @@ from theory.speedup import tokens_per_step
 from theory.step_size import geometric
 from theory.trace import plain, provenance, save_json
 
-STEPS = geometric(16.0, 6)
+STEPS = geometric(4.0, 7)
 CANDIDATES: tuple[Learner, ...] = (
     Frozen(),
     *(OGD(step) for step in STEPS),
@@ -35,9 +35,9 @@ CANDIDATES: tuple[Learner, ...] = (
     *(OptimisticOGD(step, MovingAverage(0.9)) for step in STEPS),
     *(Momentum(step / 10, 0.9) for step in STEPS),
     *(Adam(step, beta_2=0.99, epsilon=1e-4) for step in geometric(0.01, 5)),
-    Ensemble(OGD(STEPS)),
+    *(Ensemble(OGD(geometric(first, 6))) for first in (4.0, 16.0)),
 )
-LENGTHS = (32, 96)
+LENGTHS = (8, 32, 96)
 """Round lengths ν that are tried."""
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from sim.environments.recording import Recording
 from sim.environments.replay import Replay, predict
-from theory.adapter import adapter_loss, fold, readout, whitening
+from theory.adapter import adapted, adapter_loss, readout, whitening
 from theory.choose import make_learner
 from theory.practice import ADAPTER_LEARNERS, on_adapter
 
@@ -75,9 +75,9 @@ def decode_by_hand(recording, learner, gamma):
         x = learner.predict(state) if started else x
         end = np.sum(recording.prompt <= recording.prompt[position])
         accepted = 0
-        bridge = np.eye(WIDTH) + fold(x, recording.whitener, np.linalg.inv(r))
         for place in range(position, min(position + gamma, end)):
-            drafted = np.argmax(recording.head @ (bridge @ recording.features[place]))
+            hidden = adapted(recording.features[place], x, recording.whitener, np.linalg.inv(r))
+            drafted = np.argmax(recording.head @ hidden)
             if drafted != recording.token[place]:
                 break
             accepted += 1
@@ -156,7 +156,7 @@ def test_whitened_features_have_mean_squared_norm_one():
 
 
 @pytest.mark.parametrize("library", ["numpy", "torch"])
-def test_folded_draft_is_the_loss_that_was_learned(library):
+def test_adapted_draft_is_the_loss_that_was_learned(library):
     """softmax(W (h + B h)) equals SoftmaxKL's draft at x, for a batch of decisions, numpy and torch alike."""
     rng = np.random.default_rng(1)
     features, head = rng.standard_normal((9, WIDTH)), rng.standard_normal((VOCABULARY, WIDTH))
@@ -168,10 +168,10 @@ def test_folded_draft_is_the_loss_that_was_learned(library):
     whitener = whitening(features)
     q, r = readout(head)
     loss = adapter_loss(features, target, logits, whitener, q, 0.7)
-    folded = fold(x, whitener, np.linalg.inv(r))
+    hidden = adapted(features, x, whitener, np.linalg.inv(r))
     for i in range(4):
-        adapted = np.asarray(head @ (features + features @ folded[i].T).T).T / 0.7
-        law = np.exp(adapted - adapted.max(axis=1, keepdims=True))
+        own = np.asarray(hidden[i] @ head.T) / 0.7
+        law = np.exp(own - own.max(axis=1, keepdims=True))
         np.testing.assert_allclose(
             np.asarray(loss.draft_probs(x[i])), law / law.sum(axis=1, keepdims=True), rtol=1e-9, atol=1e-12
         )

@@ -52,14 +52,14 @@ def readout(head: Array) -> tuple[Array, Array]:
     return q, r
 
 
-def fold(x: Array, whitener: Array, r_inverse: Array) -> Array:
-    """B = R^{-1} Xᵀ M ``[..., d, d]`` of x ``[..., d·d]``: the draft's new features are h + h Bᵀ.
+def adapted(features: Array, x: Array, whitener: Array, r_inverse: Array) -> Array:
+    """The draft's new features h + B h ``[..., n, d]`` of features h ``[n, d]`` under x ``[..., d·d]``.
 
-    ``r_inverse`` is made once, in float64; the two products may then run in the precision of serving.
+    Three narrow products a token: B itself is never formed, which would cost two of width d at every update.
     """
     width = whitener.shape[-1]
     matrix = x.reshape(*x.shape[:-1], width, width)
-    return r_inverse @ (namespace(x).moveaxis(matrix, -1, -2) @ whitener)
+    return features + features @ whitener @ matrix @ r_inverse.T
 
 
 def adapter_loss(

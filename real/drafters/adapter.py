@@ -3,8 +3,8 @@ r"""A convex output adapter on a small language model: logits affine in the deci
     logits_x(h) = W·h + Q·Xᵀ·M·h = head(h + B·h),     B = R⁻¹·Xᵀ·M,     W = Q·R
 
 h is the draft's last hidden state, W its output embeddings, X the decision as a matrix ``[d, d]``, M a whitening matrix
-frozen after a burn-in; the arithmetic is ``theory/adapter.py``. Drafting costs one ``[d, d]`` product, and the hidden
-states, hence the cache, do not depend on x.
+frozen after a burn-in; the arithmetic is ``theory/adapter.py``. Drafting costs three ``[d, d]`` products, and the
+hidden states, hence the cache, do not depend on x.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from torch import Tensor
 from real.drafters.base import Piece
 from real.drafters.independent import Independent
 from real.models import CausalLM
-from theory.adapter import adapter_loss, fold, readout, whitening
+from theory.adapter import adapted, adapter_loss, readout, whitening
 from theory.loss import SoftmaxKL
 
 
@@ -40,10 +40,10 @@ class Adapter(Independent):
         q, r = readout(model.readout.weight[: self.common].double())
         self.q, self._r_inverse = q.float(), torch.linalg.inv(r).float()
         self._burned = torch.zeros(0, self.width, dtype=torch.float64, device=model.device)
-        self._whitening = torch.eye(self.width, dtype=torch.float64, device=model.device) / self.width**0.5
+        self.whitening = torch.eye(self.width, device=model.device) / self.width**0.5
         self._ready = False
         self._x = torch.zeros(self.width**2, device=model.device)
-        self._map: Tensor | None = None  # Bᵀ, None while x = 0
+        self._served: tuple[Tensor, Tensor, Tensor] | None = None  # X, M, R⁻¹; None while x = 0
 
     @property
     def dimension(self) -> int:
@@ -57,13 +57,9 @@ class Adapter(Independent):
     def ready(self) -> bool:
         return self._ready
 
-    @property
-    def whitening(self) -> Tensor:
-        return self._whitening.float()
-
     def logits(self, hidden: Tensor) -> Tensor:
-        if self._map is not None:
-            hidden = hidden + (hidden.to(self._map.dtype) @ self._map).to(hidden.dtype)
+        if self._served is not None:
+            hidden = adapted(hidden.to(self._served[0].dtype), *self._served).to(hidden.dtype)
         return self.model.head(hidden)
 
     def absorb(self, pieces: Sequence[Piece]) -> None:
@@ -73,16 +69,16 @@ class Adapter(Independent):
         rows = torch.cat([self._burned, hidden_rows(pieces).double()])[: self.burn_in]
         self._burned = rows
         if len(rows) == self.burn_in:
-            self._whitening, self._ready = whitening(rows, self.ridge), True
+            self.whitening, self._ready = whitening(rows, self.ridge).float(), True
             self._burned = rows[:0].clone()
 
     def load(self, x: Tensor) -> None:
         self._x = x.detach().to(self.model.device, torch.float32).clone()
         if not bool(self._x.any()):
-            self._map = None
+            self._served = None
             return
-        product = fold(self._x, self.whitening, self._r_inverse)  # B
-        self._map = product.T.contiguous().to(torch.promote_types(torch.float32, self.model.dtype))
+        wide = torch.promote_types(torch.float32, self.model.dtype)
+        self._served = self._x.to(wide), self.whitening.to(wide), self._r_inverse.to(wide)
 
     def loss(self, pieces: Sequence[Piece], temperature: float = 1.0) -> SoftmaxKL:
         hidden = hidden_rows(pieces)
@@ -93,12 +89,12 @@ class Adapter(Independent):
 
     def state(self) -> dict[str, Tensor]:
         """The whitening, or the burn-in so far."""
-        tensors = {"ready": torch.tensor(self._ready), "whitening": self._whitening, "burned": self._burned}
+        tensors = {"ready": torch.tensor(self._ready), "whitening": self.whitening, "burned": self._burned}
         return {name: tensor.clone() for name, tensor in tensors.items()}
 
     def restore(self, state: dict[str, Tensor]) -> None:
         self._ready = bool(state["ready"])
-        self._whitening = state["whitening"].to(self._whitening)
+        self.whitening = state["whitening"].to(self.whitening)
         self._burned = state["burned"].to(self._burned)
         self.load(self._x)
 

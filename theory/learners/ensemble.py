@@ -62,8 +62,8 @@ class Ensemble(Learner):
 
     def _weighted(self, state: State, plays: Array) -> Array:
         xp = namespace(plays)
-        weights = xp.moveaxis(self.meta.predict(state.meta), -1, 0)
-        return xp.sum(weights[..., None] * plays, axis=0)
+        weights = self.meta.predict(state.meta)
+        return (weights[..., None, :] @ xp.moveaxis(plays, 0, -2))[..., 0, :]
 
     def predict(self, state: State, hint: Array | None = None) -> Array:
         return self._weighted(state, self.base.predict(state.base, hint))
