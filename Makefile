@@ -54,14 +54,14 @@ demo: $(READY)
 	$(PY) -m figures regret out/demo
 	$(PY) -m sim run demo --jobs 2 --out out/demo/sim
 	$(PY) -m real demo --out out/demo/real
-	$(call agreement,out/demo,prose:14$(comma)python:22)
+	$(call agreement,out/demo,prose:14$(comma)c:22)
 	$(PY) -m real summary out/demo
 	$(PY) -m figures all out/demo
 
 results: $(READY)
 	$(PY) -m sim run results --jobs 2 --out results/sim
 	$(PY) -m real results --out results/real
-	$(call agreement,results,prose:24$(comma)python:48)
+	$(call agreement,results,prose:24$(comma)c:48)
 	$(PY) -m real summary results
 	$(PY) -m figures all results
 

@@ -18,6 +18,7 @@ from real.bench import bench as run_bench
 from real.compare import run_block
 from real.experiments import EXPERIMENTS, METHODS, Models
 from real.lossless import lossless as run_lossless
+from real.models import quiet
 from real.online import Serving
 from real.record import record as write_recording
 from real.sampling import Sampling
@@ -38,6 +39,7 @@ Out = Annotated[Path, typer.Option(help="Directory of the results.")]
 Target = Annotated[str, typer.Option(help="Folder or hub name; the embedded target if left out.")]
 Draft = Annotated[str, typer.Option(help="Folder or hub name; the embedded specialist if left out.")]
 Gamma = Annotated[int, typer.Option(help="Tokens drafted a step.")]
+BurnIn = Annotated[int, typer.Option(help="Committed tokens that only set the adapter's whitening.")]
 Dtype = Annotated[str, typer.Option(help="float32, bfloat16, float16 or float64 for the models; learners are float32.")]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 
@@ -49,6 +51,7 @@ app.command("train")(train_models)
 def prepare() -> None:
     """One thread on purpose: on small shared machines two ran ten times slower than one."""
     torch.set_num_threads(1)
+    quiet()
 
 
 @contextmanager
@@ -145,6 +148,7 @@ def run(
     drafter: Annotated[str, typer.Option(help="adapter (convex) or weights (all weights of the draft).")] = "adapter",
     gamma: Gamma = 4,
     nu: Annotated[int, typer.Option(help="Committed tokens a round.")] = Serving.nu,
+    burn_in: BurnIn = Serving.burn_in,
     max_new_tokens: Annotated[int, typer.Option(help="Of one request.")] = 128,
     temperature: Annotated[float, typer.Option(help="0 decodes greedily.")] = 1.0,
     top_k: int = 0,
@@ -156,9 +160,9 @@ def run(
 ) -> None:
     """Serve prompts with plain, frozen and learning decoders, interleaved, and compare them."""
     with explained():
-        serving = Serving(gamma, nu, Sampling(temperature, top_k, top_p), max_new_tokens)
+        serving = Serving(gamma, nu, Sampling(temperature, top_k, top_p), max_new_tokens, burn_in=burn_in)
         method = running.method(learner, parse_settings(settings or []), drafter, serving)
-        stream = running.stream_of(prompts or "prose:8,python:16", seed)
+        stream = running.stream_of(prompts or "prose:8,c:16", seed)
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         models = Models(target, draft, dtype or ("bfloat16" if device == "cuda" else "float32"), device)
         with bar() as progress:
@@ -180,15 +184,16 @@ def tune(out: Out = Path("results/tuning.json")) -> None:
 @app.command()
 def record(
     out: Annotated[Path, typer.Option(help="The .npz file to write.")],
-    schedule: Annotated[str, typer.Option(help="Domains and prompts of each.")] = "prose:20,python:40",
+    schedule: Annotated[str, typer.Option(help="Domains and prompts of each.")] = "prose:20,c:40",
     gamma: Gamma = 4,
     temperature: Annotated[float, typer.Option(help="0 decodes greedily.")] = 1.0,
     law_top_k: Annotated[int, typer.Option(help="Tokens kept of the target's law, in both worlds.")] = 64,
+    burn_in: BurnIn = Serving.burn_in,
     seed: int = 0,
 ) -> None:
     """Record one frozen run, from which ``python -m sim replay`` predicts runs never made."""
     with explained():
-        serving = Serving(gamma, sampling=Sampling(temperature), law_top_k=law_top_k)
+        serving = Serving(gamma, sampling=Sampling(temperature), law_top_k=law_top_k, burn_in=burn_in)
         with bar() as progress:
             task = progress.add_task(f"recording {out}", total=None)
             write_recording(
@@ -216,13 +221,14 @@ def bench(
     gamma: Gamma = 4,
     dtype: Dtype = "float32",
     device: Device = "cpu",
+    out: Annotated[Path | None, typer.Option(help="Keep the rows in this JSON file.")] = None,
 ) -> None:
     """Our frozen decoder against transformers' assisted generation, interleaved."""
     with explained():
         turns = [prompt.turns for prompt in running.stream_of(prompts, 0).prompts]
         chat = None if target else False  # the embedded target continues text
         target, draft = target or str(ASSETS / "target"), draft or str(ASSETS / "specialist")
-        run_bench(target, draft, turns, new, gamma, dtype, device, chat)
+        run_bench(target, draft, turns, new, gamma, dtype, device, chat, out)
 
 
 @app.command()

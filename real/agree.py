@@ -56,7 +56,8 @@ KINDS = {"prompt": int, "token": int, "step_start": bool, "accepted": bool, "gap
 def make(models: Models, header: dict[str, Any], schedule: str, learner_name: str, gamma: int) -> Made:
     """Run the decoder as the recording's header says, under a learner and a draft length that were not recorded."""
     sampling = Sampling(header["temperature"], header["top_k"], header["top_p"])
-    serving = Serving(gamma, header["nu"], sampling, header["max_new_tokens"], header["law_top_k"])
+    burn_in = header["burn_in_rounds"] * header["nu"]
+    serving = Serving(gamma, header["nu"], sampling, header["max_new_tokens"], header["law_top_k"], burn_in)
     method = METHODS[learner_name]
     made, number = Made([], [], [], [], []), 0
 

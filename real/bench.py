@@ -9,18 +9,23 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from real.compare import device_name
 from real.decode import Session, generate
 from real.drafters import Drafter, make_drafter
 from real.intervals import draws, interval
 from real.models import Pair, load_pair
 from real.sampling import Sampling
+from theory.trace import provenance, save_json
 
 MODES = {"greedy": Sampling(0.0), "sampled": Sampling(1.0)}
+FASTER, LEANER = 1.1, 0.5
+"""What is asked of us: at least so many times their tokens per second, at most such a part of their overhead."""
 
 
 @dataclass
@@ -143,27 +148,14 @@ def measure(pair: Pair, prompts: Sequence[list[int]], new: int, gamma: int, samp
     return row
 
 
-def bench(
-    target: str,
-    draft: str,
-    prompts: Sequence[Sequence[str]],
-    new: int = 64,
-    gamma: int = 4,
-    dtype: str = "float32",
-    device: str = "cpu",
-    chat: bool | None = None,
-) -> dict[str, dict[str, Any]]:
-    """Compare on ``prompts`` (each a list of turns), greedy and sampled; print a table and return its rows by mode.
+def verdict(row: dict[str, Any]) -> dict[str, bool]:
+    """Whether we are ``FASTER``, by the lower limit of the ratio, and ``LEANER`` outside the forwards."""
+    lean = row["ours_outside_ms_per_step"] <= LEANER * row["theirs_outside_ms_per_step"]
+    return {"faster": bool(row["ratio"]["low"] >= FASTER), "leaner": bool(lean)}
 
-    chat: use the chat template; None uses it where the tokenizer has one.
-    """
-    if gamma < 1 or new < 1 or not prompts:
-        raise ValueError(f"gamma={gamma!r}, new={new!r}, {len(prompts)} prompts: each must be at least 1")
-    torch.set_num_threads(1)
-    pair = load_pair(target, draft, dtype, device)
-    ids = [pair.encode(list(turns), chat) for turns in prompts]
-    rows = {mode: measure(pair, ids, new, gamma, sampling) for mode, sampling in MODES.items()}
-    print(f"{len(ids)} prompts × {new} tokens, gamma {gamma}, {dtype}, {device}; theirs: transformers assisted")
+
+def show(rows: dict[str, dict[str, Any]]) -> None:
+    """Print the table, and under it for each mode whether it holds what is asked."""
     titles = f"{'ours/theirs':>26} {'per CPU-s':>10} {'tokens/s':>17} {'tokens_per_step':>17}"
     print(f"{'':8} {titles} {'ms outside forwards/step':>26}")
     for mode, row in rows.items():
@@ -174,4 +166,42 @@ def bench(
             f" {row['ours_tokens_per_step']:8.3f} {row['theirs_tokens_per_step']:8.3f}"
             f" {row['ours_outside_ms_per_step']:12.3f} {row['theirs_outside_ms_per_step']:13.3f}"
         )
+    for mode, row in rows.items():
+        holds = {name: "yes" if held else "no" for name, held in verdict(row).items()}
+        print(
+            f"{mode:8} lower limit of ours/theirs {row['ratio']['low']:.3f} >= {FASTER:g}: {holds['faster']};"
+            f" ms outside forwards {row['ours_outside_ms_per_step']:.3f} <="
+            f" {LEANER:g} x {row['theirs_outside_ms_per_step']:.3f}: {holds['leaner']}"
+        )
+
+
+def bench(
+    target: str,
+    draft: str,
+    prompts: Sequence[Sequence[str]],
+    new: int = 64,
+    gamma: int = 4,
+    dtype: str = "float32",
+    device: str = "cpu",
+    chat: bool | None = None,
+    out: Path | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Compare on ``prompts`` (each a list of turns), greedy and sampled; print a table and return its rows by mode.
+
+    chat: use the chat template; None uses it where the tokenizer has one. out: a JSON file to keep the rows in.
+    """
+    if gamma < 1 or new < 1 or not prompts:
+        raise ValueError(f"gamma={gamma!r}, new={new!r}, {len(prompts)} prompts: each must be at least 1")
+    torch.set_num_threads(1)
+    pair = load_pair(target, draft, dtype, device)
+    ids = [pair.encode(list(turns), chat) for turns in prompts]
+    rows = {mode: measure(pair, ids, new, gamma, sampling) for mode, sampling in MODES.items()}
+    print(f"{len(ids)} prompts × {new} tokens, gamma {gamma}, {dtype}, {device}; theirs: transformers assisted")
+    show(rows)
+    if out is not None:
+        given = {"target": target, "draft": draft}
+        names = {key: Path(path).name if Path(path).is_dir() else path for key, path in given.items()}
+        settings = {**names, "prompts": len(ids), "new": new, "gamma": gamma, "dtype": dtype}
+        holds = {mode: verdict(row) for mode, row in rows.items()}
+        save_json(out, {**settings, "rows": rows, "holds": holds, "provenance": provenance(device_name(device))})
     return rows

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.utils import are_progress_bars_disabled, enable_progress_bars
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, DynamicCache
+from transformers.utils import logging
 
 FAMILIES = ("llama", "qwen2", "qwen3", "gpt_neox")  # proven by tests and by `python -m real lossless`
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -135,6 +137,14 @@ class Pair:
     def decode(self, tokens: list[int]) -> str:
         """Text of ``tokens``, special tokens left out."""
         return self.tokenizer.decode(tokens, skip_special_tokens=True)
+
+
+def quiet() -> None:
+    """No bars for loading and saving in this process, which take a moment; downloads, which do not, keep theirs."""
+    downloads = not are_progress_bars_disabled()
+    logging.disable_progress_bar()
+    if downloads:
+        enable_progress_bars()
 
 
 def load_model(path: str | Path, dtype: str = "float32", device: str = "cpu", name: str = "model") -> CausalLM:

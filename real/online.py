@@ -17,7 +17,7 @@ from real.ledger import Ledger
 from real.models import Pair
 from real.rounds import Rounds
 from real.sampling import Sampling
-from real.state import flatten, rebuild, under
+from real.state import check, flatten, rebuild, under
 from theory.learner import Learner
 from theory.learners.frozen import Frozen
 
@@ -31,15 +31,17 @@ class Serving:
 
     Attributes:
         gamma: draft length. nu: committed tokens a round. sampling: of target and draft alike.
+        burn_in: committed tokens, rounded up to whole rounds, that only set the adapter's whitening.
         max_new_tokens: of a request. law_top_k: the learner sees so many tokens of the target's law, renormalised;
             0 shows all.
     """
 
     gamma: int = 4
-    nu: int = 8
+    nu: int = 16
     sampling: Sampling = Sampling()
     max_new_tokens: int = 128
     law_top_k: int = 0
+    burn_in: int = 960
 
     def __post_init__(self):
         if self.gamma < 1:
@@ -50,6 +52,13 @@ class Serving:
             raise ValueError(f"max_new_tokens={self.max_new_tokens!r}: must be at least 1")
         if self.law_top_k < 0:
             raise ValueError(f"law_top_k={self.law_top_k!r}: must be at least 0; 0 keeps the whole law")
+        if self.burn_in < 1:
+            raise ValueError(f"burn_in={self.burn_in!r}: must be at least 1, or there is nothing to whiten by")
+
+    @property
+    def burn_in_rounds(self) -> int:
+        """Whole rounds of burn-in."""
+        return -(-self.burn_in // self.nu)
 
 
 class OnlineDecoder:
@@ -171,10 +180,8 @@ class OnlineDecoder:
 
     def state(self) -> dict[str, Tensor]:
         """Everything needed to go on later as if never stopped, as named tensors; between requests only."""
-        named = {"rng": self.rng.get_state()}
+        named = self._always()
         named |= {f"rounds.{key}": value for key, value in self.rounds.state().items()}
-        if self.drafter is not None:
-            named |= {f"drafter.{key}": value for key, value in self.drafter.state().items()}
         if self.learns:
             named |= dict(flatten("learner", self.learner_state))
             columns = [[float(getattr(entry, f.name)) for f in fields(RoundLog)] for entry in self.log]
@@ -183,12 +190,18 @@ class OnlineDecoder:
                 named["hint"] = self.hint_t
         return {key: value.contiguous().clone() for key, value in named.items()}
 
+    def _always(self) -> dict[str, Tensor]:
+        """The entries that every state of this decoder has: its randomness, and what its drafter needs besides x."""
+        drafted = {} if self.drafter is None else self.drafter.state()
+        return {"rng": self.rng.get_state(), **{f"drafter.{key}": value for key, value in drafted.items()}}
+
     def restore(self, named: dict[str, Tensor]) -> None:
         """Take up what ``state`` gave.
 
         Raises:
             ValueError: if it was saved by another learner or drafter (the entry and both shapes).
         """
+        check(self._always(), named)
         self.rng.set_state(named["rng"])
         self.rounds.restore(under("rounds.", named), self.pair.device)
         if self.drafter is not None:

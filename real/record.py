@@ -15,7 +15,7 @@ import torch
 
 from real.drafters import Piece
 from real.drafters.adapter import Adapter, hidden_rows
-from real.experiments import BURN_IN_ROUNDS, Method, Models
+from real.experiments import Method, Models
 from real.feedback import Counts
 from real.ledger import Ledger
 from real.online import OnlineDecoder, Serving
@@ -58,7 +58,7 @@ def record(
         segment_of += [stream.segment[i]] * len(tokens)
         progress(i + 1, len(stream.prompts))
     pieces = served + decoder.rounds.pieces  # the incomplete last round is decoded too
-    burn_in = BURN_IN_ROUNDS * serving.nu
+    burn_in = serving.burn_in_rounds * serving.nu
     if len(prompt_of) < burn_in:
         raise ValueError(
             f"schedule={schedule!r}: committed {len(prompt_of)} tokens, fewer than the burn-in of {burn_in}"
@@ -97,7 +97,7 @@ def _header(
     sampling = serving.sampling
     scalars = {"format": FORMAT, "gamma": serving.gamma, "nu": serving.nu, "temperature": sampling.temperature}
     scalars |= {"top_k": sampling.top_k, "top_p": sampling.top_p, "law_top_k": serving.law_top_k}
-    scalars |= {"burn_in_rounds": BURN_IN_ROUNDS, "ridge": drafter.ridge, "radius": None, "seed": seed}
+    scalars |= {"burn_in_rounds": serving.burn_in_rounds, "ridge": drafter.ridge, "radius": None, "seed": seed}
     scalars |= {"max_new_tokens": serving.max_new_tokens, "schedule": schedule, "segments": list(stream.names)}
     return scalars | {"models": models.names, "dtype": models.dtype}
 

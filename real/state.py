@@ -57,10 +57,26 @@ def rebuild(name: str, template: Any, named: Named) -> Any:
     if isinstance(template, Tensor):
         found = named.get(name)
         if found is None or found.shape != template.shape:
-            theirs = None if found is None else tuple(found.shape)
-            raise ValueError(
-                f"state entry {name!r}: shape {theirs} in the file, {tuple(template.shape)} here; "
-                "it was saved with another learner, drafter or setting; use the same ones or another --state file"
-            )
+            raise _another(name, template, found)
         return found.to(template)
     return type(template)(**{key: rebuild(f"{name}.{key}", value, named) for key, value in template._asdict().items()})
+
+
+def check(template: Named, named: Named) -> None:
+    """Hold ``named`` against the entries of ``template``, whose first axis may have grown or shrunk since.
+
+    Raises:
+        ValueError: if an entry is missing or has another last axis or number of axes (the entry and both shapes).
+    """
+    for name, tensor in template.items():
+        found = named.get(name)
+        if found is None or found.ndim != tensor.ndim or found.shape[-1:] != tensor.shape[-1:]:
+            raise _another(name, tensor, found)
+
+
+def _another(name: str, template: Tensor, found: Tensor | None) -> ValueError:
+    theirs = None if found is None else tuple(found.shape)
+    return ValueError(
+        f"state entry {name!r}: shape {theirs} in the file, {tuple(template.shape)} here; "
+        "it was saved with another learner, drafter or setting; use the same ones or another --state file"
+    )

@@ -109,11 +109,12 @@ def load(folder: Path) -> transformers.PreTrainedModel:
     return model.eval()
 
 
-def _record(out: Path, name: str, budget: Budget, progress: fit.Progress, stage: str) -> None:
+def _record(out: Path, name: str, budget: Budget, progress: fit.Progress, stage: str, shares: dict[str, float]) -> None:
     path = out / "trainings.json"
     records = json.loads(path.read_text()) if path.exists() else {}
     records.setdefault(name, {})[stage] = {
         "budget": vars(budget),
+        "shares": {n: round(w / sum(shares.values()), 4) for n, w in shares.items()},
         "steps": progress.step,
         "tokens": progress.tokens,
         "seconds": round(progress.seconds, 1),
@@ -137,7 +138,7 @@ def train_target(
         minutes=minutes,
         save=lambda: save_model(model, tokenizer, out / "target"),
     )
-    _record(out, "target", budget, progress, "text")
+    _record(out, "target", budget, progress, "text", weights)
 
 
 def own_text(out: Path, domain: str, ids: np.ndarray, batch: int = 160) -> np.ndarray:
@@ -178,7 +179,7 @@ def train_draft(out: Path, name: str, tokenizer: Tokenizer, ids: dict, compiled:
             teacher=None if stage == "text" else load(out / "target"),
             save=lambda: save_model(model, tokenizer, out / name),
         )
-        _record(out, name, budget, progress, stage)
+        _record(out, name, budget, progress, stage, shares)
 
 
 def write_streams(out: Path, tokenizer: Tokenizer) -> None:

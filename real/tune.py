@@ -34,10 +34,10 @@ CANDIDATES: tuple[Learner, ...] = (
     *(OptimisticOGD(step, LastGradient()) for step in STEPS),
     *(OptimisticOGD(step, MovingAverage(0.9)) for step in STEPS),
     *(Momentum(step / 10, 0.9) for step in STEPS),
-    *(Adam(step, beta_2=0.99, epsilon=1e-4) for step in geometric(0.01, 5)),
+    *(Adam(step, beta_2=0.99, epsilon=1e-4) for step in geometric(0.00125, 6)),
     *(Ensemble(OGD(geometric(first, 6))) for first in (4.0, 16.0)),
 )
-LENGTHS = (8, 32, 96)
+LENGTHS = (8, 16, 32)
 """Round lengths ν that are tried."""
 
 

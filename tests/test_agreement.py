@@ -15,11 +15,16 @@ from typer.testing import CliRunner  # noqa: E402
 from real import agree as agreeing  # noqa: E402
 from real import experiments, record  # noqa: E402
 from real.agree import Made, compare_greedy, interval_of_measured  # noqa: E402
-from real.experiments import METHODS, Method  # noqa: E402
+from real.drafters.adapter import Adapter  # noqa: E402
+from real.experiments import METHODS, Method, Models  # noqa: E402
 from real.intervals import interval  # noqa: E402
+from real.online import Serving  # noqa: E402
+from real.sampling import Sampling  # noqa: E402
 from real.speed_check import pathwise, speed_law  # noqa: E402
 from real.summary import Sample, break_even, measures  # noqa: E402
 from sim import __main__ as simulator  # noqa: E402
+from sim.environments import replay  # noqa: E402
+from sim.environments.recording import Recording  # noqa: E402
 from theory.agreement import difference, free_run, like, one_step  # noqa: E402
 from theory.hints import MovingAverage  # noqa: E402
 from theory.learners.ensemble import Ensemble  # noqa: E402
@@ -77,6 +82,57 @@ def test_a_recording_predicts_runs_that_were_never_made(tmp_path, monkeypatch, m
     assert len(agreement["arithmetic"][mode]) == len(ADAPTER_LEARNERS)
     assert all(row["one_step_holds"] for row in agreement["arithmetic"][mode])
     assert "of 3 hold" in said(result)
+
+
+def no_whitening(patch) -> None:
+    """The simulator learns on features as they are."""
+    right = replay.adapter_loss
+
+    def wrong(features, target, logits, whitener, q, temperature):
+        width = len(whitener)
+        return right(features, target, logits, np.eye(width) / width**0.5, q, temperature)
+
+    patch.setattr(replay, "adapter_loss", wrong)
+
+
+def late_swap(patch) -> None:
+    """The decoder serves every decision one round after its own."""
+    right, waiting = Adapter.load, [torch.zeros(())]
+
+    def wrong(self, x):
+        right(self, waiting.pop().expand(x.shape))
+        waiting.append(x)
+
+    patch.setattr(Adapter, "load", wrong)
+
+
+def longer_drafts(patch) -> None:
+    """The simulator drafts one token more than it was told to."""
+    right = replay.Replay.__init__
+
+    def wrong(self, recording, learner, gamma, copies, rng):
+        right(self, recording, learner, gamma + 1, copies, rng)
+
+    patch.setattr(replay.Replay, "__init__", wrong)
+
+
+@pytest.mark.parametrize("plant", [no_whitening, late_swap, longer_drafts])
+def test_the_greedy_check_notices_a_planted_bug(tmp_path, monkeypatch, plant):
+    """In either world; without it the same runs agree on every prompt."""
+    monkeypatch.setitem(METHODS, "ogd", Method("adapter", GENTLE["ogd"]))
+    models, schedule = Models(), "prose:3,c:3"
+    serving = Serving(gamma=3, sampling=Sampling(0.0), max_new_tokens=80, burn_in=32)
+    recording = Recording.load(record.record(models, schedule, serving, 2, tmp_path / "greedy.npz"))
+
+    def compared() -> dict:
+        predicted, _ = replay.predict(recording, GENTLE["ogd"], 2, 1, 0, {})
+        made = agreeing.make(models, recording.header, schedule, "ogd", 2)
+        return compare_greedy(predicted, recording.token, made)
+
+    right = compared()
+    assert right["identical"] == right["prompts"] == 6
+    plant(monkeypatch)
+    assert compared()["unexplained"] > 0
 
 
 def trace_of(**columns) -> Trace:

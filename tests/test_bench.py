@@ -6,7 +6,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from real.bench import Run, bench, measure, ours, ratio, theirs, timed_forwards  # noqa: E402
+from real.bench import Run, bench, measure, ours, ratio, theirs, timed_forwards, verdict  # noqa: E402
 from real.drafters import make_drafter  # noqa: E402
 from real.lossless import random_pair, random_prompts  # noqa: E402
 from real.sampling import Sampling  # noqa: E402
@@ -60,6 +60,16 @@ def test_interval_is_a_point_for_proportional_runs_and_covers_the_ratio_otherwis
     found = ratio(uneven, [Run(10, 3, 2.0, 0.1, 1.0)] * 30)
     assert found["value"] == pytest.approx(1)
     assert found["low"] < 1 < found["high"]
+
+
+@pytest.mark.parametrize(
+    "low, outside, faster, leaner",
+    [(1.1, 1.0, True, True), (1.099, 1.0, False, True), (1.3, 1.001, True, False), (0.9, 2.0, False, False)],
+)
+def test_the_verdict_is_by_the_lower_limit_and_by_half_of_their_overhead(low, outside, faster, leaner):
+    row = {"ratio": {"value": 1.5, "low": low, "high": 2.0}}
+    row |= {"ours_outside_ms_per_step": outside, "theirs_outside_ms_per_step": 2.0}
+    assert verdict(row) == {"faster": faster, "leaner": leaner}
 
 
 def test_bad_input():

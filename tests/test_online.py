@@ -26,6 +26,7 @@ from theory.practice import ADAPTER_LEARNERS  # noqa: E402
 GREEDY = Sampling(0.0)
 NU, BURNED = 16, 2
 PROMPTS = random_prompts(4, 512, 3)
+NARROW = torch.eye(8)
 
 
 @pytest.fixture(scope="module")
@@ -237,6 +238,23 @@ BAD = {
         lambda pair: decoder(pair, ADAPTER_LEARNERS["adam"]).restore(decoder(pair).state()),
         "state entry 'learner.first': shape None in the file.*another --state",
     ),
+    "state of other weights": (
+        lambda pair: decoder(pair).restore(decoder(pair, Adam(1e-3), drafter="weights").state()),
+        r"state entry 'drafter.ready': shape None in the file, \(\) here.*another --state",
+    ),
+    "state of counts": (
+        lambda pair: decoder(pair, Frozen()).restore(decoder(pair, Frozen(), drafter="ngram").state()),
+        "state entry 'drafter.ready': shape None in the file",
+    ),
+    "state of an adapter": (
+        lambda pair: decoder(pair, Frozen(), drafter="ngram").restore(decoder(pair, Frozen()).state()),
+        r"state entry 'drafter.counts': shape None in the file, \(0, 6\) here",
+    ),
+    "state of another width": (
+        lambda pair: decoder(pair, Frozen()).restore(decoder(pair, Frozen()).state() | {"drafter.whitening": NARROW}),
+        r"state entry 'drafter.whitening': shape \(8, 8\) in the file, \(64, 64\) here",
+    ),
+    "no state": (lambda pair: decoder(pair).restore({}), r"state entry 'rng': shape None in the file"),
 }  # fmt: skip
 
 

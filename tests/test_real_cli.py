@@ -14,15 +14,19 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+from huggingface_hub.utils import are_progress_bars_disabled  # noqa: E402
 from test_models import saved, tokenizer  # noqa: E402
+from transformers.utils import logging  # noqa: E402
 from typer.testing import CliRunner  # noqa: E402
 
 from real import __main__ as command  # noqa: E402
 from real import compare, experiments, record, streams  # noqa: E402
+from real.bench import verdict  # noqa: E402
 from real.drafters.adapter import Adapter  # noqa: E402
 from real.experiments import Experiment  # noqa: E402
 from real.models import perturbed, random_model  # noqa: E402
 from real.online import Serving  # noqa: E402
+from real.state import load  # noqa: E402
 from theory.loss import Linear  # noqa: E402
 from theory.trace import Trace  # noqa: E402
 
@@ -227,25 +231,58 @@ def test_run_compares_plain_frozen_and_learner_on_a_users_models_and_prompts(tmp
 def test_run_resumes_from_its_state_and_refuses_anothers(tmp_path):
     first = ("--prompts", "prose:4", "--state", "learner.safetensors")
     assert run(*first).exit_code == 0
-    saved_after = (tmp_path / "learner.safetensors").read_bytes()
+    rounds = len(load(tmp_path / "learner.safetensors")[0]["log"])
     assert run(*first).exit_code == 0
-    assert (tmp_path / "learner.safetensors").read_bytes() != saved_after
+    assert len(load(tmp_path / "learner.safetensors")[0]["log"]) == rounds + 48 // 8
     before = contents(tmp_path)
-    result = run(*first, "--learner", "ogd")
-    assert result.exit_code == 2
-    assert "saved with other settings (there, here): {'learner':" in said(result)
-    assert contents(tmp_path) == before
+    for other in (("--learner", "ogd"), ("--learner", "adam", "--drafter", "weights")):
+        result = run(*first, *other)
+        assert result.exit_code == 2
+        assert "saved with other settings (there, here): {'learner':" in said(result)
+        assert ("'drafter': ('adapter', 'weights')" in said(result)) == ("weights" in other)
+        assert contents(tmp_path) == before
 
 
-def test_a_gradient_that_is_not_finite_leaves_the_state_from_before(tmp_path, monkeypatch):
-    nan = lambda self, pieces, temperature: Linear(torch.full((self.dimension,), float("nan")))  # noqa: E731
-    monkeypatch.setattr(Adapter, "loss", nan)
-    result = run("--prompts", "prose:4", "--state", "s.safetensors", "--learner", "ogd")
+def nan_in_round(patch, number: int) -> None:
+    """The gradient of that round of this process, and of all later ones, is not finite."""
+    loss, rounds = Adapter.loss, []
+
+    def failing(self, pieces, temperature):
+        rounds.append(pieces)
+        if len(rounds) < number:
+            return loss(self, pieces, temperature)
+        return Linear(torch.full((self.dimension,), float("nan")))
+
+    patch.setattr(Adapter, "loss", failing)
+
+
+@pytest.mark.parametrize("failing_round, prompts_before", [(1, 0), (2, 1), (6, 3)])
+def test_a_gradient_that_is_not_finite_leaves_the_state_from_before(
+    tmp_path, monkeypatch, failing_round, prompts_before
+):
+    """After one good run of 4 prompts, a second fails: what is kept is the state that the prompts before it left.
+
+    Rounds are of 8 tokens and prompts of 12, so round 6 is the fourth prompt's second: its first was learned already.
+    """
+    kept, wanted = tmp_path / "s.safetensors", tmp_path / "wanted.safetensors"
+    learning = ("--learner", "ogd", "--state")
+    assert run("--prompts", "prose:4", *learning, kept).exit_code == 0
+    wanted.write_bytes(kept.read_bytes())
+    if prompts_before:
+        assert run("--prompts", f"prose:{prompts_before}", *learning, wanted).exit_code == 0
+    with monkeypatch.context() as patch:
+        nan_in_round(patch, failing_round)
+        result = run("--prompts", "prose:4", *learning, kept)
     assert result.exit_code == 2
-    assert re.search(r"OGD, round 1: 4096 of 4096 gradient entries are not finite.*state from before.*s\.safetensors",
-                     said(result))  # fmt: skip
-    monkeypatch.undo()
-    assert (tmp_path / "s.safetensors").stat().st_size > 0
+    words = r"OGD, round \d+: 4096 of 4096 gradient entries are not finite.*state from before.*s\.safetensors"
+    assert re.search(words, said(result))
+    (tensors, about), (good, good_about) = load(kept), load(wanted)
+    assert about == good_about
+    assert len(good["log"]) == 4 + prompts_before * 12 // 8
+    assert set(tensors) == set(good)
+    assert all(torch.equal(tensors[name], good[name]) for name in good)
+    assert all(bool(torch.isfinite(value.float()).all()) for value in tensors.values())
+    assert run("--prompts", "prose:4", *learning, kept).exit_code == 0
 
 
 ERRORS = {
@@ -282,6 +319,32 @@ def test_user_errors_have_one_message_and_change_nothing(tmp_path, assets, argum
     assert words in said(result)
     assert "Traceback" not in result.output
     assert contents(tmp_path) == before
+
+
+def test_bench_keeps_its_rows_and_says_whether_they_hold(tmp_path, assets):
+    pair = ("--target", assets / "target", "--draft", assets / "specialist")
+    result = real("bench", *pair, "--prompts", "prose:2", "--new", 6, "--out", "o/bench.json")
+    assert result.exit_code == 0, said(result)
+    kept = json.loads((tmp_path / "o/bench.json").read_text())
+    assert (kept["target"], kept["prompts"], kept["new"]) == ("target", 2, 6)
+    assert kept["provenance"]["device"] == "cpu, 1 thread"
+    for mode in ("greedy", "sampled"):
+        row, holds = kept["rows"][mode], kept["holds"][mode]
+        assert holds == verdict(row)
+        faster, leaner = ("yes" if holds[key] else "no" for key in ("faster", "leaner"))
+        limit = f"{mode} lower limit of ours/theirs {row['ratio']['low']:.3f} >= 1.1: {faster};"
+        assert limit in said(result)
+        assert f"<= 0.5 x {row['theirs_outside_ms_per_step']:.3f}: {leaner}" in said(result)
+    assert contents(tmp_path).keys() == {"o/bench.json"}
+
+
+def test_commands_show_no_bars_but_their_own_and_those_of_downloads():
+    logging.enable_progress_bar()
+    result = run("--prompts", "prose:1")
+    assert result.exit_code == 0
+    assert "Loading weights" not in result.output
+    assert not logging.is_progress_bar_enabled()
+    assert not are_progress_bars_disabled()
 
 
 def test_other_commands_explain_themselves(tmp_path):

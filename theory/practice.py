@@ -21,16 +21,16 @@ from theory.learners.optimistic import OptimisticOGD
 from theory.problem import Problem
 from theory.step_size import geometric
 
-GRID = geometric(16.0, 6)
-"""Step sizes of the ensemble's experts: 16, 32, … 512 times the worst-case step."""
+GRID = geometric(4.0, 6)
+"""Step sizes of the ensemble's experts: 4, 8, … 128 times the worst-case step."""
 
 ADAPTER_LEARNERS: dict[str, Learner] = {
     "frozen": Frozen(),
-    "ogd": OGD(128.0),
-    "optimistic": OptimisticOGD(128.0, MovingAverage(0.9)),
+    "ogd": OGD(32.0),
+    "optimistic": OptimisticOGD(32.0, MovingAverage(0.9)),
     "ensemble": Ensemble(OGD(GRID)),
-    "momentum": Momentum(3.2, 0.9),
-    "adam": Adam(0.02, beta_2=0.99, epsilon=1e-4),
+    "momentum": Momentum(0.8, 0.9),
+    "adam": Adam(0.005, beta_2=0.99, epsilon=1e-4),
 }
 """Learners of a convex adapter."""
 
