@@ -13,7 +13,7 @@ from test_real_cli import assets, quick, real, said  # noqa: E402, F401 (fixture
 from typer.testing import CliRunner  # noqa: E402
 
 from real import agree as agreeing  # noqa: E402
-from real import experiments, record  # noqa: E402
+from real import record  # noqa: E402
 from real.agree import Made, compare_greedy, interval_of_measured  # noqa: E402
 from real.drafters.adapter import Adapter  # noqa: E402
 from real.experiments import METHODS, Method, Models  # noqa: E402
@@ -51,9 +51,8 @@ def test_a_recording_predicts_runs_that_were_never_made(tmp_path, monkeypatch, m
     for name, learner in GENTLE.items():
         monkeypatch.setitem(ADAPTER_LEARNERS, name, learner)
         monkeypatch.setitem(METHODS, name, Method("adapter", learner))
-    monkeypatch.setattr(experiments, "BURN_IN_ROUNDS", 4)
-    monkeypatch.setattr(record, "BURN_IN_ROUNDS", 4)
     made = ("--schedule", f"prose:{count},c:{count}", "--gamma", 3, "--temperature", temperature, "--seed", 2)
+    made += ("--burn-in", 32)
     assert real("record", *made, "--out", folder / f"{mode}.npz").exit_code == 0
     before = (folder / f"{mode}.npz").read_bytes()
     assert real("record", *made, "--out", folder / f"{mode}.npz").exit_code == 0  # same settings: done

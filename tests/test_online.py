@@ -231,6 +231,7 @@ BAD = {
     "gamma": (lambda pair: Serving(gamma=0), "gamma=0: a step drafts at least one"),
     "nu": (lambda pair: Serving(gamma=4, nu=4), "nu=4: a round must hold a whole step, at least gamma"),
     "length": (lambda pair: Serving(max_new_tokens=0), "max_new_tokens=0"),
+    "burn-in": (lambda pair: Serving(burn_in=0), "burn_in=0: must be at least 1"),
     "law": (lambda pair: Serving(law_top_k=-1), "law_top_k=-1"),
     "rounds": (lambda pair: Rounds(0), "nu=0"),
     "copies": (lambda pair: decoder(pair, OGD((1.0, 2.0))), r"plays \(2, 4096\), the drafter serves one"),

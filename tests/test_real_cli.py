@@ -20,7 +20,7 @@ from transformers.utils import logging  # noqa: E402
 from typer.testing import CliRunner  # noqa: E402
 
 from real import __main__ as command  # noqa: E402
-from real import compare, experiments, record, streams  # noqa: E402
+from real import compare, experiments, streams  # noqa: E402
 from real.bench import verdict  # noqa: E402
 from real.drafters.adapter import Adapter  # noqa: E402
 from real.experiments import Experiment  # noqa: E402
@@ -30,7 +30,7 @@ from real.state import load  # noqa: E402
 from theory.loss import Linear  # noqa: E402
 from theory.trace import Trace  # noqa: E402
 
-SERVING = Serving(gamma=3, nu=8, max_new_tokens=12)
+SERVING = Serving(gamma=3, nu=8, max_new_tokens=12, burn_in=16)
 QUICK = Experiment("prose:3,c:6", ("plain", "frozen", "ngram", "ogd", "ensemble", "generalist"), SERVING, seeds=(1,))
 
 
@@ -54,8 +54,6 @@ def assets(tmp_path_factory):
 def quick(monkeypatch, tmp_path, assets):
     monkeypatch.setattr(experiments, "ASSETS", assets)
     monkeypatch.setattr(streams.scheduled, "__defaults__", (assets / "streams",))
-    monkeypatch.setattr(experiments, "BURN_IN_ROUNDS", 2)
-    monkeypatch.setattr(record, "BURN_IN_ROUNDS", 2)
     monkeypatch.setattr(compare, "CHECKPOINT_EVERY", 1)
     monkeypatch.setitem(command.EXPERIMENTS, "demo", QUICK)
     monkeypatch.chdir(tmp_path)
@@ -70,7 +68,7 @@ def said(result) -> str:
 
 
 def run(*arguments):
-    return real("run", "--nu", 8, "--max-new-tokens", 12, *arguments)
+    return real("run", "--nu", 8, "--max-new-tokens", 12, "--burn-in", 16, *arguments)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -291,6 +289,7 @@ ERRORS = {
     "tokenizers": (("--draft", "{assets}/stranger"), "its tokenizer must give every token the id"),
     "gamma": (("--gamma", "0"), "gamma=0: a step drafts at least one token"),
     "nu": (("--nu", "3"), "nu=3: a round must hold a whole step"),
+    "burn_in": (("--burn-in", "0"), "burn_in=0: must be at least 1"),
     "temperature": (("--temperature", "-1"), "temperature=-1.0"),
     "top_p": (("--top-p", "0"), "top_p=0.0"),
     "dtype": (("--dtype", "int3"), "dtype='int3': must be one of"),
