@@ -62,7 +62,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "demo": Experiment("prose:22,c:46", FULL),
     "sql": Experiment("prose:40,sql:110,prose:12", FULL, seeds=(1, 2, 3)),
     "c": Experiment(SHIFT, FULL, seeds=(1, 2, 3)),
-    "python": Experiment("prose:40,python:68,prose:12", FULL, seeds=(1, 2, 3)),
+    "python": Experiment("prose:40,python:68,prose:12", FULL),
     "greedy": Experiment(SHIFT, FULL, GREEDY),
     "practice": Experiment(SHIFT, ("plain", "frozen", "momentum", "generalist-ensemble")),
     "weights": Experiment(SHIFT, ("plain", "frozen", "weights-adam"), Serving(nu=32)),
