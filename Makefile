@@ -60,7 +60,7 @@ demo: $(READY)
 
 results: $(READY)
 	$(PY) -m sim run results --jobs 2 --out results/sim
-	$(PY) -m real results --out results/real
+	$(PY) -m real results --jobs 2 --out results/real
 	$(call agreement,results,prose:24$(comma)c:48)
 	$(PY) -m real summary results
 	$(PY) -m figures all results

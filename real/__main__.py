@@ -12,17 +12,18 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from real import run as running
+from real import tables
 from real.agree import agree as check_agreement
 from real.agree import disagreements
 from real.bench import bench as run_bench
-from real.compare import run_block
+from real.blocks import Block, blocks, run_blocks
 from real.experiments import EXPERIMENTS, METHODS, Models
 from real.lossless import lossless as run_lossless
 from real.models import quiet
 from real.online import Serving
 from real.record import record as write_recording
 from real.sampling import Sampling
-from real.streams import ASSETS, read_prompts, scheduled
+from real.streams import ASSETS, read_prompts
 from real.summary import summarise
 from real.train import train as train_models
 from real.tune import tune as run_tuning
@@ -75,21 +76,21 @@ def advance(progress: Progress, task: TaskID, done: int, total: int) -> None:
     progress.update(task, completed=done, total=total)
 
 
-def run_experiments(names: list[str], out: Path) -> None:
+def run_experiments(names: list[str], out: Path, jobs: int = 1) -> None:
     """Run experiments block by block into ``out/<name>/<seed>/``; what is done is skipped."""
-    models = Models()
-    for name in names:
-        experiment = EXPERIMENTS[name]
-        methods = {method: METHODS[method] for method in experiment.methods}
-        for seed in experiment.seeds:
-            stream = scheduled(experiment.schedule, seed)
-            with bar() as progress:
-                task = progress.add_task(f"{name}, seed {seed}", total=len(stream.prompts))
-                ran = run_block(
-                    models, methods, experiment.schedule, stream, experiment.serving, seed, out / name / str(seed),
-                    partial(advance, progress, task),
-                )  # fmt: skip
-            console.print(f"{name}, seed {seed}: {'run' if ran else 'done before, skipped'}")
+    with bar() as progress:
+        tasks = {block: progress.add_task(title(block), total=None, visible=False) for block in blocks(names)}
+
+        def report(block: Block, done: int, total: int) -> None:
+            progress.update(tasks[block], completed=done, total=total, visible=True)
+
+        for block, ran in run_blocks(list(tasks), out, jobs, report):
+            console.print(f"{title(block)}: {'run' if ran else 'done before, skipped'}", highlight=False)
+
+
+def title(block: Block) -> str:
+    """How a block is called on the screen."""
+    return f"{block.experiment}, seed {block.seed}"
 
 
 @app.command("list")
@@ -111,11 +112,15 @@ def demo(out: Out = Path("out/demo/real")) -> None:
 
 
 @app.command()
-def results(rows: Annotated[list[str] | None, typer.Argument()] = None, out: Out = Path("results/real")) -> None:
+def results(
+    rows: Annotated[list[str] | None, typer.Argument()] = None,
+    out: Out = Path("results/real"),
+    jobs: Annotated[int, typer.Option(min=1, help="Blocks (one stream, one seed) run at once, a thread each.")] = 1,
+) -> None:
     """The runs behind the README: all experiments but the demo, or those named."""
     with explained():
         chosen = select(EXPERIMENTS, rows or [name for name in EXPERIMENTS if name != "demo"])
-        run_experiments(list(chosen), out)
+        run_experiments(list(chosen), out, jobs)
 
 
 @app.command()
@@ -130,12 +135,11 @@ def summary(
             raise ValueError(f"out={str(out)!r}: no results under {out / 'real'}; run `python -m real demo` first")
         content = summarise(out, main or names[0])
         save_json(out / "summary.json", content)
-        console.print(running.table(content["real"]["methods"], "whole stream"))
-        late = content["real"]["parts"].get("shifted_last_half")
-        if late:
-            console.print(running.table(late, "last half of the shifted segment"))
-        if content["real"]["claim"]:
-            console.print(f"named beforehand: {content['real']['claim']}", highlight=False)
+        for name, part in {content["main"]: content["real"], **content["others"]}.items():
+            for table in tables.experiment(name, part):
+                console.print(table)
+            if part["claim"]:
+                console.print(f"{name}, named beforehand: {tables.claim(part['claim'])}\n", highlight=False)
 
 
 @app.command()

@@ -16,20 +16,11 @@ from real.online import Serving
 from real.state import load, save
 from real.streams import Stream, as_given, read_prompts, scheduled
 from real.summary import Sample, break_even, measures
+from real.tables import comparison
 from theory.adapter import adapter_problem
 from theory.choose import altered
 from theory.practice import on_adapter
 from theory.trace import Trace
-
-COLUMNS = {
-    "tokens_per_step": "tokens/step",
-    "alpha": "alpha",
-    "accepted_fraction": "accepted/drafted",
-    "speedup": "net speedup",
-    "generation_speedup": "learning left out",
-    "relative_speedup": "against frozen",
-    "tokens_per_second": "tokens/s",
-}
 
 
 @dataclass(frozen=True)
@@ -113,30 +104,9 @@ def run(
     return Report(table, traces, decoder.hint_gain, break_even({0: traces}, name))
 
 
-def table(methods: dict[str, dict[str, Any]], title: str) -> Table:
-    """Every method's numbers with 95 % intervals."""
-    shown = Table(title=title, box=None, title_justify="left")
-    shown.add_column("")
-    for heading in COLUMNS.values():
-        shown.add_column(heading, justify="right", no_wrap=True)
-    shown.add_column("learning", justify="right")
-    for name, entry in methods.items():
-        cells = [_cell(entry.get(key)) for key in COLUMNS]
-        shown.add_row(name, *cells, f"{100 * entry['learn_share']:.1f} %")
-    return shown
-
-
-def _cell(interval: dict[str, float | None] | None) -> str:
-    if not interval or interval["value"] is None:
-        return ""
-    if interval["value"] > 20:
-        return f"{interval['value']:.0f}"
-    return f"{interval['value']:.2f} [{interval['low']:.2f}, {interval['high']:.2f}]"
-
-
 def show(report: Report, console: Console) -> None:
     """Print the comparison and the ledger."""
-    console.print(table(report.methods, "totals over totals, 95 % intervals by a paired bootstrap over prompts"))
+    console.print(comparison(report.methods, "totals over totals, 95 % intervals by a paired bootstrap over prompts"))
     ledger = Table(title="ledger: share of the time", box=None, title_justify="left")
     for heading in ("", *LINES, "unattributed", "total"):
         ledger.add_column(heading, justify="right")

@@ -177,7 +177,7 @@ def summarise(out: Path, main: str) -> dict[str, Any]:
     real = {path.name: real_part(path) for path in folders}
     if main not in real:
         raise ValueError(f"main={main!r}: no results of that experiment under {out / 'real'}; there: {', '.join(real)}")
-    summary = {"sim": sim_part(out / "sim"), "real": real.pop(main), "others": real}
+    summary = {"sim": sim_part(out / "sim"), "main": main, "real": real.pop(main), "others": real}
     agreement = out / "agreement.json"
     summary["agreement"] = json.loads(agreement.read_text()) if agreement.exists() else None
     return summary | {"provenance": provenance()}

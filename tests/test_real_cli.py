@@ -221,7 +221,7 @@ def test_run_compares_plain_frozen_and_learner_on_a_users_models_and_prompts(tmp
     pair = ("--target", assets / "target", "--draft", assets / "generalist", "--dtype", "float32", "--device", "cpu")
     result = run(*pair, "--prompts", "my.jsonl", "--learner", "optimistic", "--set", "step_size=32")
     assert result.exit_code == 0
-    for words in ("plain", "frozen", "optimistic", "tokens/step", "alpha", "accepted/drafted", "net speedup",
+    for words in ("plain", "frozen", "optimistic", "tokens/step", "alpha", "net speedup", "net ÷ frozen's",
                   "learning left out", "ledger", "unattributed", "break-even", "hint_gain"):  # fmt: skip
         assert words in said(result)
 

@@ -1,0 +1,71 @@
+"""Many blocks, several at once: a block is one experiment's stream under one seed, served by every method in turn.
+
+Methods of a block share a process, so their seconds can be compared; blocks share nothing but the machine.
+"""
+
+from collections.abc import Callable, Iterator
+from multiprocessing import Manager
+from pathlib import Path
+from threading import Thread
+from typing import Any, NamedTuple
+
+import torch
+from joblib import Parallel, delayed
+
+from real.compare import run_block
+from real.experiments import EXPERIMENTS, METHODS, Models
+from real.models import quiet
+from real.streams import scheduled
+
+
+class Block(NamedTuple):
+    """One experiment under one seed; its results lie in ``out/<experiment>/<seed>/``."""
+
+    experiment: str
+    seed: int
+
+
+def blocks(experiments: list[str]) -> list[Block]:
+    """Every seed of the experiments, in order."""
+    return [Block(name, seed) for name in experiments for seed in EXPERIMENTS[name].seeds]
+
+
+def run_blocks(
+    chosen: list[Block], out: Path, jobs: int, progress: Callable[[Block, int, int], None]
+) -> Iterator[tuple[Block, bool]]:
+    """Run the blocks, ``jobs`` at a time, one thread each → each as it ends, and whether it had to be run.
+
+    ``progress`` is told (block, prompts done, prompts in all).
+
+    Raises:
+        SettingsDiffer: if a result made with other settings is in the way; the other results stay.
+    """
+    with Manager() as manager:
+        reports = manager.Queue()
+        listener = Thread(target=lambda: [progress(*report) for report in iter(reports.get, None)], daemon=True)
+        listener.start()
+        tasks = (delayed(_run)(block, out, reports) for block in chosen)
+        ended: Any = Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks)
+        try:
+            yield from ended
+        finally:
+            reports.put(None)
+            listener.join()
+
+
+def _run(block: Block, out: Path, reports: Any) -> tuple[Block, bool]:
+    torch.set_num_threads(1)
+    quiet()
+    experiment = EXPERIMENTS[block.experiment]
+    stream = scheduled(experiment.schedule, block.seed)
+    ran = run_block(
+        Models(),
+        {name: METHODS[name] for name in experiment.methods},
+        experiment.schedule,
+        stream,
+        experiment.serving,
+        block.seed,
+        out / block.experiment / str(block.seed),
+        lambda done, total: reports.put((block, done, total)),
+    )
+    return block, ran
