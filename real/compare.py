@@ -38,6 +38,7 @@ class Comparison:
         self.models, self.methods, self.stream, self.serving, self.seed = models, methods, stream, serving, seed
         self.decoders = {name: self._decoder(method) for name, method in methods.items()}
         self.rows: dict[str, list[dict[str, float]]] = {name: [] for name in methods}
+        self.provenance = provenance(device_name(models.device))  # the code that runs, not what it became meanwhile
 
     def _decoder(self, method: Method) -> OnlineDecoder:
         drafter = self.models.drafter(method, self.serving)
@@ -103,7 +104,7 @@ class Comparison:
             "segments": list(self.stream.names),
             "hint_gain": decoder.hint_gain if decoder.log else None,
             "rounds": {key: [entry[key] for entry in rounds] for key in (rounds[0] if rounds else ())},
-            "provenance": provenance(device_name(self.models.device)),
+            "provenance": self.provenance,
         }
         return Trace(header, columns)
 
