@@ -31,8 +31,7 @@ def draw(table: Table, width: float) -> Figure:
     for panel, (name, rows) in zip(axes[:, 0], panels, strict=True):
         ends = style.curves(panel, rows)
         panel.set_ylabel("acceptance rate alpha")
-        panel.set_xlabel(f"committed tokens (mean over the last {rows['window'][0]:,.0f}, since the shift)")
-        if len(panels) > 1:
-            panel.set_title(name, loc="right", color=style.MUTED)
+        which = f"{name}; " if len(panels) > 1 else ""
+        panel.set_xlabel(f"committed tokens ({which}mean over the last {rows['window'][0]:,.0f}, since the shift)")
         style.end_labels(panel, ends)
     return figure

@@ -26,20 +26,28 @@ def collect(root: Path, patterns: list[str]) -> Table:
         steps = stream.ratio(runs_of_seeds, "tokens", "steps", stream.grid_of(runs_of_seeds), window)
         steps.pop("plain")
         tables.append(stream.long(steps, name, "tokens_per_step", *marks))
-        tables.append(stream.long(speedup(runs_of_seeds), name, "speedup", *marks))
+        tables.append(stream.long(speedup(runs_of_seeds, window), name, "speedup", *marks))
     return stack(tables)
 
 
-def speedup(runs_of_seeds: dict) -> dict[str, Table]:
-    """Cumulative tokens per second relative to plain, pooled over seeds; extremes of the seeds' own ratios."""
+def speedup(runs_of_seeds: dict, window: float) -> dict[str, Table]:
+    """Tokens per second so far relative to plain, pooled over seeds; extremes of the seeds' own ratios.
+
+    Before ``window`` tokens are served there is too little to divide, and nothing is shown (nan).
+    """
     grid = stream.grid_of(runs_of_seeds)
+    shown = np.where(grid >= window, 1.0, np.nan)
     pooled = stream.ratio(runs_of_seeds, "tokens", "seconds_total", grid)
     alone = [stream.ratio({seed: runs}, "tokens", "seconds_total", grid) for seed, runs in runs_of_seeds.items()]
     curves = {}
     for method, curve in pooled.items():
         each = [one[method]["value"] / one["plain"]["value"] for one in alone if method in one]
-        value = curve["value"] / pooled["plain"]["value"]
-        curves[method] = curve | {"value": value, "low": np.min(each, axis=0), "high": np.max(each, axis=0)}
+        value = shown * curve["value"] / pooled["plain"]["value"]
+        curves[method] = curve | {
+            "value": value,
+            "low": shown * np.min(each, axis=0),
+            "high": shown * np.max(each, axis=0),
+        }
     curves.pop("plain")
     return curves
 
@@ -48,16 +56,16 @@ def draw(table: Table, width: float) -> Figure:
     """A column per stream: tokens per step above, net speedup below with plain decoding at 1."""
     names = list(dict.fromkeys(table["stream"].tolist()))
     figure, axes = style.panels(len(LABELS), len(names), width, 2.1, sharex="col", sharey="row")
+    ends: dict[tuple[int, int], dict[str, float]] = {}
     for (name, quantity), rows in groups(table, "stream", "quantity"):
         row, column = list(LABELS).index(quantity), names.index(name)
         panel = axes[row, column]
-        ends = style.curves(panel, rows, shift_names=row == 0)
+        ends[row, column] = style.curves(panel, rows, shift_names=row == 0)
         panel.set_ylabel(LABELS[quantity] if column == 0 else "")
         if quantity == "speedup":
             panel.axhline(1, color=style.COLORS["plain"], linewidth=0.8)
-            ends["plain"] = 1.0
-            panel.set_xlabel("committed tokens")
-        elif len(names) > 1:
-            panel.set_title(name, loc="right", color=style.MUTED)
-        style.end_labels(panel, ends)
+            ends[row, column]["plain"] = 1.0
+            panel.set_xlabel("committed tokens" + (f" ({name})" if len(names) > 1 else ""))
+    for place, last in ends.items():  # once every curve is there: panels of a row share their limits
+        style.end_labels(axes[place], last)
     return figure

@@ -13,12 +13,16 @@ POINTS = 160
 
 
 def streams(root: Path, patterns: list[str]) -> dict[str, dict[str, dict[str, Trace]]]:
-    """stream → seed → method → trace, from files ``real/stream/seed/method``."""
+    """stream → seed → method → trace, from files ``real/stream/seed/method``.
+
+    Without patterns, the streams that were served under the most seeds; ``--rows 'greedy/*'`` shows another.
+    """
     found: dict[str, dict[str, dict[str, Trace]]] = defaultdict(lambda: defaultdict(dict))
     for name, trace in traces(root, "real", patterns, needs=NEEDS).items():
         stream, seed, method = ["stream", "0", *name.split("/")][-3:]
         found[stream][seed][method] = trace
-    return found
+    most = 0 if patterns else max(map(len, found.values()))
+    return {stream: runs_of_seeds for stream, runs_of_seeds in found.items() if len(runs_of_seeds) >= most}
 
 
 def place(runs: dict[str, Trace]) -> np.ndarray:

@@ -13,6 +13,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 COLUMN = 3.25
 """Width of one text column, inches."""
@@ -206,6 +207,7 @@ def curves(axes: Axes, table: dict[str, np.ndarray], shift_names: bool = True) -
     names = [str(table["segment"][table["segment_start"] == start][0]) for start in starts]
     axes.set_xlim(0, float(table["committed_tokens"].max()))
     axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.xaxis.set_major_locator(MaxNLocator(4))
     mark_shifts(axes, starts, names, shift_names)
     return ends
 

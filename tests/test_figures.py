@@ -2,6 +2,7 @@
 
 import csv
 import json
+from shutil import copytree
 
 import numpy as np
 import pytest
@@ -163,7 +164,17 @@ def test_speedup_is_relative_to_plain_with_everything_charged(results):
         for m in traces[0]
     }
     assert table["value"][rows][-1] == pytest.approx(rate["adam"] / rate["plain"], rel=0.01)
-    assert (table["low"][rows] <= table["value"][rows] + 1e-9).all()
+    shown = np.isfinite(table["value"][rows])
+    window = stream.window_of(stream.streams(results, [])["shift"])
+    assert np.array_equal(shown, table["committed_tokens"][rows] >= window), "nothing is shown before one window"
+    assert (table["low"][rows] <= table["value"][rows] + 1e-9)[shown].all()
+
+
+def test_without_patterns_the_streams_of_most_seeds_are_drawn(results, tmp_path):
+    copytree(results, tmp_path, dirs_exist_ok=True)
+    copytree(results / "real/shift/0", tmp_path / "real/once/0")
+    assert list(stream.streams(tmp_path, [])) == ["shift"]
+    assert list(stream.streams(tmp_path, ["once/*"])) == ["once"]
 
 
 def test_methods_must_have_served_the_same_prompts(results):
