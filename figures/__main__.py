@@ -41,7 +41,7 @@ def build_all(root: Path, out: Path, rows: list[str], width: float | None = None
     return built
 
 
-@app.command()
+@app.command(no_args_is_help=True)
 def main(
     name: Annotated[str, typer.Argument(help="A figure, or: all, report, list.")] = "all",
     root: Annotated[Path | None, typer.Argument(help="Folder of results [default: out/demo or results].")] = None,

@@ -172,8 +172,6 @@ def parts(experiment: dict) -> str:
     text = methods(experiment["methods"])
     for name, values in experiment.get("parts", {}).items():
         if name == "shifted_last_half":
-            gaps = experiment.get("gap_closed", {})
-            values = {m: entry | {"gap_closed": gaps.get(m)} for m, entry in values.items()}
             text += f"<h3>Last half of the shifted segment</h3>{methods(values)}"
         else:
             text += f"<details><summary>Segment {escape(name)}</summary>{methods(values)}</details>"

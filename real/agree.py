@@ -8,7 +8,6 @@ the pathwise theorems on every run.
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from real.experiments import METHODS, Method, Models
 from real.intervals import CENTRAL, draws
 from real.ledger import Ledger
 from real.online import OnlineDecoder, Serving
-from real.record import losses
+from real.record import load_header, losses
 from real.sampling import Sampling
 from real.speed_check import pathwise, speed_law
 from real.streams import scheduled
@@ -144,15 +143,18 @@ def load_prediction(folder: Path, mode: str, learner: str, gamma: int) -> Trace:
     """The simulator's prediction.
 
     Raises:
-        FileNotFoundError: if it was not made, with the command that makes it.
+        FileNotFoundError: if it or its recording was not made, with the command that makes it.
         ValueError: if it was made from another recording.
     """
     path = folder / "predicted" / mode / f"{learner}-gamma{gamma}"
     recording = folder / f"{mode}.npz"
     command = f"python -m sim replay {recording} --learner {learner} --gamma {gamma} --out {folder}/predicted"
+    if not recording.exists():
+        again = f"python -m real record --temperature {MODES[mode]:g} --out {recording}"
+        raise FileNotFoundError(f"no recording at {recording}: make one with `{again}` (make results does it all)")
     if not path.with_suffix(".json").exists():
         raise FileNotFoundError(f"no prediction at {path}: run `{command}` first")
-    predicted, digest = Trace.load(path), sha256(recording.read_bytes()).hexdigest()[:16]
+    predicted, digest = Trace.load(path), load_header(recording)["digest"]
     if predicted.header["settings"]["recording"] != digest:
         theirs = predicted.header["settings"]["recording"]
         raise ValueError(f"{path} predicts from recording {theirs}, not {digest}; remove it and run `{command}`")

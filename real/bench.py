@@ -117,11 +117,11 @@ def rate(runs: Sequence[Run]) -> float:
     return sum(run.tokens for run in runs) / sum(run.seconds for run in runs)
 
 
-def ratio(one: Sequence[Run], other: Sequence[Run]) -> dict[str, float | None]:
-    """rate(one)/rate(other) with its 95 % interval, paired over requests."""
-    counts = np.array([[a.tokens, a.seconds, b.tokens, b.seconds] for a, b in zip(one, other, strict=True)])
-    tokens, seconds, tokens_other, seconds_other = (draws(len(counts)) @ counts).T
-    return interval(tokens / seconds / (tokens_other / seconds_other))
+def ratio(one: Sequence[Run], other: Sequence[Run], per: str = "seconds") -> dict[str, float | None]:
+    """Tokens a second (or ``per`` step) of one over the other's with its 95 % interval, paired over requests."""
+    counts = np.array([[a.tokens, getattr(a, per), b.tokens, getattr(b, per)] for a, b in zip(one, other, strict=True)])
+    tokens, spent, tokens_other, spent_other = (draws(len(counts)) @ counts).T
+    return interval(tokens / spent / (tokens_other / spent_other))
 
 
 def measure(pair: Pair, prompts: Sequence[list[int]], new: int, gamma: int, sampling: Sampling) -> dict[str, Any]:
@@ -138,6 +138,7 @@ def measure(pair: Pair, prompts: Sequence[list[int]], new: int, gamma: int, samp
             if i:
                 runs[name].append(run)
     row: dict[str, Any] = {"ratio": ratio(runs["ours"], runs["theirs"])}
+    row["tokens_per_step_ratio"] = ratio(runs["ours"], runs["theirs"], "steps")
     per_cpu = {name: sum(run.tokens for run in done) / sum(run.cpu for run in done) for name, done in runs.items()}
     row["cpu_ratio"] = per_cpu["ours"] / per_cpu["theirs"]  # what a busy machine disturbs least
     for name, done in runs.items():
@@ -151,7 +152,13 @@ def measure(pair: Pair, prompts: Sequence[list[int]], new: int, gamma: int, samp
 def verdict(row: dict[str, Any]) -> dict[str, bool]:
     """Whether we are ``FASTER``, by the lower limit of the ratio, and ``LEANER`` outside the forwards."""
     lean = row["ours_outside_ms_per_step"] <= LEANER * row["theirs_outside_ms_per_step"]
-    return {"faster": bool(row["ratio"]["low"] >= FASTER), "leaner": bool(lean)}
+    return {"faster": bool((row["ratio"]["low"] or 0) >= FASTER), "leaner": bool(lean)}
+
+
+def _limits(found: dict[str, float | None]) -> str:
+    """Value and limits; the value alone where there were too few requests for limits."""
+    limits = "" if found["low"] is None else f" [{found['low']:.3f}, {found['high']:.3f}]"
+    return f"{found['value']:.3f}{limits}"
 
 
 def show(rows: dict[str, dict[str, Any]]) -> None:
@@ -161,7 +168,7 @@ def show(rows: dict[str, dict[str, Any]]) -> None:
     for mode, row in rows.items():
         found = row["ratio"]
         print(
-            f"{mode:8} {found['value']:10.3f} [{found['low']:.3f}, {found['high']:.3f}] {row['cpu_ratio']:10.3f}"
+            f"{mode:8} {_limits(found):>26} {row['cpu_ratio']:10.3f}"
             f" {row['ours_tokens_per_second']:8.1f} {row['theirs_tokens_per_second']:8.1f}"
             f" {row['ours_tokens_per_step']:8.3f} {row['theirs_tokens_per_step']:8.3f}"
             f" {row['ours_outside_ms_per_step']:12.3f} {row['theirs_outside_ms_per_step']:13.3f}"
@@ -169,7 +176,8 @@ def show(rows: dict[str, dict[str, Any]]) -> None:
     for mode, row in rows.items():
         holds = {name: "yes" if held else "no" for name, held in verdict(row).items()}
         print(
-            f"{mode:8} lower limit of ours/theirs {row['ratio']['low']:.3f} >= {FASTER:g}: {holds['faster']};"
+            f"{mode:8} tokens_per_step ours/theirs {_limits(row['tokens_per_step_ratio'])};"
+            f" lower limit of ours/theirs {row['ratio']['low'] or 0:.3f} >= {FASTER:g}: {holds['faster']};"
             f" ms outside forwards {row['ours_outside_ms_per_step']:.3f} <="
             f" {LEANER:g} x {row['theirs_outside_ms_per_step']:.3f}: {holds['leaner']}"
         )

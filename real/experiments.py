@@ -64,7 +64,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "c": Experiment(SHIFT, FULL, seeds=(1, 2, 3)),
     "python": Experiment("prose:40,python:68,prose:12", FULL),
     "greedy": Experiment(SHIFT, FULL, GREEDY),
-    "practice": Experiment(SHIFT, ("plain", "frozen", "momentum", "generalist-ensemble")),
+    "practice": Experiment(SHIFT, ("plain", "frozen", "momentum", "generalist", "generalist-ensemble")),
     "weights": Experiment(SHIFT, ("plain", "frozen", "weights-adam"), Serving(nu=32)),
 }
 """``make results`` runs all but the demo; the first of them that is there is ``real`` in summary.json.

@@ -151,6 +151,10 @@ def load_model(path: str | Path, dtype: str = "float32", device: str = "cpu", na
     """Load one model by folder or hub name; ``name`` (``target`` or ``draft``) is what error messages call it."""
     if dtype not in DTYPES:
         raise ValueError(f"dtype={dtype!r}: must be one of {', '.join(DTYPES)}")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device={device!r}: not usable here ({str(error).splitlines()[0]}); try cpu") from None
     model = _from_pretrained(AutoModelForCausalLM, path, name, dtype=DTYPES[dtype])
     return CausalLM(model.to(device), name)
 

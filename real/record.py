@@ -7,6 +7,7 @@ renormalised top k, committed tokens, prompt boundaries; one ``.npz`` without pi
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,7 @@ def record(
     arrays = _arrays(pieces, drafter, serving)
     arrays["whitener"] = whitening(hidden_rows(pieces)[:burn_in].double(), drafter.ridge).numpy()
     arrays |= {"prompt": np.array(prompt_of, np.int32), "segment": np.array(segment_of, np.int32)}
+    header["digest"] = _digest(header, arrays)
     header |= {"tokens_per_step": total.tokens / total.steps, "alpha": total.alpha_sum / total.verified}
     header["provenance"] = provenance(models.device)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -73,6 +75,12 @@ def record(
         arrays["header"] = np.array(json.dumps(plain(header)))
         np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]
     return path
+
+
+def _digest(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
+    """Names a recording: its settings and the text committed. Made again, it is the same, whenever and by whom."""
+    told = {"settings": plain(header), **{name: arrays[name].tolist() for name in ("token", "prompt")}}
+    return sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _arrays(pieces: Sequence[Piece], drafter: Adapter, serving: Serving) -> dict[str, np.ndarray]:

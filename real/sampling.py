@@ -26,8 +26,10 @@ class Sampling:
     def __post_init__(self):
         if not 0 <= self.temperature < float("inf"):
             raise ValueError(f"temperature={self.temperature!r}: must be finite and at least 0; 0 decodes greedily")
-        if self.top_k < 0:
-            raise ValueError(f"top_k={self.top_k!r}: must be at least 0; 0 keeps the whole vocabulary")
+        if not isinstance(self.top_k, int) or self.top_k < 0:
+            raise ValueError(
+                f"top_k={self.top_k!r}: must be a whole number of at least 0; 0 keeps the whole vocabulary"
+            )
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p={self.top_p!r}: must be in (0, 1]; 1 keeps the whole vocabulary")
 

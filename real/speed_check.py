@@ -51,7 +51,7 @@ def _law(traces: list[tuple[Trace, Trace]], seed: int) -> dict[str, Any]:
     rates = [tested(run, "tokens") / tested(run, "seconds_total") for run in (ours, plain)]
     measured = rates[0] / rates[1]
     ratio = predicted / measured
-    width = float(np.diff(np.quantile(ratio[1:], CENTRAL))[0] / 2)
+    width = float(np.nan_to_num(np.diff(np.quantile(ratio[1:], CENTRAL))[0] / 2))
     error = float(ratio[0] - 1)
     holds = bool(abs(error) <= max(LARGEST_ERROR, width))
     law = {"predicted": float(predicted[0]), "measured": float(measured[0]), "error": error, "half_width": width}

@@ -27,6 +27,8 @@ def load(path: Path) -> tuple[Named, dict[str, str]]:
     Raises:
         ValueError: if the file is damaged or something else.
     """
+    if path.is_dir():
+        raise ValueError(f"{path}: is a folder, not a state; name the file to keep it in")
     try:
         with safe_open(path, framework="pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118

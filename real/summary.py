@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from real.experiments import NAMED
-from real.intervals import draws, interval
+from real.intervals import FEWEST, draws, interval
+from real.streams import scheduled
 from theory.trace import Trace, provenance
 
 Sums = dict[str, np.ndarray]
@@ -28,14 +29,36 @@ def load_runs(folder: Path) -> dict[int, dict[str, Trace]]:
     return runs
 
 
-class Sample:
-    """Prompts of all seeds pooled, resampled alike for every method; ``keep`` chooses prompts by a trace's columns."""
+def by_place(trace: Trace) -> np.ndarray:
+    """Every prompt of a run is a unit of its own."""
+    return np.arange(len(trace.columns["tokens"]))
 
-    def __init__(self, runs: dict[int, dict[str, Trace]], keep: Callable[[Trace], np.ndarray], seed: int = 0):
+
+def by_question(trace: Trace) -> np.ndarray:
+    """Prompts of a scheduled run by domain and question: one that another seed serves too is drawn with its twin."""
+    settings = trace.header["settings"]
+    served = scheduled(settings["schedule"], settings["seed"]).prompts
+    return np.array([f"{prompt.category}/{prompt.question_id}" for prompt in served])
+
+
+class Sample:
+    """Prompts of all seeds, resampled alike for every method.
+
+    ``keep`` chooses prompts by a trace's columns, ``units`` names what is drawn together.
+    """
+
+    def __init__(
+        self,
+        runs: dict[int, dict[str, Trace]],
+        keep: Callable[[Trace], np.ndarray],
+        seed: int = 0,
+        units: Callable[[Trace], np.ndarray] = by_place,
+    ):
         self.methods = list(next(iter(runs.values())))
-        masks = {number: keep(next(iter(of.values()))) for number, of in runs.items()}
-        self.prompts = int(sum(mask.sum() for mask in masks.values()))
-        self.weights = draws(self.prompts, seed)
+        firsts = {number: next(iter(of.values())) for number, of in runs.items()}
+        masks = {number: keep(first) for number, first in firsts.items()}
+        names, unit = np.unique(np.concatenate([units(firsts[n])[masks[n]] for n in runs]), return_inverse=True)
+        self.weights = draws(len(names), seed)[:, unit]
         self.columns = {
             method: {
                 key: np.concatenate([runs[n][method].columns[key][masks[n]] for n in runs]).astype(float)
@@ -70,6 +93,7 @@ def measures(sample: Sample) -> dict[str, dict[str, Any]]:
             "speedup": interval(rate[method] / rate["plain"]),
             "generation_speedup": interval(generating[method] / generating["plain"]),
             "cost_ratio": interval(_ratio(total["seconds_draft"], total["drafted"]) * rate_of_step),
+            "gap_closed": _gap_closed(total, frozen, sums.get("generalist")),
             "tokens": int(total["tokens"][0]),
             "learn_share": float(total["seconds_learn"][0] / total["seconds_total"][0]),
             "unattributed_share": float(total["seconds_unattributed"][0] / total["seconds_total"][0]),
@@ -84,9 +108,14 @@ def measures(sample: Sample) -> dict[str, dict[str, Any]]:
 
 
 def break_even(runs: dict[int, dict[str, Trace]], method: str) -> float | None:
-    """Committed tokens after which the method's time a token so far stays below the frozen draft's; None if never."""
+    """Committed tokens after which the method's time a token so far stays below the frozen draft's.
+
+    None if never, or where a run has fewer than ``FEWEST`` prompts.
+    """
     found = []
     for of in runs.values():
+        if len(of[method].columns["tokens"]) < FEWEST:
+            return None
         ours, theirs = (np.cumsum(of[m].columns["seconds_total"]) / np.cumsum(of[m].columns["tokens"])
                         for m in (method, "frozen"))  # fmt: skip
         behind = np.flatnonzero(ours >= theirs)
@@ -97,13 +126,12 @@ def break_even(runs: dict[int, dict[str, Trace]], method: str) -> float | None:
     return middle if np.isfinite(middle) else None
 
 
-def gap_closed(table: dict[str, dict[str, Any]]) -> dict[str, float]:
-    """(alpha − frozen's) / (generalist's − frozen's) by method; empty without a generalist."""
-    if "generalist" not in table:
-        return {}
-    frozen, best = table["frozen"]["alpha"]["value"], table["generalist"]["alpha"]["value"]
-    alphas = {method: entry["alpha"]["value"] for method, entry in table.items()}
-    return {method: (value - frozen) / (best - frozen) for method, value in alphas.items() if value is not None}
+def _gap_closed(total: Sums, frozen: Sums | None, generalist: Sums | None) -> dict[str, float | None]:
+    """(alpha − frozen's) / (generalist's − frozen's); None without a frozen draft, a generalist or an alpha."""
+    if frozen is None or generalist is None:
+        return interval(np.array([np.nan]))
+    own, least, best = (_ratio(sums["alpha_sum"], sums["verified"]) for sums in (total, frozen, generalist))
+    return interval((own - least) / (best - least))
 
 
 def hint_gains(runs: dict[int, dict[str, Trace]], seed: int = 0) -> dict[str, dict[str, float | None]]:
@@ -119,11 +147,11 @@ def hint_gains(runs: dict[int, dict[str, Trace]], seed: int = 0) -> dict[str, di
 
 
 def claim(table: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Does the learner named beforehand pay: +10 % tokens per step over frozen, surely more, and net speedup up?"""
+    """Does the learner named beforehand pay: +10 % tokens per step over frozen, and surely more of both than frozen?"""
     if NAMED not in table or "frozen" not in table:
         return {}
     pace, net = table[NAMED]["relative_tokens_per_step"], table[NAMED]["relative_speedup"]
-    holds = pace["value"] >= 1.1 and pace["low"] > 1 and net["value"] > 1
+    holds = pace["value"] >= 1.1 and (pace["low"] or 0) > 1 and (net["low"] or 0) > 1
     return {"learner": NAMED, "relative_tokens_per_step": pace, "relative_speedup": net, "holds": bool(holds)}
 
 
@@ -148,7 +176,7 @@ def _last_half(trace: Trace) -> np.ndarray:
 def real_part(folder: Path) -> dict[str, Any]:
     """One experiment's summary: methods over the whole stream, and over each part of it."""
     runs = load_runs(folder)
-    parts = {name: measures(Sample(runs, keep)) for name, keep in segments(runs)}
+    parts = {name: measures(Sample(runs, keep, units=by_question)) for name, keep in segments(runs)}
     methods, gains = parts.pop("whole"), hint_gains(runs)
     for method, entry in methods.items():
         entry["hint_gain"] = gains.get(method, {"value": None, "low": None, "high": None})
@@ -156,7 +184,10 @@ def real_part(folder: Path) -> dict[str, Any]:
     shifted = parts.get("shifted_last_half", methods)
     first = next(iter(next(iter(runs.values())).values()))
     settings = {key: value for key, value in first.header["settings"].items() if key not in ("method", "seed")}
-    found = {"methods": methods, "gap_closed": gap_closed(shifted), "claim": claim(shifted)}
+    gaps = {
+        method: entry["gap_closed"] for method, entry in shifted.items() if entry["gap_closed"]["value"] is not None
+    }
+    found = {"methods": methods, "gap_closed": gaps, "claim": claim(shifted)}
     return found | {"parts": parts, "seeds": len(runs), "settings": settings}
 
 
@@ -166,6 +197,8 @@ def sim_part(folder: Path) -> dict[str, Any]:
     tightness = [h["tightness"] for h in headers if h.get("tightness") is not None]
     return {
         "rows": len(headers),
+        "checked": sum(bool(h.get("checked")) for h in headers),
+        "with_a_regret_bound": sum(bool({"bound", "guarantee"} & {*h.get("checked", ())}) for h in headers),
         "violations": sum(h.get("violations", 0) for h in headers),
         "median_tightness": median(tightness) if tightness else None,
     }

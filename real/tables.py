@@ -34,6 +34,8 @@ def _cell(interval: dict[str, float | None] | None) -> str:
         return ""
     if interval["value"] > 20:
         return f"{interval['value']:.0f}"
+    if interval["low"] is None:
+        return f"{interval['value']:.2f}"
     return f"{interval['value']:.2f} [{interval['low']:.2f}, {interval['high']:.2f}]"
 
 

@@ -3,7 +3,7 @@
 import json
 from contextlib import contextmanager
 from pathlib import Path
-from statistics import mean
+from statistics import mean, median
 from typing import Annotated
 
 import numpy as np
@@ -88,7 +88,7 @@ def run(
         finished = report(sweep(named, out, jobs), len(named))
     broken = {f.name: f.header["violations_of"] for f in finished if f.header["violations"]}
     tight = [f.header["tightness"] for f in finished if f.header["tightness"] is not None]
-    typical = f", median tightness {sorted(tight)[len(tight) // 2]:.3f}" if tight else ""
+    typical = f", median tightness {median(tight):.3f}" if tight else ""
     console.print(
         f"{len(finished)} rows, {sum(f.ran for f in finished)} run now, {len(broken)} with violations{typical}"
     )

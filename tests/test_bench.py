@@ -42,7 +42,7 @@ def test_timers_count_and_leave_no_trace(pair):
 
 
 def test_row_holds_ratio_interval_and_both_sides(pair):
-    row = measure(pair, random_prompts(3, 512, 4), 12, 3, Sampling(1.0))
+    row = measure(pair, random_prompts(4, 512, 4), 12, 3, Sampling(1.0))
     found = row["ratio"]
     assert found["low"] <= found["value"] <= found["high"]
     rates = row["ours_tokens_per_second"] / row["theirs_tokens_per_second"]

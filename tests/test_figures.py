@@ -91,7 +91,12 @@ def results(tmp_path_factory):
     entry = {"speedup": interval, "alpha": {"value": 0.7123, "low": 0.7, "high": 0.72}, "hint_gain": unknown}
     table = dict.fromkeys(METHODS, entry)
     shifted = {method: {"speedup": {"value": 1.1456, "low": 1.1, "high": 1.2}} for method in METHODS}
-    real = {"methods": table, "parts": {"shifted_last_half": shifted}, "gap_closed": {"ensemble": 0.613}}
+    shifted["ensemble"] |= {"gap_closed": {"value": 0.613, "low": 0.6, "high": 0.62}}
+    real = {
+        "methods": table,
+        "parts": {"shifted_last_half": shifted},
+        "gap_closed": {"ensemble": {"value": 0.613, "low": None, "high": None}},
+    }
     found = {"sim": {"rows": 12, "violations": 0, "median_tightness": 0.468}, "real": real, "others": {"greedy": real}}
     rows = [{"learner": "ogd", "gamma": 3, "predicted": 2.345, "measured": 2.348}]
     found |= {"agreement": {"median_error": 0.0125, "rows": rows}}
@@ -238,8 +243,15 @@ def test_all_builds_what_is_there(results, tmp_path):
     assert "dynamic regret" in (tmp_path / "report.html").read_text()
 
 
+def test_without_arguments_nothing_is_drawn(tmp_path, monkeypatch):
+    sim_results(tmp_path / "results")
+    monkeypatch.chdir(tmp_path)
+    assert "Usage" in CliRunner().invoke(app, []).output
+    assert not (tmp_path / "results/report.html").exists()
+
+
 def test_the_list_names_every_figure():
-    outcome = CliRunner().invoke(app, [])
+    outcome = CliRunner().invoke(app, ["list"])
     assert all(name in outcome.stdout for name in FIGURES)
 
 

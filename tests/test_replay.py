@@ -27,7 +27,8 @@ def arrays(greedy, seed=0, **header):
     order = np.argsort(-law, axis=1)[:, :kept]
     prob = np.take_along_axis(law, order, axis=1)
     settings = {"format": "onlinespec-recording-1", "gamma": 3, "nu": NU, "temperature": 0 if greedy else 0.8}
-    settings |= {"top_k": 0, "top_p": 1.0, "burn_in_rounds": 2, "ridge": 1e-2, "radius": None} | header
+    settings |= {"top_k": 0, "top_p": 1.0, "burn_in_rounds": 2, "ridge": 1e-2, "radius": None}
+    settings |= {"digest": f"{seed}{'greedy' if greedy else 'sampled'}"} | header
     return {
         "features": features.astype(np.float32),
         "head": head.astype(np.float32),

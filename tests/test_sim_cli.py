@@ -128,6 +128,8 @@ def test_a_broken_bound_fails_the_command(tmp_path):
         (("replay", "good.npz", "--gamma", "13"), "gamma=13: must lie in [1, nu=12]"),
         (("replay", "good.npz", "--set", "momentum=1"), "Frozen has no setting 'momentum'"),
         (("replay", "good.npz", "--learner", "adahedge"), "plays on the simplex"),
+        (("replay", "good.npz", "--learner", "hedge"), "plays on the simplex"),
+        (("replay", "good.npz", "--learner", "adam", "--set", "step_size=0.1", "--set", "epsilon=-1"), "epsilon=-1"),
     ],
 )
 def test_user_errors_are_explained_and_write_nothing(tmp_path, arguments, message):

@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from real.summary import Sample, break_even, gap_closed, hint_gains, measures, segments
+from real.summary import Sample, break_even, hint_gains, measures, segments
 from theory.trace import Trace
 
 TOKENS, SECONDS = np.array([10, 30, 20, 40]), np.array([1.0, 6.0, 2.0, 5.0])
@@ -32,7 +32,7 @@ def test_ratios_are_totals_over_totals_and_lie_in_their_intervals():
     assert made["learner"]["learn_share"] == pytest.approx(0.1)
     for entry in made.values():
         for value in entry.values():
-            if isinstance(value, dict):
+            if isinstance(value, dict) and value["value"] is not None:
                 assert value["low"] <= value["value"] <= value["high"]
 
 
@@ -45,11 +45,12 @@ def test_a_method_that_does_what_plain_does_is_worth_one():
 def test_the_gap_closed_is_a_share_of_the_generalists_gain():
     alphas = {"plain": 0.1, "frozen": 0.4, "learner": 0.55, "generalist": 0.8}
     made = table(**{name: trace(alpha=value) for name, value in alphas.items()})
-    gaps = gap_closed(made)
+    gaps = {name: entry["gap_closed"]["value"] for name, entry in made.items()}
     assert gaps["learner"] == pytest.approx(0.375)
     assert (gaps["frozen"], gaps["generalist"]) == (0, pytest.approx(1))
-    made.pop("generalist")
-    assert gap_closed(made) == {}
+    alphas.pop("generalist")
+    alone = table(**{name: trace(alpha=value) for name, value in alphas.items()})
+    assert alone["learner"]["gap_closed"] == {"value": None, "low": None, "high": None}
 
 
 @pytest.mark.parametrize(
@@ -65,6 +66,24 @@ def test_break_even_is_where_the_mean_time_a_token_falls_below_frozens_for_good(
     even = np.full(4, 10)
     runs = {"frozen": trace(even, np.ones(4)), "learner": trace(even, np.array(seconds))}
     assert break_even({1: runs}, "learner") == tokens
+
+
+def test_few_prompts_have_no_limits_and_never_break_even():
+    three = slice(3)
+    few = {name: trace(TOKENS[three], SECONDS[three]) for name in ("plain", "frozen", "learner")}
+    for run in few.values():
+        run.columns["segment"] = run.columns["segment"][three]
+    assert measures(Sample({1: few}, lambda t: t.columns["segment"] >= 0))["frozen"]["speedup"] == {
+        "value": 1.0, "low": None, "high": None}  # fmt: skip
+    assert break_even({1: few}, "learner") is None
+
+
+def test_a_prompt_served_under_two_seeds_is_drawn_with_its_twin():
+    names = np.array(["a", "b", "c", "d", "e", "f"])
+    runs = {n: {"plain": Trace({"seed": n}, {"tokens": np.arange(6) + n, "segment": np.zeros(6)})} for n in (1, 2)}
+    sample = Sample(runs, lambda t: t.columns["segment"] == 0, units=lambda t: np.roll(names, t.header["seed"]))
+    assert sample.weights.shape == (2001, 12)
+    np.testing.assert_array_equal(sample.weights[:, :6], np.roll(sample.weights[:, 6:], -1, axis=1))
 
 
 def test_hint_gain_pools_rounds_over_seeds():

@@ -105,6 +105,12 @@ def make_learner(spec: str, settings: Mapping[str, Any], problem: Problem) -> Le
     known = {f.name for f in fields(cls)}  # pyright: ignore[reportArgumentType] (learner_class checked)
     settings = {key: parse_value(key, value) for key, value in settings.items()}
     direct = {key: value for key, value in settings.items() if key in known}
+    plays_on = getattr(cls, "domain", None)
+    if isinstance(plays_on, Simplex) and not isinstance(problem.domain, Simplex):
+        raise ValueError(
+            f"--learner {spec}: plays on the simplex, but this problem's decisions lie in {problem.domain}; "
+            "use it as the meta learner of an ensemble, or choose ogd, optimistic, ensemble, momentum or adam"
+        )
     try:
         learner = cls.tuned(problem, **direct)
         for key, value in settings.items():
@@ -112,9 +118,4 @@ def make_learner(spec: str, settings: Mapping[str, Any], problem: Problem) -> Le
                 learner = altered(learner, key, value)
     except TypeError as error:
         raise ValueError(f"--learner {spec} with {settings}: {error}") from None
-    if isinstance(learner.domain, Simplex) and not isinstance(problem.domain, Simplex):
-        raise ValueError(
-            f"--learner {spec}: plays on the simplex, but this problem's decisions lie in {problem.domain}; "
-            "use it as the meta learner of an ensemble, or choose ogd, optimistic, ensemble, momentum or adam"
-        )
     return learner

@@ -5,6 +5,7 @@ prompt's gradient in the decoder) are passed to ``predict`` and ``update`` as ``
 """
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import Protocol
 
 from theory.arrays import Array, namespace
@@ -40,6 +41,10 @@ class LastGradient:
     """hint_{t+1} = scale · grad_t; at scale 1 the hint error telescopes into the gradient variation V_T."""
 
     scale: float = 1.0
+
+    def __post_init__(self):
+        if not isfinite(self.scale):
+            raise ValueError(f"LastGradient(scale={self.scale!r}): must be finite; 0 is no hint")
 
     @property
     def reach(self) -> float:

@@ -181,6 +181,12 @@ def best_gamma_real(epsilon: Number, cost_ratio: Number) -> Array:
 
 
 def best_gamma(epsilon: float, costs: Array) -> int:
-    """The γ ≥ 1 maximising E(ε, γ)/cost(γ); ``costs[γ]`` for γ = 0, 1, … is v(γ) + γ·c + b/m, any measured curve."""
+    """The γ ≥ 1 maximising E(ε, γ)/cost(γ); ``costs[γ]`` for γ = 0, 1, … is v(γ) + γ·c + b/m, any measured curve.
+
+    Raises:
+        ValueError: for a curve that ends before γ = 1.
+    """
+    if len(costs) < 2:
+        raise ValueError(f"best_gamma(costs={costs!r}): needs the costs of gamma = 0, 1 and up")
     lengths = range(1, len(costs))
     return max(lengths, key=lambda gamma: float(tokens_per_step(epsilon, gamma)) / costs[gamma])

@@ -165,7 +165,7 @@ def _git(*arguments: str) -> str:
 
 
 def provenance(device: str = "cpu") -> dict[str, Any]:
-    """Where a result comes from: commit, dirty flag, versions, command, device and UTC time."""
+    """Where a result comes from: commit, whether anything but results/ was changed since, versions, command, time."""
     versions = {"python": platform.python_version()}
     for package in ("numpy", "scipy", "torch", "transformers"):
         with suppress(PackageNotFoundError):
@@ -173,7 +173,7 @@ def provenance(device: str = "cpu") -> dict[str, Any]:
     command = [f"python -m {Path(sys.argv[0]).parent.name}", *sys.argv[1:]]
     return {
         "commit": _git("rev-parse", "HEAD"),
-        "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "dirty": bool(_git("status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)results")),
         "versions": versions,
         "command": " ".join(command),
         "device": device,

@@ -6,7 +6,6 @@ The contract is stated in ``sim/environments/replay.py``.
 import json
 import zipfile
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ SHAPES = {
     "prompt": "P",
     "segment": "P",
 }
-SCALARS = ("gamma", "nu", "temperature", "top_k", "top_p", "burn_in_rounds", "radius")
+SCALARS = ("digest", "gamma", "nu", "temperature", "top_k", "top_p", "burn_in_rounds", "radius")
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +43,6 @@ class Recording:
     prompt: np.ndarray
     segment: np.ndarray
     header: dict[str, Any]
-    digest: str
 
     @classmethod
     def load(cls, path: Path | str) -> "Recording":
@@ -66,7 +64,12 @@ class Recording:
         check_recording(path, arrays, header)
         kept = {name: arrays[name] for name in SHAPES}
         kept = {name: a.astype(np.float64 if a.dtype.kind == "f" else np.int64) for name, a in kept.items()}
-        return cls(**kept, header=header, digest=sha256(path.read_bytes()).hexdigest()[:16])
+        return cls(**kept, header=header)
+
+    @property
+    def digest(self) -> str:
+        """What tells it from other recordings: settings and committed text, nothing else."""
+        return self.header["digest"]
 
     @property
     def greedy(self) -> bool:

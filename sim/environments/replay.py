@@ -17,7 +17,8 @@ walk over its committed positions gives the accepted counts at any draft length 
     segment      int32   [P]      number of the stream's segment (0 = home)
     header       str     []       JSON object of the scalars below
 
-Header: ``format`` "onlinespec-recording-1"; ``gamma`` of the recorded run; ``nu`` committed tokens a round;
+Header: ``format`` "onlinespec-recording-1"; ``digest``, a name that recordings of the same settings and text share;
+``gamma`` of the recorded run; ``nu`` committed tokens a round;
 ``temperature`` (0 = greedy), ``top_k``, ``top_p`` of the sampling law; ``burn_in_rounds`` rounds without learning,
 which the whitener is computed from; ``ridge``; ``radius`` of the ball x lives in (null: free); ``tokens_per_step``
 and ``alpha`` of the recorded run; anything else is kept as provenance.

@@ -1,7 +1,7 @@
 """Adam: what practice uses; a contrast, without a guarantee."""
 
 from dataclasses import dataclass
-from math import sqrt
+from math import isfinite, sqrt
 from typing import Any, NamedTuple, Self
 
 from theory import step_size
@@ -40,6 +40,8 @@ class Adam(Learner):
         for name, value in (("beta_1", self.beta_1), ("beta_2", self.beta_2)):
             if not 0 <= value < 1:
                 raise ValueError(f"Adam({name}={value!r}): must lie in [0, 1)")
+        if not (self.epsilon > 0 and isfinite(self.epsilon)):
+            raise ValueError(f"Adam(epsilon={self.epsilon!r}): must be positive and finite, or a zero gradient is 0/0")
 
     def init(self, x_1: Array) -> State:
         x = step_size.spread(self.step_size, x_1)
