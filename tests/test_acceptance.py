@@ -181,11 +181,39 @@ def process_by_sorting(logits, temperature, top_k, top_p):
 
 @given(st.integers(0, 10**6), st.floats(0.2, 3), st.sampled_from([0, 1, 3, 50]), st.sampled_from([1.0, 0.9, 0.5, 0.01]))
 def test_process_is_temperature_then_top_k_then_top_p(seed, temperature, top_k, top_p):
-    logits = np.random.default_rng(seed).normal(size=(4, 8)) * 2
-    expected = np.stack([process_by_sorting(row, temperature, top_k, top_p) for row in logits])
+    logits = np.random.default_rng(seed).normal(size=(2, 3, 8)) * 2
+    rows = [process_by_sorting(row, temperature, top_k, top_p) for row in logits.reshape(-1, 8)]
+    expected = np.reshape(rows, logits.shape)
     np.testing.assert_allclose(process(logits, temperature, top_k, top_p), expected, atol=1e-14)
     tensors = process(torch.from_numpy(logits), temperature, top_k, top_p)
     np.testing.assert_allclose(tensors.numpy(), expected, atol=1e-14)
+
+
+def test_process_takes_one_law_and_leaves_it_whole_unless_asked():
+    logits = np.log([0.5, 0.25, 0.125, 0.125])
+    np.testing.assert_allclose(process(logits), [0.5, 0.25, 0.125, 0.125], rtol=1e-15)
+    np.testing.assert_allclose(process(logits, top_k=4), [0.5, 0.25, 0.125, 0.125], rtol=1e-15)
+    np.testing.assert_allclose(process(logits, top_k=2), [2 / 3, 1 / 3, 0, 0], rtol=1e-15)
+    np.testing.assert_allclose(process(logits, top_p=1e-9), [1, 0, 0, 0], rtol=1e-15)
+    np.testing.assert_allclose(process(np.zeros(4), top_k=2), [0.25] * 4, rtol=1e-15)  # ties with the k-th are kept
+
+
+def test_categorical_needs_no_normalised_law():
+    np.testing.assert_array_equal(categorical(np.full((3, 2), 2.0), np.array([0.2, 0.4, 0.6])), [0, 0, 1])
+
+
+def test_greedy_rule_serves_copies_in_numpy_and_torch():
+    target, draft = np.array([[1, 2, 3], [1, 2, 3]]), np.array([[1, 2], [1, 0]])
+    for asarray in (np.array, torch.tensor):
+        accepted, token = greedy_rule(asarray(target), asarray(draft))
+        np.testing.assert_array_equal(np.asarray(accepted), [2, 1])
+        np.testing.assert_array_equal(np.asarray(token), [3, 2])
+
+
+def test_a_step_is_cut_once():
+    walk = Walk.begin(np.zeros(2, dtype=int)).commit(np.array([True, False]), 4).cut()
+    np.testing.assert_array_equal(walk.steps, [1, 1])
+    np.testing.assert_array_equal(walk.cut().steps, [1, 1])
 
 
 # Walk

@@ -11,8 +11,10 @@ from scipy.special import lambertw
 
 from tests.strategies import laws
 from theory import speedup
-from theory.acceptance import Walk, alpha
+from theory.acceptance import Walk, alpha, token_rule
+from theory.block_rule import block_rule
 from theory.speedup import tokens_per_step
+from theory.tabular import Proposal, Tabular, enumerate_step
 
 gammas = st.integers(1, 12)
 shares = st.floats(0, 1)
@@ -218,6 +220,41 @@ def test_sequence_theorem_by_enumeration(seed):
     assert speedup.sequence_upper(np.array(overlap)) < gamma + 1
 
 
+START = np.array([1, 0, 0])
+"""Three tokens before the step; with tables of order 3 no context of the step is met twice."""
+
+
+def sequence_limits(target, draft, gamma):
+    """(lower, upper) of Theorem 1-sequence on tables, by summing over all texts."""
+    tv, overlap = [], []
+    for i in range(gamma):
+        there = 1 - alpha(target.after_all(START, i), draft.after_all(START, i))
+        tv.append(np.sum(target.text_law(START, i) * there))
+        overlap.append(np.sum(np.minimum(target.text_law(START, i + 1), draft.text_law(START, i + 1))))
+    return speedup.sequence_lower(np.array(tv)), speedup.sequence_upper(np.array(overlap))
+
+
+@given(laws(2, 2, 2, 2), laws(2, 2, 2, 2))
+def test_sequence_theorem_holds_for_both_lossless_rules(target, draft):
+    target, draft = Tabular(target), Tabular(draft)
+    lower, upper = sequence_limits(target, draft, 2)
+    for rule in (token_rule, block_rule):
+        tokens = enumerate_step(rule, target, Proposal.of(draft), START, 2).tokens()
+        assert lower <= tokens * ROUNDING
+        assert tokens <= upper * ROUNDING
+
+
+@pytest.mark.parametrize("rule", [token_rule, block_rule])
+def test_both_limits_of_the_sequence_theorem_are_attained(rule):
+    """Target and draft differ at the first position only, so that nothing but the first token is ever rejected."""
+    target = Tabular.random(np.random.default_rng(0), 3, order=3)
+    other = target.table.copy()
+    other[tuple(START)] = np.roll(other[tuple(START)], 1)
+    tokens = enumerate_step(rule, target, Proposal.of(Tabular(other)), START, 2).tokens()
+    np.testing.assert_allclose(sequence_limits(target, Tabular(other), 2), tokens, rtol=1e-12)
+    assert 1.5 < tokens < 2.9
+
+
 # Cost and the best draft length
 
 
@@ -261,6 +298,37 @@ def test_best_gamma_real_where_lambert_w_underflows_or_cancels():
     np.testing.assert_allclose(real[1], np.sqrt(2 * 9 / 1e-12), rtol=1e-5)
 
 
+@pytest.mark.parametrize("q", [1e3, 1e6, 1e12])
+def test_best_gamma_real_is_the_asymptotic_series_for_large_q(q):
+    """W₋₁(−e^{−1−q}) = −(1+q) − l − l/(1+q) + O((l/q)²), l = log(1+q): e^{−1−q} itself is 0 in floating point."""
+    s, grown = 0.5, np.log1p(q)
+    series = (grown + grown / (1 + q)) / s - 1
+    ours = speedup.best_gamma_real(-np.expm1(-s), s / (s + q))
+    np.testing.assert_allclose(ours, series, rtol=(grown / q) ** 2 + 1e-12)
+
+
+@given(st.floats(0.02, 0.9), st.floats(0.01, 0.3), st.floats(0, 0.2), st.floats(0, 2))
+def test_verify_curve_and_update_charge_only_rescale_the_cost(epsilon, cost_ratio, slope, update):
+    """v(γ) = 1 + slope·γ and b/m = update: the best length is that of c = (slope + cost_ratio)/(1 + update)."""
+    lengths = np.arange(400)
+    costs = 1 + slope * lengths + cost_ratio * lengths + update
+    real = float(speedup.best_gamma_real(epsilon, (slope + cost_ratio) / (1 + update)))
+    best = speedup.best_gamma(epsilon, costs)
+    assert abs(best - max(real, 1)) <= 1
+    reached = speedup.speedup(
+        tokens_per_step(epsilon, best), best, cost_ratio, verify=1 + slope * best, update=update * 7, steps_per_update=7
+    )
+    by_hand = max(float(tokens_per_step(epsilon, int(g))) / costs[g] for g in lengths[1:])
+    np.testing.assert_allclose(reached, by_hand, rtol=1e-12)
+
+
+def test_best_gamma_follows_a_measured_curve_with_a_step():
+    """A fifth verified token costs a second kernel launch: the best length stops right before it."""
+    costs = np.array([1.0, 1.05, 1.1, 1.15, 1.8, 1.85, 1.9, 1.95]) + 0.05 * np.arange(8)
+    assert speedup.best_gamma(0.3, costs) == 3
+    assert speedup.best_gamma(0.3, costs[:3]) == 2
+
+
 @pytest.mark.parametrize(
     ("epsilon", "cost_ratio"), [(0.0, 0.1), (1.0, 0.1), (0.5, 0.0), (0.5, 1.0), (float("nan"), 0.1)]
 )
@@ -275,3 +343,21 @@ def test_functions_are_elementwise():
         np.testing.assert_allclose(function(many, 4), [function(float(one), 4) for one in many])
     for function in (speedup.verified_lower, speedup.verified_upper):
         np.testing.assert_allclose(function(many, 4), [function(float(one), 4) for one in many])
+
+
+@pytest.mark.parametrize("axes", [(3,), (2, 3), (4, 2, 3)])
+def test_sequence_limits_are_taken_step_by_step(axes):
+    varied = np.random.default_rng(0).random(axes) / 2
+    for limit in (speedup.sequence_lower, speedup.sequence_upper):
+        alone = [limit(row) for row in varied.reshape(-1, axes[-1])]
+        np.testing.assert_allclose(limit(varied), np.reshape(alone, axes[:-1]), rtol=1e-15)
+
+
+def test_narrow_numbers_are_computed_wide():
+    third = np.float32(1 / 3)
+    exact = float(third)
+    for function in (tokens_per_step, speedup.tokens_per_step_upper, speedup.verified_upper):
+        assert function(third, 4) == function(exact, 4)
+    assert speedup.rejection_bound(third) == speedup.rejection_bound(exact)
+    assert speedup.best_gamma_real(third, 0.1) == speedup.best_gamma_real(exact, 0.1)
+    assert speedup.best_gamma_real(0.1, third) == speedup.best_gamma_real(0.1, exact)

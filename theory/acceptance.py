@@ -1,10 +1,14 @@
-"""The only accept/reject arithmetic of the repository: the lossless token rule, for numpy and torch arrays alike.
+"""Accept/reject arithmetic: the lossless token rule, for numpy and torch arrays alike.
+
+Its parts (``following``, ``leading``, ``residual``, ``categorical``) also make the block rule (theory/block_rule.py);
+the two files are the only accept/reject arithmetic of the repository.
 
 ``target_probs`` and ``draft_probs`` are next-token laws, last axis the vocabulary. Randomness comes in as uniforms in
 [0, 1), so that one function serves any generator and every outcome can be enumerated in a test.
 Reference: Leviathan, Kalman & Matias 2023; Chen et al. 2023.
 """
 
+from math import inf
 from typing import NamedTuple
 
 from theory.arrays import Array, namespace
@@ -17,7 +21,7 @@ def process(logits: Array, temperature: float = 1.0, top_k: int = 0, top_p: floa
     """
     xp = namespace(logits)
     logits = logits / temperature
-    nothing = xp.zeros_like(logits) - float("inf")
+    nothing = xp.zeros_like(logits) - inf
     if 0 < top_k < logits.shape[-1]:
         kth = xp.flip(xp.sort(logits), -1)[..., top_k - 1 : top_k]
         logits = xp.where(logits < kth, nothing, logits)
@@ -31,7 +35,7 @@ def process(logits: Array, temperature: float = 1.0, top_k: int = 0, top_p: floa
 
 def alpha(target_probs: Array, draft_probs: Array) -> Array:
     """Acceptance rate Σ_y min(target, draft) = 1 − TV: ``[..., V]`` → ``[...]``."""
-    xp = namespace(target_probs, draft_probs)
+    xp = namespace(target_probs)
     return xp.sum(xp.minimum(target_probs, draft_probs), axis=-1)
 
 
@@ -40,7 +44,7 @@ def residual(target_probs: Array, draft_probs: Array) -> Array:
 
     A draft law of zeros (nothing was drafted) gives the target's law: the bonus token is the same formula.
     """
-    xp = namespace(target_probs, draft_probs)
+    xp = namespace(target_probs)
     excess = xp.maximum(target_probs - draft_probs, 0.0)
     mass = xp.sum(excess, axis=-1, keepdims=True)
     safe = xp.where(mass > 0, mass, xp.ones_like(mass))
@@ -63,7 +67,7 @@ def categorical(probs: Array, uniform: Array) -> Array:
 
 def accept(target_probs: Array, draft_probs: Array, token: Array, uniform: Array) -> Array:
     """Whether a drafted token is kept, with probability min(1, target/draft): ``[..., V]``, ``[...]`` → ``[...]``."""
-    xp = namespace(target_probs, draft_probs)
+    xp = namespace(target_probs)
     chosen = xp.integer(token)[..., None]
     target = xp.take_along_axis(target_probs, chosen, axis=-1)[..., 0]
     draft = xp.take_along_axis(draft_probs, chosen, axis=-1)[..., 0]
@@ -74,6 +78,21 @@ def leading(kept: Array) -> Array:
     """How many leading entries are true: bool ``[..., gamma]`` → int ``[...]``."""
     xp = namespace(kept)
     return xp.sum(xp.integer(xp.cumsum(xp.integer(~kept), -1) == 0), axis=-1)
+
+
+def following(target_probs: Array, draft_probs: Array, accepted: Array) -> Array:
+    """Law of the token after the first ``accepted`` drafted ones: the residual there, the bonus law after all of them.
+
+    target_probs ``[..., gamma + 1, V]``, draft_probs ``[..., gamma, V]``, accepted int ``[...]`` → ``[..., V]``.
+    """
+    xp = namespace(target_probs)
+    none_drafted = xp.zeros_like(target_probs[..., -1:, :])
+    drafted = xp.concatenate([draft_probs, none_drafted], axis=-2)
+    at = accepted[..., None, None]
+    at = xp.broadcast_to(at, (*at.shape[:-1], target_probs.shape[-1]))
+    target_there = xp.take_along_axis(target_probs, at, axis=-2)
+    draft_there = xp.take_along_axis(drafted, at, axis=-2)
+    return residual(target_there, draft_there)[..., 0, :]
 
 
 def token_rule(target_probs: Array, draft_probs: Array, draft_tokens: Array, uniforms: Array) -> tuple[Array, Array]:
@@ -88,16 +107,9 @@ def token_rule(target_probs: Array, draft_probs: Array, draft_tokens: Array, uni
     Returns:
         accepted ``[...]`` and token ``[...]``; the step commits ``draft_tokens[:accepted]`` and then ``token``.
     """
-    xp = namespace(target_probs, draft_probs)
     kept = accept(target_probs[..., :-1, :], draft_probs, draft_tokens, uniforms[..., :-1])
     accepted = leading(kept)
-    none_drafted = xp.zeros_like(target_probs[..., -1:, :])
-    drafted = xp.concatenate([draft_probs, none_drafted], axis=-2)
-    at = accepted[..., None, None]
-    target_there = xp.take_along_axis(target_probs, xp.broadcast_to(at, (*at.shape[:-1], target_probs.shape[-1])), -2)
-    draft_there = xp.take_along_axis(drafted, xp.broadcast_to(at, (*at.shape[:-1], target_probs.shape[-1])), -2)
-    law = residual(target_there, draft_there)[..., 0, :]
-    return accepted, categorical(law, uniforms[..., -1])
+    return accepted, categorical(following(target_probs, draft_probs, accepted), uniforms[..., -1])
 
 
 def greedy_rule(target_tokens: Array, draft_tokens: Array) -> tuple[Array, Array]:
@@ -105,7 +117,7 @@ def greedy_rule(target_tokens: Array, draft_tokens: Array) -> tuple[Array, Array
 
     target_tokens int ``[..., gamma + 1]``, draft_tokens int ``[..., gamma]`` → accepted ``[...]``, token ``[...]``.
     """
-    xp = namespace(target_tokens, draft_tokens)
+    xp = namespace(target_tokens)
     accepted = leading(target_tokens[..., :-1] == draft_tokens)
     return accepted, xp.take_along_axis(target_tokens, accepted[..., None], axis=-1)[..., 0]
 

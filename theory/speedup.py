@@ -30,8 +30,7 @@ def tokens_per_step(epsilon: Number, gamma: int) -> Array:
     """
     epsilon = np.asarray(epsilon, dtype=float)
     inside = np.clip(epsilon, 1e-300, 1 - 1e-16)
-    value = -np.expm1((gamma + 1) * np.log1p(-inside)) / inside
-    return np.where(epsilon >= 1, 1.0, np.where(epsilon <= 0, gamma + 1.0, value))
+    return -np.expm1((gamma + 1) * np.log1p(-inside)) / inside
 
 
 def speedup(

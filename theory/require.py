@@ -1,0 +1,34 @@
+"""What settings must be, said in one way: owner, setting, value, rule, and what to do instead."""
+
+from math import isfinite
+
+
+def positive(owner: object, remedy: str = "", **settings: float) -> None:
+    """ValueError unless every setting is positive and finite."""
+    for name, value in settings.items():
+        if not (value > 0 and isfinite(value)):
+            raise ValueError(f"{_called(owner, name, value)}: must be positive and finite{_also(remedy)}")
+
+
+def fraction(owner: object, remedy: str = "", **settings: float) -> None:
+    """ValueError unless every setting lies in [0, 1)."""
+    for name, value in settings.items():
+        if not 0 <= value < 1:
+            raise ValueError(f"{_called(owner, name, value)}: must lie in [0, 1){_also(remedy)}")
+
+
+def whole(owner: object, least: int, remedy: str = "", **settings: int) -> None:
+    """ValueError unless every setting is a whole number of at least ``least``."""
+    for name, value in settings.items():
+        if not (isinstance(value, int) and value >= least):
+            raise ValueError(
+                f"{_called(owner, name, value)}: must be a whole number of at least {least}{_also(remedy)}"
+            )
+
+
+def _called(owner: object, name: str, value: object) -> str:
+    return f"{owner if isinstance(owner, str) else type(owner).__name__}({name}={value!r})"
+
+
+def _also(remedy: str) -> str:
+    return f"; {remedy}" if remedy else ""
