@@ -1,7 +1,5 @@
 """``python -m real run | demo | results | summary | agree | record | tune | bench | lossless | train | list``."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -29,10 +27,11 @@ from real.train import train as train_models
 from real.tune import tune as run_tuning
 from theory.choose import parse_settings
 from theory.experiment import select
+from theory.terminal import complaints, explained
 from theory.trace import save_json
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Drafts that learn inside a lossless decoder.")
-console, complaints = Console(), Console(stderr=True)
+console = Console()
 if not console.is_terminal:
     console = Console(width=168)  # tables go to files whole
 
@@ -53,16 +52,6 @@ def prepare() -> None:
     """One thread on purpose: on small shared machines two ran ten times slower than one."""
     torch.set_num_threads(1)
     quiet()
-
-
-@contextmanager
-def explained() -> Iterator[None]:
-    """User errors end the command with their message and exit status 2, without a traceback."""
-    try:
-        yield
-    except (ValueError, OSError) as error:
-        complaints.print(f"error: {error}", style="red", markup=False, highlight=False)
-        raise typer.Exit(2) from None
 
 
 def bar() -> Progress:

@@ -1,7 +1,6 @@
 """``python -m sim list | run | replay | bench``."""
 
 import json
-from contextlib import contextmanager
 from pathlib import Path
 from statistics import mean, median
 from typing import Annotated
@@ -20,10 +19,11 @@ from sim.sweep import Finished, sweep
 from theory.choose import parse_settings
 from theory.experiment import result_path, select
 from theory.practice import on_adapter
+from theory.terminal import complaints, explained
 from theory.trace import atomic, done
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Learners against synthetic and recorded streams.")
-console, complaints = Console(), Console(stderr=True, soft_wrap=True)
+console = Console()
 
 Rows = Annotated[
     list[str] | None, typer.Argument(help="Row names or patterns (drift/*), or 'demo', or 'results' for all.")
@@ -31,16 +31,6 @@ Rows = Annotated[
 LearnerName = Annotated[str | None, typer.Option("--learner", help="Another learner: NAME or file.py:Class.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="Setting of the learner, key=value; repeatable.")]
 Out = Annotated[Path, typer.Option(help="Directory of the results.")]
-
-
-@contextmanager
-def explained():
-    """User errors end the command with their message and exit status 2, without a traceback."""
-    try:
-        yield
-    except (ValueError, OSError) as error:
-        complaints.print(f"error: {error}", style="red", markup=False, highlight=False)
-        raise typer.Exit(2) from None
 
 
 def chosen(patterns: list[str] | None) -> dict[str, Experiment]:

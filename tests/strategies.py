@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from theory.domain import Ball, Box, Domain, Simplex
+from theory.hindsight import best_piecewise, linear_minimiser
 from theory.loss import Linear, Loss, Quadratic
-from theory.regret import best_piecewise, linear_minimiser
 
 BOUNDED = [Ball(1.0), Ball(2.5), Box(-1.0, 1.0), Box(-0.5, 2.0), Simplex()]
 DIMENSION = 3

@@ -8,7 +8,7 @@ from hypothesis import example, given, target
 from hypothesis import strategies as st
 
 from tests.strategies import Played, expert_losses, games, laws, vectors
-from theory import bounds, regret
+from theory import bounds, hindsight, regret
 from theory.checks import plays
 from theory.domain import Ball, Free
 from theory.hints import LastGradient, MovingAverage, Zero
@@ -90,7 +90,7 @@ def test_ensemble_regret_is_within_the_sharp_bound(game, meta, surrogate):
 def test_ogd_attains_the_sharp_bound_exactly(sweeps):
     """Also with the best comparator of each sweep, and for one sweep the a priori form as well."""
     game = sweeping(10, sweeps)
-    u = regret.best_piecewise(game.parameters, game.domain, sweeps, "linear")
+    u = hindsight.best_piecewise(game.parameters, game.domain, sweeps, "linear")
     decisions, anchors, states = record(OGD(0.2, game.domain), game)
     suffered = measured_regret(game, decisions, u)[-1]
     assert suffered == pytest.approx(sharp_limits(OGD(0.2, game.domain), game, u, anchors, states)[-1], rel=1e-12)
@@ -226,7 +226,7 @@ def test_chunked_updates_pay_the_root_of_the_chunk():
     rng, chunk, horizon = np.random.default_rng(0), 4, 400
     slopes = rng.normal(size=(horizon, 3)) + np.repeat(rng.normal(size=(5, 3)), horizon // 5, axis=0)
     slopes /= np.linalg.norm(slopes, axis=1, keepdims=True)
-    u = regret.best_piecewise(slopes.reshape(-1, chunk, 3).sum(axis=1), Ball(1.0), 3, "linear").repeat(chunk, axis=0)
+    u = hindsight.best_piecewise(slopes.reshape(-1, chunk, 3).sum(axis=1), Ball(1.0), 3, "linear").repeat(chunk, axis=0)
     energy = bounds.comparator_energy(2.0, float(regret.path_length(u)[-1]))
     eta = sqrt(energy * chunk / horizon)
     means = [Linear(s) for s in slopes.reshape(-1, chunk, 3).mean(axis=1)]
@@ -306,10 +306,10 @@ def test_hedge_bounds_are_nearly_attained():
 
 
 def test_adahedge_bounds_are_nearly_attained():
-    """0.986 of twice the gaps, 0.88 of the a priori form in the spreads."""
+    """0.986 of twice the gaps, 0.90 of the a priori form in the spreads."""
     suffered, limits = expert_regret(AdaHedge(), alternating(2000, 200))
     assert suffered[-1].max() >= 0.98 * limits[-1].max()
-    assert suffered[-1].max() >= 0.87 * bounds.adahedge_spread(2, 2000.0, 1.0)
+    assert suffered[-1].max() >= 0.9 * bounds.adahedge_spread(2, 2000.0, 1.0)
 
 
 # Ensembles, a priori
@@ -331,7 +331,7 @@ def test_ader_and_the_doubling_grid_keep_their_promise(segments, kind):
             signs = np.repeat([(-1.0) ** k for k in range(segments)], horizon // segments)
             slopes = np.stack([signs, 0 * signs, 0 * signs], axis=1)
             suffered = None
-        u = regret.best_piecewise(slopes, ball, segments, "linear")
+        u = hindsight.best_piecewise(slopes, ball, segments, "linear")
         path = float(regret.path_length(u)[-1])
         x = plays(learner, np.zeros(3), [Linear(s) for s in slopes])
         if learner is ader:

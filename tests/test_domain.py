@@ -9,7 +9,7 @@ from scipy.optimize import brentq
 
 from tests.strategies import BOUNDED, vectors
 from theory.domain import Ball, Box, Free, Simplex
-from theory.regret import linear_minimiser
+from theory.hindsight import linear_minimiser
 
 DOMAINS = [*BOUNDED, Free()]
 domains = st.sampled_from(DOMAINS)

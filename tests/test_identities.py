@@ -9,8 +9,10 @@ from tests.strategies import BOUNDED, expert_losses, games, vectors
 from theory import bounds, regret
 from theory.checks import plays
 from theory.domain import Ball, Free, Simplex
-from theory.hints import Zero
-from theory.learners import OGD, AdaHedge, Ensemble, Hedge, OptimisticOGD
+from theory.hints import LastGradient, Zero
+from theory.learners import OGD, AdaHedge, Ensemble, Hedge, OptimisticHedge, OptimisticOGD, Sword
+from theory.learners.chunked import Chunked
+from theory.learners.delayed import Delayed
 from theory.learners.hedge import log_weights, mix_loss
 from theory.loss import Linear, Quadratic
 
@@ -185,3 +187,30 @@ def test_a_strongly_convex_loss_is_approached_at_its_contraction():
     limit = bounds.strongly_convex_distance(2.0, regret.path_length(np.broadcast_to(u, x.shape))[-1], smooth, curved)
     assert distance.sum() <= limit
     assert distance.sum() >= 0.5 * limit
+
+
+OUTSIDE = [
+    lambda rule: OptimisticOGD(0.2, rule, Ball(1.0)),
+    lambda rule: Ensemble(OptimisticOGD((0.05, 0.4), rule, Ball(1.0))),
+    lambda rule: Sword(OptimisticOGD((0.05, 0.4), rule, Ball(1.0)), OptimisticHedge(0.5, adaptive=False), 1.0),
+    lambda rule: Chunked(OptimisticOGD(0.2, rule, Ball(1.0)), 1),
+    lambda rule: Delayed(OptimisticOGD(0.2, rule, Ball(1.0)), 0),
+    lambda rule: Delayed(Ensemble(OptimisticOGD((0.05, 0.4), rule, Ball(1.0))), 0),
+]
+
+
+@pytest.mark.parametrize("make", OUTSIDE)
+def test_a_hint_from_outside_is_worth_what_the_same_hint_from_inside_is(make):
+    """Without a rule, but told the last gradient in every round: the learner that remembers it, round by round."""
+    rng = np.random.default_rng(0)
+    inside, outside = make(LastGradient()), make(Zero())
+    states, hint, moved = [inside.init(np.zeros((2, 3))), outside.init(np.zeros((2, 3)))], np.zeros((2, 3)), 0.0
+    for center in rng.normal(size=(12, 2, 3)) + 1.0:
+        ours, theirs = outside.predict(states[1], hint), inside.predict(states[0])
+        np.testing.assert_allclose(ours, theirs, atol=1e-12)
+        moved = max(moved, np.abs(ours - outside.predict(states[1])).max())
+        loss = Quadratic(center)
+        states = [inside.update(states[0], loss), outside.update(states[1], loss, hint)]
+        hint = loss.grad(ours)
+    assert moved > 0.01
+    np.testing.assert_allclose(inside.bound(states[0], 4.0), outside.bound(states[1], 4.0), rtol=1e-12)

@@ -7,26 +7,50 @@ from theory.checks import checks, plays
 from theory.choose import make_learner
 from theory.domain import Ball, Box, Domain, Free, Simplex
 from theory.hints import LastGradient, MovingAverage, Zero
-from theory.learners import LEARNERS, OGD, AdaHedge, Adam, Ensemble, Hedge, Momentum, OptimisticOGD
+from theory.learners import (
+    LEARNERS,
+    OGD,
+    AdaHedge,
+    Adam,
+    CoinBetting,
+    Ensemble,
+    FixedShare,
+    Hedge,
+    LastLoss,
+    Mixture,
+    Momentum,
+    OptimisticHedge,
+    OptimisticOGD,
+    Sword,
+    Tracking,
+)
+from theory.learners.chunked import Chunked
+from theory.learners.delayed import Delayed
 from theory.loss import Counted, Linear, Quadratic
 from theory.problem import Problem
-from theory.step_size import SelfConfident, geometric
+from theory.step_size import AdaGradNorm, InverseSqrt, SelfConfident, geometric
 
 DOMAINS: list[Domain] = [Ball(1.0), Box(-1.0, 0.5), Simplex(), Free()]
 DIMENSION = 4
 
 
+def weighs_experts(name: str) -> bool:
+    """Whether the learner's decisions are weights, for whatever problem."""
+    return isinstance(getattr(LEARNERS[name], "domain", None), Simplex)
+
+
 def tuned(name: str, domain: Domain):
     """The learner as its theorem tunes it; on a free domain as tuned for a ball."""
     problem = Problem(Ball(1.0) if isinstance(domain, Free) else domain, DIMENSION, 12, 3.0)
-    settings = {"base.domain" if name == "ensemble" else "domain": domain} if isinstance(domain, Free) else {}
+    where = "base.domain" if name in ("ensemble", "sword") else "domain"
+    settings = {where: domain} if isinstance(domain, Free) else {}
     return make_learner(name, settings, problem)
 
 
 SUBJECTS = {
     f"{name} on {domain}": tuned(name, domain)
     for name in LEARNERS
-    for domain in ([Simplex()] if "hedge" in name else DOMAINS)
+    for domain in ([Simplex()] if weighs_experts(name) else DOMAINS)
 } | {
     "optimistic, no hint": OptimisticOGD(0.1, Zero(), Ball(1.0)),
     "optimistic, average": OptimisticOGD(0.1, MovingAverage(0.8), Ball(1.0)),
@@ -36,6 +60,33 @@ SUBJECTS = {
     "ensemble without surrogate": Ensemble(OptimisticOGD((0.02, 0.1), domain=Ball(1.0)), Hedge(0.3), surrogate=False),
     "ensemble of momentum": Ensemble(Momentum((0.02, 0.1), 0.5, Ball(1.0)), AdaHedge()),
     "ensemble of adam": Ensemble(Adam((0.02, 0.1), domain=Ball(1.0)), AdaHedge()),
+    "ensemble under fixed share": Ensemble(OGD((0.02, 0.1), Ball(1.0)), FixedShare(0.3, 0.1)),
+    "fixed share without a share": FixedShare(0.3, 0.0),
+    "optimistic hedge, constant rate": OptimisticHedge(0.3, adaptive=False),
+    "optimistic hedge, average": OptimisticHedge(2.0, MovingAverage(0.8)),
+    "sword, constant rate": Sword(
+        OptimisticOGD((0.02, 0.1), domain=Ball(1.0)), OptimisticHedge(0.1, adaptive=False), 1.0
+    ),
+    "1/√t": OGD(InverseSqrt(2.0, 1.0), Ball(1.0)),
+    "AdaGrad-norm": OGD(AdaGradNorm(2.0), Box(-1.0, 1.0)),
+    "self-confident": OGD(SelfConfident(2.0, 1.0), Simplex()),
+    "optimistic, no hint, self-confident": OptimisticOGD(SelfConfident(2.0, 1.0), Zero(), Ball(1.0)),
+    "optimistic, average, self-confident": OptimisticOGD(SelfConfident(2.0, 1.0), MovingAverage(0.7), Ball(1.0)),
+    "tracking": Tracking(1.0, 4.0, Ball(1.0)),
+    "tracking, free": Tracking(0.5, 0.5),
+    **{f"coin betting on {domain}": CoinBetting(2.0, 1.0, domain) for domain in DOMAINS},
+    "chunked": Chunked(OGD(0.3, Ball(1.0)), 3),
+    "chunked, one round": Chunked(OGD(0.3, Simplex()), 1),
+    "chunked optimistic": Chunked(OptimisticOGD(0.3, domain=Box(-1.0, 1.0)), 4),
+    "chunked ensemble": Chunked(Ensemble(OGD((0.1, 0.5), Ball(1.0))), 3),
+    "chunked AdaGrad-norm": Chunked(OGD(AdaGradNorm(2.0), Ball(1.0)), 5),
+    "delayed": Delayed(OGD(0.3, Ball(1.0)), 3),
+    "delayed by nothing": Delayed(OGD(0.3, Simplex()), 0),
+    "delayed optimistic": Delayed(OptimisticOGD(0.3, domain=Box(-1.0, 1.0)), 2),
+    "delayed ensemble": Delayed(Ensemble(OGD((0.1, 0.5), Ball(1.0))), 2),
+    "delayed coin betting": Delayed(CoinBetting(2.0, 1.0, Ball(1.0)), 2),
+    "delayed, longer than the game": Delayed(Momentum(0.1), 20),
+    "delayed chunks": Delayed(Chunked(OGD(AdaGradNorm(2.0), Ball(1.0)), 2), 3),
 }
 
 CASES = [
@@ -50,12 +101,26 @@ def test_law(check):
     check()
 
 
+@pytest.mark.parametrize("name", SUBJECTS)
+def test_the_shapes_of_a_state_never_change(name):
+    """So that states can be stacked, saved and loaded, and loops traced."""
+    learner = SUBJECTS[name]
+    state = learner.init(learner.domain.project(np.ones((2, 3))))
+    after = learner.update(state, Quadratic(np.ones(3)))
+    assert shapes(after) == shapes(state)
+
+
+def shapes(state):
+    return [shapes(part) if isinstance(part, tuple) else np.shape(part) for part in state]
+
+
 def test_every_learner_of_the_table_is_checked_and_most_laws_are_declared():
-    assert {type(learner) for learner in SUBJECTS.values()} == set(LEARNERS.values())
-    declared = {name: LEARNERS[name].laws for name in ("ogd", "optimistic", "momentum", "hedge", "adahedge")}
+    assert {type(learner) for learner in SUBJECTS.values()} == {*LEARNERS.values(), Chunked, Delayed}
+    experts = ("hedge", "fixed_share", "optimistic_hedge", "mixture", "last_loss")
+    declared = {name: LEARNERS[name].laws for name in ("ogd", "optimistic", "momentum", "adahedge", *experts)}
     assert all("permutation" in laws for laws in declared.values())
-    assert all("scaling" in declared[name] for name in ("ogd", "optimistic", "momentum", "hedge"))
-    assert all("translation" in declared[name] for name in ("hedge", "adahedge"))
+    assert all("scaling" in declared[name] for name in ("ogd", "optimistic", "momentum", *experts))
+    assert all("translation" in declared[name] for name in ("adahedge", *experts))
 
 
 def test_a_user_s_learner_gets_the_same_checks(tmp_path):
@@ -90,7 +155,11 @@ def test_frozen_never_moves():
     np.testing.assert_array_equal(played, np.broadcast_to(x_1, played.shape))
 
 
-@pytest.mark.parametrize("meta", [Hedge(0.1), Hedge(10.0), AdaHedge()], ids=repr)
+EXTREMES = [Hedge(0.1), Hedge(10.0), AdaHedge(), FixedShare(10.0, 0.1), FixedShare(0.1, 0.0), OptimisticHedge()]
+EXTREMES += [OptimisticHedge(10.0, adaptive=False), Mixture(1.0), LastLoss(10.0)]
+
+
+@pytest.mark.parametrize("meta", EXTREMES, ids=repr)
 @pytest.mark.parametrize("size", [1e-300, 1e-12, 1.0, 1e4])
 def test_weights_stay_on_the_simplex_for_extreme_losses(meta, size):
     rng = np.random.default_rng(0)

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.strategies import laws, vectors
+from theory.hindsight import Total
 from theory.loss import Counted, Linear, Quadratic, SoftmaxKL
-from theory.regret import Total
 
 POSITIONS, WIDTH, VOCABULARY, RANK = 3, 2, 4, 2
 

@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from tests import test_acceptance, test_bounds, test_differential, test_domain, test_identities, test_loss, test_regret
+from tests import test_acceptance, test_bounds, test_domain, test_identities, test_loss, test_pseudocode, test_regret
 from tests import test_speedup as test_speed
 from tests.strategies import Played
-from theory import acceptance, bounds, regret, speedup, step_size
+from theory import acceptance, bounds, hindsight, speedup, step_size
 from theory.arrays import namespace
 from theory.checks import checks
 from theory.domain import Ball, Simplex
@@ -159,8 +159,13 @@ def cross_entropy(self, log_draft):
     return -namespace(log_draft).sum(self.target_probs * log_draft, axis=-1).sum(-1) / self.target_probs.shape[-2]
 
 
-SOFTMAX_GRAD, SHARP, PIECEWISE = SoftmaxKL._grad, bounds.comparator_energy_sharp, regret._segment_costs
+SOFTMAX_GRAD, SHARP, PIECEWISE = SoftmaxKL._grad, bounds.comparator_energy_sharp, hindsight._segment_costs
 NEAR, FAR = np.array([4.0, 0.5, -0.5]), np.array([-4.0, 0.3, 3.0])
+
+
+def plain_descent():
+    """A guard: OGD against its pseudocode, whose plays reach the border."""
+    test_pseudocode.test_ogd_is_its_pseudocode("fixed", "quadratic", "ball")
 
 
 class Mutant(NamedTuple):
@@ -171,11 +176,9 @@ class Mutant(NamedTuple):
 
 
 MUTANTS = {
-    "step 1.3 times too long": Mutant(
-        step_size, "resolve", lambda s, e: 1.3 * ORIGINAL_RESOLVE(s, e), test_differential.test_ogd_is_zinkevich
-    ),
+    "step 1.3 times too long": Mutant(step_size, "resolve", lambda s, e: 1.3 * ORIGINAL_RESOLVE(s, e), plain_descent),
     "no projection: law": Mutant(Ball, "project", lambda self, x: x, law(OGD(0.1, Ball(1.0)), "feasible")),
-    "no projection: trajectory": Mutant(Ball, "project", lambda self, x: x, test_differential.test_ogd_is_zinkevich),
+    "no projection: trajectory": Mutant(Ball, "project", lambda self, x: x, plain_descent),
     "ball clipped coordinate by coordinate": Mutant(
         Ball,
         "project",
@@ -192,19 +195,19 @@ MUTANTS = {
         OptimisticOGD,
         "predict",
         optimistic_sign,
-        lambda: test_differential.test_optimistic_ogd_is_optimistic_mirror_descent(*LAST_GRADIENT),
+        lambda: test_pseudocode.test_optimistic_ogd_is_optimistic_mirror_descent(*LAST_GRADIENT),
     ),
     "optimistic correction from the decision": Mutant(
         OptimisticOGD,
         "update",
         optimistic_from_the_play,
-        lambda: test_differential.test_optimistic_ogd_is_optimistic_mirror_descent(*LAST_GRADIENT),
+        lambda: test_pseudocode.test_optimistic_ogd_is_optimistic_mirror_descent(*LAST_GRADIENT),
     ),
     "hint one round too old": Mutant(
         OptimisticOGD,
         "update",
         optimistic_older_hint,
-        lambda: test_differential.test_optimistic_ogd_is_optimistic_mirror_descent(*LAST_GRADIENT),
+        lambda: test_pseudocode.test_optimistic_ogd_is_optimistic_mirror_descent(*LAST_GRADIENT),
     ),
     "hint at the anchor": Mutant(
         OptimisticOGD,
@@ -213,7 +216,7 @@ MUTANTS = {
         unwrapped(test_identities.test_hint_error_and_stability_are_what_they_say, ENSEMBLE_GAME, 0.4),
     ),
     "hedge on the last loss": Mutant(
-        hedge, "revealed", last_loss_only, test_differential.test_hedge_is_exponential_weights
+        hedge, "revealed", last_loss_only, test_pseudocode.test_hedge_is_exponential_weights
     ),
     "hedge on the last loss: regret": Mutant(
         hedge,
@@ -225,19 +228,19 @@ MUTANTS = {
         Hedge,
         "predict",
         lambda self, state, hint=None: np.exp(hedge.log_weights(state, 1.3 * self.meta_step_size)),
-        test_differential.test_hedge_is_exponential_weights,
+        test_pseudocode.test_hedge_is_exponential_weights,
     ),
     "half of every gap forgotten": Mutant(
         adahedge_module.hedge,
         "revealed",
         gap_never_paid,
-        lambda: test_differential.test_adahedge_is_the_paper_s(test_differential.SLOPES),
+        lambda: test_pseudocode.test_adahedge_is_the_paper_s(test_pseudocode.SLOPES),
     ),
     "gap clipped from above": Mutant(
         adahedge_module.hedge,
         "revealed",
         gap_clipped_from_above,
-        lambda: test_differential.test_adahedge_is_the_paper_s(test_differential.SLOPES),
+        lambda: test_pseudocode.test_adahedge_is_the_paper_s(test_pseudocode.SLOPES),
     ),
     "gap clipped from above: regret": Mutant(
         adahedge_module.hedge,
@@ -338,7 +341,7 @@ MUTANTS = {
         lambda: test_bounds.worst_expert_ratio(test_bounds.alternating(400, 100), 0.3),
     ),
     "a segment too few": Mutant(
-        regret,
+        hindsight,
         "_segment_costs",
         lambda parameters, domain, loss: PIECEWISE(parameters[::-1].copy(), domain, loss),
         lambda: test_regret.test_best_piecewise_is_the_best_of_all_segmentations(Ball(1.0), "linear", 3),
@@ -352,7 +355,7 @@ MUTANTS = {
 }
 
 STEP_SIZES = (0.25, lambda error: 0.25)
-LAST_GRADIENT = (LastGradient(), lambda seen: seen[-1] if seen else [0.0] * 4, *STEP_SIZES)
+LAST_GRADIENT = (LastGradient(), lambda seen: seen[-1] if seen else test_pseudocode.NOTHING, *STEP_SIZES)
 
 
 @pytest.mark.parametrize("name", MUTANTS)

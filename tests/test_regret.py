@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.strategies import BOUNDED, expert_losses, games, vectors
-from theory import regret
+from theory import hindsight, regret
 from theory.checks import plays
 from theory.domain import Ball, Box, Free, Simplex
 from theory.learners import OGD
@@ -38,7 +38,7 @@ def test_regret_is_additive_and_dynamic_regret_exceeds_static(game, data):
     parts = [regret.dynamic_regret(played[s], compared[s]) for s in (slice(cut), slice(cut, None))]
     np.testing.assert_allclose(whole[-1], sum(part[-1] for part in parts if len(part)), atol=1e-9)
     fixed = values(game.losses, game.comparators()[0])
-    best_each_round = regret.best_piecewise(game.parameters, game.domain, game.horizon, game.kind)
+    best_each_round = hindsight.best_piecewise(game.parameters, game.domain, game.horizon, game.kind)
     dynamic = regret.dynamic_regret(played, values(game.losses, best_each_round))[-1]
     assert dynamic >= regret.dynamic_regret(played, fixed)[-1] - 1e-9
     assert dynamic >= -1e-9  # nobody beats the best decision of every round
@@ -77,7 +77,7 @@ def test_copies_are_summed_apart():
 
 @given(games(kinds=KINDS), st.integers(0, 10**6))
 def test_best_fixed_is_a_minimiser(game, seed):
-    best = {"linear": regret.best_fixed_linear, "quadratic": regret.best_fixed_quadratic}[game.kind]
+    best = {"linear": hindsight.best_fixed_linear, "quadratic": hindsight.best_fixed_quadratic}[game.kind]
     u = best(game.parameters, game.domain)
     assert game.domain.contains(u)
     others = [*game.domain.project(np.random.default_rng(seed).normal(size=(20, 3)) * 3), *game.corners]
@@ -93,14 +93,14 @@ def test_best_fixed_is_a_minimiser(game, seed):
 def test_best_piecewise_is_the_best_of_all_segmentations(domain, kind, segments):
     parameters = np.random.default_rng(0).normal(size=(7, 3))
     loss = {"linear": Linear, "quadratic": Quadratic}[kind]
-    fixed = {"linear": regret.best_fixed_linear, "quadratic": regret.best_fixed_quadratic}[kind]
+    fixed = {"linear": hindsight.best_fixed_linear, "quadratic": hindsight.best_fixed_quadratic}[kind]
     losses = [loss(p) for p in parameters]
 
     def of_segmentation(ends):
         parts = np.split(parameters, ends)
         return total(losses, np.concatenate([np.repeat(fixed(p, domain)[None], len(p), axis=0) for p in parts]))
 
-    u = regret.best_piecewise(parameters, domain, segments, kind)
+    u = hindsight.best_piecewise(parameters, domain, segments, kind)
     least = min(of_segmentation(ends) for k in range(segments) for ends in combinations(range(1, 7), k))
     assert total(losses, u) == pytest.approx(least, abs=1e-9)
     assert regret.switches(u)[-1] <= segments - 1
@@ -109,19 +109,19 @@ def test_best_piecewise_is_the_best_of_all_segmentations(domain, kind, segments)
 
 def test_best_piecewise_finds_the_switch():
     slopes = np.array([[1.0, 0.0]] * 5 + [[-1.0, 0.0]] * 7)
-    u = regret.best_piecewise(slopes, Box(-1.0, 1.0), 2, "linear")
+    u = hindsight.best_piecewise(slopes, Box(-1.0, 1.0), 2, "linear")
     np.testing.assert_array_equal(u[:, 0], [-1.0] * 5 + [1.0] * 7)
 
 
 @pytest.mark.parametrize(("segments", "kind"), [(0, "linear"), (8, "linear"), (2, "cubic")])
 def test_best_piecewise_errors(segments, kind):
     with pytest.raises(ValueError, match=r"best_piecewise\("):
-        regret.best_piecewise(np.ones((7, 3)), Ball(1.0), segments, kind)
+        hindsight.best_piecewise(np.ones((7, 3)), Ball(1.0), segments, kind)
 
 
 def test_linear_minimiser_needs_a_bounded_domain():
     with pytest.raises(ValueError, match=r"Free\(\)"):
-        regret.linear_minimiser(np.ones(3), Free())
+        hindsight.linear_minimiser(np.ones(3), Free())
 
 
 # Numerical comparator with its certificate
@@ -140,7 +140,7 @@ def test_minimise_certifies_the_minimum(domain, seed):
     from scipy.optimize import minimize
 
     loss = softmax_loss(seed)
-    x, gap = regret.minimise(loss, np.zeros(10), domain, smoothness=0.5)
+    x, gap = hindsight.minimise(loss, np.zeros(10), domain, smoothness=0.5)
     assert 0 <= gap <= 1e-8
     assert domain.contains(x)
     if isinstance(domain, Ball):
@@ -155,17 +155,17 @@ def test_minimise_certifies_the_minimum(domain, seed):
 
 def test_minimise_finds_the_closed_forms():
     centers = np.random.default_rng(0).normal(size=(6, 4, 3)) * 2
-    loss = regret.Total([Quadratic(c) for c in centers])
+    loss = hindsight.Total([Quadratic(c) for c in centers])
     for domain in (Ball(1.0), Box(-0.4, 0.3), Simplex()):
-        x, gap = regret.minimise(loss, domain.project(np.zeros((4, 3))), domain, smoothness=6.0)
+        x, gap = hindsight.minimise(loss, domain.project(np.zeros((4, 3))), domain, smoothness=6.0)
         assert gap.max() <= 1e-8
-        np.testing.assert_allclose(x, regret.best_fixed_quadratic(centers, domain), atol=1e-4)
+        np.testing.assert_allclose(x, hindsight.best_fixed_quadratic(centers, domain), atol=1e-4)
 
 
 def test_the_certificate_is_honest_when_rounds_run_out():
     loss = softmax_loss(0)
-    least = loss.value(regret.minimise(loss, np.zeros(10), Ball(6.0), 0.5)[0])
+    least = loss.value(hindsight.minimise(loss, np.zeros(10), Ball(6.0), 0.5)[0])
     for rounds in (1, 5, 25):
-        x, gap = regret.minimise(loss, np.zeros(10), Ball(6.0), 0.5, rounds=rounds)
+        x, gap = hindsight.minimise(loss, np.zeros(10), Ball(6.0), 0.5, rounds=rounds)
         assert gap > 1e-8
         assert loss.value(x) - least <= gap

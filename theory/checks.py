@@ -8,9 +8,9 @@ hint = no hint, regret within the bound it claims. Only where ``learner.laws`` d
 coordinates, "translation" of losses on the simplex by c·1, "scaling" (losses times c, step sizes over c).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from copy import deepcopy
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass, replace
 from functools import partial
 from itertools import product
 from math import isfinite
@@ -18,44 +18,20 @@ from typing import Any
 
 import numpy as np
 
-from theory.arrays import Array
 from theory.bounds import comparator_energy
+from theory.claims import Bound, claims
+from theory.counterexample import shrink, summary
 from theory.domain import Simplex
+from theory.games import Game, plays
+from theory.hindsight import best_piecewise
 from theory.learner import Learner
-from theory.loss import Linear, Loss, Quadratic
-from theory.regret import best_piecewise, dynamic_regret
+from theory.problem import Problem
+from theory.regret import dynamic_regret
 from theory.regret import path_length as measured_path_length
-from theory.step_size import SelfConfident
+from theory.search import Search
 
 COPIES = 3
 ROUNDING = 1e-9
-
-
-@dataclass(frozen=True)
-class Game:
-    """First decisions ``[copies, d]`` and slopes ``[T, copies, d]`` of the losses of one kind."""
-
-    x_1: np.ndarray
-    slopes: np.ndarray
-    quadratic: bool = False
-
-    @property
-    def losses(self) -> list[Loss]:
-        """f_1 … f_T, linear or quadratic around the slopes."""
-        return [Quadratic(slope) if self.quadratic else Linear(slope) for slope in self.slopes]
-
-    def each(self, change: Callable[[np.ndarray], np.ndarray]) -> "Game":
-        """The game with ``change`` applied to x_1 and to the slopes."""
-        return replace(self, x_1=change(self.x_1), slopes=change(self.slopes))
-
-
-def plays(learner: Learner, x_1: Array, losses: Sequence[Loss]) -> Array:
-    """The decisions x_1 … x_T against given losses, ``[T, ..., d]``."""
-    state, decisions = learner.init(x_1), []
-    for loss_t in losses:
-        decisions.append(np.array(learner.predict(state)))
-        state = learner.update(state, loss_t)
-    return np.stack(decisions)
 
 
 def checks(
@@ -74,7 +50,8 @@ def checks(
     x_1 = rng.dirichlet(np.ones(dimension), COPIES) if simplex else rng.normal(size=(COPIES, dimension))
     game = Game(learner.domain.project(x_1), rng.normal(size=(rounds, COPIES, dimension)))
     games = [game] if simplex else [game, replace(game, quadratic=True)]
-    laws = [feasible, causal, pure, without_side_effects, independent_copies, dtype_kept, hint_optional]
+    laws = [feasible, causal, pure, repeatable, settled, without_side_effects, independent_copies, dtype_kept]
+    laws.append(hint_optional)
     laws += [law for name, law in DECLARED.items() if name in learner.laws]
     if isfinite(learner.domain.diameter(dimension)):
         laws.append(within_bound)
@@ -89,8 +66,11 @@ def feasible(learner: Learner, game: Game) -> None:
     x_1 = game.x_1 if isinstance(learner.domain, Simplex) else learner.domain.project(game.x_1 + 1e3 * outward)
     push = 1e4 * outward * np.where(np.arange(len(game.slopes)) < len(game.slopes) // 2, -1, 1)[:, None, None]
     for slopes in (push, game.slopes, push + game.slopes):
-        inside = learner.domain.contains(plays(learner, x_1, replace(game, slopes=slopes).losses))
-        assert np.all(inside), f"feasible: rounds {np.argwhere(~inside)[:, 0].tolist()} leave {learner.domain}"
+        decisions = plays(learner, x_1, replace(game, slopes=slopes).losses)
+        outside = np.argwhere(~learner.domain.contains(decisions))
+        where = f"round {outside[0, 0] + 1}, {decisions[tuple(outside[0])].round(6).tolist()}" if len(outside) else ""
+        more = f"nor are those of {len(outside) - 1} more rounds and copies"
+        assert not len(outside), f"feasible: the play of {where}, is not in {learner.domain}; {more}"
 
 
 def causal(learner: Learner, game: Game) -> None:
@@ -113,6 +93,31 @@ def pure(learner: Learner, game: Game) -> None:
         state = following
 
 
+def repeatable(learner: Learner, game: Game) -> None:
+    """A game played again, after another one, gives the same decisions: nothing is remembered outside the state."""
+    first = plays(learner, game.x_1, game.losses)
+    plays(learner, game.x_1, replace(game, slopes=game.slopes[::-1]).losses)
+    again = plays(learner, game.x_1, game.losses)
+    different = np.flatnonzero(np.any(first != again, axis=(1, 2)))
+    assert not len(different), (
+        f"repeatable: the same game played again differs from round {different[0] + 1} on; the learner remembers an "
+        "earlier game outside its state"
+    )
+
+
+def settled(learner: Learner, game: Game) -> None:
+    """What was played stays played: neither x_t nor predict(old state) changes once loss_t is known."""
+    state = learner.init(game.x_1)
+    for t, loss_t in enumerate(game.losses):
+        x_t = learner.predict(state)
+        kept = np.array(x_t)
+        following = learner.update(state, loss_t)
+        assert np.array_equal(x_t, kept), f"settled: update changes the decision already played in round {t + 1}"
+        same = np.array_equal(learner.predict(state), kept)
+        assert same, f"settled: predict gives another decision for round {t + 1} once its loss is known"
+        state = following
+
+
 def without_side_effects(learner: Learner, game: Game) -> None:
     """Neither predict nor update changes the state, the first decision or the loss it was given."""
     x_1, state = game.x_1.copy(), learner.init(game.x_1)
@@ -127,11 +132,21 @@ def without_side_effects(learner: Learner, game: Game) -> None:
 
 
 def independent_copies(learner: Learner, game: Game) -> None:
-    """A batch of copies with different first decisions plays what each copy plays alone."""
-    together = plays(learner, game.x_1, game.losses)
+    """A batch of copies with different first decisions plays, and is bounded by, what each copy is alone."""
+    together, bounds = plays(learner, game.x_1, game.losses), _bound_after(learner, game)
     for copy in range(len(game.x_1)):
         alone = replace(game, x_1=game.x_1[copy], slopes=game.slopes[:, copy])
         _close("independent_copies", together[:, copy], plays(learner, alone.x_1, alone.losses))
+        if bounds is not None:
+            _close("independent_copies: bound", np.asarray(bounds)[copy, ...], np.asarray(_bound_after(learner, alone)))
+
+
+def _bound_after(learner: Learner, game: Game) -> Any:
+    """The learner's bound once the game is over, at A_T = 4."""
+    state = learner.init(game.x_1)
+    for loss_t in game.losses:
+        state = learner.update(state, loss_t)
+    return learner.bound(state, np.full(game.x_1.shape[:-1], 4.0))
 
 
 def dtype_kept(learner: Learner, game: Game) -> None:
@@ -220,7 +235,7 @@ def with_scaled_steps(learner: Any, factor: float) -> Any:
             changes[field.name] = value / factor
         elif field.name == "step_size" and isinstance(value, tuple):
             changes[field.name] = tuple(step / factor for step in value)
-        elif isinstance(value, SelfConfident):
+        elif hasattr(value, "gradient_bound"):  # a schedule that knows G
             changes[field.name] = replace(value, gradient_bound=value.gradient_bound * factor)
         elif isinstance(value, Learner) and is_dataclass(value):
             changes[field.name] = with_scaled_steps(value, factor)
@@ -235,5 +250,35 @@ def _identical(one: tuple, other: tuple) -> bool:
 
 
 def _close(law: str, one: np.ndarray, other: np.ndarray, tolerance: float = 1e-10) -> None:
-    worst = float(np.max(np.abs(one - other) / (1 + np.abs(one))))
-    assert worst <= tolerance, f"{law}: decisions differ by {worst}"
+    apart = np.subtract(one, other, out=np.zeros(np.shape(one)), where=one != other)  # both may be infinite
+    worst = float(np.max(np.abs(apart) / (1 + np.abs(np.where(apart, one, 0.0)))))
+    assert worst <= tolerance, f"{law}: what is compared differs by {worst}"
+
+
+def assert_learner(
+    learner: Learner, bound: Bound | None = None, problem: Problem | None = None, seconds: float = 20.0
+) -> None:
+    """Every law, and a search for a game that breaks what the learner claims: one line of a user's own test suite.
+
+        def test_my_learner():
+            assert_learner(MyLearner(step_size=0.1, domain=Ball(1.0)))
+
+        def test_my_theorem():
+            assert_learner(MyLearner(step_size=0.1, domain=Ball(1.0)), bound=lambda game: 3 * game.horizon**0.5)
+
+    Args:
+        learner: any learner.
+        bound: of one game, ``theory.claims.Played``, on its regret; by default the learner's own bounds.
+        problem: what ``learner.guarantee`` is asked for; by default G = 1 and 64 rounds in the learner's domain, d = 3.
+        seconds: of the search, at most.
+
+    Raises:
+        AssertionError: with the law, or with the shortest game found that breaks the bound.
+    """
+    problem = problem or Problem(learner.domain, 3, 64, 1.0)
+    for _, check in checks(learner):
+        check()
+    for found in Search(learner, problem, claims(learner, problem, bound), seconds).run():
+        if found.broken:
+            lines = [f"{key}: {value}" for key, value in summary(shrink(found)).items()]
+            raise AssertionError("\n".join([f"{learner} breaks its {found.claim.name}:", *lines]))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Protocol
 
+from theory import require
 from theory.arrays import Array, namespace
 
 
@@ -61,8 +62,7 @@ class MovingAverage:
     decay: float = 0.9
 
     def __post_init__(self):
-        if not 0 <= self.decay < 1:
-            raise ValueError(f"MovingAverage(decay={self.decay!r}): decay must lie in [0, 1); 0 is the last gradient")
+        require.fraction(self, "0 is the last gradient", decay=self.decay)
 
     @property
     def reach(self) -> float:

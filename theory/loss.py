@@ -115,6 +115,113 @@ class SoftmaxKL:
         return self._value(log_draft), self._grad(x, log_draft)
 
 
+@dataclass(frozen=True)
+class MixtureKL:
+    """KL(target ‖ Σ_i x_i·draft_i) of one position, x on the simplex: convex, and e^{−f} is concave.
+
+    For a committed token (a hard label) give the probabilities the drafts gave it, ``[..., N, 1]``, and a target of
+    ones ``[..., 1]``: f(x) = −log Σ_i x_i·draft_i(y). e^{−f} is a weighted geometric mean of functions linear in x, so
+    f is 1-exp-concave: exponential weights at ε = 1 pay no mixability gap (``theory/learners/mixture.py``). The *sum*
+    over n positions under the same x is only 1/n-exp-concave, which costs a factor n: update once a position.
+
+    Shapes: draft_probs ``[..., N, V]``, target_probs ``[..., V]``. Draft probabilities below ``SMALLEST`` count as it.
+    """
+
+    draft_probs: Array
+    target_probs: Array
+
+    SMALLEST = 1e-30
+    """A draft that calls a committed token impossible loses 69 nats instead of the game; float32 still holds it."""
+
+    def mixture(self, x: Array) -> Array:
+        """Σ_i x_i·draft_i: ``[..., N]`` → ``[..., V]``."""
+        return (x[..., None, :] @ self._drafts())[..., 0, :]
+
+    def _drafts(self) -> Array:
+        return namespace(self.draft_probs).maximum(self.draft_probs, self.SMALLEST)
+
+    def _value(self, mixed: Array) -> Array:
+        xp, target = namespace(mixed), self.target_probs
+        log_target = xp.log(xp.where(target > 0, target, xp.ones_like(target)))
+        return xp.sum(target * (log_target - xp.log(mixed)), axis=-1)
+
+    def _grad(self, mixed: Array) -> Array:
+        return -(self._drafts() @ (self.target_probs / mixed)[..., None])[..., 0]
+
+    def value(self, x: Array) -> Array:
+        return self._value(self.mixture(x))
+
+    def grad(self, x: Array) -> Array:
+        return self._grad(self.mixture(x))
+
+    def value_and_grad(self, x: Array) -> tuple[Array, Array]:
+        mixed = self.mixture(x)
+        return self._value(mixed), self._grad(mixed)
+
+
+@dataclass(frozen=True)
+class Preference:
+    """Online DPO: mean over n pairs of −log σ(beta·(⟨x, φ⁺ − φ⁻⟩ − reference)), for a log-linear policy: convex.
+
+    The policy π_x(y) ∝ exp⟨x, φ(y)⟩ prefers the chosen answer to the rejected one by log π_x(y⁺) − log π_x(y⁻) =
+    ⟨x, φ⁺ − φ⁻⟩: the normaliser cancels. It does not for an autoregressive softmax, whose log-probability of an answer
+    is no linear function of x; nothing is claimed there. ``reference`` is the same margin under the reference policy.
+    With ‖φ‖ ≤ B, ‖∇f‖ ≤ 2·beta·B and f is beta²·B²-smooth (σ ≤ 1, σ' ≤ ¼, ‖φ⁺ − φ⁻‖ ≤ 2B). As f ≥ 0, ‖∇f‖² ≤ 2L·f, and
+    the small-loss bounds hold with F_T = Σ f_t(u_t).
+    Reference: Rafailov et al. 2023, Eq. 7.
+
+    Shapes: chosen, rejected ``[..., n, d]``, reference ``[..., n]`` or None (a uniform reference policy).
+    """
+
+    chosen: Array
+    rejected: Array
+    beta: float = 1.0
+    reference: Array | None = None
+
+    def __post_init__(self):
+        if not self.beta > 0:
+            raise ValueError(f"Preference(beta={self.beta!r}): must be positive, the weight of the margin")
+
+    def _logits(self, x: Array) -> Array:
+        margin = ((self.chosen - self.rejected) @ x[..., None])[..., 0]
+        return self.beta * (margin if self.reference is None else margin - self.reference)
+
+    def _value(self, logits: Array) -> Array:
+        xp = namespace(logits)
+        losses = xp.maximum(-logits, 0.0) + xp.log(1.0 + xp.exp(-xp.abs(logits)))
+        return xp.sum(losses, axis=-1) / logits.shape[-1]
+
+    def _grad(self, logits: Array) -> Array:
+        xp = namespace(logits)
+        decayed = xp.exp(-xp.abs(logits))
+        doubt = xp.where(logits > 0, decayed, xp.ones_like(decayed)) / (1.0 + decayed)  # σ(−logits), no overflow
+        pull = -self.beta / logits.shape[-1] * doubt
+        return (pull[..., None, :] @ (self.chosen - self.rejected))[..., 0, :]
+
+    def value(self, x: Array) -> Array:
+        return self._value(self._logits(x))
+
+    def grad(self, x: Array) -> Array:
+        return self._grad(self._logits(x))
+
+    def value_and_grad(self, x: Array) -> tuple[Array, Array]:
+        logits = self._logits(x)
+        return self._value(logits), self._grad(logits)
+
+
+def expert_losses(loss: Loss, weights: Array) -> Array:
+    """f(e_i), the loss of every expert played alone: values at the N corners of the simplex, ``[..., N]``.
+
+    For a linear loss its slope. For a curved one not its gradient: exponential weights on these values, not on the
+    linearised loss, is what exp-concavity rewards.
+    """
+    xp = namespace(weights)
+    index = xp.arange(weights.shape[-1], like=weights)
+    corners = xp.asarray(index[:, None] == index, like=weights)
+    ahead = (len(index),) + (1,) * (len(weights.shape) - 1)
+    return xp.moveaxis(loss.value(corners.reshape((*ahead, len(index)))), 0, -1) + 0.0 * weights
+
+
 class Counted:
     """A loss that counts its gradient queries: one or N gradients a round is a result, not a detail.
 

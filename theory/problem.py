@@ -18,6 +18,8 @@ class Problem:
         smoothness: L, or None if the losses are not smooth.
         path_length: P_T of the comparators the bound is stated for.
         loss_range: c, the range of one round's losses; by default G·D, which covers the linear surrogate.
+        exp_concavity: η such that every e^{−η·f_t} is concave (1 for log loss), or None if unknown.
+        strong_convexity: λ > 0 with f_t − λ‖·‖²/2 convex, or None if the losses are not known to be curved.
     """
 
     domain: Domain
@@ -27,6 +29,8 @@ class Problem:
     smoothness: float | None = None
     path_length: float = 0.0
     loss_range: float | None = None
+    exp_concavity: float | None = None
+    strong_convexity: float | None = None
 
     def __post_init__(self):
         if self.horizon < 1 or self.dimension < 1:

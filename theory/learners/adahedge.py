@@ -22,7 +22,7 @@ class AdaHedge(Learner):
     r"""Hedge at $\epsilon_t = \ln N / \sum_{s<t} \delta_s$, with $\delta_s$ the mixability gap of round s.
 
     Guarantee: ``bounds.adahedge``: twice the gaps paid (uniform prior), hence
-    $\sqrt{\ln N \sum_t s_t^2} + s_{\max}(\frac43\ln N + 2)$ with $s_t$ the spread of the experts' losses
+    $\sqrt{\ln N \sum_t s_t^2} + 2 s_{\max}$ with $s_t$ the spread of the experts' losses
     (``bounds.adahedge_spread``): no range and no horizon needed.
     Reference: de Rooij, van Erven, Grünwald & Koolen 2014, Theorem 8.
     """

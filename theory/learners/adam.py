@@ -1,10 +1,10 @@
 """Adam: what practice uses; a contrast, without a guarantee."""
 
 from dataclasses import dataclass
-from math import isfinite, sqrt
+from math import sqrt
 from typing import Any, NamedTuple, Self
 
-from theory import step_size
+from theory import require, step_size
 from theory.arrays import Array, namespace
 from theory.domain import Domain, Free
 from theory.learner import Learner
@@ -36,12 +36,9 @@ class Adam(Learner):
     laws = frozenset({"permutation"})
 
     def __post_init__(self):
-        step_size.check(self.step_size)
-        for name, value in (("beta_1", self.beta_1), ("beta_2", self.beta_2)):
-            if not 0 <= value < 1:
-                raise ValueError(f"Adam({name}={value!r}): must lie in [0, 1)")
-        if not (self.epsilon > 0 and isfinite(self.epsilon)):
-            raise ValueError(f"Adam(epsilon={self.epsilon!r}): must be positive and finite, or a zero gradient is 0/0")
+        step_size.check(self.step_size, schedules=False)
+        require.fraction(self, beta_1=self.beta_1, beta_2=self.beta_2)
+        require.positive(self, "without it a zero gradient is 0/0", epsilon=self.epsilon)
 
     def init(self, x_1: Array) -> State:
         x = step_size.spread(self.step_size, x_1)

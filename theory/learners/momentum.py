@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
-from theory import step_size
+from theory import require, step_size
 from theory.arrays import Array
 from theory.domain import Domain, Free
 from theory.learner import Learner
@@ -31,9 +31,8 @@ class Momentum(Learner):
     laws = frozenset({"permutation", "scaling"})
 
     def __post_init__(self):
-        step_size.check(self.step_size)
-        if not 0 <= self.momentum < 1:
-            raise ValueError(f"Momentum(momentum={self.momentum!r}): must lie in [0, 1)")
+        step_size.check(self.step_size, schedules=False)
+        require.fraction(self, momentum=self.momentum)
 
     def init(self, x_1: Array) -> State:
         x = step_size.spread(self.step_size, x_1)

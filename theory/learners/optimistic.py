@@ -24,10 +24,20 @@ class State(NamedTuple):
 class OptimisticOGD(Learner):
     r"""$x_t = \Pi_X[\hat x_t - \eta_t h_t], \quad \hat x_{t+1} = \Pi_X[\hat x_t - \eta_t \nabla f_t(x_t)]$.
 
+    The hint $h_t$ comes from ``hint`` (theory/hints.py: zero, the last gradient, a moving average) or from outside.
+
     Guarantee: ``bounds.proximal`` with the hint error in place of the gradients:
-    $A_T/(2\eta_T) + \frac12\sum_t\eta_t\|\nabla f_t(x_t) - h_t\|^2$; self-confident steps need no tuning
-    (``bounds.optimistic_self_confident``).
-    Reference: Rakhlin & Sridharan 2013, Lemma 1; dynamic form as derived in theory/bounds.py.
+    $A_T/(2\eta_T) + \frac12\sum_t\eta_t\|\nabla f_t(x_t) - h_t\|^2$, at constant η less what x moved from $\hat x$
+    (``bounds.optimistic_moving``). What that gives:
+
+    - oracle, $\eta = \sqrt{A_T/\delta_T}$: $\sqrt{\delta_T A_T}$ (``bounds.optimistic_oracle``); a perfect hint of
+      linear losses leaves $A_T/(2\eta)$;
+    - ``SelfConfident``, $\eta_t = D/\sqrt{4G^2 + \delta_{t-1}}$, needs only $\|h_t\| \le G$:
+      $(\frac32 D + P_T)\sqrt{4G^2 + \delta_T}$ (``bounds.optimistic_self_confident``);
+    - ``LastGradient``, L-smooth losses, $\eta \le 1/(4L)$: $\eta(2V_T + G^2) + A_T/(2\eta)$
+      (``bounds.optimistic_variation``).
+
+    Reference: Rakhlin & Sridharan 2013, Lemma 1; Chiang et al. 2012 for $V_T$; constants derived in theory/bounds.py.
     """
 
     step_size: StepSize

@@ -1,0 +1,274 @@
+"""What a learner claims about its regret, and a game to hold the claim against.
+
+    played = replay(OGD(0.1, Ball(1.0)), x_1=[1, 0], slopes=[[1, 0]] * 9, comparators=[[-1, 0]] * 9)
+    print(played.regret, bounds.ogd(played.comparator_energy, 0.1, played.gradient_energy))
+
+A bound may give ``inf`` where its conditions do not hold: nothing is claimed there.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import inf, isfinite
+from pathlib import Path
+from runpy import run_path
+from typing import Any
+
+import numpy as np
+
+from theory import bounds, regret
+from theory.domain import Simplex
+from theory.games import Game
+from theory.learner import Learner, State
+from theory.learners.ogd import OGD
+from theory.learners.optimistic import OptimisticOGD
+from theory.problem import Problem
+
+ROUNDING = 1e-9
+"""A bound counts as broken when it is passed by more than this, relative to all that was summed up."""
+
+
+@dataclass(frozen=True)
+class Played:
+    """A game as it was played. Every array is ``[T, d]`` or ``[T]``; inside the search there are copies after T.
+
+    What a bound may read: ``horizon``, ``gradients``, ``decisions``, ``losses``, ``comparators``, ``anchors``,
+    ``comparator_losses``, ``path_length`` P_T, ``diameter`` D, ``comparator_energy`` D² + 2·D·P_T, ``gradient_energy``
+    Σ‖grad_t‖², ``gradient_bound`` max ‖grad_t‖, ``learner``.
+    """
+
+    learner: Learner
+    game: Game
+    comparators: np.ndarray
+    decisions: np.ndarray
+    losses: np.ndarray  # f_t(x_t)
+    anchors: np.ndarray  # where each update starts from: x_t, or x̂_t of optimistic learners
+    state: State  # after the last round; None for one copy taken out of many
+
+    @property
+    def horizon(self) -> int:
+        """T."""
+        return len(self.decisions)
+
+    @cached_property
+    def gradients(self) -> np.ndarray:
+        """∇f_t(x_t)."""
+        return self.game.loss.grad(self.decisions)
+
+    @cached_property
+    def comparator_losses(self) -> np.ndarray:
+        """f_t(u_t)."""
+        return self.game.loss.value(self.comparators)
+
+    @cached_property
+    def regret(self) -> Any:
+        """Σ f_t(x_t) − f_t(u_t)."""
+        return np.sum(self.losses - self.comparator_losses, axis=0)
+
+    @cached_property
+    def path_length(self) -> Any:
+        """P_T of the comparators."""
+        return regret.path_length(self.comparators)[-1]
+
+    @property
+    def diameter(self) -> float:
+        """D of the learner's domain."""
+        return self.learner.domain.diameter(self.decisions.shape[-1])
+
+    @property
+    def comparator_energy(self) -> Any:
+        """A_T = D² + 2·D·P_T."""
+        if not isfinite(self.diameter):
+            return inf + self.path_length
+        return bounds.comparator_energy(self.diameter, self.path_length)
+
+    @cached_property
+    def gradient_energy(self) -> Any:
+        """Σ ‖grad_t‖²."""
+        return np.sum(self.gradients**2, axis=(0, -1))
+
+    @property
+    def gradient_bound(self) -> Any:
+        """max ‖grad_t‖."""
+        return np.max(np.linalg.norm(self.gradients, axis=-1), axis=0)
+
+    def copy(self, index: int) -> "Played":
+        """One copy alone."""
+        arrays = {name: getattr(self, name)[:, index] for name in ("comparators", "decisions", "losses", "anchors")}
+        return replace(self, game=self.game.copy(index), state=None, **arrays)
+
+
+def play(learner: Learner, game: Game) -> Played:
+    """Play a game; the comparators are x_1 for ever until ``replace`` gives others."""
+    state, decisions, anchors = learner.init(game.x_1), [], []
+    for loss_t in game.losses:
+        x_t = learner.predict(state)
+        decisions.append(np.array(x_t, dtype=float))
+        anchors.append(np.array(getattr(state, "anchor", x_t), dtype=float))
+        state = learner.update(state, loss_t)
+    still = np.broadcast_to(game.x_1, game.slopes.shape)
+    x = np.stack(decisions)
+    return Played(learner, game, still, x, game.loss.value(x), np.stack(anchors), state)
+
+
+def replay(learner: Learner, x_1: Any, slopes: Any, comparators: Any, quadratic: bool = False) -> Played:
+    """One game from lists of numbers ``[d]``, ``[T, d]``, ``[T, d]``: what a counterexample prints."""
+    x_1, slopes, comparators = (np.asarray(a, dtype=float) for a in (x_1, slopes, comparators))
+    return replace(play(learner, Game(x_1, slopes, quadratic)), comparators=comparators)
+
+
+# What is claimed
+
+
+@dataclass(frozen=True)
+class Claim:
+    """An upper bound on the regret: its name, its value for every copy played ``[copies]``, and how to write it."""
+
+    name: str
+    limit: Callable[[Played], Any]
+    expression: str = ""
+
+
+def own_bound(played: Played) -> Any:
+    """``learner.bound`` with A_T = D² + 2·D·P_T."""
+    return played.learner.bound(played.state, played.comparator_energy)
+
+
+def sharp_bound(played: Played) -> Any:
+    """``learner.bound`` with the sharp comparator energy, for constant steps."""
+    return played.learner.bound(played.state, bounds.comparator_energy_sharp(played.anchors, played.comparators)[-1])
+
+
+def guarantee(problem: Problem) -> Callable[[Played], Any]:
+    """``learner.guarantee`` at the game's own horizon and path length, where its gradients stay within G."""
+
+    def limit(played: Played) -> Any:
+        path = np.asarray(played.path_length)
+        known = {p: _promise(played, replace(problem, horizon=played.horizon, path_length=p)) for p in set(path.flat)}
+        limits = np.array([known[p] for p in path.flat]).reshape(path.shape)
+        fits = np.all(np.linalg.norm(played.game.slopes, axis=-1) <= problem.gradient_bound * (1 + 1e-9), axis=0)
+        if isinstance(problem.domain, Simplex):  # a priori bounds of experts are for the uniform prior
+            fits = fits & (np.ptp(played.game.x_1, axis=-1) < 1e-9)
+        return np.where(fits & (not played.game.quadratic), limits, inf)
+
+    return limit
+
+
+def _promise(played: Played, problem: Problem) -> float:
+    promised = played.learner.guarantee(problem)
+    return inf if promised is None else promised
+
+
+def written(problem: Problem) -> str:
+    """The constants that every problem has, as Python."""
+    return f"Problem({problem.domain}, {problem.dimension}, {problem.horizon}, {problem.gradient_bound})"
+
+
+Bound = Callable[[Played], float]
+"""A user's bound on the regret of the game it is given, one copy; inf where its conditions do not hold."""
+
+
+class BoundRaised(ValueError):
+    """A user's bound did not give a number."""
+
+
+def load_bound(spec: str) -> Bound:
+    """The function behind ``path/file.py:function``.
+
+    Raises:
+        ValueError: for a missing file or function.
+    """
+    file, _, name = spec.rpartition(":")
+    if not Path(file).is_file():
+        raise ValueError(
+            f"--bound {spec!r}: no file {file!r}; write file.py:function, a function of theory.claims.Played"
+        )
+    defined = run_path(file)
+    if not callable(defined.get(name)):
+        raise ValueError(
+            f"--bound {spec!r}: {file} has {defined.get(name)!r} under the name {name!r}; it must be a function"
+        )
+    return defined[name]
+
+
+def claims(learner: Learner, problem: Problem, bound: Bound | None = None, spec: str = "") -> list[Claim]:
+    """What there is to break: the user's ``bound`` (from the file ``spec``) if given, else all the learner claims."""
+    if bound is not None:
+        name = getattr(bound, "__name__", "bound")
+
+        def one(played: Played) -> float:
+            try:
+                return float(bound(played))
+            except Exception as error:
+                raise BoundRaised(
+                    f"{name} raised {type(error).__name__}: {error}; a bound takes a theory.claims.Played of "
+                    f"{played.horizon} rounds here, from 1 to 1024 in all, and gives one number"
+                ) from error
+
+        def limit(played: Played) -> Any:
+            if played.decisions.ndim == 2:
+                return one(played)
+            return np.array([one(played.copy(i)) for i in range(played.decisions.shape[1])])
+
+        return [Claim(name, limit, f"load_bound({spec!r})(played)" if spec else f"{name}(played)")]
+    found = []
+    x_1 = problem.domain.project(np.full(problem.dimension, 1 / problem.dimension))
+    if learner.bound(learner.init(x_1), np.array(problem.comparator_energy)) is not None:
+        if isfinite(problem.diameter):
+            found.append(Claim("bound", own_bound, "own_bound(played)"))
+        if isinstance(learner, OGD | OptimisticOGD) and isinstance(learner.step_size, int | float):
+            found.append(Claim("bound, sharp energy", sharp_bound, "sharp_bound(played)"))
+    if learner.guarantee(problem) is not None:
+        found.append(Claim("guarantee", guarantee(problem), f"guarantee({written(problem)})(played)"))
+    return found
+
+
+# What was found
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The game of one copy in which a claim is nearest to failing, or fails."""
+
+    claim: Claim
+    family: str
+    played: Played
+
+    @property
+    def limit(self) -> float:
+        """The claim's value."""
+        return float(self.claim.limit(self.played))
+
+    @property
+    def ratio(self) -> float:
+        """Regret over bound."""
+        return float(score(self.played, self.limit))
+
+    @property
+    def outside(self) -> list[int]:
+        """Rounds, from 1, whose decision is not in the domain."""
+        inside = self.played.learner.domain.contains(self.played.decisions, 1e-6)
+        return (np.flatnonzero(~np.asarray(inside)) + 1).tolist()
+
+    @property
+    def broken(self) -> bool:
+        """Whether regret exceeds the bound by more than rounding."""
+        return bool(broken(self.played, self.limit))
+
+
+def broken(played: Played, limit: Any) -> Any:
+    """Where regret exceeds ``limit`` by more than rounding, or is no number, or the play leaves the domain."""
+    summed = np.sum(np.abs(played.losses), axis=0) + np.sum(np.abs(played.comparator_losses), axis=0)
+    limit = np.asarray(limit, dtype=float)
+    within = played.regret <= limit + ROUNDING * (summed + np.where(np.isfinite(limit), np.abs(limit), 0.0))
+    feasible = np.all(played.learner.domain.contains(played.decisions, 1e-6), axis=0)
+    return ~(within & feasible)
+
+
+def score(played: Played, limit: Any) -> Any:
+    """Regret/bound; infinite where it is broken and there is no such quotient."""
+    limit = np.asarray(limit, dtype=float)
+    sensible = np.isfinite(limit) & (limit > 1e-300)
+    quotient = np.where(sensible, played.regret / np.where(sensible, limit, 1.0), 0.0)
+    failed = broken(played, limit)
+    return np.where(failed, np.where(quotient > 1, quotient, inf), np.minimum(np.nan_to_num(quotient), 1.0))

@@ -1,0 +1,202 @@
+"""From a game that breaks a bound to one a person can read: fewer rounds, fewer digits, fewer moves."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from theory.claims import Finding, Played, replay
+from theory.games import Game
+from theory.problem import Problem
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    """What is shrunk: x_1 ``[d]``, slopes and comparators ``[T, d]``."""
+
+    x_1: np.ndarray
+    slopes: np.ndarray
+    comparators: np.ndarray
+
+
+def shrink(found: Finding, seconds: float = 5.0) -> Finding:
+    """The finding made readable: still broken, or, where nothing is broken, within 1 % of its ratio.
+
+    Rounds are dropped, comparators stopped, entries set to 0 or rounded, first all at once and then one by one, as long
+    as the claim goes on failing (Zeller & Hildebrandt 2002 for the dropping).
+    """
+    played, quadratic = found.played, found.played.game.quadratic
+    deadline = time.monotonic() + seconds
+
+    def again(numbers: _Numbers) -> Finding:
+        with np.errstate(all="ignore"):
+            new = replay(played.learner, numbers.x_1, numbers.slopes, numbers.comparators, quadratic)
+        return replace(found, played=new)
+
+    def keeps(numbers: _Numbers) -> bool:
+        feasible = _feasible(found, np.concatenate([numbers.x_1[None], numbers.comparators]))
+        if time.monotonic() > deadline or not feasible:
+            return False
+        with np.errstate(all="ignore"):
+            new = again(numbers)
+            return new.broken if found.broken else new.ratio >= 0.99 * found.ratio
+
+    best = _Numbers(played.game.x_1, played.game.slopes, played.comparators)
+    for simpler in (_without_rounds, _standing, _rounded, _without_entries, _without_rounds, _rounded_each):
+        best = simpler(best, keeps)
+    return again(best)
+
+
+Keeps = Callable[[_Numbers], bool]
+
+
+def _feasible(found: Finding, points: np.ndarray) -> bool:
+    return bool(np.all(found.played.learner.domain.contains(points, 1e-6)))
+
+
+def _without_rounds(best: _Numbers, keeps: Keeps) -> _Numbers:
+    """Drop blocks of rounds, large ones first."""
+    block = len(best.slopes) // 2
+    while block >= 1:
+        begin = 0
+        while begin < len(best.slopes) and len(best.slopes) > block:
+            stay = np.r_[0:begin, begin + block : len(best.slopes)]
+            fewer = replace(best, slopes=best.slopes[stay], comparators=best.comparators[stay])
+            if keeps(fewer):
+                best = fewer
+            else:
+                begin += block
+        block //= 2
+    return best
+
+
+def _standing(best: _Numbers, keeps: Keeps) -> _Numbers:
+    """One comparator for all rounds, if one will do."""
+    for u in (best.x_1, *best.comparators[:: max(1, len(best.comparators) // 8)]):
+        still = replace(best, comparators=np.tile(u, (len(best.slopes), 1)))
+        if keeps(still):
+            return still
+    return best
+
+
+def _rounded(best: _Numbers, keeps: Keeps) -> _Numbers:
+    """All numbers of one kind to as few digits as will do."""
+    for name in ("slopes", "x_1", "comparators"):
+        for digits in range(1, 7):
+            fewer = replace(best, **{name: _significant(getattr(best, name), digits)})
+            if keeps(fewer):
+                best = fewer
+                break
+    return best
+
+
+def _entries(best: _Numbers, change: Callable[[float], Iterator[float]], keeps: Keeps) -> _Numbers:
+    for name in ("x_1", "slopes") if len(best.slopes) <= 32 else ("x_1",):
+        for index in np.ndindex(getattr(best, name).shape):
+            for value in change(float(getattr(best, name)[index])):
+                array = getattr(best, name).copy()
+                array[index] = value
+                if keeps(replace(best, **{name: array})):
+                    best = replace(best, **{name: array})
+                    break
+    return best
+
+
+def _without_entries(best: _Numbers, keeps: Keeps) -> _Numbers:
+    """Single entries to 0."""
+    return _entries(best, lambda value: iter([0.0] if value else []), keeps)
+
+
+def _rounded_each(best: _Numbers, keeps: Keeps) -> _Numbers:
+    """Single entries to one or two digits."""
+
+    def shorter(value: float) -> Iterator[float]:
+        for digits in (1, 2):
+            rounded = float(_significant(np.array(value), digits))
+            if rounded == value:
+                return
+            yield rounded
+
+    return _entries(best, shorter, keeps)
+
+
+def _significant(array: np.ndarray, digits: int) -> np.ndarray:
+    """To that many digits of the largest entry."""
+    largest = np.max(np.abs(array), initial=0.0)
+    if largest == 0 or not np.isfinite(largest):
+        return array
+    return np.round(array, digits - 1 - int(np.floor(np.log10(largest))))
+
+
+# In print
+
+
+def numbers(array: np.ndarray) -> str:
+    """An array ``[d]`` or ``[T, d]`` as Python, runs and pairs of alternating rows as products."""
+    if array.ndim == 1:
+        return "[" + ", ".join(_number(value) for value in array) + "]"
+    rows = [numbers(row) for row in array]
+    pieces, t = [], 0
+    while t < len(rows):
+        single, double = _repeats(rows, t, 1), _repeats(rows, t, 2)
+        period, count = (2, double) if 2 * double > single and double > 1 else (1, single)
+        block = "[" + ", ".join(rows[t : t + period]) + "]"
+        pieces.append(block if count == 1 else f"{block} * {count}")
+        t += period * count
+    return " + ".join(pieces)
+
+
+def _repeats(rows: list[str], t: int, period: int) -> int:
+    count = 1
+    while rows[t + count * period : t + (count + 1) * period] == rows[t : t + period]:
+        count += 1
+    return count
+
+
+def _number(value: float) -> str:
+    text = f"{value + 0.0:.12g}"  # −0 is 0
+    return text if float(text) == value else repr(float(value))
+
+
+def script(found: Finding, learner: str, problem: Problem) -> str:
+    """Three lines of Python that play the game again and print regret and bound (of a play outside, the play).
+
+    Args:
+        found: the finding.
+        learner: an expression with ``make_learner`` and ``Problem`` that makes the learner.
+        problem: its domain is imported.
+    """
+    played: Played = found.played
+    game: Game = played.game
+    kind = ", quadratic=True" if game.quadratic else ""
+    arguments = ", ".join(
+        f"{name}={numbers(array)}"
+        for name, array in (("x_1", game.x_1), ("slopes", game.slopes), ("comparators", played.comparators))
+    )
+    shown = "played.decisions" if found.outside else f"played.regret, {found.claim.expression}"
+    names = ", ".join(sorted({"replay"} if found.outside else {"replay", found.claim.expression.partition("(")[0]}))
+    imports = (
+        f"from theory.choose import make_learner; from theory.claims import {names}; "
+        f"from theory.domain import {type(problem.domain).__name__}; from theory.problem import Problem"
+    )
+    return f"{imports}\nplayed = replay({learner}, {arguments}{kind})\nprint({shown})"
+
+
+def summary(found: Finding) -> dict[str, Any]:
+    """What is printed beside the game."""
+    played = found.played
+    if found.outside:
+        t = found.outside[0]
+        fault = {f"x_{t}, outside {played.learner.domain}": numbers(played.decisions[t - 1])}
+    else:
+        fault = {"regret": f"{float(played.regret):.9g}", "bound": f"{found.limit:.9g}"}
+    return {
+        "rounds": played.horizon,
+        "x_1": numbers(played.game.x_1),
+        "centers" if played.game.quadratic else "slopes": numbers(played.game.slopes),
+        "comparators": numbers(played.comparators),
+        "path length": _number(float(played.path_length)),
+        **fault,
+    }
