@@ -17,7 +17,7 @@ export HF_HUB_OFFLINE := 1
 export MPLBACKEND := agg
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test results lossless figures lint gpu clean
+.PHONY: help setup demo test results lossless figures lint mutants gpu clean
 
 help:
 	@echo 'make demo      the whole idea, from nothing, in about 15 minutes: out/demo/report.html'
@@ -26,6 +26,7 @@ help:
 	@echo 'make lossless  200 prompts per model family: same tokens as plain decoding'
 	@echo 'make figures   figures and report again, from the result files of the demo and of results/'
 	@echo 'make lint      ruff and pyright'
+	@echo 'make mutants   changes every operator and constant that theorems rest on; a test must notice (about 20 minutes)'
 	@echo 'make gpu       the tests that need a CUDA device'
 	@echo 'make clean     removes caches and out/demo; keeps .venv and results/'
 
@@ -61,6 +62,7 @@ demo: $(READY)
 results: $(READY)
 	$(PY) -m sim run results --jobs 2 --out results/sim
 	$(PY) -m real results --jobs 2 --out results/real
+	$(PY) -m theory tightness --csv results/theory/tightness.csv
 	$(call agreement,results,prose:24$(comma)c:48)
 	$(PY) -m real summary results
 	$(PY) -m figures all results
@@ -79,9 +81,15 @@ lint: $(READY)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/pyright
 
+mutants: $(READY)
+	$(PY) -m pip install --quiet -c constraints.txt -e '.[mutants]'
+	rm -rf mutants
+	$(VENV)/bin/mutmut run --max-children 2
+	$(PY) tests/survivors.py
+
 gpu: $(READY)
 	$(PY) -m pytest -m gpu
 
 clean:
-	rm -rf out/demo build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf out/demo build dist mutants *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find theory sim real figures tests -name __pycache__ -type d -prune -exec rm -rf {} +

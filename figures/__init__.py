@@ -12,6 +12,7 @@ FIGURES = {
     "speed": "figures.speed",
     "ledger": "figures.ledger",
     "speed_theorem": "figures.speed_theorem",
+    "paper_formulas": "figures.paper_formulas",
     "agreement": "figures.agreement",
 }
 """Name → module, in the order of the report."""

@@ -36,6 +36,13 @@ COLORS = {
     "momentum": "#cc79a7",
     "hedge": "#56b4e9",
     "adahedge": "#7a4fbf",
+    "sword": "#a3482f",
+    "fixed_share": "#2f6f8f",
+    "optimistic_hedge": "#9a7bd1",
+    "mixture": "#4f8f6f",
+    "coin_betting": "#8f8f2f",
+    "tracking": "#5f7fbf",
+    "last_loss": "#d58fb0",
 }
 """Okabe and Ito's colours, safe for colour-blind readers; references (plain, frozen, …) are greys."""
 DASHED = (0, (4, 1.5))

@@ -1,0 +1,54 @@
+"""``python tests/survivors.py``: what ``make mutants`` left alive, and why; status 1 below 95 % or without a reason.
+
+A survivor is named by its function and by the line that was changed, not by its number, so that the reasons in
+``tests/data/survivors.csv`` outlive edits elsewhere.
+"""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+REASONS = ROOT / "tests/data/survivors.csv"
+LEAST = 0.95
+
+
+def survivors() -> tuple[int, list[tuple[str, str]]]:
+    """(mutants in all, (function, changed line) of those that no test noticed)."""
+    verdicts = {}
+    for path in sorted((ROOT / "mutants").rglob("*.meta")):
+        verdicts |= json.loads(path.read_text())["exit_code_by_key"]
+    alive = [name for name, code in verdicts.items() if code == 0]
+    return len(verdicts), [(name.partition("__mutmut_")[0], changed(name)) for name in alive]
+
+
+def changed(name: str) -> str:
+    """The line that a mutant has instead of the original one."""
+    command = [str(Path(sys.executable).with_name("mutmut")), "show", name]
+    diff = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    lines = [line[1:].strip() for line in diff.splitlines() if line.startswith("+") and not line.startswith("+++")]
+    return " ".join(lines)
+
+
+def main() -> int:
+    """Print the share killed and the survivors by reason."""
+    total, alive = survivors()
+    with REASONS.open(newline="") as file:
+        reasons = {(row["function"], row["line"]): row["reason"] for row in csv.DictReader(file)}
+    share = 1 - len(alive) / total
+    print(f"{total} mutants, {total - len(alive)} killed: {share:.1%}")
+    by_reason: dict[str, int] = {}
+    for function, line in alive:
+        reason = reasons.get((function, line), "")
+        by_reason[reason] = by_reason.get(reason, 0) + 1
+        if not reason:
+            print(f"no reason given: {function}: {line}")
+    for reason, count in sorted(by_reason.items(), key=lambda item: -item[1]):
+        print(f"{count:4d}  {reason or 'no reason given'}")
+    return int(share < LEAST or "" in by_reason)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

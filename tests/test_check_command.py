@@ -1,0 +1,297 @@
+"""``python -m theory check``: faults planted in a user's file are found, shown and reproducible."""
+
+import contextlib
+import io
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from theory import bench
+from theory.__main__ import app
+from theory.learners import LEARNERS
+
+ROOT = Path(__file__).parent.parent
+MINE = '''
+from dataclasses import dataclass
+import numpy as np
+from theory import bounds
+from theory.learners.ogd import OGD
+from theory.learners.optimistic import OptimisticOGD
+from theory.hints import Zero
+
+
+@dataclass(frozen=True)
+class WrongStep(OGD):
+    """Plays with a step 1.3 times the one its bound is for."""
+
+    def bound(self, state, comparator_energy):
+        return bounds.proximal(comparator_energy, self.step_size / 1.3, state.stability[..., 0] / 1.3)
+
+
+@dataclass(frozen=True)
+class ShortStep(OGD):
+    """The bound has a step 1.3 times the one played."""
+
+    def bound(self, state, comparator_energy):
+        return bounds.proximal(comparator_energy, 1.3 * self.step_size, 1.3 * state.stability[..., 0])
+
+
+@dataclass(frozen=True)
+class Unprojected(OGD):
+    def update(self, state, loss_t, hint=None):
+        return super().update(state, loss_t, hint)._replace(x=state.x - self.step_size * loss_t.grad(state.x))
+
+
+BOARD = {}
+
+
+@dataclass(frozen=True)
+class Rewriting(OGD):
+    """Shows its play on a board outside its state, and rewrites it once it knows the loss."""
+
+    def predict(self, state, hint=None):
+        BOARD["x"] = np.array(state.x)
+        return BOARD["x"]
+
+    def update(self, state, loss_t, hint=None):
+        following = super().update(state, loss_t, hint)
+        if "x" in BOARD and BOARD["x"].shape == state.x.shape:
+            BOARD["x"][...] = following.x
+        return following
+
+
+SEEN = {}
+
+
+@dataclass(frozen=True)
+class Remembering(OGD):
+    """Knows the losses of a game it has met before, by its first decision."""
+
+    def _key(self, state):
+        return (int(state.rounds.flat[0]), state.x.shape)
+
+    def predict(self, state, hint=None):
+        gradient = SEEN.get(self._key(state))
+        return state.x if gradient is None else self.domain.project(state.x - gradient)
+
+    def update(self, state, loss_t, hint=None):
+        SEEN[self._key(state)] = loss_t.grad(state.x)
+        return super().update(state, loss_t, hint)
+
+
+@dataclass(frozen=True)
+class Leaking(OGD):
+    """predict reads what update has just been told, through an array that all its states share."""
+
+    def init(self, x_1):
+        self.__class__.told = None
+        return super().init(x_1)
+
+    def predict(self, state, hint=None):
+        told = self.__class__.told
+        same = told is not None and told[0] is state
+        return self.domain.project(state.x - told[1]) if same else state.x
+
+    def update(self, state, loss_t, hint=None):
+        self.__class__.told = (state, loss_t.grad(state.x))
+        return super().update(state, loss_t, hint)
+
+
+@dataclass(frozen=True)
+class InPlace(OGD):
+    def update(self, state, loss_t, hint=None):
+        following = super().update(state, loss_t, hint)
+        state.x[...] = following.x
+        return following
+
+
+@dataclass(frozen=True)
+class Crashing(OGD):
+    def update(self, state, loss_t, hint=None):
+        raise IndexError("out of range")
+
+
+@dataclass(frozen=True)
+class Changing(OptimisticOGD):
+    """OGD with self-confident, changing steps."""
+
+    @classmethod
+    def tuned(cls, problem, **settings):
+        return super().tuned(problem, hint=Zero(), **settings)
+
+
+def sharp(game):
+    squares = np.sum(game.gradients**2, axis=-1)
+    eta = 2 / np.sqrt(4 + np.concatenate([[0.0], np.cumsum(squares)[:-1]]))
+    energy = bounds.comparator_energy_sharp(game.anchors, game.comparators)[-1]
+    return energy / (2 * eta[-1]) + 0.5 * np.sum(eta * squares)
+
+
+def half(game):
+    return game.comparator_energy / (4 * game.learner.step_size) + 0.5 * game.learner.step_size * game.gradient_energy
+
+
+def true(game):
+    return game.comparator_energy / (2 * game.learner.step_size) + 0.5 * game.learner.step_size * game.gradient_energy
+
+
+def raising(game):
+    return game.losses[1] / 0.0 + game.nothing
+
+
+number = 3
+'''
+
+
+@pytest.fixture(scope="module")
+def mine(tmp_path_factory):
+    file = tmp_path_factory.mktemp("mine") / "my.py"
+    file.write_text(MINE)
+    return file
+
+
+def check(*arguments):
+    result = CliRunner().invoke(app, ["check", "--seconds", "3", *arguments], env={"COLUMNS": "160"})
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+def replayed(output):
+    """The numbers that the printed three lines of Python print."""
+    lines = output.split("Again, in Python:\n")[1].splitlines()[:3]
+    assert len(lines) == 3
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(shown):
+        exec("\n".join(lines), {})
+    return lines, shown.getvalue()
+
+
+def value(output, name):
+    return float(re.search(rf"^ {name} +(\S+)", output.partition("in this game:")[2], re.MULTILINE)[1])
+
+
+@pytest.mark.parametrize(
+    ("learner", "bound", "claim"),
+    [
+        ("WrongStep", None, "bound"),
+        ("ShortStep", None, "bound"),
+        ("Changing", "sharp", "sharp"),
+        ("ogd", "half", "half"),
+    ],
+)
+def test_a_false_claim_is_broken_and_the_printed_lines_show_it(mine, learner, bound, claim):
+    started = time.monotonic()
+    name = learner if learner == "ogd" else f"{mine}:{learner}"
+    result = check(name, *([] if bound is None else ["--bound", f"{mine}:{bound}"]))
+    assert time.monotonic() - started < 60
+    assert result.exit_code == 1
+    assert f"breaks its {claim}" in result.output
+    suffered, limit = value(result.output, "regret"), value(result.output, "bound")
+    assert value(result.output, "rounds") <= 8
+    lines, shown = replayed(result.output)
+    assert [float(number) for number in shown.split()] == pytest.approx([suffered, limit], rel=1e-6)
+    assert suffered > limit
+    assert max(map(len, lines)) < 400
+
+
+def test_a_missing_projection_is_found_and_shown(mine):
+    result = check(f"{mine}:Unprojected")
+    assert result.exit_code == 1
+    assert re.search(r"feasible +broken +the play of round 2", result.output)
+    assert "leaves the domain in this game" in result.output
+    assert "x_2, outside Ball(radius=1.0)" in result.output
+    _, shown = replayed(result.output)
+    assert re.search(r"-1\.\d+|\b1\.\d*[1-9]", shown)
+
+
+@pytest.mark.parametrize(
+    ("learner", "law"),
+    [
+        ("Rewriting", "settled"),
+        ("Remembering", "repeatable"),
+        ("Leaking", "settled"),
+        ("InPlace", "without_side_effects"),
+    ],
+)
+def test_a_learner_that_peeks_breaks_a_law(mine, learner, law):
+    result = check(f"{mine}:{learner}", "--seconds", "1")
+    assert result.exit_code == 1
+    assert re.search(rf"{law} +broken", result.output)
+    assert "round" in result.output or "state changed" in result.output
+
+
+def test_an_exception_in_the_learner_is_a_broken_law(mine):
+    result = check(f"{mine}:Crashing")
+    assert result.exit_code == 1
+    assert "raised IndexError: out of range" in result.output
+
+
+def test_nothing_is_found_where_nothing_is_wrong(mine):
+    result = check("ogd", "--bound", f"{mine}:true", "--set", "step_size=0.5")
+    assert result.exit_code == 0
+    assert "broken" not in result.output
+    assert re.search(r"true +1\.0000", result.output)
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_no_learner_of_the_table_is_broken(name):
+    result = check(name, "--seconds", "1")
+    assert result.exit_code == 0, result.output
+    assert "broken" not in result.output
+
+
+def test_the_domain_and_the_dimension_are_choices():
+    result = check("ogd", "--domain", "box", "--dimension", "2", "--seconds", "1", "--only-within")
+    assert result.exit_code == 0
+    assert "Box(low=-1.0, high=1.0)), d = 2" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nobody"], "no such learner"),
+        (["{mine}:Nobody"], "Nobody must be a frozen dataclass"),
+        (["{mine}:number"], "number must be a frozen dataclass"),
+        (["nowhere.py:Mine"], "no file 'nowhere.py'"),
+        (["ogd", "--set", "step_size=-1"], "must be positive"),
+        (["ogd", "--set", "steps=1"], "has no setting 'steps'"),
+        (["ogd", "--domain", "sphere"], "--domain 'sphere'"),
+        (["hedge", "--domain", "ball"], "plays on the simplex"),
+        (["ogd", "--gradient-bound", "0"], "gradient_bound=0.0"),
+        (["ogd", "--bound", "{mine}:nothing"], "it must be a function"),
+        (["ogd", "--bound", "nowhere.py:bound"], "no file 'nowhere.py'"),
+        (["ogd", "--bound", "{mine}:raising"], "raising raised IndexError: index 1 is out of bounds"),
+        (["{folder}/broken.py:Mine"], "the file cannot be run: ZeroDivisionError"),
+        (["ogd", "--bound", "{folder}/broken.py:bound"], "the file cannot be run: ZeroDivisionError"),
+    ],
+)
+def test_user_errors_end_with_status_2_and_a_sentence(mine, arguments, message):
+    (mine.parent / "broken.py").write_text("1 / 0\n")
+    result = check(*(a.format(mine=mine, folder=mine.parent) for a in arguments))
+    assert result.exit_code == 2
+    assert message in result.output
+    assert "Traceback" not in result.output
+
+
+# What it costs to import
+
+
+def test_theory_stays_importable_without_the_rest():
+    """Neither frameworks nor what only the command line and the search use."""
+    unwanted = ("torch", "jax", "transformers", "matplotlib", "typer", "rich", "hypothesis", "PEPit", "scipy.stats")
+    code = f"import sys; import {', '.join(bench.modules())}; print([m for m in {unwanted} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"
+    assert "theory.search" in bench.modules()
+
+
+def test_the_import_time_is_printed():
+    result = CliRunner().invoke(app, ["import-time", "--repeats", "1"])
+    assert result.exit_code == 0
+    assert re.search(r"all modules of theory +0\.\d+ s", result.output)

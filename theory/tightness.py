@@ -1,0 +1,245 @@
+"""How tight every bound is: the largest regret/bound that the search finds, and the game.
+
+Two kinds of rows. Every learner of ``LEARNERS``, as its theorem tunes it, with all that it claims itself; and named
+right-hand sides of ``theory/bounds.py`` that need their own step size or kind of loss. At a ratio of 1 one is attained.
+"""
+
+import csv
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from math import inf
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from theory import bounds, regret, step_size
+from theory.claims import Claim, Played, claims
+from theory.counterexample import summary
+from theory.domain import Ball, Simplex
+from theory.experiment import select
+from theory.learner import Learner
+from theory.learners import LEARNERS, OGD, AdaHedge, Ensemble, OptimisticHedge, OptimisticOGD, Sword
+from theory.learners.chunked import Chunked
+from theory.learners.delayed import Delayed
+from theory.problem import Problem
+from theory.search import HORIZONS, Search
+from theory.step_size import AdaGradNorm, InverseSqrt
+from theory.trace import atomic
+
+BALL = Problem(Ball(1.0), 3, 64, 1.0)
+EXPERTS = Problem(Simplex(), 2, 1024, 2**0.5)
+MOVING = replace(BALL, path_length=4.0)
+
+
+class Tightness(NamedTuple):
+    """One line of the table."""
+
+    bound: str
+    learner: str
+    ratio: float
+    game: str
+    rounds: int
+    path_length: float
+    broken: bool
+    note: str
+    instance: str  # x_1, slopes or centers and comparators, as text
+
+
+@dataclass(frozen=True)
+class Row:
+    """A learner, its problem, and the limit it is held against; without a limit, all that it claims itself."""
+
+    learner: Callable[[Problem], Learner]
+    problem: Problem
+    limit: Callable[[Problem, Played], Any] | None = None
+    horizons: tuple[int, ...] = HORIZONS
+
+
+def at_horizon(problem: Problem, played: Played, limit: float) -> Any:
+    """``limit`` for linear losses within G, the problem's own horizon and at most its path length; else nothing."""
+    slopes = np.max(np.linalg.norm(played.game.slopes, axis=-1), axis=0)
+    fits = (slopes <= problem.gradient_bound * (1 + 1e-9)) & (played.path_length <= problem.path_length + 1e-9)
+    return np.where(fits & (played.horizon == problem.horizon) & (not played.game.quadratic), limit, inf)
+
+
+def oracle(problem: Problem, played: Played) -> Any:
+    """``bounds.ogd_oracle``."""
+    limit = bounds.ogd_oracle(problem.gradient_bound, problem.horizon, problem.comparator_energy)
+    return at_horizon(problem, played, limit)
+
+
+def centred(problem: Problem, played: Played) -> Any:
+    """G·√(T·(D² + D·P_T)): ``oracle`` with half the path, enough on a ball or a box, and attained by sweeps.
+
+    With c the centre and ‖x_t − c‖ ≤ D/2, ‖x_t−u_t‖² − ‖x_t−u_{t−1}‖² = ‖u_t−c‖² − ‖u_{t−1}−c‖² +
+    2⟨u_{t−1}−u_t, x_t−c⟩: the first part telescopes, the second is at most D·P_T in all, and
+    ‖x_1−u_1‖² + ‖u_T−c‖² − ‖u_1−c‖² = ‖x_1−c‖² − 2⟨x_1−c, u_1−c⟩ + ‖u_T−c‖² ≤ D².
+    """
+    energy = problem.diameter * (problem.diameter + problem.path_length)
+    limit = bounds.ogd_oracle(problem.gradient_bound, problem.horizon, energy)
+    return at_horizon(problem, played, limit)
+
+
+def half_path_step(problem: Problem) -> OGD:
+    """OGD with the step that ``centred`` is for."""
+    energy = problem.diameter * (problem.diameter + problem.path_length)
+    return OGD(energy**0.5 / (problem.gradient_bound * problem.horizon**0.5), problem.domain)
+
+
+def constant_sword(problem: Problem) -> Sword:
+    """Sword with the constant rates of ``bounds.sword``."""
+    d, g, smoothness = problem.diameter, problem.gradient_bound, problem.smoothness or 0.0
+    base = OptimisticOGD(step_size.sword_grid(d, g, problem.horizon, smoothness), domain=problem.domain)
+    return Sword(base, OptimisticHedge(bounds.sword_rate(smoothness, d), adaptive=False), smoothness)
+
+
+def untuned(problem: Problem, played: Played) -> Any:
+    """``bounds.ogd_untuned``, at the game's own path length."""
+    limit = bounds.ogd_untuned(problem.gradient_bound, problem.horizon, problem.diameter, played.path_length)
+    return at_horizon(replace(problem, path_length=inf), played, limit)
+
+
+def zinkevich(problem: Problem, played: Played) -> Any:
+    """``bounds.zinkevich`` with the largest gradient played."""
+    eta = played.learner.step_size  # pyright: ignore[reportAttributeAccessIssue]
+    return bounds.zinkevich(played.diameter, played.path_length, eta, played.gradient_bound, played.horizon)
+
+
+def small_loss(problem: Problem, played: Played) -> Any:
+    """``bounds.ogd_small_loss`` for quadratics, L = 1, whose infimum is 0."""
+    if not played.game.quadratic:
+        return np.full_like(np.asarray(played.regret), inf)
+    eta = played.learner.step_size  # pyright: ignore[reportAttributeAccessIssue]
+    return bounds.ogd_small_loss(played.comparator_energy, eta, 1.0, np.sum(played.comparator_losses, axis=0))
+
+
+def smooth(problem: Problem, played: Played) -> Any:
+    """``bounds.ogd_smooth`` for quadratics, L = 1, whose infimum is 0."""
+    if not played.game.quadratic:
+        return np.full_like(np.asarray(played.regret), inf)
+    eta = played.learner.step_size  # pyright: ignore[reportAttributeAccessIssue]
+    return bounds.ogd_smooth(played.comparator_energy, eta, 1.0, np.sum(played.comparator_losses, axis=0))
+
+
+def realised(bound: Callable[[Any, float], Any], problem: Problem, played: Played) -> Any:
+    """A ``bound`` for losses that the comparators bring to their infimum: quadratics, L = 1, centered there."""
+    apart = np.max(np.abs(played.game.slopes - played.comparators), axis=(0, -1))
+    return np.where((apart < 1e-12) & played.game.quadratic, bound(played.comparator_energy, 1.0), inf)
+
+
+def self_confident(problem: Problem, played: Played) -> Any:
+    """``bounds.optimistic_self_confident``, gradients within G."""
+    error = played.state.energy[..., 0]
+    limit = bounds.optimistic_self_confident(problem.diameter, problem.gradient_bound, played.path_length, error)
+    return np.where(played.gradient_bound <= problem.gradient_bound * (1 + 1e-9), limit, inf)
+
+
+def variation(problem: Problem, played: Played) -> Any:
+    """``bounds.optimistic_variation`` for linear losses, where every step size is small enough."""
+    if played.game.quadratic:
+        return np.full_like(np.asarray(played.regret), inf)
+    eta = played.learner.step_size  # pyright: ignore[reportAttributeAccessIssue]
+    varied = regret.gradient_variation(played.game.slopes)[-1]
+    return bounds.optimistic_variation(played.comparator_energy, eta, varied, played.gradient_bound)
+
+
+def spread(problem: Problem, played: Played) -> Any:
+    """``bounds.adahedge_spread``, uniform prior."""
+    spreads = np.ptp(played.game.slopes, axis=-1)
+    limit = bounds.adahedge_spread(played.decisions.shape[-1], np.sum(spreads**2, axis=0), np.max(spreads, axis=0))
+    return np.where(np.ptp(played.game.x_1, axis=-1) < 1e-9, limit, inf)
+
+
+NAMED = {
+    "bounds.ogd_oracle, P_T = 0": Row(OGD.tuned, BALL, oracle, (64,)),
+    "bounds.ogd_oracle, P_T = 4": Row(OGD.tuned, MOVING, oracle, (64,)),
+    "G√(T(D² + D·P_T)), P_T = 4": Row(half_path_step, MOVING, centred, (64,)),
+    "bounds.ogd_untuned": Row(lambda p: OGD(p.diameter / p.horizon**0.5, p.domain), BALL, untuned, (64,)),
+    "bounds.zinkevich": Row(lambda p: OGD(0.2, p.domain), BALL, zinkevich),
+    "bounds.ogd_small_loss": Row(lambda p: OGD(0.25, p.domain), BALL, small_loss),
+    "bounds.ogd_realisable": Row(lambda p: OGD(0.5, p.domain), BALL, partial(realised, bounds.ogd_realisable)),
+    "bounds.ogd_smooth": Row(lambda p: OGD(0.25, p.domain), BALL, smooth),
+    "bounds.ogd_smooth_realisable": Row(
+        lambda p: OGD(1.0, p.domain), BALL, partial(realised, bounds.ogd_smooth_realisable)
+    ),
+    "bounds.optimistic_self_confident": Row(OptimisticOGD.tuned, BALL, self_confident),
+    "bounds.optimistic_variation": Row(lambda p: OptimisticOGD(0.2, domain=p.domain), BALL, variation),
+    "bounds.adahedge_spread": Row(lambda p: AdaHedge(), EXPERTS, spread),
+    "ogd, inverse root": Row(lambda p: OGD(InverseSqrt(p.diameter, p.gradient_bound), p.domain), BALL),
+    "ogd, adagrad-norm": Row(lambda p: OGD(AdaGradNorm(p.diameter), p.domain), BALL),
+    "chunked": Row(Chunked.tuned, BALL),
+    "delayed": Row(Delayed.tuned, BALL),
+    "sword, constant rates": Row(constant_sword, replace(BALL, smoothness=1.0)),
+    "optimistic, constant step": Row(lambda p: OptimisticOGD(0.1, domain=p.domain), BALL),
+    "optimistic, four rounds": Row(lambda p: OptimisticOGD(0.5, domain=p.domain), replace(BALL, horizon=4)),
+    "ensemble, the paper's grid": Row(Ensemble.paper, BALL),
+}
+"""Bounds and learners beside those of ``LEARNERS`` as tuned."""
+
+BOTH = "no game found is worst for the meta learner and for the best base at once"
+CONVEX = "⟨∇f, x − u⟩ ≥ f(x) − f(u) is tight for linear losses, ‖∇f‖² ≤ 2L·f for quadratics, never both"
+NOTES = {
+    "bounds.ogd_oracle, P_T = 4": "on a ball moves cost D·P_T at most, not 2D·P_T: 0.80 of the bound (see ``centred``)",
+    "bounds.ogd_small_loss": CONVEX,
+    "bounds.ogd_realisable": CONVEX,
+    "bounds.optimistic_self_confident": "no game found meets both of its terms",
+    "bounds.adahedge_spread": "a variance of s²/4 in every round, and still 2 spreads on top",
+    "optimistic: guarantee": "an error of 2G comes with a hint of norm G, whose −‖x_t − x̂_t‖²/(2η) is left out",
+    "optimistic, constant step: guarantee": "as for optimistic: guarantee; 3/4 of its second term at most",
+    "optimistic, four rounds: guarantee": "as for optimistic: guarantee; 3/4 of its second term at most",
+    "ensemble: guarantee": BOTH,
+    "ensemble, the paper's grid: guarantee": BOTH,
+    "adahedge: guarantee": "as for bounds.adahedge_spread",
+    "optimistic_hedge: guarantee": "as for optimistic: guarantee, with spreads for norms",
+    "fixed_share: guarantee": "tuned for a switch: no game found pays for it and for a gap in every round",
+}
+"""Why a ratio stays below 0.9."""
+
+
+def tuned(name: str, problem: Problem) -> Learner:
+    """The learner of the table ``LEARNERS`` as its theorem tunes it."""
+    return LEARNERS[name].tuned(problem)
+
+
+def rows() -> dict[str, Row]:
+    """Every row by name: the learners of ``LEARNERS``, then ``NAMED``."""
+    simplex = {name: isinstance(getattr(learner, "domain", None), Simplex) for name, learner in LEARNERS.items()}
+    own = {name: Row(partial(tuned, name), EXPERTS if simplex[name] else BALL) for name in LEARNERS}
+    return own | NAMED
+
+
+def chosen(patterns: list[str]) -> dict[str, Row]:
+    """Rows by pattern, all without one.
+
+    Raises:
+        ValueError: for a pattern without a row.
+    """
+    return select(rows(), patterns) if patterns else rows()
+
+
+def measure(name: str, seconds: float = 20.0, horizons: Sequence[int] | None = None) -> list[Tightness]:
+    """The lines of one row, one per claim; none where nothing is claimed. ``horizons`` instead of the row's own."""
+    row = rows()[name]
+    learner = row.learner(row.problem)
+    if row.limit is None:
+        held = [replace(claim, name=f"{name}: {claim.name}") for claim in claims(learner, row.problem)]
+    else:
+        held = [Claim(name, partial(row.limit, row.problem))]
+    lines = []
+    search = Search(learner, row.problem, held, seconds, horizons=row.horizons if horizons is None else horizons)
+    for found in search.run() if held else []:
+        game = "; ".join(f"{key} {value}" for key, value in summary(found).items())
+        note = NOTES.get(found.claim.name, "no worse game found") if found.ratio < 0.9 else ""
+        shown = found.claim.name, type(learner).__name__, found.ratio, found.family, found.played.horizon
+        path = float(found.played.path_length) + 0.0  # −0 is 0
+        lines.append(Tightness(*shown, path, found.broken, note, game))
+    return lines
+
+
+def save(lines: list[Tightness], path: Path) -> None:
+    """The table as CSV, atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic(path) as partial_file, partial_file.open("w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([Tightness._fields, *lines])
