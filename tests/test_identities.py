@@ -214,3 +214,11 @@ def test_a_hint_from_outside_is_worth_what_the_same_hint_from_inside_is(make):
         hint = loss.grad(ours)
     assert moved > 0.01
     np.testing.assert_allclose(inside.bound(states[0], 4.0), outside.bound(states[1], 4.0), rtol=1e-12)
+
+
+@pytest.mark.parametrize("experts", [2, 5])
+def test_optimistic_hedge_without_a_hint_sets_its_rate_as_adahedge_does(experts):
+    losses = [Linear(row) for row in np.random.default_rng(0).random((40, experts))]
+    prior = np.full(experts, 1 / experts)
+    ours = plays(OptimisticHedge(hint=Zero()), prior, losses)
+    np.testing.assert_allclose(ours[3:], plays(AdaHedge(), prior, losses)[3:], atol=1e-9)

@@ -39,7 +39,7 @@ REFUSED = [
     (lambda: Adam(AdaGradNorm(1.0)), "this learner follows no schedule"),
     (lambda: SelfConfident(0.0, 1.0), f"SelfConfident(diameter=0.0): {POSITIVE}; on an unbounded domain give a number"),
     (lambda: SelfConfident(1.0, nan), f"SelfConfident(gradient_bound=nan): {POSITIVE}"),
-    (lambda: InverseSqrt(0.0, 1.0), f"InverseSqrt(diameter=0.0): {POSITIVE}"),
+    (lambda: InverseSqrt(0.0, 1.0), f"InverseSqrt(diameter=0.0): {POSITIVE}; on an unbounded domain"),
     (lambda: InverseSqrt(1.0, inf), f"InverseSqrt(gradient_bound=inf): {POSITIVE}"),
     (lambda: AdaGradNorm(inf), f"AdaGradNorm(diameter=inf): {POSITIVE}; on an unbounded domain give a number instead"),
     (lambda: LastGradient(nan), "LastGradient(scale=nan): must be finite; 0 is no hint"),
