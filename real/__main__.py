@@ -1,5 +1,7 @@
 """``python -m real run | demo | results | summary | agree | record | tune | bench | lossless | train | list``."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -9,13 +11,20 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from real import claims as claiming
 from real import run as running
+from real import table1 as table
 from real import tables
 from real.agree import agree as check_agreement
 from real.agree import disagreements
+from real.audit import BETTOR
+from real.audit import audit as run_audit
 from real.bench import bench as run_bench
 from real.blocks import Block, blocks, run_blocks
-from real.experiments import EXPERIMENTS, METHODS, Models
+from real.experiments import EXPERIMENTS, Experiment
+from real.export import export as write_checkpoint
+from real.export import learned
+from real.loaded import FAMILIES, Models
 from real.lossless import lossless as run_lossless
 from real.models import quiet
 from real.online import Serving
@@ -23,12 +32,14 @@ from real.record import record as write_recording
 from real.sampling import Sampling
 from real.streams import ASSETS, read_prompts
 from real.summary import summarise
+from real.systems import METHODS, SYSTEMS
 from real.train import train as train_models
+from real.tune import WARM, tune_warm
 from real.tune import tune as run_tuning
 from theory.choose import parse_settings
 from theory.experiment import select
 from theory.terminal import complaints, explained
-from theory.trace import save_json
+from theory.trace import provenance, save_json
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Drafts that learn inside a lossless decoder.")
 console = Console()
@@ -65,10 +76,10 @@ def advance(progress: Progress, task: TaskID, done: int, total: int) -> None:
     progress.update(task, completed=done, total=total)
 
 
-def run_experiments(names: list[str], out: Path, jobs: int = 1) -> None:
+def run_experiments(experiments: Mapping[str, Experiment], out: Path, jobs: int = 1) -> None:
     """Run experiments block by block into ``out/<name>/<seed>/``; what is done is skipped."""
     with bar() as progress:
-        tasks = {block: progress.add_task(title(block), total=None, visible=False) for block in blocks(names)}
+        tasks = {block: progress.add_task(title(block), total=None, visible=False) for block in blocks(experiments)}
 
         def report(block: Block, done: int, total: int) -> None:
             progress.update(tasks[block], completed=done, total=total, visible=True)
@@ -79,25 +90,28 @@ def run_experiments(names: list[str], out: Path, jobs: int = 1) -> None:
 
 def title(block: Block) -> str:
     """How a block is called on the screen."""
-    return f"{block.experiment}, seed {block.seed}"
+    return f"{block.name}, seed {block.seed}"
 
 
 @app.command("list")
 def list_experiments() -> None:
-    """Show the experiments and the methods."""
+    """Show the experiments and the systems."""
     for name, experiment in EXPERIMENTS.items():
         seeds = ", ".join(map(str, experiment.seeds))
         methods = ", ".join(experiment.methods)
         console.print(f"{name:8} {experiment.schedule}  seeds {seeds}  {methods}", highlight=False)
-    for name, method in METHODS.items():
-        console.print(f"  {name:20} {method}", highlight=False)
+    for name, method in {**METHODS, **SYSTEMS}.items():
+        console.print(f"  {name:24} {method}", highlight=False, soft_wrap=True)
+    console.print(
+        "  specialist-*             the systems again, from drafters that have seen one domain", highlight=False
+    )
 
 
 @app.command()
 def demo(out: Out = Path("out/demo/real")) -> None:
     """One sampled stream, home then one shift, every method side by side."""
     with explained():
-        run_experiments(["demo"], out)
+        run_experiments({"demo": EXPERIMENTS["demo"]}, out)
 
 
 @app.command()
@@ -109,7 +123,7 @@ def results(
     """The runs behind the README: all experiments but the demo, or those named."""
     with explained():
         chosen = select(EXPERIMENTS, rows or [name for name in EXPERIMENTS if name != "demo"])
-        run_experiments(list(chosen), out, jobs)
+        run_experiments(chosen, out, jobs)
 
 
 @app.command()
@@ -133,12 +147,21 @@ def summary(
 
 @app.command()
 def run(
+    row: Annotated[str, typer.Argument(help="A named system (python -m real list); or give drafter and learner.")] = "",
     target: Target = "",
     draft: Draft = "",
     learner: Annotated[str, typer.Option(help="NAME or file.py:Class.")] = "ensemble",
     settings: Annotated[list[str] | None, typer.Option("--set", help="Setting of the learner, key=value.")] = None,
     prompts: Annotated[str, typer.Option(help="JSONL in Spec-Bench's schema, or a schedule such as prose:8,c:8.")] = "",
-    drafter: Annotated[str, typer.Option(help="adapter (convex) or weights (all weights of the draft).")] = "adapter",
+    drafter: Annotated[str, typer.Option(help="adapter, heads, weights, hydra, eagle or mixture.")] = "adapter",
+    family: Annotated[str, typer.Option(help="Embedded target: qwen3, llama or gpt_neox.")] = "qwen3",
+    rule: Annotated[str, typer.Option(help="token or block verification of sampled chains.")] = "token",
+    confidence: Annotated[float, typer.Option(help="End a draft at the first token less probable than this.")] = 0.0,
+    loss: Annotated[str, typer.Option(help="kl, reverse_kl, jsd, tv or speed.")] = "",
+    learn_prompt: Annotated[bool, typer.Option("--learn-prompt", help="The prompt is feedback too.")] = False,
+    overlap: Annotated[bool, typer.Option("--overlap", help="Learn beside the next round, on a thread.")] = False,
+    certify: Annotated[Path | None, typer.Option(help="Write the regret certificate's log here.")] = None,
+    certify_every: Annotated[int, typer.Option(help="Rounds between certificates on the screen.")] = 0,
     gamma: Gamma = 4,
     nu: Annotated[int, typer.Option(help="Committed tokens a round.")] = Serving.nu,
     burn_in: BurnIn = Serving.burn_in,
@@ -153,25 +176,54 @@ def run(
 ) -> None:
     """Serve prompts with plain, frozen and learning decoders, interleaved, and compare them."""
     with explained():
-        serving = Serving(gamma, nu, Sampling(temperature, top_k, top_p), max_new_tokens, burn_in=burn_in)
-        method = running.method(learner, parse_settings(settings or []), drafter, serving)
+        serving = Serving(
+            gamma, nu, Sampling(temperature, top_k, top_p), max_new_tokens, 0, burn_in, rule, confidence, overlap
+        )
+        chosen = parse_settings(settings or [])
+        method = running.row(row, chosen) if row else running.method(learner, chosen, drafter, temperature)
+        method = replace(method, loss=loss or method.loss, learn_prompt=learn_prompt or method.learn_prompt)
         stream = running.stream_of(prompts or "prose:8,c:16", seed)
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        models = Models(target, draft, dtype or ("bfloat16" if device == "cuda" else "float32"), device)
+        dtype = dtype or ("bfloat16" if device == "cuda" else "float32")
+        models, name = Models(target, draft, dtype, device, family), row or learner
         with bar() as progress:
-            task = progress.add_task(f"plain, frozen, {learner}", total=len(stream.prompts))
+            task = progress.add_task(f"plain, frozen, {name}", total=len(stream.prompts))
             report = running.run(
-                models, learner, method, stream, serving, seed, state,
-                partial(advance, progress, task),
+                models, name, method, stream, serving, seed, state,
+                partial(advance, progress, task), certify, certify_every, progress.console.print,
             )  # fmt: skip
         running.show(report, console)
 
 
-@app.command()
-def tune(out: Out = Path("results/tuning.json")) -> None:
-    """The table that hyper-parameters were read from: step sizes on a stream no result uses."""
+@app.command("export")
+def export_command(
+    state: Annotated[Path, typer.Option(help="What `run --state` left, with the drafter adapter.")],
+    out: Annotated[Path, typer.Option(help="Folder to write; it must not be there.")],
+    target: Target = "",
+    draft: Draft = "",
+) -> None:
+    """Fold a learned adapter into the draft's head: a plain Hugging Face checkpoint."""
     with explained():
-        run_tuning(out, console)
+        pair = Models(target, draft).pair
+        write_checkpoint(learned(pair, state), pair.tokenizer, out)
+        console.print(f"{out}: a draft for any engine that takes a small model of the same tokenizer")
+
+
+@app.command()
+def tune(
+    out: Out = Path("results/tuning.json"),
+    drafter: Annotated[str, typer.Option(help="Instead: a generalist " + ", ".join(WARM) + ".")] = "",
+    family: Annotated[str, typer.Option(help="Embedded target: qwen3, llama or gpt_neox.")] = "llama",
+    schedule: Annotated[str, typer.Option(help="What the generalist serves.")] = "session:40",
+) -> None:
+    """The tables that hyper-parameters were read from: step sizes on a stream no result shifts to."""
+    with explained():
+        if not drafter:
+            run_tuning(out, console)
+            return
+        for row in tune_warm(drafter, family, schedule):
+            line = f"nu {row['nu']:3}  loss ÷ at rest {row['relative_loss']:.4f}  {row['learner']}"
+            console.print(line, highlight=False)
 
 
 @app.command()
@@ -230,6 +282,71 @@ def lossless(prompts: Annotated[int, typer.Option(help="Prompts per model family
     with explained():
         if not run_lossless(prompts=prompts):
             raise typer.Exit(1)
+
+
+@app.command()
+def table1(
+    prompts: Annotated[int, typer.Option(help="Requests of a cell.")] = 8,
+    seeds: Annotated[int, typer.Option(min=1, help="Orders of the requests: 1 … seeds.")] = 1,
+    block: Annotated[str, typer.Option(help="generalist (the headline), greedy or specialist.")] = "generalist",
+    family: Annotated[list[str] | None, typer.Option(help="Embedded target, repeatable; all if left out.")] = None,
+    domain: Annotated[list[str] | None, typer.Option(help="Domain, repeatable; all if left out.")] = None,
+    system: Annotated[list[str] | None, typer.Option(help="Row or pattern (*-eagle); all if left out.")] = None,
+    out: Path = Path("out/table1"),
+    jobs: Annotated[int, typer.Option(min=1, help="Cells served at once, a thread each.")] = 1,
+) -> None:
+    """The systems on every domain and target family, learning charged: OUT/table1.csv. What is done is skipped."""
+    with explained():
+        chosen = table.cells(
+            block, family or list(FAMILIES), domain or table.domains(), prompts, range(1, seeds + 1), system or []
+        )
+        run_experiments(chosen, out, jobs)
+        rows = table.rows(out, chosen)
+        table.write(out / "table1.csv", rows)
+        save_json(out / "table1.json", {"headline": table.headline(rows), "provenance": provenance()})
+        for shown in tables.systems(rows):
+            console.print(shown)
+
+
+@app.command()
+def claims(
+    prompts: Annotated[int, typer.Option(help="Requests of a stream.")] = 30,
+    seeds: Annotated[int, typer.Option(min=1, help="Orders of the requests: 1 … seeds.")] = 5,
+    family: Annotated[str, typer.Option(help="Embedded target: qwen3, llama or gpt_neox.")] = "llama",
+    stream: Annotated[list[str] | None, typer.Option(help="Stream by name, repeatable; all if left out.")] = None,
+    out: Path = Path("out/claims"),
+    jobs: Annotated[int, typer.Option(min=1, help="Streams served at once, a thread each.")] = 1,
+) -> None:
+    """Do an ensemble of step sizes and hints pay? Side by side on many streams: OUT/claims.json."""
+    with explained():
+        run_experiments(claiming.cells(prompts, range(1, seeds + 1), stream or [], family), out, jobs)
+        content = claiming.report(out)
+        save_json(out / "claims.json", content | {"provenance": provenance()})
+        for shown in tables.claims(content):
+            console.print(shown)
+
+
+@app.command("audit")
+def audit_command(
+    tokens: Annotated[int, typer.Option(help="Tokens served in all.")] = 100_000,
+    family: Annotated[list[str] | None, typer.Option(help="Embedded target, repeatable; all if left out.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Keep the rows in this JSON file.")] = None,
+) -> None:
+    """Serve with every kind of drafter and bet against the text being the target's own."""
+    with explained():
+        rows = []
+        for row in run_audit(tokens, tuple(family or FAMILIES)):
+            rows.append(row)
+            console.print(tables.audited(row), highlight=False)
+        alarms = [row for row in rows if row.alarm]
+        total = sum(row.tokens for row in rows)
+        if out is not None:
+            content = {"rows": [vars(row) for row in rows], "tokens": total, "false_alarm": BETTOR.false_alarm}
+            save_json(out, content | {"provenance": provenance()})
+        verdict = f"ALARM in {len(alarms)} of {len(rows)} systems" if alarms else f"no alarm in {total:,} tokens"
+        console.print(f"{verdict} (each false with probability at most {BETTOR.false_alarm:g}, at any length)")
+    if alarms:
+        raise typer.Exit(1)
 
 
 @app.command()

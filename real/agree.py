@@ -15,14 +15,15 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from real.experiments import METHODS, Method, Models
 from real.intervals import CENTRAL, draws
 from real.ledger import Ledger
+from real.loaded import Models
 from real.online import OnlineDecoder, Serving
 from real.record import load_header, losses
 from real.sampling import Sampling
 from real.speed_check import pathwise, speed_law
 from real.streams import scheduled
+from real.systems import METHODS, Method
 from theory.agreement import free_run, one_step
 from theory.practice import ADAPTER_LEARNERS
 from theory.trace import Trace, done, provenance, save_json

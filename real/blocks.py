@@ -3,7 +3,7 @@
 Methods of a block share a process, so their seconds can be compared; blocks share nothing but the machine.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from multiprocessing import Manager
 from pathlib import Path
 from threading import Thread
@@ -13,21 +13,24 @@ import torch
 from joblib import Parallel, delayed
 
 from real.compare import run_block
-from real.experiments import EXPERIMENTS, METHODS, Models
+from real.experiments import Experiment
+from real.loaded import Models
 from real.models import quiet
 from real.streams import scheduled
+from real.systems import ROWS
 
 
 class Block(NamedTuple):
-    """One experiment under one seed; its results lie in ``out/<experiment>/<seed>/``."""
+    """One experiment under one seed; its results lie in ``out/<name>/<seed>/``."""
 
-    experiment: str
+    name: str
     seed: int
+    experiment: Experiment
 
 
-def blocks(experiments: list[str]) -> list[Block]:
+def blocks(experiments: Mapping[str, Experiment]) -> list[Block]:
     """Every seed of the experiments, in order."""
-    return [Block(name, seed) for name in experiments for seed in EXPERIMENTS[name].seeds]
+    return [Block(name, seed, row) for name, row in experiments.items() for seed in row.seeds]
 
 
 def run_blocks(
@@ -56,16 +59,17 @@ def run_blocks(
 def _run(block: Block, out: Path, reports: Any) -> tuple[Block, bool]:
     torch.set_num_threads(1)
     quiet()
-    experiment = EXPERIMENTS[block.experiment]
+    experiment = block.experiment
     stream = scheduled(experiment.schedule, block.seed)
     ran = run_block(
-        Models(),
-        {name: METHODS[name] for name in experiment.methods},
+        Models(family=experiment.family),
+        {name: ROWS[name] for name in experiment.methods},
         experiment.schedule,
         stream,
         experiment.serving,
         block.seed,
-        out / block.experiment / str(block.seed),
+        out / block.name / str(block.seed),
         lambda done, total: reports.put((block, done, total)),
+        experiment.certify,
     )
     return block, ran

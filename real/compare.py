@@ -6,18 +6,20 @@ ratios can be paired. An interrupted comparison goes on from its last checkpoint
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from real.experiments import Method, Models
+from real.certify import Certifier, certifiable, certificates
 from real.ledger import Ledger
+from real.loaded import Models
 from real.online import OnlineDecoder, Serving
 from real.state import load, save, under
 from real.streams import Stream
+from real.systems import Method
 from theory.trace import SettingsDiffer, Trace, done, plain, provenance
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -32,17 +34,30 @@ class Comparison:
 
     Args:
         models: what decodes. methods: by name. stream: what is served. seed: of every method's own randomness.
+        certify: keep what certificates need of every run that the theorem covers; memory grows with the rounds.
     """
 
-    def __init__(self, models: Models, methods: dict[str, Method], stream: Stream, serving: Serving, seed: int = 0):
+    def __init__(
+        self,
+        models: Models,
+        methods: dict[str, Method],
+        stream: Stream,
+        serving: Serving,
+        seed: int = 0,
+        certify: bool = False,
+    ):
         self.models, self.methods, self.stream, self.serving, self.seed = models, methods, stream, serving, seed
         self.decoders = {name: self._decoder(method) for name, method in methods.items()}
+        self.certifiers: dict[str, Certifier] = {}
+        for name, decoder in self.decoders.items():
+            if certify and certifiable(decoder):
+                self.certifiers[name] = Certifier(decoder.learner)
+                decoder.on_update = self.certifiers[name].note
         self.rows: dict[str, list[dict[str, float]]] = {name: [] for name in methods}
         self.provenance = provenance(device_name(models.device))  # the code that runs, not what it became meanwhile
 
     def _decoder(self, method: Method) -> OnlineDecoder:
-        drafter = self.models.drafter(method, self.serving)
-        return OnlineDecoder(self.models.pair_of(method), drafter, method.learner, self.serving, self.seed)
+        return self.models.decoder(method, self.serving, self.seed)
 
     @property
     def served(self) -> int:
@@ -90,6 +105,7 @@ class Comparison:
             raise SettingsDiffer(f"{path} belongs to a run with other settings; choose another --out, or remove it")
         for name, decoder in self.decoders.items():
             decoder.restore(under(f"{name}/", tensors))
+            self.certifiers.pop(name, None)  # it has not seen the rounds before the interruption
         self.rows = json.loads(metadata["rows"])
 
     def trace(self, name: str, settings: dict[str, Any]) -> Trace:
@@ -97,6 +113,8 @@ class Comparison:
         columns = {key: np.array([row[key] for row in self.rows[name]]) for key in self.rows[name][0]}
         decoder = self.decoders[name]
         rounds = [asdict(entry) for entry in decoder.log]
+        certifier = self.certifiers.get(name)
+        found = {} if certifier is None or not certifier.rounds else certificates(certifier.log())
         header = {
             "settings": settings,
             "method": name,
@@ -106,6 +124,8 @@ class Comparison:
             "rounds": {key: [entry[key] for entry in rounds] for key in (rounds[0] if rounds else ())},
             "provenance": self.provenance,
         }
+        if found:
+            header["certificate"] = {comparator: of._asdict() for comparator, of in found.items()}
         return Trace(header, columns)
 
 
@@ -118,8 +138,31 @@ def device_name(device: str) -> str:
 
 def settings_of(models: Models, method: Method, schedule: str, serving: Serving, seed: int) -> dict[str, Any]:
     """What identifies one method's run: made again with the same settings, it is skipped as done."""
-    flat = plain(serving) | {"schedule": schedule, "seed": seed, "dtype": models.dtype}
-    return flat | {"models": models.names, "method": plain(method)}
+    flat = departures(serving) | {"schedule": schedule, "seed": seed, "dtype": models.dtype}
+    return flat | {"models": models.names, "method": departures(method)}
+
+
+YOUNGER = {
+    "rule",
+    "confidence",
+    "overlap",
+    "settings",
+    "start",
+    "loss",
+    "positions",
+    "prompt_hint",
+    "learn_prompt",
+    "nu",
+}
+"""Fields that came after results were committed: named only where they depart from their default."""
+
+
+def departures(row: Any) -> dict[str, Any]:
+    """The fields of a row ``plain``, the younger ones only where they are not the default."""
+    default = {field.name: field.default for field in fields(row)}
+    return {
+        name: value for name, value in plain(row).items() if name not in YOUNGER or getattr(row, name) != default[name]
+    }
 
 
 def run_block(
@@ -131,6 +174,7 @@ def run_block(
     seed: int,
     folder: Path,
     progress: Progress,
+    certify: bool = False,
 ) -> bool:
     """One stream and seed into ``folder/<method>``; True if it had to be run.
 
@@ -147,7 +191,7 @@ def run_block(
             f"{folder} holds results of other methods, and none of {', '.join(lacking)}; methods are only compared "
             "side by side, so all would be run again; nothing was overwritten. Choose another --out, or remove it"
         )
-    comparison = Comparison(models, methods, stream, serving, seed)
+    comparison = Comparison(models, methods, stream, serving, seed, certify)
     comparison.load_checkpoint(folder, settings)
     comparison.warm_up()
 

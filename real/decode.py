@@ -17,9 +17,12 @@ from real.drafters.base import Drafter
 from real.models import CausalLM, rollback
 from real.sampling import Sampling
 from theory.acceptance import greedy_rule, token_rule
+from theory.block_rule import block_rule
 
-__all__ = ["Clock", "Session", "Step", "generate", "plain_step", "speculative_step", "step"]
+__all__ = ["RULES", "Clock", "Session", "Step", "generate", "plain_step", "speculative_step", "step"]
 
+RULES = {"token": token_rule, "block": block_rule}
+"""How a sampled chain is verified; at temperature 0 both are the greedy rule."""
 Clock = Callable[[str], AbstractContextManager]  # with clock("prefill" | "draft" | "verify"): …
 _NOTHING = nullcontext()
 
@@ -51,6 +54,11 @@ class Step:
     laws: Tensor | None = None
 
     @property
+    def rejected(self) -> bool:
+        """Whether the committed token after the accepted ones is a recovered one: the draft was wrong there."""
+        return len(self.tokens) > self.accepted and self.accepted < self.drafted
+
+    @property
     def target_probs(self) -> Tensor:
         return self.sampling.law(self.logits) if self.laws is None else self.laws
 
@@ -60,6 +68,7 @@ class Session:
 
     Attributes:
         tokens: prompt and committed tokens, one live list. prompt_length: where the committed ones start.
+        hidden: the target's hidden states ``[longest text, D]`` if the drafter reads them, len(tokens) − 1 rows filled.
         prompt_logits: the target's logits at prompt positions 1 … n − 1 ``[n − 1, V]`` if ``keep_prompt``, else None.
         done: the request has ended (an end token, max_new_tokens, or the target's context is full).
     """
@@ -89,23 +98,31 @@ class Session:
         self.prompt_length, self.cache = len(prompt), target.new_cache()
         self.end = min(len(prompt) + max_new_tokens, target.context + 1)  # longest text
         self.eos = target.eos if eos is None else eos
-        self.done, self.prompt_logits = False, None
+        self.done, self.prompt_logits, self.hidden = False, None, None
         with clock("prefill"):
+            if drafter is not None and drafter.reads_target:
+                self.hidden = torch.empty(self.end, target.width, dtype=target.dtype, device=target.device)
             if len(prompt) > 1:
                 hidden = target.hidden(torch.tensor(prompt[:-1], device=target.device), self.cache)
+                if self.hidden is not None:
+                    self.hidden[: len(prompt) - 1] = hidden
                 if keep_prompt:
                     self.prompt_logits = target.head(hidden)
             if drafter is not None:
-                drafter.begin(self.tokens, keep_prompt)
+                drafter.begin(self.tokens, self.hidden, keep_prompt)
 
     def room(self, gamma: int) -> int:
         """How many tokens the next step drafts: ``gamma``, or fewer where the request or a context ends before."""
         assert self.drafter is not None
         length = len(self.tokens)
-        return max(0, min(gamma, self.end - length, self.target.context - length, self.drafter.context + 1 - length))
+        room = min(self.end - length, self.target.context - length, self.drafter.context + 1 - length)
+        return max(0, min(gamma, self.drafter.reach, room))
 
-    def commit(self, tokens: list[int], drafted: int) -> list[int]:
-        """Append what a step that drafted ``drafted`` tokens committed, cut at the end; roll the caches back."""
+    def commit(self, tokens: list[int], drafted: int, hidden: Tensor) -> list[int]:
+        """Append what a step that drafted ``drafted`` tokens committed, cut at the end; roll the caches back.
+
+        hidden: the target's hidden states of the step's inputs, the pending token first ``[drafted + 1, D]``.
+        """
         tokens = tokens[: self.end - len(self.tokens)]
         for i, token in enumerate(tokens):
             if token in self.eos:
@@ -113,6 +130,9 @@ class Session:
                 self.done = True
                 break
         rollback(self.cache, drafted + 1 - len(tokens))
+        if self.hidden is not None:
+            read = len(self.tokens) - 1
+            self.hidden[read : read + len(tokens)] = hidden[: len(tokens)]
         self.tokens += tokens
         self.done = self.done or len(self.tokens) >= self.end
         if self.drafter is not None:
@@ -121,30 +141,42 @@ class Session:
 
 
 @torch.inference_mode()
-def step(session: Session, gamma: int, sampling: Sampling, uniforms: Tensor, clock: Clock = untimed) -> Step:
+def step(
+    session: Session,
+    gamma: int,
+    sampling: Sampling,
+    uniforms: Tensor,
+    clock: Clock = untimed,
+    rule: str = "token",
+    confidence: float = 0.0,
+) -> Step:
     """One draft–verify step as a function of its randomness: one target forward, 1 to gamma + 1 committed tokens.
 
     uniforms: float64 ``[2·gamma + 1]`` in [0, 1): gamma to draft, gamma to accept, one for the recovered or bonus
-    token; unused when greedy. gamma ≥ 1 must fit (``session.room``).
+    token; unused when greedy. gamma ≥ 1 must fit (``session.room``). rule: of ``RULES``. confidence: see
+    ``Drafter.propose``; a draft that ends early leaves the uniforms after it unused.
     """
     target, drafter = session.target, session.drafter
     assert drafter is not None
     with clock("draft"):
-        draft_tokens, draft_probs = drafter.propose(gamma, sampling, uniforms[:gamma])  # [gamma], [gamma, V]
+        draft_tokens, draft_probs = drafter.propose(gamma, sampling, uniforms[:gamma], confidence)  # [g], [g, V]
+    count = len(draft_tokens)
     with clock("verify"):
         pending = torch.tensor(session.tokens[-1:], device=target.device)
-        logits = target.logits(torch.cat([pending, draft_tokens]), session.cache)  # [gamma + 1, V]
+        hidden = target.hidden(torch.cat([pending, draft_tokens]), session.cache)
+        logits = target.head(hidden)  # [g + 1, V]
         if sampling.greedy:
             laws = None
             accepted, token = greedy_rule(logits.argmax(-1), draft_tokens)
         else:
             laws = sampling.law(logits)
-            accepted, token = token_rule(laws, draft_probs, draft_tokens, uniforms[gamma:])
+            to_verify = torch.cat([uniforms[gamma : gamma + count], uniforms[-1:]])
+            accepted, token = RULES[rule](laws, draft_probs, draft_tokens, to_verify)
         *drafted, kept, last = torch.cat([draft_tokens, accepted[None], token[None]]).tolist()  # the only sync
-        tokens = session.commit([*drafted[:kept], last], gamma)
-    count = len(tokens)
-    laws = laws if laws is None else laws[:count]
-    return Step(tokens, min(kept, count), gamma, drafted, logits[:count], sampling, draft_probs, laws)
+        tokens = session.commit([*drafted[:kept], last], count, hidden)
+    committed = len(tokens)
+    laws = laws if laws is None else laws[:committed]
+    return Step(tokens, min(kept, committed), count, drafted, logits[:committed], sampling, draft_probs, laws)
 
 
 @torch.inference_mode()
@@ -154,14 +186,21 @@ def plain_step(
     """One token by the target alone, with the same kernels."""
     target = session.target
     with clock("verify"):
-        logits = target.logits(torch.tensor(session.tokens[-1:], device=target.device), session.cache)  # [1, V]
+        hidden = target.hidden(torch.tensor(session.tokens[-1:], device=target.device), session.cache)
+        logits = target.head(hidden)  # [1, V]
         token, laws = sampling.choose(logits, sampling.uniforms(1, rng, target.device))
-        tokens = session.commit(token.tolist(), 0)
+        tokens = session.commit(token.tolist(), 0, hidden)
     return Step(tokens, 0, 0, [], logits, sampling, None, laws)
 
 
 def speculative_step(
-    session: Session, gamma: int, sampling: Sampling, rng: torch.Generator | None = None, clock: Clock = untimed
+    session: Session,
+    gamma: int,
+    sampling: Sampling,
+    rng: torch.Generator | None = None,
+    clock: Clock = untimed,
+    rule: str = "token",
+    confidence: float = 0.0,
 ) -> Step:
     """One step drafting ``gamma`` ≥ 1 tokens, or fewer where the request ends; plain where nothing can be drafted.
 
@@ -172,7 +211,8 @@ def speculative_step(
     drafted = session.room(gamma)
     if drafted == 0:
         return plain_step(session, sampling, rng, clock)
-    return step(session, drafted, sampling, sampling.uniforms(2 * drafted + 1, rng, session.target.device), clock)
+    uniforms = sampling.uniforms(2 * drafted + 1, rng, session.target.device)
+    return step(session, drafted, sampling, uniforms, clock, rule, confidence)
 
 
 def generate(

@@ -32,14 +32,13 @@ class Counts:
     def add(self, step: Step) -> None:
         """Count one step."""
         committed = len(step.tokens)
-        rejected = committed > step.accepted and step.accepted < step.drafted
-        examined = step.accepted + rejected
+        examined = step.accepted + step.rejected
         self.tokens += committed
         self.steps += 1
         self.drafted += step.drafted
         self.accepted += step.accepted
         self.verified += examined
-        self.rejections += rejected
+        self.rejections += step.rejected
         if step.draft_probs is None:
             self.alpha_sum += step.accepted
         elif examined:

@@ -13,12 +13,18 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from real.drafters import make_drafter
-from real.experiments import METHODS, Method
+from real.decode import RULES
 from real.ledger import Ledger
+from real.loaded import decoder_of, drafter_of
 from real.models import Pair, load_pair, perturbed, random_model
-from real.online import OnlineDecoder, Serving
+from real.online import Serving
 from real.sampling import Sampling
+from real.systems import METHODS, Method
+from theory.audit import pit
+from theory.learners.adam import Adam
+from theory.learners.hedge import Hedge
+from theory.learners.mixture import Mixture
+from theory.learners.ogd import OGD
 
 Prompts = Sequence[list[int]]
 Served = Callable[[Pair, Prompts, int, Sampling, int], Iterable[list[int]]]
@@ -29,14 +35,12 @@ FLOAT32_PROMPTS = 50  # at most: float32 flips and the sampled law are reported 
 ROUND, BURN_IN = 16, 64  # committed tokens between weight swaps, and before the first
 
 
-def served(method: Method, gamma: int = 4) -> Served:
-    """Decode with a method of ``real/experiments.py``, weights swapped inside requests every ``ROUND`` tokens."""
+def served(method: Method, gamma: int = 4, rule: str = "token") -> Served:
+    """Decode with a method of ``real/systems.py``, weights swapped inside requests every ``ROUND`` tokens."""
 
     def texts(pair: Pair, prompts: Prompts, new: int, sampling: Sampling, seed: int) -> Iterator[list[int]]:
-        settings = {"burn_in": BURN_IN} if method.drafter == "adapter" else {}
-        drafter = None if method.drafter is None else make_drafter(method.drafter, pair, **settings)
-        serving = Serving(gamma=gamma, nu=ROUND, sampling=sampling, max_new_tokens=new)
-        decoder = OnlineDecoder(pair, drafter, method.learner, serving, seed)
+        serving = Serving(gamma, ROUND, sampling, new, burn_in=BURN_IN, rule=rule)
+        decoder = decoder_of(pair, method, drafter_of(pair, method, serving), serving, seed)
         for prompt in prompts:
             yield decoder.serve(prompt, Ledger(pair.device))[0]
 
@@ -44,7 +48,19 @@ def served(method: Method, gamma: int = 4) -> Served:
 
 
 CHECKED: dict[str, Served] = {name: served(method) for name, method in METHODS.items() if method.draft == "specialist"}
-"""Every method of the experiments; those that differ only in which draft they load are one."""
+"""Every method of the main results; those that differ only in which draft they load are one."""
+
+MATRIX: dict[str, Method] = {
+    "independent": Method("weights", Adam(1e-3)),
+    "ngram": Method("ngram"),
+    "heads": Method("heads", OGD(64.0)),
+    "hydra": Method("hydra", Adam(1e-3)),
+    "eagle": Method("eagle", Adam(1e-3)),
+    "mixture": Method("mixture", Mixture()),
+    "routing": Method("mixture", Hedge(0.5), settings=(("mode", "route"),)),
+}
+"""One system of every kind of drafter, all learning, each checked under every rule that applies."""
+CHECKED |= {f"{name} {rule}": served(method, rule=rule) for name, method in MATRIX.items() for rule in RULES}
 
 
 @dataclass(frozen=True)
@@ -85,16 +101,11 @@ def compare(pair: Pair, prompts: Prompts, texts: Iterable[list[int]], wanted: li
 def transforms(pair: Pair, prompt: list[int], text: list[int], sampling: Sampling, rng: torch.Generator) -> Tensor:
     """Randomised probability integral transforms of ``text``, i.i.d. uniform if it was sampled from the target.
 
-    One plain forward over the finished text gives every law; the vocabulary is ordered by descending probability, and
-    U = F(y⁻) + V·target(y) with V uniform. Returns float64 ``[len(text)]``.
+    One plain forward over the finished text gives every law (``theory.audit.pit``). Returns float64 ``[len(text)]``.
     """
     ids = torch.tensor([prompt + text], device=pair.device)
     laws = sampling.law(pair.target.model(ids).logits[0, len(prompt) - 1 : -1]).double().cpu()
-    mass = laws.gather(-1, torch.tensor(text)[:, None])
-    above = torch.where(laws > mass, laws, torch.zeros_like(laws)).sum(-1)
-    ties = (laws == mass).sum(-1)
-    uniform = torch.rand(len(text), generator=rng, dtype=torch.float64)
-    return above + uniform * ties * mass[:, 0]
+    return pit(laws, torch.tensor(text), torch.rand(len(text), generator=rng, dtype=torch.float64))
 
 
 def uniformity(values: Tensor) -> float:

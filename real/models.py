@@ -1,7 +1,7 @@
 """Hugging Face causal language models as the decoder sees them: hidden states, logits, a cache that rolls back.
 
-The only file of ``real/`` besides ``train.py`` that knows transformers. Everything goes through its public interface
-(``base_model``, ``get_output_embeddings``, ``DynamicCache``), and what that assumes is checked once, at load.
+With ``drafters/layer.py`` and ``train.py`` all of ``real/`` that knows transformers. Everything goes through its public
+interface (``base_model``, ``get_output_embeddings``, ``DynamicCache``), and what that assumes is checked once, at load.
 """
 
 from copy import deepcopy

@@ -4,17 +4,19 @@ The learner is any of ``theory.learners``, the very objects the simulator runs; 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from real.decode import Session, Step, plain_step, speculative_step
+from real.beside import Beside
+from real.decode import RULES, Session, Step, plain_step, speculative_step
 from real.drafters import Drafter, Piece
 from real.feedback import Counts, NonFiniteGradient, RoundLog, Watched
 from real.ledger import Ledger
 from real.models import Pair
+from real.objective import DISTIL, Objective
 from real.rounds import Rounds
 from real.sampling import Sampling
 from real.state import check, flatten, rebuild, under
@@ -33,7 +35,8 @@ class Serving:
         gamma: draft length. nu: committed tokens a round. sampling: of target and draft alike.
         burn_in: committed tokens, rounded up to whole rounds, that only set the adapter's whitening.
         max_new_tokens: of a request. law_top_k: the learner sees so many tokens of the target's law, renormalised;
-            0 shows all.
+            0 shows all. rule: of ``real.decode.RULES``. confidence: end a draft at the first token less probable.
+        overlap: learn beside the next round instead of before it, see ``real/beside.py``.
     """
 
     gamma: int = 4
@@ -42,6 +45,9 @@ class Serving:
     max_new_tokens: int = 128
     law_top_k: int = 0
     burn_in: int = 960
+    rule: str = "token"
+    confidence: float = 0.0
+    overlap: bool = False
 
     def __post_init__(self):
         if self.gamma < 1:
@@ -54,11 +60,19 @@ class Serving:
             raise ValueError(f"law_top_k={self.law_top_k!r}: must be at least 0; 0 keeps the whole law")
         if self.burn_in < 1:
             raise ValueError(f"burn_in={self.burn_in!r}: must be at least 1, or there is nothing to whiten by")
+        if self.rule not in RULES:
+            raise ValueError(f"rule={self.rule!r}: must be one of {', '.join(RULES)}")
+        if not 0 <= self.confidence < 1:
+            raise ValueError(f"confidence={self.confidence!r}: must be in [0, 1); 0 drafts gamma tokens every step")
 
     @property
     def burn_in_rounds(self) -> int:
         """Whole rounds of burn-in."""
         return -(-self.burn_in // self.nu)
+
+
+Update = Callable[[Any, Watched, Any, Tensor | None], Any]
+"""Shown every update: the learner's state before it, the loss, the state after it, the outside hint if any."""
 
 
 class OnlineDecoder:
@@ -67,8 +81,12 @@ class OnlineDecoder:
     Args:
         pair: target, draft and tokenizer. drafter: None decodes plainly. learner: Frozen never updates.
         serving: lengths and sampling. seed: of the request's own randomness.
+        objective: divergence and positions of the loss; temperature and gamma are those of ``serving``.
         hint: outside hint for the coming round; None leaves the learner its own rule.
-        record: shown the pieces of every round. watch: shown every step.
+        prompt_hint: this many times the gradient on the prompt is the outside hint for the rounds of a request:
+            prefill has computed the target's laws there before the first token is drafted. Charged to learning.
+        learn_prompt: the prompt's positions are feedback like any committed ones.
+        record: shown the pieces of every round. watch: shown every step. on_update: shown every update.
     """
 
     def __init__(
@@ -78,18 +96,29 @@ class OnlineDecoder:
         learner: Learner,
         serving: Serving,
         seed: int = 0,
+        objective: Objective = DISTIL,
         hint: Hint | None = None,
+        prompt_hint: float | None = None,
+        learn_prompt: bool = False,
         record: Callable[[Sequence[Piece]], Any] | None = None,
         watch: Callable[[Step], Any] | None = None,
+        on_update: Update | None = None,
     ):
         self.pair, self.drafter, self.learner, self.serving, self.hint = pair, drafter, learner, serving, hint
-        self.record, self.watch = record, watch
+        self.record, self.watch, self.on_update = record, watch, on_update
+        temperature = serving.sampling.temperature or 1.0
+        self.objective = replace(objective, temperature=temperature, gamma=serving.gamma)
         self.rng = torch.Generator().manual_seed(seed)
         self.rounds = Rounds(serving.nu, serving.law_top_k)
         self.learns = drafter is not None and drafter.trains and not isinstance(learner, Frozen)
+        if prompt_hint is not None and not hasattr(learner, "hint"):
+            raise ValueError(f"prompt_hint={prompt_hint!r}: {learner!r} takes no hints; choose an optimistic learner")
+        self.prompt_hint = prompt_hint if self.learns else None
+        self.learn_prompt = learn_prompt and self.learns
         self.log: list[RoundLog] = []
         self.hint_t: Tensor | None = None
         self.learner_state = None
+        self.beside = Beside() if serving.overlap and self.learns else None
         if self.learns and drafter is not None:
             self.learner_state = learner.init(drafter.x)
             self._check(learner.predict(self.learner_state))
@@ -97,29 +126,56 @@ class OnlineDecoder:
     def serve(self, prompt: list[int], ledger: Ledger) -> tuple[list[int], Counts]:
         """Decode one request → committed tokens and counts; ``ledger`` is charged."""
         counts, serving = Counts(), self.serving
+        reads_prompt = self.learn_prompt or self.prompt_hint is not None
         with ledger.serving():
-            session = Session(self.pair.target, self.drafter, prompt, serving.max_new_tokens, clock=ledger)
+            session = Session(
+                self.pair.target, self.drafter, prompt, serving.max_new_tokens, keep_prompt=reads_prompt, clock=ledger
+            )
+            if reads_prompt:
+                self._read_prompt(session, ledger)
             while not session.done:
                 if self.drafter is None:
                     step = plain_step(session, serving.sampling, self.rng, ledger)
                 else:
-                    step = speculative_step(session, serving.gamma, serving.sampling, self.rng, ledger)
+                    step = speculative_step(
+                        session, serving.gamma, serving.sampling, self.rng, ledger, serving.rule, serving.confidence
+                    )
                 with ledger("measure"):
                     counts.add(step)
                     if self.watch:
                         self.watch(step)
                 if self.learns or self.record:
-                    self._observe(session, step, ledger)
+                    with ledger("other"):
+                        self.rounds.collect(step)
+                    self._learn_complete(session, ledger)
             if self.drafter is not None and (self.learns or self.record):
                 with ledger("learn"):
                     self.rounds.join(session, self.drafter)
+            self._finish(ledger)
         return session.tokens[len(prompt) :], counts
 
-    def _observe(self, session: Session, step: Step, ledger: Ledger) -> None:
-        """Collect the step's feedback; where a round is complete, learn from it."""
+    def _read_prompt(self, session: Session, ledger: Ledger) -> None:
+        """Learn from the prompt, or take its gradient as the hint of this request."""
         assert self.drafter is not None
-        with ledger("other"):
-            self.rounds.collect(step)
+        if session.prompt_length < 2:
+            return
+        with ledger("learn"):
+            piece = self.rounds.prompt(session, self.drafter, self.serving.sampling)
+            self.drafter.forget(session.prompt_length)
+            if self.learn_prompt:
+                self.rounds.add(piece)
+        self._learn_complete(session, ledger)
+        if self.prompt_hint is None or not self.drafter.ready:
+            return
+        with ledger("learn"), torch.no_grad():
+            anchor = self.learner.predict(self.learner_state, torch.zeros_like(self.drafter.x))
+            loss = Watched(self.drafter.loss([piece], replace(self.objective, positions="all")), "prompt hint")
+            self.hint_t = self.prompt_hint * loss.grad(anchor)
+            self.drafter.load(self._check(self.learner.predict(self.learner_state, self.hint_t)))
+
+    def _learn_complete(self, session: Session, ledger: Ledger) -> None:
+        """Learn from every round whose last token is known."""
+        assert self.drafter is not None
         while self.rounds.complete:
             with ledger("learn"):
                 self.rounds.join(session, self.drafter)
@@ -130,23 +186,51 @@ class OnlineDecoder:
                 self._learn(pieces, ledger)
 
     def _learn(self, pieces: Sequence[Piece], ledger: Ledger) -> None:
-        """One round: burn-in while the drafter asks for it, then one update and one swap."""
-        drafter, learner = self.drafter, self.learner
-        assert drafter is not None
+        """One round: burn-in while the drafter asks for it, then its updates and one swap, now or beside the next."""
+        assert self.drafter is not None
+        self._finish(ledger)
         with ledger("learn"):
-            if not drafter.ready:
-                drafter.absorb(pieces)
+            if not self.drafter.ready:
+                self.drafter.absorb(pieces)
                 return
-            temperature = self.serving.sampling.temperature or 1.0
-            loss_t = Watched(drafter.loss(pieces, temperature), f"{type(learner).__name__}, round {len(self.log) + 1}")
-            with torch.no_grad():
-                before = self.learner_state
-                self.learner_state = learner.update(before, loss_t, self.hint_t)
+            if self.beside is not None:
+                self.beside.start(lambda: (pieces, self._updates(pieces)))
+                return
+            updates = self._updates(pieces)
+        self._swap(pieces, updates, ledger)
+
+    def _updates(self, pieces: Sequence[Piece]) -> list[tuple[Any, Watched, Any]]:
+        """(state before, loss, state after) of every update that a round asks for."""
+        assert self.drafter is not None
+        name, state, found = f"{type(self.learner).__name__}, round {len(self.log) + 1}", self.learner_state, []
+        with torch.no_grad():
+            for loss in self.drafter.losses(pieces, self.objective):
+                before, loss_t = state, Watched(loss, name)
+                state = self.learner.update(before, loss_t, self.hint_t)
+                found.append((before, loss_t, state))
+        return found
+
+    def _finish(self, ledger: Ledger) -> None:
+        """Wait for the update that runs beside the decoding, if any, and swap it in."""
+        if self.beside is None:
+            return
+        with ledger("learn"):
+            found = self.beside.take()
+        if found is not None:
+            pieces, updates = found
+            self._swap(pieces, updates, ledger)
+
+    def _swap(self, pieces: Sequence[Piece], updates: list[tuple[Any, Watched, Any]], ledger: Ledger) -> None:
+        """Take up the last of the updates and serve its decision from the next step on."""
+        assert self.drafter is not None
+        if not updates:
+            return
+        self.learner_state = updates[-1][-1]
         with ledger("measure"):
-            self._note(loss_t, before)
+            self._note(updates)
         with ledger("learn"), torch.no_grad():
-            self.hint_t = None if self.hint is None else self.hint(drafter, pieces)
-            drafter.load(self._check(learner.predict(self.learner_state, self.hint_t)))
+            self.hint_t = self.hint_t if self.hint is None else self.hint(self.drafter, pieces)
+            self.drafter.load(self._check(self.learner.predict(self.learner_state, self.hint_t)))
 
     def _check(self, x_t: Tensor) -> Tensor:
         """x_t, which the drafter can serve: one finite decision."""
@@ -163,14 +247,20 @@ class OnlineDecoder:
             )
         return x_t
 
-    def _note(self, loss_t: Watched, before: Any) -> None:
-        """Log the round at the x_t that was played; nothing of it is charged."""
-        assert loss_t.last is not None
-        x_t = self.learner.predict(before, self.hint_t)
-        hint_t = getattr(before, "hint", None) if self.hint_t is None else self.hint_t
-        error = loss_t.last if hint_t is None else loss_t.last - hint_t
-        energies = [float((part.double() ** 2).sum()) for part in (loss_t.last, error)]
-        self.log.append(RoundLog(len(self.log) + 1, float(loss_t.value(x_t)), *energies))
+    def _note(self, updates: Sequence[tuple[Any, Watched, Any]]) -> None:
+        """Log the round at what was played: the mean loss, the summed energies. Nothing of it is charged."""
+        losses, gradient, hint_error = [], 0.0, 0.0
+        for before, loss_t, after in updates:
+            x_t = self.learner.predict(before, self.hint_t)
+            grad_t = loss_t.loss.grad(x_t) if loss_t.last is None else loss_t.last  # some learners need values alone
+            hint_t = getattr(before, "hint", None) if self.hint_t is None else self.hint_t
+            error = grad_t if hint_t is None else grad_t - hint_t
+            losses.append(float(loss_t.value(x_t)))
+            gradient += float((grad_t.double() ** 2).sum())
+            hint_error += float((error.double() ** 2).sum())
+            if self.on_update:
+                self.on_update(before, loss_t, after, self.hint_t)
+        self.log.append(RoundLog(len(self.log) + 1, sum(losses) / len(losses), gradient, hint_error))
 
     @property
     def hint_gain(self) -> float:
@@ -182,8 +272,9 @@ class OnlineDecoder:
         """Everything needed to go on later as if never stopped, as named tensors; between requests only."""
         named = self._always()
         named |= {f"rounds.{key}": value for key, value in self.rounds.state().items()}
-        if self.learns:
+        if self.learns and self.drafter is not None:
             named |= dict(flatten("learner", self.learner_state))
+            named["x"] = self.drafter.x  # what is served, for whoever reads the file without the learner
             columns = [[float(getattr(entry, f.name)) for f in fields(RoundLog)] for entry in self.log]
             named["log"] = torch.tensor(columns, dtype=torch.float64).reshape(-1, len(fields(RoundLog)))
             if self.hint_t is not None:

@@ -16,11 +16,12 @@ import torch
 
 from real.drafters import Piece
 from real.drafters.adapter import Adapter, hidden_rows
-from real.experiments import Method, Models
 from real.feedback import Counts
 from real.ledger import Ledger
+from real.loaded import Models
 from real.online import OnlineDecoder, Serving
 from real.streams import Stream, scheduled
+from real.systems import Method
 from theory.adapter import adapter_loss, readout, whitening
 from theory.loss import SoftmaxKL
 from theory.trace import SettingsDiffer, atomic, plain, provenance

@@ -6,12 +6,14 @@ round may span requests and is complete at the step boundary at or after its las
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from real.decode import Session, Step
 from real.drafters import Drafter, Piece
+from real.sampling import Sampling
 
 
 def cut(law: Tensor, k: int) -> Tensor:
@@ -36,12 +38,29 @@ class Rounds:
         self.nu, self.law_top_k = nu, law_top_k
         self.pieces: list[Piece] = []  # complete positions, features included
         self._laws: list[Tensor] = []  # of the request in flight, not yet joined by features
+        self._wrong: list[Tensor] = []
         self.waiting = 0
 
     def collect(self, step: Step) -> None:
         """Note the target's laws at the positions a step committed."""
-        self._laws.append(cut(step.target_probs, self.law_top_k))
+        laws = cut(step.target_probs, self.law_top_k)
+        self._laws.append(laws)
+        self._wrong.append(torch.arange(len(laws), device=laws.device) == (step.accepted if step.rejected else -1))
         self.waiting += len(step.tokens)
+
+    def add(self, piece: Piece) -> None:
+        """Take up a piece that is complete already; only before anything of its request was collected."""
+        self.pieces.append(piece)
+        self.waiting += piece.stop - piece.start
+
+    def prompt(self, session: Session, drafter: Drafter, sampling: Sampling) -> Piece:
+        """What prefill revealed about positions 1 … n − 1 of a prompt of n ≥ 2 tokens; kept by ``keep_prompt``."""
+        assert session.prompt_logits is not None
+        n = session.prompt_length
+        laws = cut(sampling.law(session.prompt_logits), self.law_top_k)
+        hidden = None if session.hidden is None else session.hidden[: n - 1]
+        nowhere = torch.zeros(n - 1, dtype=torch.bool, device=laws.device)
+        return Piece(tuple(session.tokens[:n]), 1, n, laws, drafter.features(1, n), hidden, nowhere)
 
     @property
     def complete(self) -> bool:
@@ -52,13 +71,14 @@ class Rounds:
         """Fetch the features of every position collected in this request; the drafter reads a bonus token if needed."""
         if not self._laws:
             return
-        laws = torch.cat(self._laws)
-        self._laws = []
+        laws, wrong = torch.cat(self._laws), torch.cat(self._wrong)
+        self._laws, self._wrong = [], []
         drafter.catch_up()
         stop = len(session.tokens)
         start = stop - len(laws)
         features = drafter.features(start, stop)
-        self.pieces.append(Piece(tuple(session.tokens), start, stop, laws, features))
+        hidden = None if session.hidden is None else session.hidden[: stop - 1]
+        self.pieces.append(Piece(tuple(session.tokens), start, stop, laws, features, hidden, wrong))
         drafter.forget(stop)
 
     def take(self) -> list[Piece]:
@@ -84,26 +104,31 @@ class Rounds:
             named[f"{i}.tokens"] = torch.tensor(piece.tokens)
             named[f"{i}.span"] = torch.tensor([piece.start, piece.stop])
             named[f"{i}.laws"] = piece.target_probs.contiguous()
-            if piece.features is not None:
-                named[f"{i}.features"] = piece.features.contiguous()
+            for name in ("features", "hidden", "wrong"):
+                tensor = getattr(piece, name)
+                if tensor is not None:
+                    named[f"{i}.{name}"] = tensor.contiguous()
         return named
 
     def restore(self, named: dict[str, Tensor], device: torch.device | str = "cpu") -> None:
         """Take up what ``state`` gave; the positions' tensors go to ``device``."""
         count = sum(key.endswith(".span") for key in named)
         on_device = {key: value.to(device) for key, value in named.items()}
-        self.pieces, self._laws = [_piece(on_device, i) for i in range(count)], []
+        self.pieces, self._laws, self._wrong = [_piece(on_device, i) for i in range(count)], [], []
         self.waiting = sum(piece.stop - piece.start for piece in self.pieces)
 
 
 def _split(piece: Piece, at: int) -> Sequence[Piece]:
     middle = piece.start + at
-    features = (None, None) if piece.features is None else (piece.features[:at], piece.features[at:])
-    head = replace(piece, stop=middle, target_probs=piece.target_probs[:at], features=features[0])
-    tail = replace(piece, start=middle, target_probs=piece.target_probs[at:], features=features[1])
-    return head, tail
+    head: dict[str, Any] = {"stop": middle}
+    tail: dict[str, Any] = {"start": middle}
+    for name in ("target_probs", "features", "wrong"):
+        rows = getattr(piece, name)
+        head[name], tail[name] = (None, None) if rows is None else (rows[:at], rows[at:])
+    return replace(piece, **head), replace(piece, **tail)
 
 
 def _piece(named: dict[str, Tensor], i: int) -> Piece:
     start, stop = named[f"{i}.span"].tolist()
-    return Piece(named[f"{i}.tokens"].tolist(), start, stop, named[f"{i}.laws"], named.get(f"{i}.features"))
+    rest = {name: named.get(f"{i}.{name}") for name in ("features", "hidden", "wrong")}
+    return Piece(named[f"{i}.tokens"].tolist(), start, stop, named[f"{i}.laws"], **rest)

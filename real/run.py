@@ -1,55 +1,89 @@
 """``python -m real run``: any pair, learner and prompts; plain, frozen and learning decoders side by side."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from real.certify import certificates
 from real.compare import Comparison
-from real.experiments import WEIGHTS_LEARNERS, Method, Models
+from real.drafters import DRAFTERS
 from real.feedback import NonFiniteGradient
 from real.ledger import LINES
+from real.loaded import Models
 from real.online import Serving
 from real.state import load, save
 from real.streams import Stream, as_given, read_prompts, scheduled
 from real.summary import Sample, break_even, measures
+from real.systems import DEEP_LEARNERS, ROWS, Method
 from real.tables import comparison
 from theory.adapter import adapter_problem
-from theory.choose import altered
+from theory.certificate import Certificate
+from theory.choose import altered, make_learner
+from theory.domain import Free, Simplex
+from theory.experiment import select
+from theory.learners.frozen import Frozen
 from theory.practice import on_adapter
+from theory.problem import Problem
 from theory.trace import Trace
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a run measured: the methods' numbers, the learner's trace and the tokens after which it has paid."""
+    """What a run measured: the methods' numbers, the learner's trace, the tokens after which it has paid.
+
+    ``beside``: seconds of learning on a thread of its own; None if it was not overlapped.
+    """
 
     methods: dict[str, dict[str, Any]]
     traces: dict[str, Trace]
     hint_gain: float
     break_even_tokens: float | None
+    certificates: dict[str, Certificate]
+    beside: float | None
 
 
-def method(spec: str, settings: dict[str, Any], drafter: str, serving: Serving) -> Method:
-    """The learner ``spec`` with the decoder's hyper-parameters, ``settings`` on top, on the drafter.
+def method(spec: str, settings: dict[str, Any], drafter: str, temperature: float = 1.0) -> Method:
+    """The learner ``spec`` with the decoder's hyper-parameters, ``settings`` on top, on the drafter on day 0.
 
     Raises:
         ValueError: for an unknown learner, setting or drafter, or a learner that does not fit.
     """
-    if drafter == "adapter":
-        problem = adapter_problem(1, 1, temperature=serving.sampling.temperature or 1.0)
-        return Method(drafter, on_adapter(spec, settings, problem))
-    if drafter != "weights":
-        raise ValueError(f"--drafter {drafter}: nothing to train there; choose adapter or weights")
-    if spec not in WEIGHTS_LEARNERS:
-        raise ValueError(f"--learner {spec} on the drafter {drafter}: choose one of {', '.join(WEIGHTS_LEARNERS)}")
-    learner = WEIGHTS_LEARNERS[spec]
+    if drafter not in DRAFTERS or not DRAFTERS[drafter].trains:
+        able = ", ".join(name for name, kind in DRAFTERS.items() if kind.trains)
+        raise ValueError(f"--drafter {drafter}: nothing to train there; choose one of {able}")
+    if drafter == "mixture":
+        experts = Problem(Simplex(), 2, 1000, 1.0, loss_range=1.0, exp_concavity=1.0)
+        return Method(drafter, make_learner("mixture" if spec == "ensemble" else spec, settings, experts))
+    if DRAFTERS[drafter].convex:
+        return Method(drafter, on_adapter(spec, settings, adapter_problem(1, 1, temperature=temperature or 1.0)))
+    if spec in DEEP_LEARNERS:
+        learner = DEEP_LEARNERS[spec]
+        for key, value in settings.items():
+            learner = altered(learner, key, value)
+        return Method(drafter, learner)
+    if "step_size" not in settings:
+        raise ValueError(
+            f"--learner {spec} on the drafter {drafter}: has no default step size there; give --set step_size=…, or "
+            f"choose one of {', '.join(DEEP_LEARNERS)}"
+        )
+    return Method(drafter, make_learner(spec, settings, Problem(Free(), 1, 1, 1.0)))
+
+
+def row(name: str, settings: dict[str, Any]) -> Method:
+    """The named system, ``settings`` of its learner on top.
+
+    Raises:
+        ValueError: for a name that is not in the table, or a setting the learner does not have.
+    """
+    (found,) = select(ROWS, [name]).values()
+    learner = found.learner
     for key, value in settings.items():
         learner = altered(learner, key, value)
-    return Method(drafter, learner)
+    return replace(found, learner=learner)
 
 
 def stream_of(prompts: str, seed: int) -> Stream:
@@ -68,16 +102,36 @@ def run(
     seed: int,
     state: Path | None,
     progress: Callable[[int, int], None],
+    certify: Path | None = None,
+    certify_every: int = 0,
+    tell: Callable[[str], None] = print,
 ) -> Report:
     """Serve the stream; with ``state`` the learner goes on from that file and is saved there after every prompt.
+
+    ``certify`` names the file of the certificate's log; for a learner taken up from a state it is about this run alone.
+    ``certify_every`` rounds the certificate so far is told as well; 0 waits for the end.
 
     Raises:
         ValueError: if the state was saved by another learner or other models, or a gradient is not finite; the state
             from before that request stays in the file.
     """
     name = name if name not in ("plain", "frozen") else f"{name} learner"
-    methods = {"plain": Method(None), "frozen": Method(learning.drafter), name: learning}
-    comparison = Comparison(models, methods, stream, serving, seed)
+    at_rest = replace(learning, learner=Frozen(), prompt_hint=None, learn_prompt=False)
+    methods = {"plain": Method(None), "frozen": at_rest, name: learning}
+    comparison = Comparison(models, methods, stream, serving, seed, certify=certify is not None)
+    certifier = comparison.certifiers.get(name)
+    if certify is not None and certifier is None:
+        raise ValueError(
+            f"--certify with {learning}: only OGD and OptimisticOGD with one step size have a certificate, on a convex "
+            "drafter, by forward KL on all positions; choose those"
+        )
+    if certifier is not None:
+
+        def show_so_far(rounds: int, found: dict[str, Certificate]) -> None:
+            for line in certified(found):
+                tell(f"round {rounds}: {line}")
+
+        certifier.every, certifier.show = certify_every, show_so_far
     decoder = comparison.decoders[name]
     about = {"learner": repr(learning.learner), "drafter": str(learning.drafter), "serving": repr(serving)}
     about |= models.names
@@ -101,7 +155,22 @@ def run(
         raise NonFiniteGradient(f"{error}{kept}") from None
     traces = {method: comparison.trace(method, {}) for method in methods}
     table = measures(Sample({0: traces}, lambda trace: trace.columns["tokens"] > 0))
-    return Report(table, traces, decoder.hint_gain, break_even({0: traces}, name))
+    proven = {}
+    if certify is not None and certifier is not None:
+        log = certifier.log({"settings": about})
+        log.save(certify)
+        proven = certificates(log)
+    beside = None if decoder.beside is None else decoder.beside.seconds
+    return Report(table, traces, decoder.hint_gain, break_even({0: traces}, name), proven, beside)
+
+
+def certified(found: Mapping[str, Certificate]) -> list[str]:
+    """Certificates by comparator, a line each."""
+    return [
+        f"certificate against {comparator}: regret {of.dynamic_regret:.2f} ≤ bound {of.bound:.2f}, "
+        f"certificate_ratio {of.certificate_ratio:.2f}"
+        for comparator, of in found.items()
+    ]
 
 
 def show(report: Report, console: Console) -> None:
@@ -118,3 +187,7 @@ def show(report: Report, console: Console) -> None:
     after = report.break_even_tokens
     paid = "not within this run" if after is None else f"after {after:.0f} committed tokens"
     console.print(f"break-even against frozen: {paid}; hint_gain {report.hint_gain:.3f}")
+    if report.beside is not None:
+        console.print(f"learned for {report.beside:.1f} s beside decoding, on a thread that may hold another core")
+    for line in certified(report.certificates):
+        console.print(line, highlight=False)

@@ -96,6 +96,13 @@ def scheduled(schedule: str, seed: int, folder: Path = ASSETS / "streams") -> St
     return Stream(tuple(prompts), tuple(segment), tuple(names))
 
 
+def mixed(seed: int, folder: Path = ASSETS / "streams") -> Stream:
+    """Every prompt of every shipped domain once, domains interleaved, one segment; shuffled by ``seed``."""
+    prompts = [prompt for path in sorted(folder.glob("*.jsonl")) for prompt in read_prompts(path)]
+    Random(f"{seed}/mixed").shuffle(prompts)
+    return Stream(tuple(prompts), (0,) * len(prompts), ("mixed",))
+
+
 def as_given(prompts: Iterable[Prompt]) -> Stream:
     """A user's prompts in their own order; a new segment wherever the category changes."""
     prompts = tuple(prompts)

@@ -5,16 +5,16 @@ same prompts for every method. Never a mean of ratios.
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 
-from real.experiments import NAMED
 from real.intervals import FEWEST, draws, interval
 from real.streams import scheduled
+from real.systems import NAMED
 from theory.trace import Trace, provenance
 
 Sums = dict[str, np.ndarray]
@@ -76,15 +76,24 @@ def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     return above / np.where(below > 0, below, np.nan)
 
 
-def measures(sample: Sample) -> dict[str, dict[str, Any]]:
-    """Every method's numbers with intervals: what the issue of speed, acceptance and learning needs."""
+def measures(
+    sample: Sample, frozen_of: Mapping[str, str] | None = None, generalist_of: Mapping[str, str] | None = None
+) -> dict[str, dict[str, Any]]:
+    """Every method's numbers with intervals: what the issue of speed, acceptance and learning needs.
+
+    frozen_of: the method that stands still beside each; ``frozen`` beside all if left out. generalist_of: the one that
+        was trained on everything; ``generalist`` beside all if left out.
+    """
     sums = {method: sample.sums(method) for method in sample.methods}
-    plain, frozen = sums["plain"], sums.get("frozen")
+    plain = sums["plain"]
     rate = {m: _ratio(s["tokens"], s["seconds_total"]) for m, s in sums.items()}
     generating = {m: _ratio(s["tokens"], s["seconds_total"] - s["seconds_learn"]) for m, s in sums.items()}
     rate_of_step = _ratio(plain["steps"], plain["seconds_verify"])  # plain target steps a second
     table = {}
     for method, total in sums.items():
+        still = "frozen" if frozen_of is None else frozen_of.get(method, "")
+        trained = "generalist" if generalist_of is None else generalist_of.get(method, "")
+        frozen = sums.get(still)
         entry = {
             "tokens_per_step": interval(_ratio(total["tokens"], total["steps"])),
             "alpha": interval(_ratio(total["alpha_sum"], total["verified"])),
@@ -93,13 +102,13 @@ def measures(sample: Sample) -> dict[str, dict[str, Any]]:
             "speedup": interval(rate[method] / rate["plain"]),
             "generation_speedup": interval(generating[method] / generating["plain"]),
             "cost_ratio": interval(_ratio(total["seconds_draft"], total["drafted"]) * rate_of_step),
-            "gap_closed": _gap_closed(total, frozen, sums.get("generalist")),
+            "gap_closed": _gap_closed(total, frozen, sums.get(trained)),
             "tokens": int(total["tokens"][0]),
             "learn_share": float(total["seconds_learn"][0] / total["seconds_total"][0]),
             "unattributed_share": float(total["seconds_unattributed"][0] / total["seconds_total"][0]),
         }
         if frozen is not None:
-            entry["relative_speedup"] = interval(rate[method] / rate["frozen"])
+            entry["relative_speedup"] = interval(rate[method] / rate[still])
             steps = _ratio(total["tokens"], total["steps"]) / _ratio(frozen["tokens"], frozen["steps"])
             entry["relative_tokens_per_step"] = interval(steps)
         table[method] = entry
@@ -107,8 +116,8 @@ def measures(sample: Sample) -> dict[str, dict[str, Any]]:
     return table
 
 
-def break_even(runs: dict[int, dict[str, Trace]], method: str) -> float | None:
-    """Committed tokens after which the method's time a token so far stays below the frozen draft's.
+def break_even(runs: dict[int, dict[str, Trace]], method: str, still: str = "frozen") -> float | None:
+    """Committed tokens after which the method's time a token so far stays below that of the one that stands still.
 
     None if never, or where a run has fewer than ``FEWEST`` prompts.
     """
@@ -117,7 +126,7 @@ def break_even(runs: dict[int, dict[str, Trace]], method: str) -> float | None:
         if len(of[method].columns["tokens"]) < FEWEST:
             return None
         ours, theirs = (np.cumsum(of[m].columns["seconds_total"]) / np.cumsum(of[m].columns["tokens"])
-                        for m in (method, "frozen"))  # fmt: skip
+                        for m in (method, still))  # fmt: skip
         behind = np.flatnonzero(ours >= theirs)
         last = int(behind[-1]) + 1 if len(behind) else 0
         tokens = np.cumsum(of[method].columns["tokens"])

@@ -5,6 +5,8 @@ from typing import Any
 
 from rich.table import Table
 
+from real.audit import Audited
+
 COLUMNS = {
     "tokens_per_step": "tokens/step",
     "alpha": "alpha",
@@ -55,3 +57,63 @@ def claim(found: dict[str, Any]) -> str:
     return (
         f"{found['learner']} × frozen: tokens/step {pace}, net {net}: {'holds' if found['holds'] else 'does not hold'}"
     )
+
+
+def audited(row: Audited) -> str:
+    """One system of the audit as a line."""
+    verdict = "ALARM" if row.alarm else "clean"
+    return (
+        f"{row.family:9} {row.system:12} {row.rule:6} {row.tokens:6d} tokens   log wealth {row.log_wealth:7.2f}, "
+        f"peak {row.log_peak:6.2f}   {verdict}"
+    )
+
+
+def claims(content: dict[str, Any]) -> Iterator[Table]:
+    """What ``real/claims.py`` reports: ensembles by stream, then hints by stream and round length."""
+    shown = Table(title="net speed over that of the step size best in hindsight", box=None, title_justify="left")
+    for heading in ("stream", "best step", "ensemble", "tuned on the first stream", "last-loss ensemble"):
+        shown.add_column(heading, no_wrap=True)
+    for row in content["ensembles"]:
+        shown.add_row(row["stream"], row["best"], *(_cell(row[key]) for key in ("ensemble", "tuned", "last_loss")))
+    yield shown
+    shown = Table(title="hints: over gradient descent at the same step size", box=None, title_justify="left")
+    headings = ("hint_gain", "alpha", "alpha, both read the prompt", "net", "net, both read the prompt")
+    for heading in ("stream", "nu", "hint", *headings, "sign as told"):
+        shown.add_column(heading, no_wrap=True)
+    for row in content["hints"]:
+        numbers = (_cell(row[key]) for key in ("hint_gain", "alpha", "prompted", "net", "net_prompted"))
+        told = {True: "yes", False: "no", None: "open"}[row["agrees"]]
+        shown.add_row(row["stream"], str(row["nu"]), row["hint"], *numbers, told)
+    yield shown
+    shown = Table(title="verdict", box=None, title_justify="left", show_header=False)
+    for key, value in content["verdict"].items():
+        shown.add_row(key.replace("_", " "), f"{value:.3f}" if isinstance(value, float) else str(value))
+    yield shown
+
+
+SYSTEM_COLUMNS = {
+    "tokens_per_step": "tokens/step",
+    "alpha": "alpha",
+    "speedup": "net speedup",
+    "generation_speedup": "learning left out",
+    "relative_speedup": "net ÷ at rest",
+}
+
+
+def systems(rows: list[dict[str, Any]]) -> Iterator[Table]:
+    """The systems' table, one for each family and domain."""
+    for cell in dict.fromkeys((row["block"], row["family"], row["domain"]) for row in rows):
+        title = f"{' · '.join(cell)}: totals over totals, 95 % intervals by a paired bootstrap over prompts"
+        shown = Table(title=title, box=None, title_justify="left")
+        shown.add_column("")
+        for heading in (*SYSTEM_COLUMNS.values(), "learning", "hint_gain", "certificate_ratio"):
+            shown.add_column(heading, justify="right", no_wrap=True)
+        for row in rows:
+            if (row["block"], row["family"], row["domain"]) == cell:
+                numbers = [
+                    {"value": row[key], "low": row[f"{key}_low"], "high": row[f"{key}_high"]} for key in SYSTEM_COLUMNS
+                ]
+                rest = ["" if row[key] is None else f"{row[key]:.2f}" for key in ("hint_gain", "certificate_ratio")]
+                share = f"{100 * row['learn_share']:.1f} %"
+                shown.add_row(row["system"], *(_cell(number) for number in numbers), share, *rest)
+        yield shown

@@ -1,9 +1,11 @@
-"""The table that hyper-parameters were read from: learners at several step sizes, on a domain no result shifts to.
+"""The tables that hyper-parameters were read from: learners at several step sizes, on a stream no result shifts to.
 
-One frozen sampled run of ``TUNING`` is recorded; its losses are oblivious to the draft, so every learner can be run on
-them without decoding again. The last half of the rounds is what counts.
+One frozen sampled run is recorded; what it revealed is oblivious to the draft, so every learner can be run on it
+without decoding again. The last half of the rounds is what counts.
 """
 
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,9 +13,14 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from real.experiments import TUNING, Models
+from real.drafters import Drafter, Piece
+from real.experiments import TUNING
+from real.ledger import Ledger
+from real.loaded import Models
 from real.online import Serving
 from real.record import losses, record
+from real.streams import scheduled
+from real.systems import Method
 from theory.acceptance import alpha
 from theory.hints import LastGradient, MovingAverage
 from theory.learner import Learner
@@ -39,6 +46,16 @@ CANDIDATES: tuple[Learner, ...] = (
 )
 LENGTHS = (8, 16, 32)
 """Round lengths ν that are tried."""
+
+WARM: dict[str, tuple[Learner, ...]] = {
+    "adapter": (*(OGD(4.0**k) for k in range(1, 6)), *(Adam(10.0**-k, beta_2=0.99) for k in (2, 3))),
+    "heads": (*(OGD(4.0**k) for k in range(2, 7)), *(Adam(10.0**-k, beta_2=0.99) for k in (1, 2))),
+    "hydra": (*(OGD(10.0**-k) for k in (0, 1, 2)), *(Adam(step, beta_2=0.99) for step in (3e-5, 1e-4, 3e-4, 1e-3))),
+    "eagle": (*(OGD(10.0**-k) for k in (0, 1, 2)), *(Adam(step, beta_2=0.99) for step in (3e-5, 1e-4, 3e-4, 1e-3))),
+    "weights": (*(OGD(10.0**-k) for k in (0, 1, 2)), *(Adam(step, beta_2=0.99) for step in (3e-5, 1e-4, 3e-4, 1e-3))),
+}
+"""Learners of the drafters that a warm-up left as generalists."""
+WARM_LENGTHS = (16, 64, 128)
 
 
 def tune(out: Path, console: Console, seed: int = 100) -> list[dict[str, Any]]:
@@ -66,3 +83,38 @@ def _score(learner: Learner, seen: list) -> dict[str, Any]:
     late = overlaps[len(overlaps) // 2 :]
     mean = sum(late) / len(late)
     return {"learner": plain(learner), "alpha": mean, "tokens_per_step": float(tokens_per_step(1 - mean, 4))}
+
+
+def tune_warm(drafter: str, family: str, schedule: str, seed: int = 100) -> Iterator[dict[str, Any]]:
+    """Rows of a drafter that starts as a generalist: late mean loss of each learner over that of standing still.
+
+    Raises:
+        ValueError: for a drafter without candidates.
+    """
+    if drafter not in WARM:
+        raise ValueError(f"drafter={drafter!r}: must be one of {', '.join(WARM)}")
+    method = Method(drafter, draft="generalist", start="" if drafter == "weights" else "generalist")
+    models, shortest = Models(family=family), min(WARM_LENGTHS)
+    rounds: list[Sequence[Piece]] = []
+    decoder = models.decoder(method, Serving(nu=shortest), seed, record=rounds.append)
+    for prompt in scheduled(schedule, seed).prompts:
+        decoder.serve(models.pair.encode(list(prompt.turns), models.chat), Ledger())
+    at_rest, objective = decoder.drafter, decoder.objective
+    assert at_rest is not None
+    for nu in WARM_LENGTHS:
+        width = nu // shortest
+        joined = [list(chain(*rounds[i : i + width])) for i in range(0, len(rounds), width)]
+        rest = _late_loss(Frozen(), at_rest, joined, objective)
+        for learner in WARM[drafter]:
+            value = _late_loss(learner, at_rest, joined, objective) / rest
+            yield {"drafter": drafter, "family": family, "nu": nu, "relative_loss": value, "learner": plain(learner)}
+
+
+def _late_loss(learner: Learner, drafter: Drafter, rounds: Sequence[Sequence[Piece]], objective: Any) -> float:
+    state, seen = learner.init(drafter.x), []
+    with torch.no_grad():
+        for pieces in rounds:
+            for loss in drafter.losses(pieces, objective):
+                seen.append(float(loss.value(learner.predict(state))))
+                state = learner.update(state, loss)
+    return sum(seen[len(seen) // 2 :]) / len(seen[len(seen) // 2 :])

@@ -15,6 +15,8 @@ from torch import Tensor
 from real.decode import Session, Step, step
 from real.sampling import Sampling
 
+TOP = float(np.nextafter(1.0, 0.0))
+
 
 class TabularCache(list):
     """The tokens read so far; rolled back by a negative count, as transformers' caches are."""
@@ -79,9 +81,8 @@ def intervals(outcome: Callable[[float], int]) -> list[tuple[float, float, int]]
         at_middle = outcome(middle)
         return split(low, middle, at_low, at_middle) + split(middle, high, at_middle, at_high)
 
-    top = float(np.nextafter(1.0, 0.0))
     merged: list[list] = []
-    for low, high, value in split(0.0, top, outcome(0.0), outcome(top)):
+    for low, high, value in split(0.0, TOP, outcome(0.0), outcome(TOP)):
         if merged and merged[-1][2] == value:
             merged[-1][1] = high
         else:
@@ -90,7 +91,7 @@ def intervals(outcome: Callable[[float], int]) -> list[tuple[float, float, int]]
 
 
 def enumerate_step(
-    start: Callable[[], Session], gamma: int, sampling: Sampling
+    start: Callable[[], Session], gamma: int, sampling: Sampling, rule: str = "token"
 ) -> list[tuple[float, Step, list[float]]]:
     """Every outcome of one step with its exact probability and uniforms that lead to it.
 
@@ -99,8 +100,9 @@ def enumerate_step(
     """
 
     def run(uniforms: list[float]) -> Step:
-        padded = uniforms + [0.5] * (2 * gamma + 1 - len(uniforms))
-        return step(start(), gamma, sampling, torch.tensor(padded, dtype=torch.float64))
+        later = [0.5] * gamma + [TOP] * gamma + [0.5]  # later prefixes are refused where a uniform can refuse them
+        padded = uniforms + later[len(uniforms) :]
+        return step(start(), gamma, sampling, torch.tensor(padded, dtype=torch.float64), rule=rule)
 
     def choice(level: int, uniforms: list[float]) -> int:
         result = run(uniforms)
@@ -115,7 +117,7 @@ def enumerate_step(
         if level == 2 * gamma + 1:
             leaves.append((mass, run(uniforms), uniforms))
             return
-        if gamma < level < 2 * gamma and run(uniforms).accepted < level - gamma:
+        if rule == "token" and gamma < level < 2 * gamma and run(uniforms).accepted < level - gamma:
             descend(mass, [*uniforms, 0.5])  # rejected already: this uniform decides nothing
             return
         for measure, point, _ in intervals(lambda u: choice(level, [*uniforms, u])):

@@ -16,12 +16,13 @@ from real import agree as agreeing  # noqa: E402
 from real import record  # noqa: E402
 from real.agree import Made, compare_greedy, interval_of_measured  # noqa: E402
 from real.drafters.adapter import Adapter  # noqa: E402
-from real.experiments import METHODS, Method, Models  # noqa: E402
 from real.intervals import interval  # noqa: E402
+from real.loaded import Models  # noqa: E402
 from real.online import Serving  # noqa: E402
 from real.sampling import Sampling  # noqa: E402
 from real.speed_check import pathwise, speed_law  # noqa: E402
 from real.summary import Sample, break_even, measures  # noqa: E402
+from real.systems import METHODS, Method  # noqa: E402
 from sim import __main__ as simulator  # noqa: E402
 from sim.environments import replay  # noqa: E402
 from sim.environments.recording import Recording  # noqa: E402

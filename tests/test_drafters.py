@@ -11,6 +11,7 @@ from real.decode import Session, generate  # noqa: E402
 from real.drafters import Piece, make_drafter  # noqa: E402
 from real.drafters.ngram import NGram  # noqa: E402
 from real.models import Pair, perturbed, random_model  # noqa: E402
+from real.objective import Objective  # noqa: E402
 from real.sampling import Sampling  # noqa: E402
 
 PROMPT = [5, 6, 7, 8]
@@ -93,7 +94,7 @@ def test_adapter_serves_the_law_its_loss_describes(draft_vocab):
     assert torch.equal(drafter.x, x)
     session, steps = serve(pair, drafter)
     piece = piece_of(session, steps, drafter)
-    described = drafter.loss([piece], SAMPLED.temperature).draft_probs(x)
+    described = drafter.loss([piece], Objective(temperature=SAMPLED.temperature)).draft_probs(x)
     offset = 0
     for done in steps:
         examined = min(done.accepted + 1, done.drafted, len(done.tokens))
@@ -166,7 +167,7 @@ def test_gradient_descent_lowers_the_loss_of_all_weights():
     pair = make_pair()
     drafter = make_drafter("weights", pair)
     session, steps = serve(pair, drafter)
-    loss = drafter.loss([_piece(session, steps)], SAMPLED.temperature)
+    loss = drafter.loss([_piece(session, steps)], Objective(temperature=SAMPLED.temperature))
     x = drafter.x
     first = float(loss.value(x))
     for _ in range(5):
@@ -211,7 +212,7 @@ def test_tied_weights_appear_once():
     tied = drafter.model.model
     assert torch.equal(tied.lm_head.weight, tied.model.embed_tokens.weight)
     start = tied.lm_head.weight.data_ptr()
-    assert drafter._buffer.data_ptr() <= start < drafter._buffer.data_ptr() + 4 * drafter.dimension
+    assert drafter.flat._buffer.data_ptr() <= start < drafter.flat._buffer.data_ptr() + 4 * drafter.dimension
     session, steps = serve(pair, drafter, new=10)
     assert torch.isfinite(drafter.loss([_piece(session, steps)]).grad(drafter.x)).all()
 
@@ -240,7 +241,7 @@ def test_ngram_matches_witten_bell_by_hand():
 @pytest.mark.parametrize(
     "make, words",
     [
-        (lambda pair: make_drafter("eagle", pair), "drafter='eagle'"),
+        (lambda pair: make_drafter("medusa", pair), "drafter='medusa'"),
         (lambda pair: make_drafter("adapter", Pair(pair.target, None, None)), "draft=None"),
         (lambda pair: make_drafter("adapter", pair, burn_in=0), "burn_in=0"),
         (lambda pair: make_drafter("adapter", pair, ridge=0.0), "ridge=0.0"),

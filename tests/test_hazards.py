@@ -37,7 +37,7 @@ def law_error(drafter_class, sampling: Sampling, gamma: int = 2, vocab: int = 3)
 class RawLogits(Independent):
     """Samples from the processed law but reports the raw one."""
 
-    def propose(self, gamma, sampling, uniforms):
+    def propose(self, gamma, sampling, uniforms, confidence=0.0):
         tokens, _ = super().propose(gamma, sampling, uniforms)
         rows = [self.model.table[self._code(tokens.tolist(), i)] for i in range(gamma)]
         return Proposal(tokens, torch.stack(rows).softmax(-1))
@@ -50,7 +50,7 @@ class RawLogits(Independent):
 class OtherDtype(Independent):
     """Reports its law rounded to bfloat16."""
 
-    def propose(self, gamma, sampling, uniforms):
+    def propose(self, gamma, sampling, uniforms, confidence=0.0):
         tokens, probs = super().propose(gamma, sampling, uniforms)
         return Proposal(tokens, probs.bfloat16().double())
 
@@ -58,7 +58,7 @@ class OtherDtype(Independent):
 class SwappedInBetween(RawLogits):
     """Its weights change after drafting; the law is recomputed from the new ones instead of being stored."""
 
-    def propose(self, gamma, sampling, uniforms):
+    def propose(self, gamma, sampling, uniforms, confidence=0.0):
         tokens, _ = Independent.propose(self, gamma, sampling, uniforms)
         new = TabularLM.random(99, self.vocab)
         rows = [new.table[self._code(tokens.tolist(), i)] for i in range(gamma)]
@@ -68,7 +68,7 @@ class SwappedInBetween(RawLogits):
 class ChoosesAfterTheSample(RawLogits):
     """Two drafters sample with the same uniform; the one surer of its own sample speaks and reports its own law."""
 
-    def propose(self, gamma, sampling, uniforms):
+    def propose(self, gamma, sampling, uniforms, confidence=0.0):
         other, drafted, laws = TabularLM.random(77, self.vocab), [], []
         for i in range(gamma):
             code = self._code(drafted, i)
@@ -146,7 +146,7 @@ def test_a_target_cache_off_by_one_is_seen_sampled_and_greedy(monkeypatch):
 class ReportsRaw(Adapter):
     """On a real model: samples at temperature 1, reports the law of temperature 2."""
 
-    def propose(self, gamma, sampling, uniforms):
+    def propose(self, gamma, sampling, uniforms, confidence=0.0):
         tokens, probs = super().propose(gamma, sampling, uniforms)
         return Proposal(tokens, probs.sqrt() / probs.sqrt().sum(-1, keepdim=True))
 

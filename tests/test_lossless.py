@@ -10,7 +10,6 @@ pytest.importorskip("transformers")
 
 from real.decode import Session, generate  # noqa: E402
 from real.drafters import make_drafter  # noqa: E402
-from real.experiments import Method  # noqa: E402
 from real.lossless import (  # noqa: E402
     CHECKED,
     FALSE_ALARM,
@@ -27,6 +26,7 @@ from real.lossless import (  # noqa: E402
 )
 from real.models import FAMILIES  # noqa: E402
 from real.sampling import Sampling  # noqa: E402
+from real.systems import Method  # noqa: E402
 from theory.learners.ogd import OGD  # noqa: E402
 
 GREEDY = Sampling(0.0)

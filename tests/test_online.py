@@ -11,6 +11,7 @@ from real.drafters.adapter import Adapter  # noqa: E402
 from real.feedback import NonFiniteGradient  # noqa: E402
 from real.ledger import Ledger  # noqa: E402
 from real.lossless import random_pair, random_prompts, reference  # noqa: E402
+from real.objective import Objective  # noqa: E402
 from real.online import OnlineDecoder, Serving  # noqa: E402
 from real.rounds import Rounds, cut  # noqa: E402
 from real.sampling import Sampling  # noqa: E402
@@ -190,7 +191,7 @@ def test_a_state_before_the_burn_in_ends_can_be_saved(pair):
 def test_an_outside_hint_is_used_in_place_of_the_learners_own(pair):
     """The last gradient, handed in from outside, does what the learner's own rule does."""
     own = decoder(pair, OptimisticOGD(64.0, LastGradient()))
-    last = lambda drafter, pieces: drafter.loss(pieces, 0.8).grad(drafter.x)  # noqa: E731 (x is still the one played)
+    last = lambda drafter, pieces: drafter.loss(pieces, Objective(temperature=0.8)).grad(drafter.x)  # noqa: E731 (x is still the one played)
     given = decoder(pair, OptimisticOGD(64.0, Zero()), hint=last)
     without = decoder(pair, OptimisticOGD(64.0, Zero()))
     assert serve(own) == serve(given)

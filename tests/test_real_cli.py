@@ -20,7 +20,7 @@ from transformers.utils import logging  # noqa: E402
 from typer.testing import CliRunner  # noqa: E402
 
 from real import __main__ as command  # noqa: E402
-from real import compare, experiments, streams  # noqa: E402
+from real import compare, loaded, streams  # noqa: E402
 from real.bench import verdict  # noqa: E402
 from real.drafters.adapter import Adapter  # noqa: E402
 from real.experiments import Experiment  # noqa: E402
@@ -52,7 +52,7 @@ def assets(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch, tmp_path, assets):
-    monkeypatch.setattr(experiments, "ASSETS", assets)
+    monkeypatch.setattr(loaded, "ASSETS", assets)
     monkeypatch.setattr(streams.scheduled, "__defaults__", (assets / "streams",))
     monkeypatch.setattr(compare, "CHECKPOINT_EVERY", 1)
     monkeypatch.setitem(command.EXPERIMENTS, "demo", QUICK)

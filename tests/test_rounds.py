@@ -40,12 +40,13 @@ def law(request: int, position: int):
 def serve(rounds: Rounds, number: int, prompt: int, steps: list[int]) -> tuple[list, list]:
     """One request → the rounds it completed, and how many tokens were committed when each was taken."""
     taken, at, drafter = [], [], Marked(number)
-    session = SimpleNamespace(tokens=[-1] * prompt)
+    session = SimpleNamespace(tokens=[-1] * prompt, hidden=None)
     for count in steps:
         start = len(session.tokens)
         session.tokens += range(start, start + count)
         laws = torch.stack([law(number, i) for i in range(start, start + count)])
-        rounds.collect(SimpleNamespace(tokens=session.tokens[start:], target_probs=laws))
+        wrong = {"accepted": count - 1, "rejected": count % 2 == 1}  # the recovered token comes last
+        rounds.collect(SimpleNamespace(tokens=session.tokens[start:], target_probs=laws, **wrong))
         while rounds.complete:
             rounds.join(session, drafter)
             taken.append(rounds.take())
@@ -75,4 +76,6 @@ def test_rounds_partition_the_committed_tokens(requests, nu, resumed):
     served = [(r, i) for r, (prompt, steps) in enumerate(requests) for i in range(prompt, prompt + sum(steps))]
     assert [tuple(row) for piece in pieces for row in piece.features.tolist()] == served
     assert [tuple(row) for piece in pieces for row in piece.target_probs.int().tolist()] == served
+    ends = [i + 1 == count and count % 2 for _, steps in requests for count in steps for i in range(count)]
+    assert [flag for piece in pieces for flag in piece.wrong.tolist()] == list(map(bool, ends))
     assert [piece.tokens[i] for piece in pieces for i in range(piece.start, piece.stop)] == [i for _, i in served]

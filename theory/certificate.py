@@ -128,8 +128,8 @@ def _read(log: Trace) -> dict[str, np.ndarray]:
     return columns | wide | {"between": np.asarray(log.header["between"], dtype=float)}
 
 
-def certificate(log: Trace, sequence: np.ndarray) -> Certificate:
-    """The certificate against the candidates ``sequence`` ``[T]``, one index a round.
+def paths(log: Trace, sequence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(dynamic regret, bound) after every round, ``[T]`` both, against the candidates ``sequence`` ``[T]``.
 
     For changing steps the comparator energy is weighed by them; in the plain sharp form the bound would be false
     (``bounds.comparator_energy_sharp``).
@@ -146,17 +146,23 @@ def certificate(log: Trace, sequence: np.ndarray) -> Certificate:
     t = np.arange(rounds)
     compared, eta = read["candidate_loss"][t, sequence], read["step_size"]
     to_own, to_last = read["distance"][t, sequence] ** 2, read["distance"][t[1:], sequence[:-1]] ** 2
-    energy = bounds.telescoped(to_own, to_last, eta)[-1]
-    bound = float(bounds.proximal(energy, eta[-1], 0.5 * np.sum(eta * read["squared_error"])))
-    suffered = float(np.sum(read["loss"] - compared))
-    frozen = float(np.sum(read["frozen_loss"] - compared)) if "frozen_loss" in read else np.nan
+    energy, stability = bounds.telescoped(to_own, to_last, eta), 0.5 * np.cumsum(eta * read["squared_error"])
+    return np.cumsum(read["loss"] - compared), bounds.proximal(energy, eta, stability)
+
+
+def certificate(log: Trace, sequence: np.ndarray) -> Certificate:
+    """The certificate against the candidates ``sequence`` ``[T]``, one index a round; errors as in ``paths``."""
+    regret, bound = paths(log, sequence)
+    read, sequence = _read(log), np.asarray(sequence, dtype=int)
+    t = np.arange(len(sequence))
+    frozen = float(np.sum(read["frozen_loss"] - read["candidate_loss"][t, sequence])) if "frozen_loss" in read else 0.0
     return Certificate(
-        dynamic_regret=suffered,
+        dynamic_regret=float(regret[-1]),
         path_length=float(np.sum(read["between"][sequence[1:], sequence[:-1]])),
         hint_error=float(np.sum(read["squared_error"])),
-        bound=bound,
-        slack=bound - suffered,
-        certificate_ratio=bound / frozen if frozen > 0 else float("nan"),
+        bound=float(bound[-1]),
+        slack=float(bound[-1] - regret[-1]),
+        certificate_ratio=float(bound[-1]) / frozen if frozen > 0 else float("nan"),
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from theory.arrays import Array, namespace
+from theory.divergence import FORWARD_KL, Divergence
 
 
 class Loss(Protocol):
@@ -67,7 +68,8 @@ class SoftmaxKL:
     logits = (base_logits + features · X · readout) / temperature, X = x as a matrix ``[k, r]``. It covers a
     softmax-linear draft (readout None, r = V), a d×d output adapter (readout ``[r, V]``) and a vocabulary bias
     (features all one, k = 1). KL rather than cross-entropy: same gradient, and its infimum is 0 (THEORY section 1).
-    With ‖features‖ ≤ B, ‖readout‖ ≤ 1 and temperature 1, ‖∇f‖ ≤ √2·B and f is B²/2-smooth.
+    With ‖features‖ ≤ B, ‖readout‖ ≤ 1 and temperature 1, ‖∇f‖ ≤ √2·B and f is B²/2-smooth. Another ``divergence`` of
+    the same laws may take KL's place; it is not convex in x, and no theorem is claimed for it.
 
     Shapes: features ``[..., n, k]``, target_probs ``[..., n, V]``, base_logits ``[..., n, V]`` or None.
     """
@@ -77,6 +79,7 @@ class SoftmaxKL:
     base_logits: Array | None = None
     readout: Array | None = None
     temperature: float = 1.0
+    divergence: Divergence = FORWARD_KL
 
     def _log_draft(self, x: Array) -> Array:
         width = self.target_probs.shape[-1] if self.readout is None else self.readout.shape[0]
@@ -92,27 +95,55 @@ class SoftmaxKL:
         """The draft's law at every position: ``[..., k·r]`` → ``[..., n, V]``."""
         return namespace(x).exp(self._log_draft(x))
 
-    def _value(self, log_draft: Array) -> Array:
-        xp = namespace(log_draft)
-        target = self.target_probs
-        log_target = xp.log(xp.where(target > 0, target, xp.ones_like(target)))
-        return xp.sum(xp.sum(target * (log_target - log_draft), axis=-1), axis=-1) / target.shape[-2]
-
     def _grad(self, x: Array, log_draft: Array) -> Array:
-        residual = (namespace(x).exp(log_draft) - self.target_probs) / (self.temperature * self.target_probs.shape[-2])
+        residual = self.divergence.slope(self.target_probs, log_draft) / self.temperature
         if self.readout is not None:
             residual = residual @ self.readout.T
         return (namespace(x).moveaxis(self.features, -1, -2) @ residual).reshape(x.shape)
 
     def value(self, x: Array) -> Array:
-        return self._value(self._log_draft(x))
+        return self.divergence.value(self.target_probs, self._log_draft(x))
 
     def grad(self, x: Array) -> Array:
         return self._grad(x, self._log_draft(x))
 
     def value_and_grad(self, x: Array) -> tuple[Array, Array]:
         log_draft = self._log_draft(x)
-        return self._value(log_draft), self._grad(x, log_draft)
+        return self.divergence.value(self.target_probs, log_draft), self._grad(x, log_draft)
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """f(x) = Σ_k weight_k · f_k(x^(k)), x cut into K equal consecutive parts: one loss a head, one decision for all.
+
+    Convex if every part is. With f_k having G_k and L_k, ‖∇f‖ ≤ √Σ(weight_k·G_k)² and f is max_k weight_k·L_k-smooth.
+    A part of weight 0 is never asked.
+    """
+
+    losses: tuple[Loss, ...]
+    weights: tuple[float, ...]
+
+    def __post_init__(self):
+        if len(self.losses) != len(self.weights) or not any(self.weights):
+            raise ValueError(f"Blocks({len(self.losses)} losses, weights={self.weights!r}): one weight each, not all 0")
+
+    def _parts(self, x: Array) -> list[Array]:
+        width = x.shape[-1] // len(self.losses)
+        return [x[..., k * width : (k + 1) * width] for k in range(len(self.losses))]
+
+    def value(self, x: Array) -> Array:
+        rows = zip(self.losses, self.weights, self._parts(x), strict=True)
+        return sum(weight * loss.value(part) for loss, weight, part in rows if weight)
+
+    def grad(self, x: Array) -> Array:
+        xp = namespace(x)
+        rows = zip(self.losses, self.weights, self._parts(x), strict=True)
+        return xp.concatenate(
+            [weight * loss.grad(part) if weight else xp.zeros_like(part) for loss, weight, part in rows], axis=-1
+        )
+
+    def value_and_grad(self, x: Array) -> tuple[Array, Array]:
+        return self.value(x), self.grad(x)
 
 
 @dataclass(frozen=True)

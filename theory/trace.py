@@ -40,7 +40,7 @@ class Trace:
             ValueError: if the columns differ in length.
             OSError: if it cannot be written (disk full, no permission); no partial file remains.
         """
-        path = Path(path).with_suffix("")
+        path = _stem(path)
         done(path, self.header.get("settings"))
         lengths = {name: len(column) for name, column in self.columns.items()}
         if len(set(lengths.values())) > 1:
@@ -48,9 +48,9 @@ class Trace:
         flat = dict(_flatten(self.columns))
         rows = [list(flat), *zip(*(_cells(column) for column in flat.values()), strict=True)]
         path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic(path.with_suffix(".csv")) as partial, partial.open("w", newline="") as file:
+        with atomic(_part(path, ".csv")) as partial, partial.open("w", newline="") as file:
             csv.writer(file, lineterminator="\n").writerows(rows)
-        save_json(path.with_suffix(".json"), self.header)  # last: a trace exists once its header does
+        save_json(_part(path, ".json"), self.header)  # last: a trace exists once its header does
         return path
 
     @classmethod
@@ -60,12 +60,12 @@ class Trace:
         Raises:
             FileNotFoundError: if the CSV or its header is missing, with the path and the remedy.
         """
-        path = Path(path).with_suffix("")
-        for part in (path.with_suffix(".json"), path.with_suffix(".csv")):
+        path = _stem(path)
+        for part in (_part(path, ".json"), _part(path, ".csv")):
             if not part.exists():
                 raise FileNotFoundError(f"no trace at {part}: run the experiment that writes it first")
-        header = json.loads(path.with_suffix(".json").read_text())
-        with path.with_suffix(".csv").open(newline="") as file:
+        header = json.loads(_part(path, ".json").read_text())
+        with _part(path, ".csv").open(newline="") as file:
             names, *rows = list(csv.reader(file))
         groups: dict[str, list[np.ndarray]] = {}
         for name, column in zip(names, zip(*rows, strict=True) if rows else [()] * len(names), strict=True):
@@ -76,6 +76,16 @@ class Trace:
             stem, bracket, _index = name.partition("[")
             (wide.setdefault(stem, []).append(column)) if bracket else merged.update({name: column})
         return cls(header, merged | {stem: np.stack(parts, axis=1) for stem, parts in wide.items()})
+
+
+def _stem(path: Path | str) -> Path:
+    """The name without .csv or .json; any other dot belongs to it."""
+    path = Path(path)
+    return path.with_suffix("") if path.suffix in (".csv", ".json") else path
+
+
+def _part(stem: Path, suffix: str) -> Path:
+    return stem.with_name(stem.name + suffix)
 
 
 def _flatten(columns: dict[str, np.ndarray]):
@@ -104,7 +114,7 @@ def done(path: Path | str, settings: Any) -> bool:
     Raises:
         SettingsDiffer: if one made with other settings is there, with the entries that differ.
     """
-    header_path = Path(path).with_suffix("").with_suffix(".json")
+    header_path = _part(_stem(path), ".json")
     if not header_path.exists():
         return False
     theirs, ours = json.loads(header_path.read_text()).get("settings"), plain(settings)

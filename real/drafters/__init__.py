@@ -4,11 +4,25 @@ from typing import Any
 
 from real.drafters.adapter import Adapter
 from real.drafters.base import Drafter, Piece, Proposal
+from real.drafters.eagle import Eagle
+from real.drafters.heads import Heads
+from real.drafters.hydra import Hydra
+from real.drafters.independent import Independent
+from real.drafters.mixture import Mixture
 from real.drafters.ngram import NGram
 from real.drafters.weights import Weights
 from real.models import Pair
 
-DRAFTERS = {"adapter": Adapter, "weights": Weights, "ngram": NGram}
+DRAFTERS = {
+    "independent": Independent,
+    "adapter": Adapter,
+    "weights": Weights,
+    "ngram": NGram,
+    "heads": Heads,
+    "hydra": Hydra,
+    "eagle": Eagle,
+    "mixture": Mixture,
+}
 
 __all__ = ["DRAFTERS", "Drafter", "Piece", "Proposal", "make_drafter"]
 

@@ -1,53 +1,63 @@
-r"""A convex output adapter on a small language model: logits affine in the decision, so the theorems apply.
+r"""Convex output adapters on a small language model: logits affine in the decision, so the theorems apply.
 
-    logits_x(h) = W·h + Q·Xᵀ·M·h = head(h + B·h),     B = R⁻¹·Xᵀ·M,     W = Q·R
+    adapter   logits_x(h) = W·h + Q·Xᵀ·M·h = head(h + B·h),     B = R⁻¹·Xᵀ·M,     W = Q·R,     X ``[d, d]``
+    matrix    logits_x(h) = W·h + Xᵀ·M·h                                                       X ``[d, V']``
+    bias      logits_x(h) = W·h + Xᵀ                                                           X ``[1, V']``
 
-h is the draft's last hidden state, W its output embeddings, X the decision as a matrix ``[d, d]``, M a whitening matrix
-frozen after a burn-in; the arithmetic is ``theory/adapter.py``. Drafting costs three ``[d, d]`` products, and the
-hidden states, hence the cache, do not depend on x.
+h is the draft's last hidden state, W its output embeddings, x the matrix X flattened, V' the ids that target and draft
+share, M a whitening matrix frozen after a burn-in; the arithmetic is ``theory/adapter.py``. The hidden states, hence
+the cache, do not depend on x, so a swap costs nothing.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from real.drafters.base import Piece
 from real.drafters.independent import Independent
+from real.drafters.whitening import Whitening
 from real.models import CausalLM
-from theory.adapter import adapted, adapter_loss, readout, whitening
+from real.objective import DISTIL, Objective
+from theory.adapter import adapted, adapter_loss, readout
 from theory.loss import SoftmaxKL
+
+PARTS = ("adapter", "matrix", "bias")
 
 
 class Adapter(Independent):
     """Independent draft whose output is adapted; x = 0 is the untouched draft, and it stays 0 until the burn-in ends.
 
     Args:
-        burn_in: positions whose features set the whitening; learning begins after them. Later ones are ignored.
-        ridge: of the whitening, relative to the mean eigenvalue, so that directions hardly seen stay quiet.
+        burn_in: positions whose features set the whitening; learning begins after them. A bias needs none.
+        ridge: of the whitening, see ``Whitening``. part: which affine part is learned, see above.
 
     Attributes:
-        whitening: M float32 ``[d, d]``, 1/√d until the burn-in ends. q: Q float32 ``[V', d]``, V' the common ids.
+        q: Q float32 ``[V', d]``, orthonormal columns.
     """
 
+    trains = True
     convex = True
 
-    def __init__(self, model: CausalLM, vocab: int, burn_in: int = 2000, ridge: float = 1e-2):
+    def __init__(
+        self, model: CausalLM, vocab: int, burn_in: int = 2000, ridge: float = 1e-2, part: str = "adapter"
+    ):  # fmt: skip
         super().__init__(model, vocab)
-        if burn_in < 1 or not ridge > 0:
-            raise ValueError(f"burn_in={burn_in!r}, ridge={ridge!r}: burn_in must be at least 1 and ridge positive")
-        self.burn_in, self.ridge, self.width = burn_in, ridge, model.width
+        if part not in PARTS:
+            raise ValueError(f"part={part!r}: must be one of {', '.join(PARTS)}")
+        self.part, self.width, self._keep = part, model.width, True
+        self.whitener = Whitening(self.width, burn_in, ridge, model.device)
         q, r = readout(model.readout.weight[: self.common].double())
         self.q, self._r_inverse = q.float(), torch.linalg.inv(r).float()
-        self._burned = torch.zeros(0, self.width, dtype=torch.float64, device=model.device)
-        self.whitening = torch.eye(self.width, device=model.device) / self.width**0.5
-        self._ready = False
-        self._x = torch.zeros(self.width**2, device=model.device)
-        self._served: tuple[Tensor, Tensor, Tensor] | None = None  # X, M, R⁻¹; None while x = 0
+        shapes = {"adapter": (self.width, self.width), "matrix": (self.width, self.common), "bias": (1, self.common)}
+        self.shape = shapes[part]
+        self._x = torch.zeros(self.dimension, device=model.device)
+        self._served: tuple[Tensor, ...] | None = None  # X, M, R⁻¹ in the dtype served; None while x = 0
 
     @property
     def dimension(self) -> int:
-        return self.width**2
+        return self.shape[0] * self.shape[1]
 
     @property
     def x(self) -> Tensor:
@@ -55,22 +65,34 @@ class Adapter(Independent):
 
     @property
     def ready(self) -> bool:
-        return self._ready
+        return self.part == "bias" or self.whitener.ready
+
+    @property
+    def whitening(self) -> Tensor:
+        """M ``[d, d]``."""
+        return self.whitener.matrix
+
+    @property
+    def ridge(self) -> float:
+        """Of the whitening."""
+        return self.whitener.ridge
 
     def logits(self, hidden: Tensor) -> Tensor:
-        if self._served is not None:
-            hidden = adapted(hidden.to(self._served[0].dtype), *self._served).to(hidden.dtype)
-        return self.model.head(hidden)
+        if self._served is None:
+            return self.model.head(hidden)
+        x, whitening, r_inverse = self._served
+        if self.part == "adapter":
+            return self.model.head(adapted(hidden.to(x.dtype), x, whitening, r_inverse).to(hidden.dtype))
+        logits = self.model.head(hidden)
+        matrix = x.view(self.shape)
+        added = matrix if self.part == "bias" else hidden.to(x.dtype) @ whitening @ matrix
+        logits[..., : self.common] += added.to(logits.dtype)
+        return logits
 
     def absorb(self, pieces: Sequence[Piece]) -> None:
         """Collect burn-in features; the call that brings the count to ``burn_in`` freezes the whitening."""
-        if self._ready:
-            return
-        rows = torch.cat([self._burned, hidden_rows(pieces).double()])[: self.burn_in]
-        self._burned = rows
-        if len(rows) == self.burn_in:
-            self.whitening, self._ready = whitening(rows, self.ridge).float(), True
-            self._burned = rows[:0].clone()
+        if not self.ready:
+            self.whitener.absorb(hidden_rows(pieces))
 
     def load(self, x: Tensor) -> None:
         self._x = x.detach().to(self.model.device, torch.float32).clone()
@@ -80,22 +102,28 @@ class Adapter(Independent):
         wide = torch.promote_types(torch.float32, self.model.dtype)
         self._served = self._x.to(wide), self.whitening.to(wide), self._r_inverse.to(wide)
 
-    def loss(self, pieces: Sequence[Piece], temperature: float = 1.0) -> SoftmaxKL:
+    def loss(self, pieces: Sequence[Piece], objective: Objective = DISTIL) -> SoftmaxKL:
         hidden = hidden_rows(pieces)
         target = torch.cat([self.common_law(piece.target_probs) for piece in pieces])
+        chosen = objective.chosen(pieces)
+        if chosen is not None:
+            hidden, target = hidden[chosen], target[chosen]
         with torch.inference_mode():
             base = self.model.head(hidden)[:, : self.common].float()
-        return adapter_loss(hidden.float(), target, base, self.whitening, self.q, temperature)
+        if self.part == "adapter":
+            loss = adapter_loss(hidden.float(), target, base, self.whitening, self.q, objective.temperature)
+        else:
+            ones = torch.ones(len(hidden), 1, device=base.device)
+            features = ones if self.part == "bias" else hidden.float() @ self.whitening
+            loss = SoftmaxKL(features, target, base, None, objective.temperature)
+        return replace(loss, divergence=objective.formula)
 
     def state(self) -> dict[str, Tensor]:
         """The whitening, or the burn-in so far."""
-        tensors = {"ready": torch.tensor(self._ready), "whitening": self.whitening, "burned": self._burned}
-        return {name: tensor.clone() for name, tensor in tensors.items()}
+        return self.whitener.state()
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        self._ready = bool(state["ready"])
-        self.whitening = state["whitening"].to(self.whitening)
-        self._burned = state["burned"].to(self._burned)
+        self.whitener.restore(state)
         self.load(self._x)
 
 

@@ -6,24 +6,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from real.drafters.base import Drafter, Proposal
+from real.drafters.base import Drafter
 from real.models import CausalLM, Pair, rollback
-from real.sampling import Sampling
 
 
 class Independent(Drafter):
-    """Drafts by running ``model`` one token at a time; its own key/value cache follows the text.
+    """Drafts by running ``model`` one token at a time; its own key/value cache follows the text. Nothing trains.
 
     The cache holds ``tokens[:cached]``. Row i of the kept features is the hidden state after input token i, which
     predicts position i + 1.
     """
+
+    trains = False
 
     def __init__(self, model: CausalLM, vocab: int):
         self.model, self.vocab, self.context = model, vocab, model.context
         self.common = min(vocab, model.vocab)  # ids both models have
         self.tokens: list[int] = []
         self.cached = 0
-        self._first, self._rows, self._keep = 0, [], True
+        self._first, self._rows, self._keep = 0, [], False  # whether a loss will ask for features
 
     @classmethod
     def of(cls, pair: Pair, **settings):
@@ -51,31 +52,27 @@ class Independent(Drafter):
         return law if self.common == self.vocab else law / law.sum(-1, keepdim=True).clamp(min=1e-30)
 
     @torch.inference_mode()
-    def begin(self, tokens: list[int], keep_prompt: bool = False) -> None:
+    def begin(self, tokens: list[int], hidden: Tensor | None = None, keep_prompt: bool = False) -> None:
         self.tokens, self.cached, self.cache = tokens, 0, self.model.new_cache()
         self._first, self._rows = 0, []
         self._read(len(tokens) - 1)
         if not keep_prompt:
             self.forget(len(tokens))
 
-    @torch.inference_mode()
-    def propose(self, gamma: int, sampling: Sampling, uniforms: Tensor) -> Proposal:
-        ids = self.known(self.tokens[self.cached :])
-        tokens, laws = [], []
-        for i in range(gamma):
-            hidden = self._append(ids)
-            logits = self.fitted(self.logits(hidden[-1:]))
-            ids, law = sampling.choose(logits, None if sampling.greedy else uniforms[i : i + 1])
-            tokens.append(ids)
-            laws.append(law)
-        return Proposal(torch.cat(tokens), None if sampling.greedy else torch.cat(laws))
+    def logits_after(self, drafted: list[Tensor]) -> Tensor:
+        ids = drafted[-1] if drafted else self.known(self.tokens[self.cached :])
+        return self.fitted(self.logits(self._append(ids)[-1:]))
+
+    def logits_along(self, tokens: Tensor) -> Tensor:
+        """In one forward."""
+        ids = torch.cat([self.known(self.tokens[self.cached :]), tokens[:-1].clamp(max=self.model.vocab - 1)])
+        return self.fitted(self.logits(self._append(ids)[-len(tokens) :]))
 
     def commit(self) -> None:
         valid = min(self.cached, len(self.tokens) - 1)
         rollback(self.cache, self.cached - valid)
-        if self._keep:
-            for _ in range(self.cached - valid):  # drafted inputs have one row each
-                self._rows.pop()
+        if self._keep and self.cached > valid:
+            self._rows = [torch.cat(self._rows)[: valid - self._first]]
         self.cached = valid
 
     @torch.inference_mode()

@@ -12,9 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from real.drafters.base import Drafter, Proposal
+from real.drafters.base import Drafter
 from real.models import Pair
-from real.sampling import Sampling
 
 
 class NGram(Drafter):
@@ -36,7 +35,7 @@ class NGram(Drafter):
         """Make it for a pair; the draft model, if any, is not used."""
         return cls(pair.target.vocab, device=pair.device, **settings)
 
-    def begin(self, tokens: list[int], keep_prompt: bool = False) -> None:
+    def begin(self, tokens: list[int], hidden: Tensor | None = None, keep_prompt: bool = False) -> None:
         self.tokens, self._counted = tokens, 0
         self.commit()
 
@@ -63,20 +62,9 @@ class NGram(Drafter):
             law[list(row)] += np.fromiter(row.values(), float, len(row)) / total
         return law
 
-    def propose(self, gamma: int, sampling: Sampling, uniforms: Tensor) -> Proposal:
-        context, tokens, laws = list(self.tokens[-self.order :]), [], []
-        for i in range(gamma):
-            law = self.law(context)
-            if sampling.greedy:
-                tokens.append(int(law.argmax()))
-            else:
-                logits = torch.from_numpy(np.log(law)).to(self.device, torch.float32)
-                token, probs = sampling.choose(logits, uniforms[i])
-                tokens.append(int(token))
-                laws.append(probs)
-            context.append(tokens[-1])
-        drafted = torch.tensor(tokens, device=self.device)
-        return Proposal(drafted, None if sampling.greedy else torch.stack(laws))
+    def logits_after(self, drafted: list[Tensor]) -> Tensor:
+        context = [*self.tokens[-self.order :], *(int(token) for token in drafted)][-self.order :]
+        return torch.from_numpy(np.log(self.law(context))).to(self.device, torch.float32)[None]
 
     def state(self) -> dict[str, Tensor]:
         """All counts: one row (context padded with −1 on the left, token, count) per n-gram of two tokens or more."""

@@ -108,8 +108,8 @@ def measure(target, drafts: dict[str, torch.nn.Module], found: list[Prompt], see
 
 
 def hashes(out: Path, parts: tuple[str, ...]) -> dict[str, dict]:
-    """Size in bytes and sha256 of every file in the named folders of `out`."""
-    files = [path for part in parts for path in sorted((out / part).glob("*"))]
+    """Size in bytes and sha256 of every file under the named folders of `out`."""
+    files = [path for part in parts for path in sorted((out / part).rglob("*")) if path.is_file()]
     return {
         p.relative_to(out).as_posix(): {"bytes": p.stat().st_size, "sha256": hashlib.sha256(p.read_bytes()).hexdigest()}
         for p in files
@@ -131,10 +131,21 @@ def claims(served: dict[str, dict], home: str) -> dict:
     }
 
 
-def provenance(models: dict, prompts: dict[str, list[Prompt]], held: dict[str, np.ndarray], trainings: dict, home: str):
-    """Everything that is measured: models and drafts by name, prompts and held-out ids by domain."""
-    drafts = {name: model for name, model in models.items() if name != "target"}
-    served = {name: measure(models["target"], drafts, found[:MEASURED], seed=5) for name, found in prompts.items()}
+def provenance(
+    targets: dict,
+    drafts: dict,
+    prompts: dict[str, list[Prompt]],
+    held: dict[str, np.ndarray],
+    trainings: dict,
+    home: str,
+):
+    """Everything that is measured: targets and drafts by name, prompts and held-out ids by domain."""
+    models = {**targets, **drafts}
+    everywhere = {
+        target: {name: measure(model, drafts, found[:MEASURED], seed=5) for name, found in prompts.items()}
+        for target, model in targets.items()
+    }
+    served = everywhere.pop("target")
     table = {
         name: {
             "parameters": model.num_parameters(),
@@ -147,6 +158,7 @@ def provenance(models: dict, prompts: dict[str, list[Prompt]], held: dict[str, n
     return {
         "home": home,
         "served": served,
+        "served_by": everywhere,
         "claims": claims(served, home),
         "models": table,
         "tokenizer": {"kind": "byte-level BPE", "vocabulary": VOCABULARY, "trained_on": "train split of every domain"},

@@ -37,6 +37,7 @@ SKIP_PARTS = {
     "share",
 }
 PROSE_PACKAGES = ("numpy", "scipy", "matplotlib", "networkx", "torch", "transformers", "sympy")
+STUB_PACKAGES = ("numpy", "scipy", "matplotlib")
 SESSION_PACKAGES = ("numpy", "scipy", "networkx", "sympy")
 
 
@@ -202,6 +203,15 @@ def c() -> Iterator[Document]:
             text = _tidy(re.sub(r"\A\s*(/\*.*?\*/|(//[^\n]*\n)+)", "", text, count=1, flags=re.S))
             if len(text) >= 600:
                 yield Document(f"{package}/{name}", text[:60_000])
+
+
+def stubs() -> Iterator[Document]:
+    """Type stubs (`.pyi`) of numpy, scipy and matplotlib, module by module."""
+    for package in STUB_PACKAGES:
+        for name, text in _files(package_root(package), "*.pyi"):
+            text = _tidy(text)
+            if len(text) >= 600:
+                yield Document(f"{package}/{name}", text[:40_000])
 
 
 def session() -> Iterator[Document]:

@@ -1,0 +1,72 @@
+"""`python -m real audit`: is what was served the target's own text? Every kind of drafter, on the embedded models.
+
+The served tokens are read back: one plain transformers forward over the finished text gives the law each of them should
+have had, and ``theory/audit.py`` bets against it, all texts of a system one after the other.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import cycle
+
+import torch
+
+from real.decode import RULES
+from real.ledger import Ledger
+from real.loaded import FAMILIES, Models
+from real.lossless import MATRIX, transforms
+from real.online import Serving
+from real.streams import mixed
+from real.systems import Method
+from theory.audit import Audit
+
+
+@dataclass(frozen=True)
+class Audited:
+    """One system under one rule: the evidence against it, log M_t at the end and at its peak, and the verdict."""
+
+    family: str
+    system: str
+    rule: str
+    tokens: int
+    log_wealth: float
+    log_peak: float
+    alarm: bool
+
+
+BETTOR = Audit()
+
+
+def audit(
+    tokens: int = 100_000, families: Sequence[str] = tuple(FAMILIES), seed: int = 0, bettor: Audit = BETTOR
+) -> Iterator[Audited]:
+    """Serve at least ``tokens`` at temperature 1, shared by all systems → each as it is done.
+
+    Raises:
+        ValueError: for no token, or a family that is not embedded.
+    """
+    if tokens < 1:
+        raise ValueError(f"tokens={tokens!r}: at least one")
+    share = -(-tokens // (len(families) * len(MATRIX) * len(RULES)))
+    for family in families:
+        models = Models(family=family)
+        for name, method in MATRIX.items():
+            for rule in RULES:
+                served, state = _watch(models, method, rule, share, seed, bettor)
+                evidence = float(state.log_wealth), float(state.log_peak), bool(bettor.alarm(state))
+                yield Audited(family, name, rule, served, *evidence)
+
+
+def _watch(models: Models, method: Method, rule: str, share: int, seed: int, bettor: Audit):
+    serving = Serving(rule=rule, max_new_tokens=96, burn_in=320)
+    decoder = models.decoder(replace(method, draft="generalist"), serving, seed)
+    rng, served = torch.Generator().manual_seed(seed + 1), 0
+    state = bettor.init(torch.zeros((), dtype=torch.float64))
+    for request in cycle(mixed(seed).prompts):
+        prompt = models.pair.encode(list(request.turns), models.chat)
+        text = decoder.serve(prompt, Ledger())[0]
+        pits = transforms(models.pair, prompt, text, serving.sampling, rng)
+        state, _ = bettor.watch(state, pits, torch.ones(len(text), dtype=torch.bool))
+        served += len(text)
+        if served >= share:
+            break
+    return served, state

@@ -1,0 +1,41 @@
+"""Learning overlapped with decoding: one update at a time, on a thread of its own, beside the round that follows.
+
+What a round revealed is learned while the next one is decoded, and swapped in when that one is complete: every decision
+is served one round late, which a seed still determines. The wait for an unfinished update is charged to learning; the
+thread's own seconds are told beside it, for they may use a core that decoding does not.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from time import perf_counter
+from typing import Any
+
+import torch
+
+
+class Beside:
+    """Runs one piece of work at a time; ``seconds`` is what all of it took on the thread."""
+
+    def __init__(self):
+        # a new thread does not inherit the number of threads that its operators may use
+        self._pool = ThreadPoolExecutor(1, "learning", torch.set_num_threads, (torch.get_num_threads(),))
+        self._work: Future | None = None
+        self.seconds = 0.0
+
+    def start(self, work: Callable[[], Any]) -> None:
+        """Begin; ``take`` what was begun before first."""
+        assert self._work is None
+        self._work = self._pool.submit(self._timed, work)
+
+    def _timed(self, work: Callable[[], Any]) -> Any:
+        begin = perf_counter()
+        try:
+            with torch.no_grad():  # the mode belongs to a thread
+                return work()
+        finally:
+            self.seconds += perf_counter() - begin
+
+    def take(self) -> Any:
+        """Wait for the work → its result, or what it raised; None if there is none."""
+        work, self._work = self._work, None
+        return None if work is None else work.result()

@@ -1,0 +1,111 @@
+"""The regret certificate of live decoding: what a convex drafter's run is guaranteed, from its own log.
+
+While serving, only the losses and outside hints are kept. Whenever a certificate is asked for, comparators are found in
+hindsight and the learner is played again over the kept losses, which writes the log that ``python -m theory certify``
+reads (``theory/certificate.py``). None of this is charged to serving: a run that is not certified is the same run.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from real.feedback import Watched
+from real.online import OnlineDecoder
+from theory.certificate import Certificate, Recorder, certificate, sequences
+from theory.hindsight import Total
+from theory.learner import Learner
+from theory.learners.ogd import OGD
+from theory.learners.optimistic import OptimisticOGD
+from theory.loss import Loss
+from theory.trace import Trace
+
+SEGMENTS = 4
+"""Equal parts of a run that get a comparator of their own."""
+
+
+def certifiable(decoder: OnlineDecoder) -> bool:
+    """Whether the theorem of the certificate holds: convex losses, and OGD or OptimisticOGD with one step size.
+
+    Not where learning is overlapped: what is served there is one round older than what the learner plays.
+    """
+    learner, drafter = decoder.learner, decoder.drafter
+    proximal = isinstance(learner, OGD | OptimisticOGD) and isinstance(learner.step_size, int | float)
+    return bool(
+        proximal and drafter is not None and drafter.convex and decoder.objective.convex and not decoder.serving.overlap
+    )
+
+
+class Certifier:
+    """Keeps what one decoder's learner saw; give ``note`` as the decoder's ``on_update``.
+
+    Args:
+        every: rounds between certificates; 0 only at the end. show: told each certificate, by comparator.
+    """
+
+    def __init__(
+        self, learner: Learner, every: int = 0, show: Callable[[int, dict[str, Certificate]], None] | None = None
+    ):
+        self.learner, self.every, self.show = learner, every, show
+        self.x_1: Tensor | None = None
+        self.rounds: list[tuple[Loss, Tensor | None]] = []
+
+    def note(self, before: Any, loss_t: Watched, after: Any, hint_t: Tensor | None) -> None:
+        """One round was learned."""
+        if self.x_1 is None:
+            self.x_1 = self.learner.predict(before, torch.zeros_like(self.learner.predict(before))).clone()
+        self.rounds.append((loss_t.loss, hint_t))
+        if self.show and self.every and len(self.rounds) % self.every == 0:
+            self.show(len(self.rounds), certificates(self.log()))
+
+    def log(self, header: dict[str, Any] | None = None) -> Trace:
+        """The run so far as ``python -m theory certify`` reads it.
+
+        Raises:
+            ValueError: before the first round.
+        """
+        if self.x_1 is None:
+            raise ValueError("no round was learned yet: serve until the burn-in is over, then certify")
+        losses = [loss for loss, _ in self.rounds]
+        eta = float(self.learner.step_size)  # pyright: ignore[reportAttributeAccessIssue] (certifiable)
+        size = -(-len(losses) // SEGMENTS)
+        parts = [losses[i : i + size] for i in range(0, len(losses), size)]
+        found = [proximal_best(losses, self.x_1, eta), *(proximal_best(part, self.x_1, eta) for part in parts)]
+        recorder, state = Recorder(self.learner, [self.x_1, *found]), self.learner.init(self.x_1)
+        with torch.no_grad():
+            for t, (loss, hint) in enumerate(self.rounds):
+                after = self.learner.update(state, loss, hint)
+                recorder.add(state, loss, after, hint, checkpoint=2 + t // size)
+                state = after
+        return recorder.trace(header)
+
+
+def certificates(log: Trace) -> dict[str, Certificate]:
+    """Against the frozen start, the best fixed decision found, and one for each part of the run."""
+    rounds = len(log.columns["loss"])
+    fixed = torch.ones(rounds, dtype=torch.int64).numpy()
+    return {
+        "frozen": certificate(log, 0 * fixed),
+        "fixed": certificate(log, fixed),
+        "parts": certificate(log, sequences(log)["checkpoints"]),
+    }
+
+
+def proximal_best(losses: list[Loss], x_1: Tensor, eta: float, steps: int = 30) -> Tensor:
+    r"""u that makes the certificate strong: about argmin of $\sum_t f_t(u) + \|u - x_1\|^2/(2\eta)$, by L-BFGS.
+
+    That sum, plus what the gradients cost, is the bound on the learner's own loss; any u gives a true certificate.
+    """
+    total, u = Total(losses), x_1.detach().clone()
+    optimiser = torch.optim.LBFGS([u], max_iter=steps, history_size=8, line_search_fn="strong_wolfe")
+
+    def objective() -> float:
+        with torch.no_grad():
+            value, grad = total.value_and_grad(u)
+            pull = u - x_1
+            u.grad = grad + pull / eta
+            return float(value + pull @ pull / (2 * eta))
+
+    optimiser.step(objective)
+    return u.detach()

@@ -1,0 +1,182 @@
+"""`python -m real claims`: do an ensemble of step sizes and a hint pay on real streams? Runs side by side, over seeds.
+
+An ensemble is held against every one of its step sizes alone, and against the one that was best on the first stream. A
+hint is held against gradient descent with the same step size, with and without the prompt as feedback: the theorem's
+sign says that it helps where hint_gain = Σ‖grad − hint‖²/Σ‖grad‖² is below 1.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from real.experiments import Experiment
+from real.intervals import interval
+from real.online import Serving
+from real.summary import Sample, by_question, hint_gains, load_runs
+from real.systems import CONTROLS, HINTS, STEPS
+
+Interval = dict[str, float | None]
+
+FIRST = "home"
+STREAMS = {
+    FIRST: "prose:{n}",
+    "sql": "sql:{n}",
+    "c": "c:{n}",
+    "arithmetic": "arithmetic:{n}",
+    "stubs": "stubs:{n}",
+    "shift": "prose:{half},sql:{half}",
+    "return": "return(prose,sql;5):{n}",
+    "mixing": "mix(prose,c):{n}",
+    "tenants": "tenants(prose=2,sql=1):{n}",
+}
+"""What is served, by name; the step size that is best on the first is the one tuned beforehand."""
+MIDDLE = 16
+"""Committed tokens a round, at which step sizes are compared."""
+ROUNDS = {FIRST: (8, MIDDLE, 32), "sql": (8, MIDDLE, 32)}
+"""Round lengths at which hints are compared, where there are several."""
+
+
+def cells(
+    prompts: int, seeds: Sequence[int], names: Sequence[str] = (), family: str = "llama"
+) -> dict[str, Experiment]:
+    """One experiment for every stream and round length.
+
+    Raises:
+        ValueError: for a stream that is not there, fewer than two prompts, or no seed.
+    """
+    unknown = [name for name in names if name not in STREAMS]
+    if unknown:
+        raise ValueError(f"stream={unknown[0]!r}: must be one of {', '.join(STREAMS)}")
+    if prompts < 2 or not seeds:
+        raise ValueError(f"prompts={prompts!r}, seeds={len(seeds)}: at least two prompts and one seed")
+    hints = ("plain", "frozen", "ogd-32", *HINTS)
+    everything = (*hints[:2], *STEPS, "ensemble", *CONTROLS, *HINTS)
+    return {
+        f"{name}/{nu}": Experiment(
+            STREAMS[name].format(n=prompts, half=prompts // 2),
+            everything if nu == MIDDLE else hints,
+            Serving(nu=nu, max_new_tokens=64, burn_in=320),
+            tuple(seeds),
+            family,
+        )
+        for name in names or STREAMS
+        for nu in ROUNDS.get(name, (MIDDLE,))
+    }
+
+
+@dataclass(frozen=True)
+class OfEnsemble:
+    """One stream: the best step size in hindsight, and net speeds over that step's.
+
+    ``tuned`` is the step size that was best on the first stream; ``last_loss`` the ensemble that follows the last loss.
+    """
+
+    stream: str
+    seeds: int
+    best: str
+    ensemble: Interval
+    tuned: Interval
+    last_loss: Interval
+
+
+def ensembles(out: Path, names: Sequence[str] = tuple(STREAMS)) -> list[OfEnsemble]:
+    """The ensemble's claim on every stream that was run; the first stream has to be among them."""
+    samples = {name: (load_runs(out / f"{name}/{MIDDLE}")) for name in names}
+    speeds = {name: _net(runs) for name, runs in samples.items() if runs}
+    if FIRST not in speeds:
+        return []
+    tuned, found = _best(speeds[FIRST]), []
+    for name, net in speeds.items():
+        best = _best(net)
+        ratios = [interval(net[method] / net[best]) for method in ("ensemble", tuned, "last-loss")]
+        found.append(OfEnsemble(name, len(samples[name]), best, *ratios))
+    return found
+
+
+def _net(runs: Mapping[int, Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    sample = Sample(dict(runs), _whole, units=by_question)  # type: ignore[arg-type]
+    sums = {method: sample.sums(method) for method in sample.methods}
+    return {method: total["tokens"] / total["seconds_total"] for method, total in sums.items()}
+
+
+def _best(net: Mapping[str, np.ndarray]) -> str:
+    return max(STEPS, key=lambda step: net[step][0])
+
+
+@dataclass(frozen=True)
+class OfHint:
+    """One stream, round length and hint: hint_gain, and alpha over that of gradient descent at the same step size.
+
+    ``prompted`` is alpha over that of gradient descent which also learns the prompt; ``net`` and ``net_prompted`` are
+    the same ratios of net speed.
+    """
+
+    stream: str
+    nu: int
+    hint: str
+    seeds: int
+    hint_gain: Interval
+    alpha: Interval
+    prompted: Interval
+    net: Interval
+    net_prompted: Interval
+
+    @property
+    def agrees(self) -> bool | None:
+        """Whether alpha rose exactly if hint_gain is below 1; None where an interval holds 1."""
+        gain, alpha = _side(self.hint_gain), _side(self.alpha)
+        return None if gain == 0 or alpha == 0 else gain != alpha
+
+
+def _side(of: Interval) -> int:
+    """1 if surely above 1, −1 if surely below, 0 if the interval holds 1 or is missing."""
+    low, high = of["low"], of["high"]
+    if low is None or high is None:
+        return 0
+    return 1 if low > 1 else -1 if high < 1 else 0
+
+
+def hints(out: Path, names: Sequence[str] = tuple(STREAMS)) -> list[OfHint]:
+    """Every hint on every stream and round length that was run."""
+    found = []
+    for name in names:
+        for nu in ROUNDS.get(name, (MIDDLE,)):
+            runs = load_runs(out / f"{name}/{nu}")
+            if not runs:
+                continue
+            net, gains = _net(runs), hint_gains(runs)
+            sample = Sample(runs, _whole, units=by_question)
+            sums = {method: sample.sums(method) for method in ("ogd-32", *HINTS)}
+            alpha = {method: total["alpha_sum"] / total["verified"] for method, total in sums.items()}
+            for hint in HINTS:
+                if hint == "ogd-prompt":
+                    continue
+                ratios = [interval(of[hint] / of[base]) for of in (alpha, net) for base in ("ogd-32", "ogd-prompt")]
+                found.append(OfHint(name, nu, hint, len(runs), gains[hint], *ratios))
+    return found
+
+
+def _whole(trace: Any) -> np.ndarray:
+    return np.ones(len(trace.columns["tokens"]), bool)
+
+
+def report(out: Path, names: Sequence[str] = tuple(STREAMS)) -> dict[str, Any]:
+    """Both claims, their points, and whether they hold over all that was run."""
+    of_ensembles, of_hints = ensembles(out, names), hints(out, names)
+    told = [point.agrees for point in of_hints if point.agrees is not None]
+    return {
+        "ensembles": [asdict(point) for point in of_ensembles],
+        "hints": [asdict(point) | {"agrees": point.agrees} for point in of_hints],
+        "verdict": {
+            "ensemble_at_least_0.98_everywhere": all((p.ensemble["value"] or 0) >= 0.98 for p in of_ensembles),
+            "worst_ensemble": min((p.ensemble["value"] or 0 for p in of_ensembles), default=None),
+            "tuned_loses_5_percent_somewhere": any((p.tuned["value"] or 1) <= 0.95 for p in of_ensembles),
+            "worst_tuned": min((p.tuned["value"] or 1 for p in of_ensembles), default=None),
+            "hints_decided": len(told),
+            "hints_agreeing": sum(told),
+            "hints_in_all": len(of_hints),
+        },
+    }

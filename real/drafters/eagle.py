@@ -1,0 +1,132 @@
+r"""Feature autoregression: a decoder layer continues the target's hidden states, the target's head makes them tokens.
+
+    f̂_{j+1} = layer(fc[embedding of y_{j+1} ; f_j], …),      law of y_{j+2} = softmax(head(f̂_{j+1}))
+
+f_j is the target's last hidden state after y_j where the text is committed, and the draft's own f̂_j beyond it: feature
+j goes with the embedding of token j + 1, in training and in serving alike. Embeddings and head are the target's and do
+not train. Reference: Li et al. 2024 (EAGLE), as a chain.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from real.drafters.base import Drafter, Piece, since
+from real.drafters.flat import Flat, FlatLoss
+from real.drafters.layer import Follower, Layer
+from real.models import CausalLM, Pair
+from real.objective import DISTIL, Objective
+from theory.loss import Loss
+
+
+class Features(nn.Module):
+    """Embeddings and features ``[n, D]`` → the features that follow ``[n, D]``."""
+
+    def __init__(self, target: CausalLM, seed: int):
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            self.fc = nn.Linear(2 * target.width, target.width, bias=False)
+        self.layer = Layer(target, seed)
+        self.to(target.device, target.dtype)
+
+    def forward(self, embedded: Tensor, features: Tensor, cache=None) -> Tensor:
+        return self.layer(self.fc(torch.cat([embedded, features], -1)), cache)
+
+
+class Eagle(Drafter):
+    """Drafts features one after the other; x is all weights of the layer and of what joins embedding and feature.
+
+    Args:
+        seed: of the untrained weights. regression: weight of the smooth-L1 distance between predicted and true features
+            beside the objective; a warm-up wants it, since drafted features are read as true ones.
+    """
+
+    reads_target = True
+
+    def __init__(self, target: CausalLM, seed: int = 0, regression: float = 0.0):
+        if regression < 0:
+            raise ValueError(f"regression={regression!r}: a weight, at least 0")
+        self.target, self.vocab, self.regression = target, target.vocab, regression
+        self.embed = target.model.get_input_embeddings()
+        self.module = Features(target, seed)
+        self.flat = Flat(self.module)
+
+    @classmethod
+    def of(cls, pair: Pair, **settings) -> "Eagle":
+        """Make it for a pair; the draft model, if any, is not used."""
+        return cls(pair.target, **settings)
+
+    @property
+    def dimension(self) -> int:
+        return self.flat.dimension
+
+    @property
+    def x(self) -> Tensor:
+        return self.flat.x
+
+    @property
+    def reach(self) -> int:
+        return 2**31 if len(self.tokens) > 1 else 0  # the first token alone has no feature before it
+
+    @torch.inference_mode()
+    def begin(self, tokens: list[int], hidden: Tensor | None = None, keep_prompt: bool = False) -> None:
+        self.tokens, self.hidden, self.follower, self._known = tokens, hidden, Follower(), 0
+        self._read()
+
+    def logits_after(self, drafted: list[Tensor]) -> Tensor:
+        if drafted:
+            self.feature = self.follower.read(self.module, self.embed(drafted[-1]), self.feature)
+        else:
+            self._read()
+        return self.target.head(self.feature)
+
+    def commit(self) -> None:
+        self.follower.keep(min(self.follower.held, self._known))
+
+    @torch.inference_mode()
+    def load(self, x: Tensor) -> None:
+        self.flat.load(x)
+        if self.tokens:
+            self.follower = Follower()
+            self._read()
+
+    def _read(self) -> None:
+        """Read the committed features that are not in the cache yet; the last output drafts the next token."""
+        held, text = self.follower.held, len(self.tokens) - 1
+        if text > held:
+            assert self.hidden is not None
+            ids = torch.tensor(self.tokens[held + 1 : text + 1], device=self.target.device)
+            self.feature = self.follower.read(self.module, self.embed(ids), self.hidden[held:text])[-1:]
+            self._known = text
+
+    def losses(self, pieces: Sequence[Piece], objective: Objective = DISTIL) -> list[Loss]:
+        late = since(2, pieces)
+        return super().losses(late, objective) if late else []
+
+    def loss(self, pieces: Sequence[Piece], objective: Objective = DISTIL) -> FlatLoss:
+        """By one forward over the text of each piece, features true throughout; position i is drafted from f̂_{i−1}."""
+        late, inputs = since(2, pieces), []
+        with torch.no_grad(), torch.inference_mode(False):  # an inference tensor cannot enter autograd
+            for piece in late:
+                ids = torch.tensor(piece.tokens[1 : piece.stop - 1], device=self.target.device)
+                inputs.append((self.embed(ids), piece.states()[: piece.stop - 1].clone()))
+        rows = objective.rows(late)
+
+        def forward(parameters: dict[str, Tensor]) -> tuple[list[Tensor], Tensor]:
+            logits, penalty, count = [], torch.zeros((), device=self.target.device), 0
+            for piece, chosen, (embedded, features) in zip(late, rows, inputs, strict=True):
+                predicted = functional_call(self.module, parameters, (embedded, features[:-1]))
+                predicted = predicted[piece.start - 2 :]
+                logits.append(self.target.head(predicted[chosen]))
+                if self.regression:
+                    true = features[piece.start - 1 :]
+                    penalty = penalty + F.smooth_l1_loss(predicted.float(), true.float(), reduction="sum")
+                    count += true.numel()
+            return logits, self.regression * penalty / max(count, 1)
+
+        laws = [piece.target_probs[chosen] for piece, chosen in zip(late, rows, strict=True)]
+        return FlatLoss(self.flat, forward, laws, objective)

@@ -1,0 +1,110 @@
+"""Parameters of a torch module as one flat vector, and losses of it by autograd: what every deep drafter shares.
+
+Not convex: regret is measured here, no bound is claimed. Tied weights appear once.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from real.objective import Objective
+from theory.loss import Loss
+
+
+class Flat:
+    """The trainable parameters of ``module`` as views into one buffer in the module's dtype; x itself is float32.
+
+    Args:
+        module: every parameter with ``requires_grad``, or all of them if ``everything``, is part of x.
+    """
+
+    def __init__(self, module: nn.Module, everything: bool = False):
+        named = [(name, part) for name, part in module.named_parameters() if everything or part.requires_grad]
+        self.module = module
+        self.layout = [(name, part.shape, part.numel()) for name, part in named]
+        self._x = torch.cat([part.detach().reshape(-1).float() for _, part in named])
+        self._buffer = torch.cat([part.detach().reshape(-1) for _, part in named])
+        for (_, part), view in zip(named, self.split(self._buffer).values(), strict=True):
+            part.data = view
+
+    @property
+    def dimension(self) -> int:
+        """Length of x."""
+        return self._x.numel()
+
+    @property
+    def x(self) -> Tensor:
+        """A copy of what the module holds, in float32."""
+        return self._x.clone()
+
+    def split(self, flat: Tensor) -> dict[str, Tensor]:
+        """Views of ``flat`` ``[dimension]`` in the shape of each parameter, by name, in the module's dtype."""
+        parts = flat.split([count for _, _, count in self.layout])
+        return {name: part.view(shape) for (name, shape, _), part in zip(self.layout, parts, strict=True)}
+
+    @torch.inference_mode()
+    def load(self, x: Tensor) -> None:
+        """Put x into the module."""
+        self._x = x.detach().to(self._buffer.device, torch.float32).clone()
+        self._buffer.copy_(self._x)
+
+    def parameters(self, x: Tensor) -> dict[str, Tensor]:
+        """What ``torch.func.functional_call`` takes for the module to be played at x."""
+        return {name: part.to(self._buffer.dtype) for name, part in self.split(x).items()}
+
+
+class FlatLoss(Loss):
+    """An objective's mean over positions, gradients by autograd through ``forward``; x ``[..., dimension]``.
+
+    Args:
+        forward: parameters by name → the draft's logits, a list of ``[n_i, V]``, each one run of consecutive
+            positions, and a penalty to be added or None.
+        targets: the target's laws there, a list of ``[n_i, V]``. weights: of a position of each run; all 1 if left out.
+    """
+
+    def __init__(
+        self,
+        flat: Flat,
+        forward: Callable[[dict[str, Tensor]], tuple[Sequence[Tensor], Tensor | None]],
+        targets: Sequence[Tensor],
+        objective: Objective,
+        weights: Sequence[float] | None = None,
+    ):
+        self.flat, self.forward, self.objective = flat, forward, objective
+        with torch.inference_mode(False):
+            self.targets = [target.clone() for target in targets]  # an inference tensor cannot enter autograd
+        shares = [len(target) * weight for target, weight in zip(targets, weights or [1.0] * len(targets), strict=True)]
+        self.shares = [share / sum(shares) for share in shares]
+
+    def _value(self, x: Tensor) -> Tensor:
+        runs, penalty = self.forward(self.flat.parameters(x))
+        total = torch.zeros((), device=x.device) if penalty is None else penalty
+        for run, target, share in zip(runs, self.targets, self.shares, strict=True):
+            if share:
+                law = (widened(run) / self.objective.temperature).log_softmax(-1)
+                total = total + share * self.objective.formula.value(target.to(law.dtype), law)
+        return total
+
+    def value_and_grad(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        values, grads = [], []
+        with torch.inference_mode(False), torch.enable_grad():
+            for row in x.reshape(-1, x.shape[-1]):
+                leaf = row.detach().clone().requires_grad_()
+                value = self._value(leaf)
+                values.append(value.detach())
+                grads.append(torch.autograd.grad(value, leaf)[0])
+        return torch.stack(values).view(x.shape[:-1]), torch.stack(grads).view(x.shape)
+
+    def value(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            rows = [self._value(row) for row in x.reshape(-1, x.shape[-1])]
+        return torch.stack(rows).view(x.shape[:-1])
+
+    def grad(self, x: Tensor) -> Tensor:
+        return self.value_and_grad(x)[1]
+
+
+def widened(logits: Tensor) -> Tensor:
+    """At least float32."""
+    return logits if logits.dtype == torch.float64 else logits.float()

@@ -1,0 +1,155 @@
+r"""Sequentially dependent heads with a prefix layer: each head sees the tokens drafted before it.
+
+A decoder layer reads the target's last hidden states, h'_j = f_j + layer(f_0 … f_j); at a step's start, with y_{n−1}
+pending, head k drafts the token at position n − 1 + k from
+
+    feature_k = h'_{n−2} + out_k·silu(in_k·[h'_{n−2} ; embeddings of y_{n−1} and of the k − 1 tokens drafted so far])
+
+through the target's own head. in_k halves the width. Untrained, the layer's norm and out_k are zero: every head repeats
+the target's law.
+Reference: Ankner et al. 2024 (Hydra++, as a chain).
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from real.drafters.base import Drafter, Piece, since
+from real.drafters.flat import Flat, FlatLoss
+from real.drafters.layer import Follower, Layer
+from real.models import CausalLM, Pair
+from real.objective import DISTIL, Objective
+from theory.loss import Loss
+
+
+class Prefix(nn.Module):
+    """The prefix layer and K heads; ``forward`` is the layer, ``head`` one head."""
+
+    def __init__(self, target: CausalLM, heads: int, seed: int):
+        super().__init__()
+        self.layer = Layer(target, seed)
+        self.layer.silence()
+        width = target.width
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            self.inner = nn.ModuleList(nn.Linear((2 + k) * width, width // 2, bias=False) for k in range(heads))
+            self.outer = nn.ModuleList(nn.Linear(width // 2, width, bias=False) for _ in range(heads))
+        for weight in self.outer.parameters():
+            nn.init.zeros_(weight)
+        self.to(target.device, target.dtype)
+
+    def forward(self, hidden: Tensor, cache=None) -> Tensor:
+        return hidden + self.layer(hidden, cache)
+
+    def head(self, k: int, prefix: Tensor, embedded: Tensor) -> Tensor:
+        """Feature of head k = 0 … K − 1: prefix ``[n, D]``, embedded ``[n, (k + 1)·D]`` → ``[n, D]``."""
+        return prefix + self.outer[k](torch.nn.functional.silu(self.inner[k](torch.cat([prefix, embedded], -1))))
+
+
+class _Every(nn.Module):
+    """All heads at once, for the loss: the features of head k at the origins and embeddings given for it."""
+
+    def __init__(self, prefix: Prefix):
+        super().__init__()
+        self.prefix = prefix
+
+    def forward(self, hidden: Tensor, rows: Sequence[slice], embedded: Sequence[Tensor]) -> list[Tensor]:
+        states = self.prefix(hidden)
+        return [
+            self.prefix.head(k, states[at], tokens) for k, (at, tokens) in enumerate(zip(rows, embedded, strict=True))
+        ]
+
+
+class Hydra(Drafter):
+    """K dependent heads, which draft at most K tokens a step; x is all their weights and the prefix layer's.
+
+    Args:
+        heads: K. seed: of the untrained weights. decay: head k weighs decay^(k−1) in the loss.
+    """
+
+    reads_target = True
+
+    def __init__(self, target: CausalLM, heads: int = 4, seed: int = 0, decay: float = 0.8):
+        if heads < 1 or not 0 < decay <= 1:
+            raise ValueError(f"heads={heads!r}, decay={decay!r}: at least one head, and a decay in (0, 1]")
+        self.target, self.vocab, self.heads, self.decay = target, target.vocab, heads, decay
+        self.embed = target.model.get_input_embeddings()
+        self.prefix = Prefix(target, heads, seed)
+        self.every = _Every(self.prefix)
+        self.flat = Flat(self.every)
+
+    @classmethod
+    def of(cls, pair: Pair, **settings) -> "Hydra":
+        """Make it for a pair; the draft model, if any, is not used."""
+        return cls(pair.target, **settings)
+
+    @property
+    def dimension(self) -> int:
+        return self.flat.dimension
+
+    @property
+    def x(self) -> Tensor:
+        return self.flat.x
+
+    @property
+    def reach(self) -> int:
+        return self.heads if len(self.tokens) > 1 else 0  # the first token alone has no state before it
+
+    @torch.inference_mode()
+    def begin(self, tokens: list[int], hidden: Tensor | None = None, keep_prompt: bool = False) -> None:
+        self.tokens, self.hidden, self.follower = tokens, hidden, Follower()
+        self._read()
+
+    def logits_after(self, drafted: list[Tensor]) -> Tensor:
+        if not drafted:
+            self._read()
+            self.seen = self.embed(torch.tensor(self.tokens[-1:], device=self.target.device))
+        else:
+            self.seen = torch.cat([self.seen, self.embed(drafted[-1])], -1)
+        return self.target.head(self.prefix.head(len(drafted), self.state_before, self.seen))
+
+    def commit(self) -> None:
+        return None
+
+    @torch.inference_mode()
+    def load(self, x: Tensor) -> None:
+        self.flat.load(x)
+        if self.tokens:
+            self.follower = Follower()
+            self._read()
+
+    def _read(self) -> None:
+        """Run the prefix layer over the states that are not in its cache yet."""
+        held, known = self.follower.held, len(self.tokens) - 1
+        if known > held:
+            assert self.hidden is not None
+            self.state_before = self.follower.read(self.prefix, self.hidden[held:known])[-1:]
+
+    def losses(self, pieces: Sequence[Piece], objective: Objective = DISTIL) -> list[Loss]:
+        late = since(2, pieces)
+        return super().losses(late, objective) if late else []
+
+    def loss(self, pieces: Sequence[Piece], objective: Objective = DISTIL) -> FlatLoss:
+        """Head k at position i stands at the state after y_{i−1−k}; positions too early for a head are left out."""
+        inputs, laws, weights, chosen = [], [], [], []
+        for piece in since(2, pieces):
+            with torch.no_grad():
+                table = self.embed(torch.tensor(piece.tokens[: piece.stop - 1], device=self.target.device))
+            rows, embedded = [], []
+            for k in range(1, self.heads + 1):
+                late = piece.since(k + 1)
+                first, stop = late.start, late.stop
+                rows.append(slice(first - 1 - k, stop - 1 - k))
+                embedded.append(torch.cat([table[first - j : stop - j] for j in range(k, 0, -1)], -1))
+                chosen.append(objective.rows([late])[0])
+                laws.append(late.target_probs[chosen[-1]])
+                weights.append(self.decay ** (k - 1))
+            inputs.append((piece.states()[: piece.stop - 2], rows, embedded))
+
+        def forward(parameters: dict[str, Tensor]) -> tuple[list[Tensor], None]:
+            found = [feature for one in inputs for feature in functional_call(self.every, parameters, one)]
+            return [self.target.head(feature[kept]) for feature, kept in zip(found, chosen, strict=True)], None
+
+        return FlatLoss(self.flat, forward, laws, objective, weights)

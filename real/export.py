@@ -1,0 +1,80 @@
+"""`python -m real export`: a learned adapter folded into the draft's head, as a plain Hugging Face checkpoint.
+
+    adapter   W' = W + Q·Xᵀ·M          matrix   W' = W + Xᵀ·M
+
+What is written needs nothing of this project: any engine that takes a small draft model can serve it, transformers'
+assisted generation among them.
+"""
+
+from pathlib import Path
+
+import torch
+
+from real.drafters import Adapter
+from real.models import Pair
+from real.state import load, under
+
+
+def learned(pair: Pair, state: Path) -> Adapter:
+    """The adapter that a run left in its ``--state`` file, on the pair's draft.
+
+    Raises:
+        ValueError: if the file is damaged, was left by another drafter or with another draft, or still in burn-in.
+    """
+    tensors, about = load(state)
+    if about.get("drafter") != "adapter":
+        raise ValueError(f"--state {state}: its drafter was {about.get('drafter')!r}; only an adapter can be folded")
+    assert pair.draft is not None
+    for part in ("adapter", "matrix"):
+        drafter = Adapter(pair.draft, pair.target.vocab, part=part)
+        if "x" in tensors and tensors["x"].shape == (drafter.dimension,):
+            break
+    else:
+        found = tuple(tensors["x"].shape) if "x" in tensors else None
+        raise ValueError(
+            f"--state {state}: its decision has shape {found}, neither an adapter's nor a matrix's on this draft; "
+            "export with the draft it was learned on"
+        )
+    drafter.restore(under("drafter.", tensors))
+    if not drafter.ready:
+        raise ValueError(f"--state {state}: the adapter is still in its burn-in; serve more tokens first")
+    drafter.load(tensors["x"])
+    return drafter
+
+
+@torch.no_grad()
+def folded_head(drafter: Adapter) -> torch.Tensor:
+    """W' ``[V, d]`` in float64; rows that only the draft has stay as they are.
+
+    Raises:
+        ValueError: for a bias, which an output matrix cannot hold.
+    """
+    if drafter.part == "bias":
+        raise ValueError("part='bias': an output matrix has no room for it; learn an adapter or a matrix")
+    weight = drafter.model.readout.weight.double().clone()
+    x, m = drafter.x.double().view(drafter.shape), drafter.whitening.double()
+    change = drafter.q.double() @ x.T @ m if drafter.part == "adapter" else x.T @ m
+    weight[: drafter.common] += change
+    return weight
+
+
+def export(drafter: Adapter, tokenizer, folder: Path) -> Path:
+    """Write the adapted draft into ``folder``, whole or not at all.
+
+    Raises:
+        ValueError: if the folder is there, or input and output embeddings are tied: folding would change both.
+    """
+    if folder.exists():
+        raise ValueError(f"--out {folder}: is there already; nothing was overwritten, choose another folder")
+    if drafter.model.model.config.tie_word_embeddings:
+        raise ValueError(
+            "draft: its input and output embeddings are tied, so folding would change what it reads; untie them first "
+            "(config.tie_word_embeddings=False and a copy of the embeddings as lm_head)"
+        )
+    copy = drafter.model.copy()
+    copy.readout.weight.data = folded_head(drafter).to(copy.readout.weight.dtype)
+    part = folder.with_name(folder.name + ".part")
+    copy.model.save_pretrained(part)
+    tokenizer.save_pretrained(part)
+    part.rename(folder)
+    return folder

@@ -1,0 +1,115 @@
+"""The models of a comparison, each loaded once: a target and its drafts, embedded or the user's own."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from real.drafters import Drafter, make_drafter
+from real.drafters.start import load_start
+from real.models import Pair, load_model, load_pair
+from real.objective import Objective
+from real.online import OnlineDecoder, Serving
+from real.streams import ASSETS
+from real.systems import Method
+
+FAMILIES = {"qwen3": "target", "llama": "llama", "gpt_neox": "gpt_neox"}
+"""Embedded targets by family: folders of ``real/assets``, one tokenizer, trained on the same text."""
+
+
+WHITENED = ("adapter", "heads")
+"""Drafters whose features are whitened by a burn-in of ``Serving.burn_in`` tokens, unless a warm-up has done it."""
+
+
+class Models:
+    """The target and its drafts, each loaded once."""
+
+    def __init__(
+        self,
+        target: str | Path = "",
+        draft: str | Path = "",
+        dtype: str = "float32",
+        device: str = "cpu",
+        family: str = "qwen3",
+    ):
+        """By default the embedded target of ``family`` and the specialist, for which ``draft`` stands if given.
+
+        Raises:
+            ValueError: for an unknown family, or what ``load_pair`` refuses.
+        """
+        if family not in FAMILIES:
+            raise ValueError(f"family={family!r}: must be one of {', '.join(FAMILIES)}, or give a target of your own")
+        self.target, self.dtype, self.device = str(target or ASSETS / FAMILIES[family]), dtype, device
+        self.family = "" if target else family
+        self.chat = None if target else False  # an embedded target continues text, it was not trained to chat
+        self.drafts = {"specialist": str(draft or ASSETS / "specialist"), "generalist": str(ASSETS / "generalist")}
+        self.pairs = {"specialist": load_pair(self.target, self.drafts["specialist"], dtype, device)}
+
+    @property
+    def pair(self) -> Pair:
+        """The target with its first draft."""
+        return self.pairs["specialist"]
+
+    def pair_of(self, method: Method) -> Pair:
+        """The target with the method's draft."""
+        if method.draft not in self.pairs:
+            draft = load_model(self.drafts[method.draft], self.dtype, self.device, "draft")
+            self.pairs[method.draft] = replace(self.pair, draft=draft)
+        return self.pairs[method.draft]
+
+    def drafter(self, method: Method, serving: Serving) -> Drafter | None:
+        """A fresh drafter for the method, where its warm-up left it.
+
+        Raises:
+            ValueError: if there is no such warm-up for this target.
+        """
+        drafter = drafter_of(self.pair_of(method), method, serving)
+        if drafter is not None and method.start:
+            load_start(self.start_of(method), drafter)
+        return drafter
+
+    def start_of(self, method: Method) -> Path:
+        """The file of the method's warm-up."""
+        path = start_path(self.family, method)
+        if not self.family or not path.is_file():
+            raise ValueError(
+                f"start={method.start!r}: no warm-up of {method.drafter!r} for the target {_name(self.target)}; start "
+                "from scratch (start=''), or use an embedded family"
+            )
+        return path
+
+    def decoder(self, method: Method, serving: Serving, seed: int = 0, **watching: Any) -> OnlineDecoder:
+        """The method ready to serve; ``watching`` are the hooks of ``OnlineDecoder``."""
+        return decoder_of(self.pair_of(method), method, self.drafter(method, serving), serving, seed, **watching)
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What the models are, without paths of this machine: folder or hub names."""
+        return {"target": _name(self.target), **{key: _name(path) for key, path in self.drafts.items()}}
+
+
+def start_path(family: str, method: Method) -> Path:
+    """Where the method's warm-up lies, if it is shipped; an adapter's belongs to its draft, whatever the target."""
+    folder = next(iter(FAMILIES)) if method.drafter == "adapter" else family
+    return ASSETS / "starts" / folder / f"{method.drafter}-{method.start}.safetensors"
+
+
+def drafter_of(pair: Pair, method: Method, serving: Serving) -> Drafter | None:
+    """A fresh drafter for the method on ``pair``, on day 0; None for plain decoding."""
+    if method.drafter is None:
+        return None
+    burn_in = {"burn_in": serving.burn_in_rounds * serving.nu} if method.drafter in WHITENED else {}
+    return make_drafter(method.drafter, pair, **burn_in, **dict(method.settings))
+
+
+def decoder_of(
+    pair: Pair, method: Method, drafter: Drafter | None, serving: Serving, seed: int = 0, **watching: Any
+) -> OnlineDecoder:
+    """The method's decoder around a drafter."""
+    learning = {"prompt_hint": method.prompt_hint, "learn_prompt": method.learn_prompt}
+    objective = Objective(method.loss, method.positions)
+    serving = replace(serving, nu=method.nu or serving.nu)
+    return OnlineDecoder(pair, drafter, method.learner, serving, seed, objective, **learning, **watching)
+
+
+def _name(path: str) -> str:
+    return Path(path).name if Path(path).is_dir() else path

@@ -1,0 +1,161 @@
+"""Systems as immutable named rows: drafter × learner × loss × update rule. A new one is one line.
+
+``METHODS`` are those of the main results, on the embedded pair; ``SYSTEMS`` are those of arXiv 2603.12617 in the forms
+their own papers give them, the public code's variants as controls, and what lies beyond. Hyper-parameters of convex
+drafters are in units of whitened features (``theory/practice.py``).
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from theory.hints import LastGradient, MovingAverage, Zero
+from theory.learner import Learner
+from theory.learners.adam import Adam
+from theory.learners.ensemble import Ensemble
+from theory.learners.frozen import Frozen
+from theory.learners.hedge import Hedge
+from theory.learners.last_loss import LastLoss
+from theory.learners.mixture import Mixture
+from theory.learners.momentum import Momentum
+from theory.learners.ogd import OGD
+from theory.learners.optimistic import OptimisticOGD
+from theory.practice import ADAPTER_LEARNERS
+from theory.practice import GRID as ADAPTER_GRID
+from theory.step_size import geometric
+
+
+@dataclass(frozen=True)
+class Method:
+    """What decodes and how it learns.
+
+    Attributes:
+        drafter: a name of ``real.drafters.DRAFTERS``; None decodes with the target alone. settings: of its constructor.
+        learner: of the drafter's decision. draft: which small model stands behind an independent draft.
+        start: warm-up the drafter starts from, ``specialist`` or ``generalist``; empty for none, day 0.
+        loss: a name of ``theory.divergence.DIVERGENCES``. positions: ``all``, or those where the draft was ``wrong``.
+        prompt_hint: this many times the gradient on the prompt is a request's hint; None leaves the learner's own.
+        learn_prompt: the prompt's positions are feedback too. nu: committed tokens a round; 0 takes the serving's.
+    """
+
+    drafter: str | None
+    learner: Learner = Frozen()
+    draft: str = "specialist"
+    settings: tuple[tuple[str, Any], ...] = ()
+    start: str = ""
+    loss: str = "kl"
+    positions: str = "all"
+    prompt_hint: float | None = None
+    learn_prompt: bool = False
+    nu: int = 0
+
+    def __str__(self) -> str:
+        rest = {"start": self.start, "loss": self.loss, "positions": self.positions, "prompt_hint": self.prompt_hint}
+        rest |= {"learn_prompt": self.learn_prompt, "nu": self.nu, **dict(self.settings)}
+        plain = {"start": "", "loss": "kl", "positions": "all", "prompt_hint": None, "learn_prompt": False, "nu": 0}
+        told = "".join(f", {key}={value}" for key, value in rest.items() if plain.get(key, ...) != value)
+        return "the target alone" if self.drafter is None else f"{self.drafter} × {self.learner}{told}"
+
+
+DEEP_LEARNERS: dict[str, Learner] = {"adam": Adam(1e-3), "frozen": Frozen()}
+"""Learners of deep drafters: customary values, not tuned; not convex, no bound."""
+
+NAMED = "ensemble"
+"""The learner whose gain is the claim of the main results; everything else is reported beside it."""
+
+METHODS: dict[str, Method] = {
+    "plain": Method(None),
+    "frozen": Method("adapter"),
+    "ngram": Method("ngram"),
+    **{name: Method("adapter", learner) for name, learner in ADAPTER_LEARNERS.items() if name != "frozen"},
+    "weights-adam": Method("weights", DEEP_LEARNERS["adam"]),
+    "generalist": Method("adapter", draft="generalist"),
+    "generalist-ensemble": Method("adapter", ADAPTER_LEARNERS["ensemble"], draft="generalist"),
+}
+
+STEPS = {f"ogd-{step:g}": Method("adapter", OGD(step)) for step in ADAPTER_GRID}
+"""Every step size of the ensemble's experts alone: one of them is the best in hindsight."""
+
+HINTS = {
+    "ogd-prompt": Method("adapter", OGD(32.0), learn_prompt=True),
+    "hint-last": Method("adapter", OptimisticOGD(32.0, LastGradient())),
+    "hint-average": Method("adapter", OptimisticOGD(32.0, MovingAverage(0.9))),
+    **{
+        f"hint-prompt-{scale:g}": Method("adapter", OptimisticOGD(32.0, Zero()), prompt_hint=scale)
+        for scale in (0.1, 0.3, 1.0)
+    },
+}
+"""Hints at the step size of ``ogd-32``, and a learner that reads the prompt as feedback instead."""
+
+CONTROLS = {
+    "last-loss": Method("adapter", Ensemble(OGD(ADAPTER_GRID), LastLoss())),
+    "momentum-matched": Method("adapter", Momentum(3.2, 0.9)),
+}
+"""What the public code runs for the ensemble and for optimism; momentum moves as far as ``ogd-32``."""
+
+STEP, GRID = 256.0, geometric(64.0, 5)
+"""OGD's step on linear heads and the ensemble's grid around it."""
+DEEP_NU = 64
+"""Committed tokens a round of a deep drafter, whose update costs a backward pass."""
+WARM_STEP = 64.0
+"""OGD's step on the adapter of a draft that was whitened offline."""
+HYDRA_STEP, DEEP_STEP, DEEP_GRID = 0.1, 2e-4, (1e-4, 2e-4, 4e-4)
+"""Deep drafters: OGD's step on dependent heads, Adam's on the others, and Ens-EAGLE's grid: factors of 2, as in the
+paper. All of these were read from what ``python -m real tune --drafter NAME`` prints."""
+
+
+def _systems(start: str) -> dict[str, Method]:
+    """The table's rows, all from drafters warmed up as ``start``."""
+    adapter, heads = (Method(name, draft=start, start=start) for name in ("adapter", "heads"))
+    hydra, eagle = (Method(name, draft=start, start=start, nu=DEEP_NU) for name in ("hydra", "eagle"))
+    weights, mixture = Method("weights", draft=start, nu=DEEP_NU), Method("mixture", draft=start)
+    adam = Adam(DEEP_STEP, beta_2=0.99)
+    optimistic = OptimisticOGD(STEP, MovingAverage(0.9))
+    deep_optimistic = OptimisticOGD(HYDRA_STEP, MovingAverage(0.9))
+    return {
+        "plain": Method(None),
+        "ngram": Method("ngram"),
+        # small language model, chain
+        "sd": adapter,
+        "osd": replace(weights, learner=adam, positions="wrong"),
+        "osd-reverse-kl": replace(weights, learner=adam, positions="wrong", loss="reverse_kl"),
+        "osd-jsd": replace(weights, learner=adam, positions="wrong", loss="jsd"),
+        "adapter-ogd": replace(adapter, learner=OGD(WARM_STEP)),
+        "adapter-optimistic": replace(adapter, learner=OptimisticOGD(WARM_STEP, Zero()), prompt_hint=0.2),
+        "adapter-ensemble": replace(adapter, learner=ADAPTER_LEARNERS["ensemble"]),
+        "adapter-speed": replace(adapter, learner=ADAPTER_LEARNERS["ogd"], loss="speed"),
+        # linear heads: affine, so the theorems hold
+        "heads": heads,
+        "heads-ogd": replace(heads, learner=OGD(STEP)),
+        "heads-ogd-prompt": replace(heads, learner=OGD(STEP), learn_prompt=True),
+        "heads-optimistic": replace(heads, learner=optimistic),
+        "heads-optimistic-prompt": replace(heads, learner=OptimisticOGD(STEP, Zero()), prompt_hint=0.2),
+        "heads-ensemble": replace(heads, learner=Ensemble(OGD(GRID))),
+        "heads-last-loss": replace(heads, learner=Ensemble(OGD(GRID), LastLoss())),
+        # sequentially dependent heads
+        "hydra": hydra,
+        "osd-hydra": replace(hydra, learner=OGD(HYDRA_STEP)),
+        "opt-hydra": replace(hydra, learner=deep_optimistic),
+        "momentum-hydra": replace(hydra, learner=Momentum(HYDRA_STEP / 10, 0.9)),
+        # feature autoregression
+        "eagle": eagle,
+        "osd-eagle": replace(eagle, learner=adam),
+        "ens-eagle": replace(eagle, learner=Ensemble(Adam(DEEP_GRID, beta_2=0.99))),
+        "last-loss-eagle": replace(eagle, learner=Ensemble(Adam(DEEP_GRID, beta_2=0.99), LastLoss())),
+        "day0-eagle": replace(eagle, learner=Adam(1e-3, beta_2=0.99), start=""),
+        # several drafters
+        "mixture": replace(mixture, learner=Mixture()),
+        "routing": replace(mixture, learner=Hedge(0.2), settings=(("mode", "route"),)),
+    }
+
+
+SYSTEMS = _systems("generalist")
+"""The systems' table, R1 (``python -m real table1``): every drafter starts as a generalist."""
+SPECIALISTS = {
+    f"specialist-{name}" if name not in ("plain", "ngram") else name: method
+    for name, method in _systems("specialist").items()
+    if name != "day0-eagle"
+}
+"""The same rows from drafters that have seen one domain."""
+
+ROWS = {**SYSTEMS, **SPECIALISTS, **METHODS, **STEPS, **HINTS, **CONTROLS}
+"""Every named row; ``plain`` and ``ngram`` are the same in all."""

@@ -1,0 +1,168 @@
+"""`python -m real table1`: the systems × domains × target families, learning charged; the table R1 of the paper, whole.
+
+A cell is one domain served to one target with all systems side by side, prompt by prompt, so that a noisy machine
+disturbs all alike. Systems start each cell from their warm-up: the table is about learning a domain from its traffic.
+"""
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from io import StringIO
+from pathlib import Path
+from statistics import mean, median, stdev
+from typing import Any
+
+import numpy as np
+
+from real.experiments import Experiment
+from real.loaded import FAMILIES, start_path
+from real.online import Serving
+from real.sampling import Sampling
+from real.streams import ASSETS
+from real.summary import Sample, break_even, by_question, hint_gains, load_runs, measures
+from real.systems import SPECIALISTS, SYSTEMS, Method
+from theory.experiment import select
+from theory.learners.frozen import Frozen
+from theory.trace import atomic
+
+GENERALISTS = ("sd", "heads", "hydra", "eagle")
+"""Systems at rest that have seen every domain: how far a specialist's learning could come."""
+
+BLOCKS: dict[str, tuple[Mapping[str, Method], Serving]] = {
+    "generalist": (SYSTEMS, Serving()),
+    "greedy": (SYSTEMS, Serving(sampling=Sampling(0.0))),
+    "specialist": (SPECIALISTS, Serving()),
+}
+"""What a table is made of: where drafters start, and the temperature. The first is the headline."""
+
+
+def domains() -> list[str]:
+    """The shipped domains."""
+    return sorted(path.stem for path in (ASSETS / "streams").glob("*.jsonl"))
+
+
+def cells(
+    block: str,
+    families: Sequence[str],
+    names: Sequence[str],
+    prompts: int,
+    seeds: Sequence[int],
+    systems: Sequence[str] = (),
+) -> dict[str, Experiment]:
+    """One experiment for every family and domain; a system whose warm-up is not shipped for a family is left out.
+
+    Raises:
+        ValueError: for a block, family, domain or system that is not there, or fewer than one prompt or seed.
+    """
+    for name, given, known in (
+        ("block", [block], BLOCKS),
+        ("family", families, FAMILIES),
+        ("domain", names, domains()),
+    ):
+        for value in given:
+            if value not in known:
+                raise ValueError(f"{name}={value!r}: must be one of {', '.join(known)}")
+    if prompts < 1 or not seeds:
+        raise ValueError(f"prompts={prompts!r}, seeds={len(seeds)}: at least one of each")
+    rows, serving = BLOCKS[block]
+    chosen = select(rows, systems) if systems else rows
+    found = {}
+    for family in families:
+        shipped = {name: row for name, row in chosen.items() if not row.start or start_path(family, row).is_file()}
+        beside = {*shipped, *still(shipped, rows).values(), *generalists(shipped).values()}
+        methods = tuple(n for n, row in {**rows, **SYSTEMS}.items() if n in beside or row.drafter is None)
+        for name in names:
+            row = Experiment(f"{name}:{prompts}", methods, serving, tuple(seeds), family, certify=True)
+            found[f"{block}/{family}/{name}"] = row
+    return found
+
+
+SMALL = ("adapter", "weights", "mixture")
+"""Drafters that are the small model, at rest; a mixture holds it beside others."""
+
+
+def still(chosen: Iterable[str], rows: Mapping[str, Method]) -> dict[str, str]:
+    """For each system, the row with the same drafter that does not learn."""
+
+    def kind(method: Method) -> tuple:
+        if method.drafter in SMALL:
+            return "small", method.draft
+        return method.drafter, method.start, method.settings
+
+    frozen = {kind(row): name for name, row in rows.items() if isinstance(row.learner, Frozen) and row.drafter}
+    return {name: frozen[kind(rows[name])] for name in chosen if kind(rows[name]) in frozen}
+
+
+def generalists(rows: Mapping[str, Method]) -> dict[str, str]:
+    """For each specialist, the same drafter that has seen every domain, at rest."""
+    drafters = {"small" if row.drafter in SMALL else row.drafter: name for name, row in SYSTEMS.items()
+                if name in GENERALISTS}  # fmt: skip
+    return {
+        name: drafters["small" if row.drafter in SMALL else str(row.drafter)]
+        for name, row in rows.items()
+        if row.draft == "specialist" and row.drafter in (*SMALL, *drafters)
+    }
+
+
+COLUMNS = ("tokens_per_step", "alpha", "speedup", "generation_speedup", "relative_speedup", "gap_closed")
+"""Numbers of a row that have an interval."""
+
+
+def rows(out: Path, names: Iterable[str]) -> list[dict[str, Any]]:
+    """One row a system and cell of those that are done: every number with its interval."""
+    found = []
+    for name in names:
+        runs = load_runs(out / name)
+        if not runs:
+            continue
+        block, family, domain = name.split("/")
+        systems = {**BLOCKS[block][0], **SYSTEMS}
+        at_rest = still(systems, systems)
+        table = measures(Sample(runs, _all, units=by_question), at_rest, generalists(systems))
+        gains = hint_gains(runs)
+        for system, entry in table.items():
+            per_seed = [of[system].columns for of in runs.values()]
+            pace = [columns["tokens"].sum() / columns["steps"].sum() for columns in per_seed]
+            row = {"block": block, "family": family, "domain": domain, "system": system, "seeds": len(runs)}
+            row |= {"tokens": entry["tokens"], "tokens_per_step_sd": stdev(pace) if len(pace) > 1 else None}
+            for key in COLUMNS:
+                value = entry.get(key) or {"value": None, "low": None, "high": None}
+                row |= {key: value["value"], f"{key}_low": value["low"], f"{key}_high": value["high"]}
+            row["learn_share"] = entry["learn_share"]
+            learns = system in at_rest and at_rest[system] in table and at_rest[system] != system
+            row["break_even_tokens"] = break_even(runs, system, at_rest[system]) if learns else None
+            row["hint_gain"] = gains.get(system, {"value": None})["value"]
+            certified = [of[system].header["certificate"] for of in runs.values() if "certificate" in of[system].header]
+            ratios = [one["fixed"]["certificate_ratio"] for one in certified]
+            row["certificate_ratio"] = mean(ratios) if ratios and np.isfinite(ratios).all() else None
+            row["slack"] = min((of["slack"] for one in certified for of in one.values()), default=None)
+            found.append(row)
+    return found
+
+
+def _all(trace: Any) -> np.ndarray:
+    return np.ones(len(trace.columns["tokens"]), bool)
+
+
+def headline(table: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """Median over cells, by block and learning system, of the net speed relative to the drafter at rest."""
+    medians: dict[str, dict[str, float]] = {}
+    for block in dict.fromkeys(row["block"] for row in table):
+        for system in dict.fromkeys(row["system"] for row in table if row["block"] == block):
+            ratios = [
+                row["relative_speedup"] for row in table
+                if (row["block"], row["system"]) == (block, system) and row["relative_speedup"] is not None
+            ]  # fmt: skip
+            if ratios and not isinstance({**BLOCKS[block][0], **SYSTEMS}[system].learner, Frozen):
+                medians.setdefault(block, {})[system] = median(ratios)
+    return medians
+
+
+def write(path: Path, table: Sequence[Mapping[str, Any]]) -> None:
+    """The rows as CSV, replaced whole; empty cells where a number does not exist."""
+    text = StringIO()
+    writer = csv.DictWriter(text, list(table[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({k: "" if v is None else v for k, v in row.items()} for row in table)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic(path) as partial:
+        partial.write_text(text.getvalue())

@@ -1,0 +1,90 @@
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false
+"""The certificate of live decoding: true in every round, the same from the log alone, refused without a theorem."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from real.certify import Certifier, certifiable, certificates  # noqa: E402
+from real.drafters import make_drafter  # noqa: E402
+from real.ledger import Ledger  # noqa: E402
+from real.models import Pair, perturbed, random_model  # noqa: E402
+from real.objective import Objective  # noqa: E402
+from real.online import OnlineDecoder, Serving  # noqa: E402
+from real.sampling import Sampling  # noqa: E402
+from theory.certificate import paths, sequences  # noqa: E402
+from theory.hints import MovingAverage, Zero  # noqa: E402
+from theory.learners.adam import Adam  # noqa: E402
+from theory.learners.ogd import OGD  # noqa: E402
+from theory.learners.optimistic import OptimisticOGD  # noqa: E402
+from theory.trace import Trace  # noqa: E402
+
+SERVING = Serving(gamma=3, nu=8, sampling=Sampling(1.0), max_new_tokens=60)
+CASES = {
+    "ogd on an adapter": ("adapter", OGD(8.0), {}),
+    "ogd on heads": ("heads", OGD(8.0), {}),
+    "optimistic on heads": ("heads", OptimisticOGD(8.0, MovingAverage(0.9)), {}),
+    "the prompt as hint": ("heads", OptimisticOGD(8.0, Zero()), {"prompt_hint": 0.2}),
+    "the prompt learned": ("heads", OGD(8.0), {"learn_prompt": True}),
+}
+
+
+@pytest.fixture(scope="module")
+def pair() -> Pair:
+    target = random_model("llama", 0, "float32", vocab=128)
+    return Pair(target, perturbed(target, 0.1, 1), None)
+
+
+def decoder(pair: Pair, drafter: str, learner, **more) -> OnlineDecoder:
+    settings = {"burn_in": 16} if drafter in ("adapter", "heads") else {}
+    return OnlineDecoder(pair, make_drafter(drafter, pair, **settings), learner, SERVING, 5, **more)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_certificate_holds_in_every_round_and_comes_back_from_the_log(pair, name, tmp_path):
+    drafter, learner, more = CASES[name]
+    made = decoder(pair, drafter, learner, **more)
+    shown: list = []
+    assert certifiable(made)
+    certifier = Certifier(learner, every=5, show=lambda rounds, found: shown.append((rounds, found)))
+    made.on_update = certifier.note
+    for prompt in ([5, 6, 7, 8], [1, 2, 3, 1, 2, 3], [9, 8, 7], [4, 4, 4, 2]):
+        made.serve(prompt, Ledger())
+    log = certifier.log()
+    np.testing.assert_allclose(log.columns["loss"], [entry.loss for entry in made.log], rtol=1e-5)
+    np.testing.assert_allclose(log.columns["squared_error"], [entry.hint_error for entry in made.log], rtol=1e-4)
+    for sequence in sequences(log).values():
+        regret, bound = paths(log, sequence)
+        assert np.all(bound - regret >= -1e-6 * np.abs(bound))
+    found = certificates(log)
+    assert found["fixed"].dynamic_regret >= found["frozen"].dynamic_regret - 1e-6, "hindsight beats standing still"
+    log.save(tmp_path / "log")
+    again = certificates(Trace.load(tmp_path / "log"))
+    for comparator, certificate in found.items():
+        np.testing.assert_allclose(again[comparator], certificate, rtol=1e-9)
+    assert [rounds for rounds, _ in shown] == list(range(5, len(made.log) + 1, 5))
+    assert all(of.slack >= 0 for _, each in shown for of in each.values())
+
+
+def test_a_certificate_can_fail(pair):
+    """A learner that steps uphill is not covered: its slack goes negative."""
+    made = decoder(pair, "adapter", OGD(8.0))
+    certifier = Certifier(OGD(8.0))
+    made.on_update = certifier.note
+    for prompt in ([5, 6, 7, 8], [1, 2, 3, 1, 2, 3]):
+        made.serve(prompt, Ledger())
+    log = certifier.log()
+    log.columns["loss"] = log.columns["frozen_loss"] + 5.0
+    regret, bound = paths(log, np.ones(len(log.columns["loss"]), dtype=int))
+    assert regret[-1] > bound[-1]
+
+
+def test_where_no_theorem_holds_there_is_no_certificate(pair):
+    assert not certifiable(decoder(pair, "weights", OGD(0.01)))
+    assert not certifiable(decoder(pair, "adapter", Adam(0.01)))
+    assert not certifiable(decoder(pair, "adapter", OGD(8.0), objective=Objective("tv")))
+    assert not certifiable(decoder(pair, "adapter", OGD(8.0), objective=Objective(positions="wrong")))
+    with pytest.raises(ValueError, match="no round was learned yet"):
+        Certifier(OGD(8.0)).log()

@@ -1,0 +1,129 @@
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false
+"""A learned adapter as a plain checkpoint, and low-rank weights: the same logits, the same acceptances."""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from test_models import saved, tokenizer  # noqa: E402
+from typer.testing import CliRunner  # noqa: E402
+
+from real import __main__ as command  # noqa: E402
+from real.decode import Session, generate  # noqa: E402
+from real.drafters import make_drafter  # noqa: E402
+from real.drafters.adapter import Adapter  # noqa: E402
+from real.drafters.independent import Independent  # noqa: E402
+from real.export import export, folded_head, learned  # noqa: E402
+from real.lossless import reference  # noqa: E402
+from real.models import Pair, load_model, load_pair, perturbed, random_model  # noqa: E402
+from real.sampling import Sampling  # noqa: E402
+
+PROMPT = [5, 6, 7, 8]
+
+
+def make_pair(dtype: str = "float64", draft_vocab: int | None = None) -> Pair:
+    target = random_model("llama", 0, dtype, vocab=128)
+    return Pair(target, perturbed(target, 0.05, 1, draft_vocab), None)
+
+
+def moved(pair: Pair, part: str) -> Adapter:
+    drafter = Adapter(pair.draft, pair.target.vocab, burn_in=60, part=part)
+    rng = torch.Generator().manual_seed(1)
+    drafter.whitener.absorb(torch.randn(60, pair.draft.width, generator=rng, dtype=torch.float64))
+    drafter.load(torch.randn(drafter.dimension, generator=rng))
+    return drafter
+
+
+@pytest.mark.parametrize("vocab", [None, 120, 140])
+@pytest.mark.parametrize("part", ["adapter", "matrix"])
+def test_the_folded_head_gives_the_adapted_logits(part, vocab):
+    pair = make_pair(draft_vocab=vocab)
+    drafter = moved(pair, part)
+    hidden = torch.randn(7, pair.draft.width, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    got, want = (logits[:, : drafter.common] for logits in (hidden @ folded_head(drafter).T, drafter.logits(hidden)))
+    torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-4)  # M, Q and R⁻¹ are served in float32
+    assert float((want - pair.draft.head(hidden)[:, : drafter.common]).abs().max()) > 0.1
+    assert torch.equal(folded_head(drafter)[drafter.common :], pair.draft.readout.weight[drafter.common :].double())
+
+
+@pytest.mark.parametrize("part", ["adapter", "matrix"])
+def test_transformers_serves_the_exported_draft_alike(part, tmp_path):
+    """Our decoder with the adapter, our decoder with the plain checkpoint, and assisted generation: one text."""
+    pair = make_pair()
+    drafter = moved(pair, part)
+    export(drafter, tokenizer(), tmp_path / "draft")
+    plain = load_model(tmp_path / "draft", "float64")
+    runs = []
+    for one in (drafter, Independent(plain, pair.target.vocab)):
+        session = Session(pair.target, one, PROMPT, 40)
+        steps = list(generate(session, 4, Sampling(0.0)))
+        runs.append((session.tokens, [step.accepted for step in steps]))
+    assert runs[0] == runs[1]
+    assert sum(runs[0][1]) > 0
+    ids = torch.tensor([PROMPT])
+    settings = {"do_sample": False, "max_new_tokens": 40, "pad_token_id": 0}
+    helper = plain.model
+    helper.generation_config.update(
+        num_assistant_tokens=4, num_assistant_tokens_schedule="constant", assistant_confidence_threshold=0.0
+    )
+    text = pair.target.model.generate(ids, attention_mask=torch.ones_like(ids), assistant_model=helper, **settings)
+    assert text[0].tolist() == runs[0][0] == PROMPT + reference(pair, [PROMPT], 40)[0]
+
+
+def test_the_command_folds_what_a_run_learned(tmp_path):
+    target = random_model("llama", 0, "float32", vocab=128, layers=1)
+    saved(tmp_path / "target", target, tokenizer())
+    saved(tmp_path / "draft", perturbed(target, 0.05, 1), tokenizer())
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text('{"question_id": 1, "category": "a", "turns": ["abcd"]}\n' * 6)
+    pair = ["--target", tmp_path / "target", "--draft", tmp_path / "draft"]
+    serve = ["--learner", "ensemble", "--prompts", prompts, "--nu", 8, "--burn-in", 16, "--max-new-tokens", 20]
+    state = ["--state", tmp_path / "state.safetensors"]
+
+    def real(*arguments):
+        return CliRunner().invoke(command.app, [str(a) for a in arguments])
+
+    assert real("run", *pair, *serve, *state).exit_code == 0
+    result = real("export", *pair, *state, "--out", tmp_path / "exported")
+    assert result.exit_code == 0, result.output
+    drafter = learned(load_pair(tmp_path / "target", tmp_path / "draft"), tmp_path / "state.safetensors")
+    hidden = torch.randn(3, target.width)
+    torch.testing.assert_close(
+        load_model(tmp_path / "exported").head(hidden), drafter.logits(hidden), rtol=1e-4, atol=1e-4
+    )
+    again = real("export", *pair, *state, "--out", tmp_path / "exported")
+    assert again.exit_code != 0
+    assert "is there already" in again.output.replace("\n", " ")
+    assert not (tmp_path / "exported.part").exists()
+    missing = real("export", *pair, "--state", tmp_path / "none", "--out", tmp_path / "other")
+    assert missing.exit_code != 0
+
+
+def test_refusals(tmp_path):
+    pair = make_pair()
+    with pytest.raises(ValueError, match="no room for it"):
+        folded_head(Adapter(pair.draft, 128, part="bias"))
+    drafter = moved(pair, "adapter")
+    drafter.model.model.config.tie_word_embeddings = True
+    with pytest.raises(ValueError, match="untie them first"):
+        export(drafter, None, tmp_path / "draft")
+    with pytest.raises(ValueError, match="part='head'"):
+        make_drafter("adapter", pair, part="head")
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen3", "gpt_neox"])
+def test_low_rank_weights_start_at_the_draft_and_are_all_of_x(family):
+    pytest.importorskip("peft")
+    target = random_model(family, 0, "float64", vocab=128)
+    pair = Pair(target, perturbed(target, 0.05, 1), None)
+    state = torch.get_rng_state()
+    drafter = make_drafter("weights", pair, lora=2)
+    assert torch.equal(torch.get_rng_state(), state)
+    factors = {n: p for n, p in drafter.model.model.named_parameters() if "lora_" in n}
+    assert drafter.dimension == sum(p.numel() for p in factors.values()) < make_drafter("weights", pair).dimension / 3
+    ids = torch.tensor([1, 2, 3])
+    with torch.inference_mode():
+        torch.testing.assert_close(drafter.model.logits(ids), pair.draft.logits(ids))
+        drafter.load(drafter.x + 0.05)
+        assert float((drafter.model.logits(ids) - pair.draft.logits(ids)).abs().max()) > 1e-3
