@@ -20,6 +20,7 @@ from real.agree import disagreements
 from real.audit import BETTOR
 from real.audit import audit as run_audit
 from real.bench import bench as run_bench
+from real.benchmarks import BENCHMARKS, prepare
 from real.blocks import Block, blocks, run_blocks
 from real.experiments import EXPERIMENTS, Experiment
 from real.export import export as write_checkpoint
@@ -30,7 +31,7 @@ from real.models import quiet
 from real.online import Serving
 from real.record import record as write_recording
 from real.sampling import Sampling
-from real.streams import ASSETS, read_prompts
+from real.streams import ASSETS, domains, read_prompts
 from real.summary import summarise
 from real.systems import METHODS, SYSTEMS
 from real.train import train as train_models
@@ -59,7 +60,7 @@ app.command("train")(train_models)
 
 
 @app.callback()
-def prepare() -> None:
+def one_thread() -> None:
     """One thread on purpose: on small shared machines two ran ten times slower than one."""
     torch.set_num_threads(1)
     quiet()
@@ -298,7 +299,7 @@ def table1(
     """The systems on every domain and target family, learning charged: OUT/table1.csv. What is done is skipped."""
     with explained():
         chosen = table.cells(
-            block, family or list(FAMILIES), domain or table.domains(), prompts, range(1, seeds + 1), system or []
+            block, family or list(FAMILIES), domain or domains(), prompts, range(1, seeds + 1), system or []
         )
         run_experiments(chosen, out, jobs)
         rows = table.rows(out, chosen)
@@ -347,6 +348,17 @@ def audit_command(
         console.print(f"{verdict} (each false with probability at most {BETTOR.false_alarm:g}, at any length)")
     if alarms:
         raise typer.Exit(1)
+
+
+@app.command("prepare")
+def prepare_command(
+    benchmark: Annotated[str, typer.Argument(help=", ".join(BENCHMARKS))],
+    file: Annotated[Path, typer.Argument(help="Published .jsonl, .json, .csv, or .gz of one, or a folder of them.")],
+    out: Annotated[Path, typer.Option(help="JSONL file to write; it must not be there.")],
+) -> None:
+    """Turn a benchmark's published file into prompts."""
+    with explained():
+        console.print(f"{out}: {prepare(benchmark, file, out)} prompts of {benchmark}", highlight=False)
 
 
 @app.command()

@@ -1,7 +1,8 @@
 """Streams: prompts in order, with a schedule of domain shifts. Prompts come in Spec-Bench's JSONL schema.
 
 One prompt is one line, ``{"question_id": 1, "category": "prose", "turns": ["…"]}``; further keys are kept out of the
-way. A schedule is text: ``prose:40,python:80`` serves 40 prompts of the shipped domain prose, then 80 of python.
+way. A schedule is text: ``prose:40,python:80`` serves 40 prompts of the shipped domain prose, then 80 of python; other
+kinds are in ``real/schedules.py``.
 """
 
 import json
@@ -9,6 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+
+from real.schedules import stretches
 
 ASSETS = Path(__file__).parent / "assets"
 
@@ -67,6 +70,11 @@ def _prompt(line: str, where: str) -> Prompt:
     return Prompt(entry["question_id"], str(entry["category"]), tuple(turns))
 
 
+def domains(folder: Path = ASSETS / "streams") -> list[str]:
+    """The domains that are there."""
+    return sorted(path.stem for path in folder.glob("*.jsonl"))
+
+
 def scheduled(schedule: str, seed: int, folder: Path = ASSETS / "streams") -> Stream:
     """The stream of a schedule over the domains in ``folder``; each domain's prompts are shuffled by ``seed``.
 
@@ -78,21 +86,15 @@ def scheduled(schedule: str, seed: int, folder: Path = ASSETS / "streams") -> St
     shuffled: dict[str, list[Prompt]] = {}
     taken: dict[str, int] = {}
     prompts, segment, names = [], [], []
-    for number, part in enumerate(schedule.split(",")):
-        domain, _, count = part.partition(":")
-        known = sorted(path.stem for path in folder.glob("*.jsonl"))
-        if domain not in known:
-            raise ValueError(f"schedule={schedule!r}: no domain {domain!r}; there are {', '.join(known)}")
-        if not count.isdigit() or int(count) < 1:
-            raise ValueError(f"schedule={schedule!r}: {part!r} must be domain:count, for example {domain}:40")
-        if domain not in shuffled:
-            shuffled[domain], taken[domain] = read_prompts(folder / f"{domain}.jsonl"), 0
-            Random(f"{seed}/{domain}").shuffle(shuffled[domain])
-        pool = shuffled[domain]
-        prompts += [pool[(taken[domain] + i) % len(pool)] for i in range(int(count))]
-        segment += [number] * int(count)
-        names.append(domain)
-        taken[domain] += int(count)
+    for number, (name, served) in enumerate(stretches(schedule, seed, domains(folder))):
+        for domain in served:
+            if domain not in shuffled:
+                shuffled[domain], taken[domain] = read_prompts(folder / f"{domain}.jsonl"), 0
+                Random(f"{seed}/{domain}").shuffle(shuffled[domain])
+            prompts.append(shuffled[domain][taken[domain] % len(shuffled[domain])])
+            taken[domain] += 1
+        segment += [number] * len(served)
+        names.append(name)
     return Stream(tuple(prompts), tuple(segment), tuple(names))
 
 

@@ -17,7 +17,7 @@ from real.experiments import Experiment
 from real.loaded import FAMILIES, start_path
 from real.online import Serving
 from real.sampling import Sampling
-from real.streams import ASSETS
+from real.streams import domains
 from real.summary import Sample, break_even, by_question, hint_gains, load_runs, measures
 from real.systems import SPECIALISTS, SYSTEMS, Method
 from theory.experiment import select
@@ -33,11 +33,6 @@ BLOCKS: dict[str, tuple[Mapping[str, Method], Serving]] = {
     "specialist": (SPECIALISTS, Serving()),
 }
 """What a table is made of: where drafters start, and the temperature. The first is the headline."""
-
-
-def domains() -> list[str]:
-    """The shipped domains."""
-    return sorted(path.stem for path in (ASSETS / "streams").glob("*.jsonl"))
 
 
 def cells(

@@ -1,6 +1,7 @@
 """Prompts in Spec-Bench's schema, schedules of domain shifts, and what is said about a broken line."""
 
 import json
+from itertools import pairwise
 
 import pytest
 
@@ -105,3 +106,70 @@ def test_a_users_prompts_keep_their_order():
     assert stream.prompts == tuple(prompts)
     assert stream.segment == (0, 0, 1, 2)
     assert stream.names == ("a", "b", "a")
+
+
+def served(schedule: str, folder, seed: int = 0) -> str:
+    return "".join(prompt.category[0] for prompt in scheduled(schedule, seed, folder).prompts)
+
+
+def test_mixing_moves_from_one_domain_to_the_other(folder):
+    orders = [served("mix(prose,c):40", folder, seed) for seed in range(20)]
+    quarters = [range(10 * q, 10 * q + 10) for q in range(4)]
+    shares = [sum(order[i] == "c" for order in orders for i in quarter) / 200 for quarter in quarters]
+    # each quarter's share is its mean over the ramp; 5 standard deviations of 200 draws
+    assert shares == pytest.approx([1 / 8, 3 / 8, 5 / 8, 7 / 8], abs=5 * (0.25 / 200) ** 0.5)
+    assert len(set(orders)) > 1
+    assert scheduled("mix(prose,c):40", 0, folder).names == ("mix(prose,c)",)
+
+
+def test_a_periodic_return_shifts_every_period(folder):
+    stream = scheduled("return(prose,c;3):8", 0, folder)
+    assert served("return(prose,c;3):8", folder) == "pppcccpp"
+    assert stream.names == ("prose", "c", "prose")
+    assert stream.segment == (0, 0, 0, 1, 1, 1, 2, 2)
+    assert stream.prompts == scheduled("prose:3,c:3,prose:2", 0, folder).prompts
+
+
+def test_tenants_come_at_their_rates(folder):
+    order = served("tenants(prose=3,c=1):800", folder)
+    assert order.count("p") / 800 == pytest.approx(3 / 4, abs=5 * (3 / 16 / 800) ** 0.5)
+    assert "pc" in order
+    assert "cp" in order
+
+
+def test_adverse_order_never_stays(folder):
+    (folder / "sql.jsonl").write_text(line(1, "sql"))
+    order = served("adverse(prose,c,sql):300", folder, 1)
+    assert all(now != before for before, now in pairwise(order))
+    assert {order.count(letter) > 60 for letter in "pcs"} == {True}
+    assert order != served("adverse(prose,c,sql):300", folder, 2)
+
+
+def test_kinds_join_in_one_schedule_and_domains_go_on(folder):
+    stream = scheduled("prose:2,return(c,prose;1):3,mix(c,prose):2", 0, folder)
+    assert stream.names == ("prose", "c", "prose", "c", "mix(c,prose)")
+    assert [p.question_id for p in stream.prompts if p.category == "c"][:2] == [
+        p.question_id for p in scheduled("c:2", 0, folder).prompts
+    ]
+
+
+@pytest.mark.parametrize(
+    "schedule, words",
+    [
+        ("mix(prose):3", r"'mix\(prose\):3' must be like mix\(prose,c\):40"),
+        ("mix(prose,c,prose):3", r"must be like mix\(prose,c\):40"),
+        ("mix(prose,verse):3", "no domain 'verse'"),
+        ("return(prose,c):3", r"must be like return\(prose,c;10\):40"),
+        ("return(prose,c;0):3", r"must be like return\(prose,c;10\):40"),
+        ("tenants(prose,c):3", r"must be like tenants\(prose=2,sql=1\):40"),
+        ("tenants(prose=0,c=1):3", r"must be like tenants"),
+        ("adverse(prose):3", r"must be like adverse"),
+        ("blend(prose,c):3", r"must be one of mix\(prose,c\):40, return"),
+        ("mix(prose,c):0", r"must be one of mix"),
+        ("mix(prose,c", r"'mix\(prose' must be"),
+        ("prose:3,", "no domain ''"),
+    ],
+)
+def test_a_kind_that_does_not_parse(folder, schedule, words):
+    with pytest.raises(ValueError, match=rf"schedule='.*{words}"):
+        scheduled(schedule, 0, folder)
