@@ -12,7 +12,7 @@ import torch
 
 from real.decode import RULES
 from real.ledger import Ledger
-from real.loaded import FAMILIES, Models
+from real.loaded import FAMILIES, Models, start_path
 from real.lossless import MATRIX, transforms
 from real.online import Serving
 from real.streams import mixed
@@ -22,12 +22,16 @@ from theory.audit import Audit
 
 @dataclass(frozen=True)
 class Audited:
-    """One system under one rule: the evidence against it, log M_t at the end and at its peak, and the verdict."""
+    """One system under one rule: the evidence against it, log M_t at the end and at its peak, and the verdict.
+
+    ``tokens_per_step`` tells how much of the text was drafted.
+    """
 
     family: str
     system: str
     rule: str
     tokens: int
+    tokens_per_step: float
     log_wealth: float
     log_peak: float
     alarm: bool
@@ -51,22 +55,28 @@ def audit(
         models = Models(family=family)
         for name, method in MATRIX.items():
             for rule in RULES:
-                served, state = _watch(models, method, rule, share, seed, bettor)
+                served, pace, state = _watch(models, method, rule, share, seed, bettor)
                 evidence = float(state.log_wealth), float(state.log_peak), bool(bettor.alarm(state))
-                yield Audited(family, name, rule, served, *evidence)
+                yield Audited(family, name, rule, served, pace, *evidence)
+
+
+def _warmed(family: str, method: Method) -> Method:
+    """The method from a draft that knows every domain, as it would be served."""
+    warm = replace(method, draft="generalist", start="generalist")
+    return warm if start_path(family, warm).is_file() else replace(warm, start="")
 
 
 def _watch(models: Models, method: Method, rule: str, share: int, seed: int, bettor: Audit):
     serving = Serving(rule=rule, max_new_tokens=96, burn_in=320)
-    decoder = models.decoder(replace(method, draft="generalist"), serving, seed)
-    rng, served = torch.Generator().manual_seed(seed + 1), 0
+    decoder = models.decoder(_warmed(models.family, method), serving, seed)
+    rng, served, steps = torch.Generator().manual_seed(seed + 1), 0, 0
     state = bettor.init(torch.zeros((), dtype=torch.float64))
     for request in cycle(mixed(seed).prompts):
         prompt = models.pair.encode(list(request.turns), models.chat)
-        text = decoder.serve(prompt, Ledger())[0]
+        text, counts = decoder.serve(prompt, Ledger())
         pits = transforms(models.pair, prompt, text, serving.sampling, rng)
         state, _ = bettor.watch(state, pits, torch.ones(len(text), dtype=torch.bool))
-        served += len(text)
+        served, steps = served + len(text), steps + counts.steps
         if served >= share:
             break
-    return served, state
+    return served, served / steps, state

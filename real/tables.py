@@ -62,10 +62,8 @@ def claim(found: dict[str, Any]) -> str:
 def audited(row: Audited) -> str:
     """One system of the audit as a line."""
     verdict = "ALARM" if row.alarm else "clean"
-    return (
-        f"{row.family:9} {row.system:12} {row.rule:6} {row.tokens:6d} tokens   log wealth {row.log_wealth:7.2f}, "
-        f"peak {row.log_peak:6.2f}   {verdict}"
-    )
+    served = f"{row.family:9} {row.system:12} {row.rule:6} {row.tokens:6d} tokens, {row.tokens_per_step:4.2f} a step"
+    return f"{served}   log wealth {row.log_wealth:7.2f}, peak {row.log_peak:6.2f}   {verdict}"
 
 
 def claims(content: dict[str, Any]) -> Iterator[Table]:
