@@ -14,5 +14,8 @@ FIGURES = {
     "speed_theorem": "figures.speed_theorem",
     "paper_formulas": "figures.paper_formulas",
     "agreement": "figures.agreement",
+    "systems": "figures.systems",
+    "step_sizes": "figures.step_sizes",
+    "hints": "figures.hints",
 }
 """Name → module, in the order of the report."""

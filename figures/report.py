@@ -41,6 +41,7 @@ SECTIONS = {
     "Decoder": ("acceptance", "speed", "ledger", "speed_theorem", "paper_formulas"),
     "Simulator": ("regret", "tightness", "acceptance_bounds"),
     "Prediction against decoder": ("agreement",),
+    "Systems": ("systems", "step_sizes", "hints"),
 }
 METHODS_NOTE = (
     "Speedups are ratios of total tokens to total seconds against plain decoding with the same kernels, everything "
@@ -97,7 +98,9 @@ def write(root: Path, figures: Path) -> Path:
     }
     page = ""
     for title, names in SECTIONS.items():
-        body = tables[title] + "".join(picture(figures / f"{n}.png") for n in names if (figures / f"{n}.png").exists())
+        body = tables.get(title, "") + "".join(
+            picture(figures / f"{n}.png") for n in names if (figures / f"{n}.png").exists()
+        )
         page += f"<h2>{title}</h2>{body}" if body else ""
     if not page:
         raise MissingResult(f"nothing to report under {root}: run `make demo` first")
