@@ -79,8 +79,7 @@ class Ledger:
     def __init__(self, learner: Learner, problem: Problem):
         self.learner, self.problem = learner, problem
         self.guarantee = learner.guarantee(problem)
-        # Exponential weights are compared with fixed experts; against a moving comparator they claim nothing.
-        self.claims_bound = problem.path_length == 0 or not hasattr(learner, "expert_bound")
+        self.claims_bound = problem.path_length == 0 or not learner.static
         self.rows: dict[str, list[np.ndarray]] = {}
         self.path_length: Any = 0.0
         self.energy: Any = 0.0

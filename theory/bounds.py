@@ -1,7 +1,8 @@
 """Right-hand sides of the guarantees, one short function each; THEORY section 3 has them as one table.
 
 Symbols: G gradient bound, D Euclidean diameter, L smoothness, T rounds, P_T path length, A_T comparator energy,
-F_T = Σ [f_t(u_t) − inf f_t], V_T gradient variation, δ_T hint error, c range of one round's losses.
+F_T = Σ [f_t(u_t) − inf f_t], V_T gradient variation, δ_T hint error, c range of ⟨∇f_t, ·⟩ on X (of linear losses: the
+range of one round's losses).
 
 Two kinds. *A priori* forms take constants known before the game. *Data-dependent* forms take what the run measured;
 given cumulative arrays ``[T, ...]`` they are elementwise and hold at every round, so a bound can be drawn beside its

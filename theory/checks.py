@@ -198,15 +198,14 @@ DECLARED = {"permutation": permutation, "translation": translation, "scaling": s
 def within_bound(learner: Learner, game: Game) -> None:
     """Regret at most the data-dependent bound the learner claims, with A_T = D² + 2·D·P_T, after every round.
 
-    On the game and on its first loss for ever. Comparators: the best with 1, 2 and 5 segments; fixed ones only for
-    learners that bound regret to experts.
+    On the game and on its first loss for ever. Comparators: the best with 1, 2 and 5 segments; only the
+    first for a learner whose bound is ``static``.
     """
     diameter, kind = learner.domain.diameter(game.x_1.shape[-1]), "quadratic" if game.quadratic else "linear"
     constant = replace(game, slopes=np.broadcast_to(game.slopes[:1], game.slopes.shape))
-    moving = not hasattr(learner, "expert_bound")
     for copy, both in product(range(len(game.x_1)), (game, constant)):
         one = replace(both, x_1=both.x_1[copy], slopes=both.slopes[:, copy])
-        for segments in (1, 2, 5) if moving else (1,):
+        for segments in (1,) if learner.static else (1, 2, 5):
             u = best_piecewise(one.slopes, learner.domain, min(segments, len(one.slopes)), kind)
             _assert_within_bound(learner, one, u, comparator_energy(diameter, measured_path_length(u)))
 

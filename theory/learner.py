@@ -24,6 +24,8 @@ class Learner(ABC):
     domain: Domain
     laws: ClassVar[frozenset[str]] = frozenset()
     """Optional symmetries that hold: "permutation", "translation" (g + c·1 on the simplex), "scaling" (c·g, η/c)."""
+    static: ClassVar[bool] = False
+    """Whether ``bound`` is on the regret to the best fixed decision only, as for exponential weights."""
 
     @abstractmethod
     def init(self, x_1: Array) -> State:

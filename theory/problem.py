@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from math import inf, sqrt
 
+from theory import bounds
 from theory.domain import Domain
 
 
@@ -17,7 +18,8 @@ class Problem:
         gradient_bound: G ≥ ‖∇f_t(x)‖ on X.
         smoothness: L, or None if the losses are not smooth.
         path_length: P_T of the comparators the bound is stated for.
-        loss_range: c, the range of one round's losses; by default G·D, which covers the linear surrogate.
+        loss_range: c ≥ ⟨∇f_t(w), x − y⟩ for all w, x, y in X; by default G·D. Of linear losses on experts it is the
+            range of one round's losses; of other losses their own range is *not* enough, for learners play ⟨∇f_t, ·⟩.
         exp_concavity: η such that every e^{−η·f_t} is concave (1 for log loss), or None if unknown.
         strong_convexity: λ > 0 with f_t − λ‖·‖²/2 convex, or None if the losses are not known to be curved.
     """
@@ -48,11 +50,11 @@ class Problem:
     @property
     def comparator_energy(self) -> float:
         """A_T = D² + 2·D·P_T (THEORY section 1)."""
-        return inf if self.diameter == inf else self.diameter**2 + 2 * self.diameter * self.path_length
+        return inf if self.diameter == inf else bounds.comparator_energy(self.diameter, self.path_length)
 
     @property
     def range(self) -> float:
-        """c: the given loss range, or G·D."""
+        """c: the given range of ⟨∇f_t, ·⟩ on X, or G·D."""
         return self.gradient_bound * self.diameter if self.loss_range is None else self.loss_range
 
     @property

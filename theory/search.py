@@ -50,7 +50,7 @@ class Search:
     def __post_init__(self):
         self.deadline = time.monotonic() + self.seconds
         self.rng = np.random.default_rng(0)
-        self.moving = not hasattr(self.learner, "expert_bound")
+        self.moving = not self.learner.static
         bounded = isfinite(self.problem.domain.diameter(self.problem.dimension))
         self.arena: Domain = self.problem.domain if bounded else Ball(1.0)
         g = self.problem.gradient_bound

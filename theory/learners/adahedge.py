@@ -29,6 +29,7 @@ class AdaHedge(Learner):
 
     domain: Domain = Simplex()
     laws = frozenset({"permutation", "translation"})
+    static = True
 
     def _rate(self, state: State) -> Array:
         experts = state.cumulative.shape[-1]

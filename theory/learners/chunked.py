@@ -73,7 +73,7 @@ class Chunked(Learner):
 
     def bound(self, state: State, comparator_energy: Array) -> Array | None:
         """With the sharp energy of the learner inside, or unbounded, for comparators constant inside a chunk."""
-        if hasattr(self.learner, "expert_bound"):  # its bound is for fixed comparators only
+        if self.learner.static:
             return None
         inside = self.learner.bound(self._closed(state), comparator_energy)
         if inside is None:

@@ -86,7 +86,7 @@ class Delayed(Learner):
 
     def bound(self, state: State, comparator_energy: Array) -> Array | None:
         """With all gradients arrived. The sharp energy is that of y_1, y_2, …, not of the decisions played."""
-        if hasattr(self.learner, "expert_bound"):  # its bound is for fixed comparators only
+        if self.learner.static:
             return None
         known = state.known
         for place in range(self.delay):
@@ -98,9 +98,9 @@ class Delayed(Learner):
     def guarantee(self, problem: Problem) -> float | None:
         """For OGD inside, at a constant step."""
         inside, energy = self.learner, problem.gradient_bound**2 * problem.horizon
-        if not (isinstance(inside, OGD) and isinstance(inside.step_size, int | float)):
-            return None
-        return bounds.ogd_delayed(problem.comparator_energy, inside.step_size, energy, self.delay * energy)
+        if isinstance(inside, OGD) and isinstance(inside.step_size, int | float) and problem.domain == self.domain:
+            return bounds.ogd_delayed(problem.comparator_energy, inside.step_size, energy, self.delay * energy)
+        return None
 
     @classmethod
     def tuned(cls, problem: Problem, **settings: Any) -> Self:

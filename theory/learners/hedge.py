@@ -69,6 +69,7 @@ class Hedge(Learner):
     meta_step_size: float
     domain: Domain = Simplex()
     laws = frozenset({"permutation", "translation", "scaling"})
+    static = True
 
     def __post_init__(self):
         require.positive(self, meta_step_size=self.meta_step_size)

@@ -33,6 +33,7 @@ class Mixture(Learner):
     meta_step_size: float = 1.0
     domain: Domain = Simplex()
     laws = frozenset({"permutation", "translation", "scaling"})
+    static = True
 
     def __post_init__(self):
         require.positive(self, "log loss wants 1", meta_step_size=self.meta_step_size)

@@ -69,6 +69,8 @@ class OGD(Learner):
         return bounds.proximal(comparator_energy, eta_t[..., 0], state.stability[..., 0])
 
     def guarantee(self, problem: Problem) -> float | None:
+        if problem.domain != self.domain:
+            return None
         g, d, t, eta = problem.gradient_bound, problem.diameter, problem.horizon, self.step_size
         if isinstance(eta, int | float):
             return bounds.ogd(problem.comparator_energy, eta, g**2 * t)

@@ -73,6 +73,8 @@ class OptimisticOGD(Learner):
         return bounds.proximal(comparator_energy, eta_t[..., 0], state.stability[..., 0])
 
     def guarantee(self, problem: Problem) -> float | None:
+        if problem.domain != self.domain:
+            return None
         known = problem.diameter, problem.gradient_bound
         error = ((1 + self.hint.reach) * problem.gradient_bound) ** 2 * problem.horizon  # the largest δ_T
         eta = self.step_size

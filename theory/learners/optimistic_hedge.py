@@ -44,6 +44,7 @@ class OptimisticHedge(Learner):
     adaptive: bool = True
     domain: Domain = Simplex()
     laws = frozenset({"permutation", "translation", "scaling"})
+    static = True
 
     def __post_init__(self):
         if not (self.meta_step_size > 0 and (self.adaptive or isfinite(self.meta_step_size))):
