@@ -4,16 +4,22 @@
 A planted bug that the law check would not see means that the check is blind, not that the bug is harmless.
 """
 
+from dataclasses import replace
+
 import pytest
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+import test_drafter_table  # noqa: E402
+import test_online  # noqa: E402
+
 import real.decode  # noqa: E402
 from real.decode import Session, generate  # noqa: E402
-from real.drafters import Adapter  # noqa: E402
+from real.drafters import Adapter, Eagle  # noqa: E402
 from real.drafters.base import Proposal  # noqa: E402
 from real.drafters.independent import Independent  # noqa: E402
+from real.feedback import Counts  # noqa: E402
 from real.lossless import FALSE_ALARM, random_pair, random_prompts, reference, transforms, uniformity  # noqa: E402
 from real.sampling import Sampling  # noqa: E402
 from tests.tabular import TabularLM, enumerate_step, output_law, total_variation  # noqa: E402
@@ -170,3 +176,30 @@ def test_a_stale_draft_cache_is_not_a_fault_of_the_law_but_of_the_features(monke
     with torch.inference_mode():
         fresh = pair.draft.hidden(torch.tensor(session.tokens[:-1]))[len(prompt) - 1 :]
     assert not torch.allclose(drafter.features(len(prompt), len(session.tokens)), fresh)
+
+
+def test_a_feature_paired_with_its_own_token_in_training_is_seen(monkeypatch):
+    """The public code trains EAGLE on feature t with token t, and serves it with token t + 1."""
+    right = Eagle.loss
+
+    def misaligned(self, pieces, objective):
+        return right(self, [replace(piece, tokens=[piece.tokens[0], *piece.tokens]) for piece in pieces], objective)
+
+    pair = test_drafter_table.make_pair()
+    test_drafter_table.test_the_law_drafted_is_the_law_of_the_loss("eagle", pair)
+    monkeypatch.setattr(Eagle, "loss", misaligned)
+    with pytest.raises(AssertionError):
+        test_drafter_table.test_the_law_drafted_is_the_law_of_the_loss("eagle", pair)
+
+
+def test_a_bonus_token_counted_twice_is_seen(monkeypatch):
+    right, pair = Counts.add, random_pair("qwen3", "float64")
+
+    def twice(self, step):
+        right(self, step)
+        self.tokens += not step.rejected
+
+    test_online.test_counts_are_those_of_the_steps(pair)
+    monkeypatch.setattr(Counts, "add", twice)
+    with pytest.raises(AssertionError):
+        test_online.test_counts_are_those_of_the_steps(pair)
