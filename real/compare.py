@@ -142,26 +142,18 @@ def settings_of(models: Models, method: Method, schedule: str, serving: Serving,
     return flat | {"models": models.names, "method": departures(method)}
 
 
-YOUNGER = {
-    "rule",
-    "confidence",
-    "overlap",
-    "settings",
-    "start",
-    "loss",
-    "positions",
-    "prompt_hint",
-    "learn_prompt",
-    "nu",
+YOUNGER: dict[type, set[str]] = {
+    Serving: {"rule", "confidence", "overlap"},
+    Method: {"settings", "start", "loss", "positions", "prompt_hint", "learn_prompt", "nu"},
 }
 """Fields that came after results were committed: named only where they depart from their default."""
 
 
-def departures(row: Any) -> dict[str, Any]:
+def departures(row: Serving | Method) -> dict[str, Any]:
     """The fields of a row ``plain``, the younger ones only where they are not the default."""
-    default = {field.name: field.default for field in fields(row)}
+    default, younger = {field.name: field.default for field in fields(row)}, YOUNGER[type(row)]
     return {
-        name: value for name, value in plain(row).items() if name not in YOUNGER or getattr(row, name) != default[name]
+        name: value for name, value in plain(row).items() if name not in younger or getattr(row, name) != default[name]
     }
 
 

@@ -2,6 +2,7 @@
 """Blocks of methods: all there is skipped, some there is refused, every method resumes."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,13 @@ pytest.importorskip("transformers")
 from test_real_cli import QUICK, assets, contents, counts, interrupt_at, quick, real, said  # noqa: F401 (fixtures)
 
 from real import __main__ as command
+from real.compare import settings_of
+from real.experiments import EXPERIMENTS
+from real.loaded import Models
+from real.systems import ROWS
+from theory.trace import done
+
+RESULTS = Path(__file__).parent.parent / "results/real"
 
 OTHERS = ("plain", "frozen", "weights-adam", "adam", "momentum", "optimistic", "generalist-ensemble")
 
@@ -35,3 +43,13 @@ def test_a_new_method_beside_old_results_overwrites_nothing(tmp_path, monkeypatc
     assert result.exit_code == 2
     assert "and none of adam" in said(result)
     assert contents(tmp_path / "o") == before
+
+
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name != "demo"])
+def test_committed_results_are_those_that_make_results_would_make(name):
+    """So that it skips them; a new field of a row must not make results of before look like others."""
+    experiment, models = EXPERIMENTS[name], Models()
+    for seed in experiment.seeds:
+        for method in experiment.methods:
+            settings = settings_of(models, ROWS[method], experiment.schedule, experiment.serving, seed)
+            assert done(RESULTS / name / str(seed) / method, settings)
