@@ -8,6 +8,7 @@ import numpy as np
 
 from sim.environments.base import Claim, Environment, Episode
 from theory import bounds
+from theory.claims import constant_steps
 from theory.learner import Learner, State
 from theory.loss import Loss
 from theory.problem import Problem
@@ -19,6 +20,9 @@ LOGGED = 100
 """Rounds kept in the columns of a trace at most, half spread evenly, half geometrically; the last is among them."""
 ROUNDING = 1e-9
 """A bound counts as violated when it is passed by more than this, relative to 1 + |bound|: float64 sums, no slack."""
+
+FEASIBLE = 1e-6
+"""How far outside its domain a play may be by rounding."""
 
 
 class Round(NamedTuple):
@@ -35,7 +39,7 @@ def game(learner: Learner, episode: Episode, x_1: np.ndarray, horizon: int) -> I
     """Predict, reveal, update: the learner sees losses only, each after it has played."""
     state = learner.init(x_1)
     for t in range(horizon):
-        x_t = learner.predict(state)
+        x_t = np.array(learner.predict(state))  # what is played stays played, whatever update writes
         loss_t = episode.loss(t, x_t)
         after = learner.update(state, loss_t)
         yield Round(t, x_t, loss_t, state, after)
@@ -86,7 +90,17 @@ class Ledger:
         self.last: np.ndarray | None = None
 
     def record(self, played: Round, episode: Episode) -> None:
-        """Values, gradients, hint errors and bounds of one round."""
+        """Values, gradients, hint errors and bounds of one round.
+
+        Raises:
+            ValueError: for a play outside the problem's domain, where no comparator may go.
+        """
+        outside = np.argwhere(~self.problem.domain.contains(played.x_t, FEASIBLE))
+        if len(outside):
+            raise ValueError(
+                f"{self.learner!r} plays {played.x_t[tuple(outside[0])].tolist()} in round {played.t + 1}: not in "
+                f"{self.problem.domain}, to which its regret is measured; project in update"
+            )
         u_t = episode.comparator(played.t)
         value, grad = played.loss_t.value_and_grad(played.x_t)
         compared = played.loss_t.value(u_t)
@@ -142,12 +156,8 @@ class Ledger:
 
 
 def constant_step_anchor(learner: Learner, state: State) -> np.ndarray | None:
-    """The proximal iterate ``[..., seeds, d]`` (experts in front) of a learner with constant steps, else None.
-
-    Only with constant steps does the telescoping sum end in the sharp comparator energy.
-    """
-    base = getattr(learner, "base", learner)
-    if not isinstance(getattr(base, "step_size", None), int | float | tuple):
+    """The proximal iterate ``[..., seeds, d]`` (experts in front) where the sharp energy holds, else None."""
+    if not constant_steps(learner):
         return None
     state = getattr(state, "base", state)
     anchor = getattr(state, "anchor", None)

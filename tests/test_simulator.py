@@ -21,10 +21,18 @@ from sim.simulator import constant_step_anchor, game, play, tightness, violation
 from theory import bounds, regret
 from theory.acceptance import accept, categorical, residual, token_rule
 from theory.choose import make_learner
-from theory.domain import Simplex
+from theory.claims import constant_steps
+from theory.domain import Ball, Domain, Free, Simplex
+from theory.hints import Zero
+from theory.learner import Learner
 from theory.learners import LEARNERS
+from theory.learners.adam import Adam
+from theory.learners.ensemble import Ensemble
 from theory.learners.ogd import OGD
+from theory.learners.optimistic import OptimisticOGD
+from theory.learners.sword import Sword
 from theory.problem import Problem
+from theory.step_size import InverseSqrt, SelfConfident
 
 EXPERT_LEARNERS = [name for name in LEARNERS if isinstance(getattr(LEARNERS[name], "domain", None), Simplex)]
 BALL_LEARNERS = [name for name in LEARNERS if name not in EXPERT_LEARNERS]
@@ -346,6 +354,63 @@ def test_every_row_builds_and_a_short_version_plays(name):
     changes |= {"steady": 4} if isinstance(environment, Alternating) else {}
     short = replace(environment, horizon=20, **changes)
     assert Experiment(short, row.learner, seeds=2).run().header["violations"] == 0
+
+
+@dataclass(frozen=True)
+class Shrinking(Learner):
+    """η_t = step_size/√(4 + Σ‖grad_s‖²), and the bound of non-increasing steps."""
+
+    step_size: float
+    domain: Domain = Free()
+
+    def _schedule(self):
+        return OptimisticOGD(SelfConfident(self.step_size, 1.0), Zero(), self.domain)
+
+    def init(self, x_1):
+        return self._schedule().init(x_1)
+
+    def predict(self, state, hint=None):
+        return self._schedule().predict(state)
+
+    def update(self, state, loss_t, hint=None):
+        return self._schedule().update(state, loss_t)
+
+    def bound(self, state, comparator_energy):
+        return self._schedule().bound(state, comparator_energy)
+
+
+def test_the_sharp_energy_is_for_constant_steps_only():
+    """A number called step_size does not make steps constant: one trip there and back would break the certificate."""
+    environment = Scripted(((1.0, 0.0), (-1.0, 0.0)))
+    trace = play(Shrinking(2.0, Ball(1.0)), environment, 1, np.random.default_rng(0))
+    assert trace.header["checked"] == ["bound"]
+    assert trace.header["violations"] == 0
+    yes = OGD(0.1), OptimisticOGD(0.1), Ensemble(OGD((0.1, 0.2))), Sword(OptimisticOGD((0.1, 0.2)))
+    assert all(constant_steps(learner) for learner in yes)
+    assert not any(constant_steps(learner) for learner in (Shrinking(0.1), OGD(InverseSqrt(2.0, 1.0)), Adam(0.1)))
+
+
+@dataclass(frozen=True)
+class Peeking(OGD):
+    """Writes the decision it should have played into the one it has played."""
+
+    def update(self, state, loss_t, hint=None):
+        kept = state._replace(x=state.x.copy())
+        state.x[...] = self.domain.project(state.x - 9 * loss_t.grad(state.x))
+        return super().update(kept, loss_t)
+
+
+def test_what_update_writes_into_a_play_comes_too_late():
+    environment = ENVIRONMENTS["quadratic"]
+    players = (cls(0.1, environment.problem.domain) for cls in (OGD, Peeking))
+    honest, other = (play(player, environment, 2, np.random.default_rng(0)).columns for player in players)
+    np.testing.assert_array_equal(other["dynamic_regret"], honest["dynamic_regret"])
+
+
+def test_a_play_outside_the_domain_is_refused():
+    environment = Scripted(((1.0, 0.0),) * 5)
+    with pytest.raises(ValueError, match=r"OGD.*plays \[-1.5, 0.0\] in round 4: not in Ball"):
+        play(OGD(0.5), environment, 2, np.random.default_rng(0))
 
 
 def test_residual_is_what_the_walk_leaves_out():

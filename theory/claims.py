@@ -20,8 +20,10 @@ from theory import bounds, regret
 from theory.domain import Simplex
 from theory.games import Game
 from theory.learner import Learner, State
+from theory.learners.ensemble import Ensemble
 from theory.learners.ogd import OGD
 from theory.learners.optimistic import OptimisticOGD
+from theory.learners.sword import Sword
 from theory.problem import Problem
 
 ROUNDING = 1e-9
@@ -134,6 +136,24 @@ def own_bound(played: Played) -> Any:
     return played.learner.bound(played.state, played.comparator_energy)
 
 
+def constant_steps(learner: Learner) -> bool:
+    """Whether ``learner.bound`` may be asked with the sharp energy (``bounds.comparator_energy_sharp``) for A_T.
+
+    OGD and OptimisticOGD with constant steps, an Ensemble or Sword of them. A subclass with its own ``predict`` or
+    ``update`` may step in another way: not it.
+    """
+    if isinstance(learner, Ensemble | Sword):
+        return _plain(learner, Ensemble, Sword) and constant_steps(learner.base)
+    steps = getattr(learner, "step_size", None)
+    return _plain(learner, OGD, OptimisticOGD) and isinstance(steps, int | float | tuple)
+
+
+def _plain(learner: Learner, *classes: type[Learner]) -> bool:
+    """Whether the learner plays as one of the classes does."""
+    methods = "predict", "update"
+    return any(all(getattr(type(learner), m) is getattr(cls, m) for m in methods) for cls in classes)
+
+
 def sharp_bound(played: Played) -> Any:
     """``learner.bound`` with the sharp comparator energy, for constant steps."""
     return played.learner.bound(played.state, bounds.comparator_energy_sharp(played.anchors, played.comparators)[-1])
@@ -216,7 +236,8 @@ def claims(learner: Learner, problem: Problem, bound: Bound | None = None, spec:
     if learner.bound(learner.init(x_1), np.array(problem.comparator_energy)) is not None:
         if isfinite(problem.diameter):
             found.append(Claim("bound", own_bound, "own_bound(played)"))
-        if isinstance(learner, OGD | OptimisticOGD) and isinstance(learner.step_size, int | float):
+        one_step = isinstance(getattr(learner, "step_size", None), int | float)  # experts have anchors of their own
+        if one_step and constant_steps(learner):
             found.append(Claim("bound, sharp energy", sharp_bound, "sharp_bound(played)"))
     if learner.guarantee(problem) is not None:
         found.append(Claim("guarantee", guarantee(problem), f"guarantee({written(problem)})(played)"))
