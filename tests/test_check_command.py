@@ -111,6 +111,52 @@ class InPlace(OGD):
 
 
 @dataclass(frozen=True)
+class Sliding(OGD):
+    """predict moves the state that it is asked about."""
+
+    def predict(self, state, hint=None):
+        state.x[...] = 0.9 * state.x
+        return state.x
+
+
+TAPE = []
+
+
+@dataclass(frozen=True)
+class Ahead(OGD):
+    """predict reads the next loss in the array that the losses seen are views of."""
+
+    def init(self, x_1):
+        TAPE.clear()
+        return super().init(x_1)
+
+    def predict(self, state, hint=None):
+        t = int(state.rounds.flat[0])
+        return self.domain.project(state.x - TAPE[0][t]) if 0 < t < len(TAPE[0]) else state.x
+
+    def update(self, state, loss_t, hint=None):
+        TAPE.append(vars(loss_t).get("slope", vars(loss_t).get("center")).base)
+        return super().update(state, loss_t, hint)
+
+
+@dataclass(frozen=True)
+class Listed(OGD):
+    """Its state is a dict."""
+
+    def init(self, x_1):
+        return {"x": x_1}
+
+    def predict(self, state, hint=None):
+        return state["x"]
+
+    def update(self, state, loss_t, hint=None):
+        return {"x": self.domain.project(state["x"] - loss_t.grad(state["x"]))}
+
+    def bound(self, state, comparator_energy):
+        return None
+
+
+@dataclass(frozen=True)
 class Crashing(OGD):
     def update(self, state, loss_t, hint=None):
         raise IndexError("out of range")
@@ -215,7 +261,11 @@ def test_a_missing_projection_is_found_and_shown(mine):
         ("Rewriting", "settled"),
         ("Remembering", "repeatable"),
         ("Leaking", "settled"),
+        ("InPlace", "settled"),
         ("InPlace", "without_side_effects"),
+        ("Sliding", "settled"),
+        ("Sliding", "without_side_effects"),
+        ("Ahead", "causal"),
     ],
 )
 def test_a_learner_that_peeks_breaks_a_law(mine, learner, law):
@@ -223,6 +273,32 @@ def test_a_learner_that_peeks_breaks_a_law(mine, learner, law):
     assert result.exit_code == 1
     assert re.search(rf"{law} +broken", result.output)
     assert "round" in result.output or "state changed" in result.output
+    assert "note: no search for a game that breaks its bound before" in result.output
+    assert "read-only" not in result.output
+
+
+def test_a_learner_that_knows_the_next_loss_is_shown_in_two_short_games(mine):
+    output = check(f"{mine}:Ahead").output
+    assert "x_2 depends on the loss of round 2 or later; from x_1" in output
+    pattern = r"slopes (\[\[.*\]\]) → x_2 = (\[.*\])"
+    games = [(eval(slopes), eval(x_2)) for slopes, x_2 in re.findall(pattern, output)]
+    (one, x), (other, y) = games[:2]
+    assert one[0] == other[0]
+    assert one[1] != other[1]
+    assert len(one) == len(other) == 2
+    assert x != y
+
+
+def test_a_decision_that_changes_afterwards_is_shown(mine):
+    output = check(f"{mine}:InPlace").output
+    before, after = re.search(r"settled:\n +played (\[.*?\]), afterwards (\[.*\])", output).groups()
+    assert eval(before) != eval(after)
+
+
+def test_a_state_that_is_no_tuple_of_arrays_is_named(mine):
+    output = check(f"{mine}:Listed").output
+    assert re.search(r"pure +broken +the state must be a NamedTuple of arrays, but has a dict", output)
+    assert "truth value" not in output
 
 
 def test_an_exception_in_the_learner_is_a_broken_law(mine):

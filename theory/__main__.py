@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Column, Table
 
 from theory import certificate, exact
@@ -28,6 +29,9 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="Theorems, an
 console = Console(soft_wrap=True)
 
 DOMAINS: dict[str, Domain] = {"ball": Ball(1.0), "box": Box(-1.0, 1.0), "simplex": Simplex()}
+
+HONEST = ("causal", "pure", "repeatable", "settled", "without_side_effects")
+"""Laws without which a game played twice is not the same game."""
 
 
 def loaded(load: Callable[[str], Any], spec: str) -> Any:
@@ -65,6 +69,10 @@ def check(
         function = None if bound is None else loaded(load_bound, bound)
     console.print(f"{subject}, d = {dimension}", markup=False)
     broken = laws(subject, dimension)
+    if dishonest := [name for name in broken if name in HONEST]:
+        names = ", ".join(dishonest)
+        console.print(f"note: no search for a game that breaks its bound before {names} holds: repair that first")
+        raise typer.Exit(1)
     try:
         claimed = claims(subject, problem, function, bound or "")
         if "feasible" in broken and not claimed:
@@ -96,9 +104,15 @@ def laws(subject: Learner, dimension: int) -> list[str]:
         results[name] = results.get(name) or message
     table = Table("law", "", "", box=None)
     for name, message in results.items():
-        table.add_row(name, "[red]broken[/]" if message else "[green]ok[/]", message.removeprefix(f"{name}: "))
+        fault, *_ = message.removeprefix(f"{name}: ").splitlines() or [""]
+        table.add_row(name, "[red]broken[/]" if message else "[green]ok[/]", escape(fault))
     console.print(table)
-    return [name for name, message in results.items() if message]
+    broken = [name for name, message in results.items() if message]
+    for name in broken:
+        _, *game = results[name].splitlines()
+        if game:
+            console.print(f"{name}:", *game, sep="\n  ", markup=False, highlight=False)
+    return broken
 
 
 def hunt(search: Search) -> list[Finding]:

@@ -1,4 +1,4 @@
-"""The laws of a learner as checks for any learner object, a user's own included (THEORY section 7, item 5).
+"""The laws of a learner as checks for any learner object, a user's own included (theory/README.md has what they are for).
 
     for name, check in checks(MyLearner(step_size=0.1, domain=Ball(1.0))):
         check()                                   # AssertionError says what broke
@@ -20,7 +20,7 @@ import numpy as np
 
 from theory.bounds import comparator_energy
 from theory.claims import Bound, claims
-from theory.counterexample import shrink, summary
+from theory.counterexample import numbers, shrink, summary
 from theory.domain import Simplex
 from theory.games import Game, plays
 from theory.hindsight import best_piecewise
@@ -74,12 +74,34 @@ def feasible(learner: Learner, game: Game) -> None:
 
 
 def causal(learner: Learner, game: Game) -> None:
-    """Changing f_t leaves x_1 … x_t bit-identical."""
-    original = plays(learner, game.x_1, game.losses)
+    """Changing f_t leaves x_1 … x_t bit-identical; if not, two short games that show it."""
     for t in range(len(game.slopes)):
-        changed = replace(game, slopes=np.where(np.arange(len(game.slopes))[:, None, None] < t, game.slopes, 7.5))
-        same = np.array_equal(plays(learner, game.x_1, changed.losses)[: t + 1], original[: t + 1])
-        assert same, f"causal: decisions up to round {t + 1} depend on the loss of round {t + 1} or later"
+        if _parting(learner, game, t) is not None:
+            raise AssertionError(_peek(learner, game, t))
+
+
+def _parting(learner: Learner, game: Game, t: int) -> tuple[int, Game, np.ndarray] | None:
+    """(round from 0, the game with other losses from round t on, both plays) where plays up to x_t differ first."""
+    other = replace(game, slopes=np.where(np.arange(len(game.slopes))[:, None, None] < t, game.slopes, 7.5))
+    both = np.stack([plays(learner, game.x_1, one.losses)[: t + 1] for one in (game, other)])
+    rounds = np.flatnonzero(np.any(both[0] != both[1], axis=(1, 2)))
+    return (int(rounds[0]), other, both[:, rounds[0]]) if len(rounds) else None
+
+
+def _peek(learner: Learner, game: Game, t: int) -> str:
+    """What ``causal`` says: one copy, as few rounds and digits as still show that the plays differ."""
+    for rounds, copy, digits in product((t + 1, len(game.slopes)), range(len(game.x_1)), (0, 1, 17)):
+        x_1, slopes = game.x_1[copy : copy + 1].round(digits), game.slopes[:rounds, copy : copy + 1].round(digits)
+        small = replace(game, x_1=learner.domain.project(x_1), slopes=slopes)
+        found = _parting(learner, small, t)
+        if found is not None:
+            s, other, both = found
+            kind = "centers" if game.quadratic else "slopes"
+            shown = zip((small, other), _told_apart(*both[:, 0]), strict=True)
+            played = [f"{kind} {numbers(one.slopes[:, 0])} → x_{s + 1} = {play}" for one, play in shown]
+            first = f"causal: x_{s + 1} depends on the loss of round {t + 1} or later; from x_1 {numbers(small.x_1[0])}"
+            return "\n".join([first, *played])
+    return f"causal: decisions up to round {t + 1} change with the loss of round {t + 1} or later, in large games only"
 
 
 def pure(learner: Learner, game: Game) -> None:
@@ -112,10 +134,23 @@ def settled(learner: Learner, game: Game) -> None:
         x_t = learner.predict(state)
         kept = np.array(x_t)
         following = learner.update(state, loss_t)
-        assert np.array_equal(x_t, kept), f"settled: update changes the decision already played in round {t + 1}"
-        same = np.array_equal(learner.predict(state), kept)
-        assert same, f"settled: predict gives another decision for round {t + 1} once its loss is known"
+        _same_play(f"settled: update changes the decision already played in round {t + 1}", kept, x_t)
+        again = learner.predict(state)
+        _same_play(f"settled: predict gives another decision for round {t + 1} once its loss is known", kept, again)
         state = following
+
+
+def _same_play(fault: str, kept: np.ndarray, now: np.ndarray) -> None:
+    different = np.flatnonzero(np.any(kept != now, axis=-1))
+    if len(different):
+        played, afterwards = _told_apart(kept[different[0]], np.asarray(now)[different[0]])
+        raise AssertionError(f"{fault}\nplayed {played}, afterwards {afterwards}")
+
+
+def _told_apart(one: np.ndarray, other: np.ndarray) -> list[str]:
+    """Two decisions in print, with four decimals where these differ."""
+    short = one.round(4), other.round(4)
+    return [numbers(play) for play in (short if np.any(short[0] != short[1]) else (one, other))]
 
 
 def without_side_effects(learner: Learner, game: Game) -> None:
@@ -202,7 +237,7 @@ def within_bound(learner: Learner, game: Game) -> None:
     first for a learner whose bound is ``static``.
     """
     diameter, kind = learner.domain.diameter(game.x_1.shape[-1]), "quadratic" if game.quadratic else "linear"
-    constant = replace(game, slopes=np.broadcast_to(game.slopes[:1], game.slopes.shape))
+    constant = replace(game, slopes=np.repeat(game.slopes[:1], len(game.slopes), axis=0))
     for copy, both in product(range(len(game.x_1)), (game, constant)):
         one = replace(both, x_1=both.x_1[copy], slopes=both.slopes[:, copy])
         for segments in (1,) if learner.static else (1, 2, 5):
@@ -245,7 +280,10 @@ def _identical(one: tuple, other: tuple) -> bool:
     """Bit-identical nested tuples of arrays and scalars."""
     if isinstance(one, tuple):
         return len(one) == len(other) and all(_identical(a, b) for a, b in zip(one, other, strict=True))
-    return one is other or np.array_equal(one, other)
+    if one is other:
+        return True
+    assert np.asarray(one).dtype != object, f"the state must be a NamedTuple of arrays, but has a {type(one).__name__}"
+    return np.array_equal(one, other)
 
 
 def _close(law: str, one: np.ndarray, other: np.ndarray, tolerance: float = 1e-10) -> None:
@@ -272,7 +310,7 @@ def assert_learner(
         seconds: of the search, at most.
 
     Raises:
-        AssertionError: with the law, or with the shortest game found that breaks the bound.
+        AssertionError: with the law, or with a short game that breaks the bound.
     """
     problem = problem or Problem(learner.domain, 3, 64, 1.0)
     for _, check in checks(learner):

@@ -5,6 +5,7 @@ scaled by whoever plays them. Directions come from a basis whose first vector sp
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from math import isqrt
 
@@ -45,7 +46,7 @@ class Game:
 
 def plays(learner: Learner, x_1: Array, losses: Sequence[Loss]) -> Array:
     """The decisions x_1 … x_T against given losses, ``[T, ..., d]``."""
-    state, decisions = learner.init(x_1), []
+    state, decisions = learner.init(deepcopy(x_1)), []
     for loss_t in losses:
         decisions.append(np.array(learner.predict(state)))
         state = learner.update(state, loss_t)

@@ -81,7 +81,7 @@ class Replay:
             part = slice(start, min(start + nu, positions))
             loss_t = self.loss(part)
             learning = number >= self.recording.header["burn_in_rounds"]
-            x_t = self.learner.predict(state) if learning else x_t
+            x_t = np.array(self.learner.predict(state)) if learning else x_t
             yield self._decode(part, loss_t, x_t, old)
             if learning and part.stop - part.start == nu:
                 state = self.learner.update(state, loss_t)
