@@ -16,14 +16,14 @@ from sim.environments.recording import Recording
 from sim.environments.replay import predict
 from sim.experiments import EXPERIMENTS, Experiment, altered_name, file_name
 from sim.sweep import Finished, sweep
-from theory.choose import parse_settings
+from theory.choose import parse_settings, source, users_own
 from theory.experiment import result_path, select
 from theory.practice import on_adapter
 from theory.terminal import complaints, explained
 from theory.trace import atomic, done
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Learners against synthetic and recorded streams.")
-console = Console()
+console = Console(emoji=False)
 
 Rows = Annotated[
     list[str] | None, typer.Argument(help="Row names or patterns (drift/*), or 'demo', or 'results' for all.")
@@ -124,9 +124,11 @@ def replay(
         length = int(recorded.header["gamma"]) if gamma is None else gamma
         copies = 1 if recorded.greedy else seeds
         made = {"recording": recorded.digest, "learner": player, "gamma": length, "copies": copies, "seed": seed}
+        made |= source(learner)
         path = result_path(out, f"{recording.stem}/{file_name(learner, overrides)}-gamma{length}")
         if not done(path, made):
-            trace, x_t = predict(recorded, player, length, copies, seed, made)
+            with users_own(learner):
+                trace, x_t = predict(recorded, player, length, copies, seed, made)
             path.parent.mkdir(parents=True, exist_ok=True)
             with atomic(path.with_name(path.name + "-x.npy")) as partial, partial.open("wb") as file:
                 np.save(file, x_t)

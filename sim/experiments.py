@@ -20,7 +20,7 @@ from sim.environments.switching import Switching
 from sim.environments.tokens import Tokens
 from sim.environments.tracking import Tracking
 from sim.simulator import play
-from theory.choose import make_learner
+from theory.choose import make_learner, source, users_own
 from theory.learner import Learner
 from theory.trace import Trace
 
@@ -55,14 +55,16 @@ class Experiment:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """All that determines the result."""
+        """All that determines the result, the code of a learner from a file too."""
         made = {"learner": self.build(), "environment": self.environment}
-        return made | {"seeds": self.seeds, "seed": self.seed}
+        return made | {"seeds": self.seeds, "seed": self.seed} | source(self.learner)
 
     def run(self) -> Trace:
         """Play it; columns are kept to 6 significant digits, everything was checked before."""
         rng = np.random.default_rng(self.seed)
-        trace = play(self.build(), self.environment, self.seeds, rng, self.settings)
+        learner, settings = self.build(), self.settings
+        with users_own(self.learner):
+            trace = play(learner, self.environment, self.seeds, rng, settings)
         return Trace(trace.header, {name: significant(column) for name, column in trace.columns.items()})
 
     def altered(self, learner: str | None, overrides: Mapping[str, Any], seeds: int | None) -> "Experiment":

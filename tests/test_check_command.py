@@ -193,6 +193,23 @@ def raising(game):
 number = 3
 '''
 
+THAWED = """
+from __future__ import annotations
+from dataclasses import dataclass
+from theory.domain import Ball, Domain
+from theory.learner import Learner
+
+
+@dataclass
+class Thawed(Learner):
+    step: float = 0.1
+    domain: Domain = Ball(1.0)
+
+    def init(self, x_1): return x_1
+    def predict(self, state, hint=None): return state
+    def update(self, state, loss_t, hint=None): return state
+"""
+
 
 @pytest.fixture(scope="module")
 def mine(tmp_path_factory):
@@ -342,12 +359,19 @@ def test_the_domain_and_the_dimension_are_choices():
         (["ogd", "--bound", "{mine}:nothing"], "it must be a function"),
         (["ogd", "--bound", "nowhere.py:bound"], "no file 'nowhere.py'"),
         (["ogd", "--bound", "{mine}:raising"], "raising raised IndexError: index 1 is out of bounds"),
-        (["{folder}/broken.py:Mine"], "the file cannot be run: ZeroDivisionError"),
-        (["ogd", "--bound", "{folder}/broken.py:bound"], "the file cannot be run: ZeroDivisionError"),
+        (["{folder}/broken.py:Mine"], "its code raised ZeroDivisionError: division by zero, line 1 of"),
+        (["ogd", "--bound", "{folder}/broken.py:bound"], "its code raised ZeroDivisionError"),
+        (["{folder}/syntax.py:X"], "syntax.py:X: its code raised SyntaxError"),
+        (["{folder}/unread.txt:X"], "is no Python file"),
+        (["{folder}/thawed.py:Thawed"], "Thawed must be a frozen dataclass"),
+        (["hedge", "--domain", "box"], "choose one of frozen, ogd, optimistic, ensemble, sword, tracking"),
     ],
 )
 def test_user_errors_end_with_status_2_and_a_sentence(mine, arguments, message):
     (mine.parent / "broken.py").write_text("1 / 0\n")
+    (mine.parent / "syntax.py").write_text("def x(:\n")
+    (mine.parent / "unread.txt").write_text("")
+    (mine.parent / "thawed.py").write_text(THAWED)
     result = check(*(a.format(mine=mine, folder=mine.parent) for a in arguments))
     assert result.exit_code == 2
     assert message in result.output

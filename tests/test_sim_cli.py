@@ -111,6 +111,77 @@ def test_a_broken_bound_fails_the_command(tmp_path):
     assert "bounds violated" in said(result)
 
 
+MINE = """
+from __future__ import annotations
+from dataclasses import dataclass
+from theory.learners.ogd import OGD
+
+
+@dataclass(frozen=True)
+class Mine(OGD):
+    slower: float = 1.0
+
+    def update(self, state, loss_t, hint=None):
+        return super().update(state, loss_t)
+
+
+@dataclass(frozen=True)
+class NoInit(OGD):
+    def init(self, x_1):
+        return self.nothing
+
+
+@dataclass(frozen=True)
+class NoBound(OGD):
+    def bound(self, state, comparator_energy):
+        return int("no number")
+
+
+@dataclass(frozen=True)
+class Outside(OGD):
+    def predict(self, state, hint=None):
+        return state.x + 9.0
+"""
+
+
+def test_an_edited_learner_is_not_taken_for_the_one_it_was(tmp_path):
+    path = save(tmp_path / "rec.npz", arrays(greedy=False))
+    commands = (
+        ("run", "quick/ball/ogd", "--learner", "mine.py:Mine", "--out", "o"),
+        ("replay", path, "--learner", "mine.py:Mine", "--set", "step_size=2", "--out", "o"),
+    )
+    for command_line in commands:
+        (tmp_path / "mine.py").write_text(MINE)
+        assert sim(*command_line).exit_code == 0
+        assert sim(*command_line).exit_code == 0
+        (tmp_path / "mine.py").write_text(MINE.replace("(state, loss_t)", "(state, loss_t)  # faster"))
+        again = sim(*command_line)
+        assert again.exit_code == 2
+        assert "learner_file" in said(again)
+        assert "was made with other settings" in said(again)
+    assert "learner_file" not in json.dumps(ROWS["quick/ball/ogd"].settings, default=str)
+
+
+@pytest.mark.parametrize(
+    "learner, message",
+    [
+        ("mine.py:NoInit", "mine.py:NoInit: its code raised AttributeError: 'NoInit' object has no attribute"),
+        ("mine.py:NoInit", "line 18 of mine.py"),
+        ("mine.py:NoBound", "mine.py:NoBound: invalid literal for int() with base 10: 'no number', line 24 of mine.py"),
+        ("mine.py:Outside", "mine.py:Outside: Outside(step_size="),
+        ("mine.py:Outside", "in round 1: not in Ball(radius=1.0)"),
+        ("syn.py:X", "syn.py:X: its code raised SyntaxError: invalid syntax (syn.py, line 1)"),
+    ],
+)
+def test_what_a_learner_from_a_file_raises_is_explained(tmp_path, learner, message):
+    (tmp_path / "mine.py").write_text(MINE)
+    (tmp_path / "syn.py").write_text("def x(:\n")
+    result = sim("run", "quick/ball/ogd", "--learner", learner, "--out", "o")
+    assert result.exit_code == 2
+    assert message in said(result)
+    assert not list((tmp_path / "o").rglob("*.json"))
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [

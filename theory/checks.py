@@ -1,4 +1,4 @@
-"""The laws of a learner as checks for any learner object, a user's own included (theory/README.md has what they are for).
+"""The laws of a learner as checks for any learner object, a user's own included.
 
     for name, check in checks(MyLearner(step_size=0.1, domain=Ball(1.0))):
         check()                                   # AssertionError says what broke

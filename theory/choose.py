@@ -2,10 +2,14 @@
 
 import ast
 import importlib.util
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass, replace
 from difflib import get_close_matches
+from hashlib import sha256
 from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
 from theory.domain import Simplex
@@ -19,11 +23,37 @@ NAMED_VALUES = {"zero": Zero(), "last": LastGradient(), "average": MovingAverage
 """Values of nested fields that ``--set`` may name: hint rules and the meta learner."""
 
 
+@contextmanager
+def users_own(spec: str) -> Iterator[None]:
+    """Whatever the code of ``file.py:name`` raises is its author's error, told without a traceback; a name's is ours.
+
+    Raises:
+        ValueError: with ``spec``, the exception and the line of the file.
+    """
+    file, colon, _ = spec.rpartition(":")
+    try:
+        yield
+    except Exception as error:
+        if not colon:
+            raise
+        what = str(error) if isinstance(error, ValueError) else f"its code raised {type(error).__name__}: {error}"
+        frames = extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if Path(frame.filename).absolute() == Path(file).absolute()]
+        raise ValueError(f"{spec}: {what}" + (f", line {lines[-1]} of {file}" if lines else "")) from error
+
+
+def source(spec: str) -> dict[str, str]:
+    """What settings need to tell an edited learner from the one it was: the sha256 of its file; of a name nothing."""
+    file, colon, _ = spec.rpartition(":")
+    return {"learner_file": sha256(Path(file).read_bytes()).hexdigest()} if colon else {}
+
+
 def learner_class(spec: str) -> type[Learner]:
     """The class behind a name of ``LEARNERS`` or behind ``path/file.py:Class``.
 
     Raises:
-        ValueError: for an unknown name, a missing file or class, or a class that is not a learner.
+        ValueError: for an unknown name, a missing file or class, a file that cannot be run, or a class that is not a
+            learner.
     """
     if spec in LEARNERS:
         return LEARNERS[spec]
@@ -36,18 +66,24 @@ def learner_class(spec: str) -> type[Learner]:
         )
     if not Path(file).is_file():
         raise ValueError(f"--learner {spec!r}: no file {file!r}; give the path of a Python file that defines {name}")
-    module_spec = importlib.util.spec_from_file_location(Path(file).stem, file)
-    assert module_spec is not None
-    assert module_spec.loader is not None
+    module_spec = importlib.util.spec_from_file_location(file, file)
+    if module_spec is None or module_spec.loader is None:
+        raise ValueError(f"--learner {spec!r}: {file!r} is no Python file; give one that ends in .py")
     module = importlib.util.module_from_spec(module_spec)
-    module_spec.loader.exec_module(module)
+    sys.modules[file] = module  # where dataclass looks up annotations that are text
+    with users_own(spec):
+        module_spec.loader.exec_module(module)
     found = getattr(module, name, None)
-    if not (isinstance(found, type) and is_dataclass(found) and issubclass(found, Learner)):
+    if not (isinstance(found, type) and is_dataclass(found) and issubclass(found, Learner) and _frozen(found)):
         raise ValueError(
             f"--learner {spec!r}: {name} must be a frozen dataclass derived from theory.learner.Learner; {file} has "
             f"{found!r} under that name"
         )
     return found
+
+
+def _frozen(cls: Any) -> bool:
+    return cls.__dataclass_params__.frozen
 
 
 def parse_value(key: str, text: Any) -> Any:
@@ -107,15 +143,17 @@ def make_learner(spec: str, settings: Mapping[str, Any], problem: Problem) -> Le
     direct = {key: value for key, value in settings.items() if key in known}
     plays_on = getattr(cls, "domain", None)
     if isinstance(plays_on, Simplex) and not isinstance(problem.domain, Simplex):
+        fitting = [name for name, one in LEARNERS.items() if not isinstance(getattr(one, "domain", None), Simplex)]
         raise ValueError(
             f"--learner {spec}: plays on the simplex, but this problem's decisions lie in {problem.domain}; "
-            "use it as the meta learner of an ensemble, or choose ogd, optimistic, ensemble, momentum or adam"
+            f"use it as the meta learner of an ensemble, or choose one of {', '.join(fitting)}"
         )
-    try:
-        learner = cls.tuned(problem, **direct)
-        for key, value in settings.items():
-            if key not in direct:
-                learner = altered(learner, key, value)
-    except TypeError as error:
-        raise ValueError(f"--learner {spec} with {settings}: {error}") from None
+    with users_own(spec):
+        try:
+            learner = cls.tuned(problem, **direct)
+            for key, value in settings.items():
+                if key not in direct:
+                    learner = altered(learner, key, value)
+        except TypeError as error:
+            raise ValueError(f"--learner {spec} with {settings}: {error}") from error
     return learner

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from theory import bounds, regret
+from theory.choose import users_own
 from theory.domain import Simplex
 from theory.games import Game
 from theory.learner import Learner, State
@@ -196,14 +197,15 @@ def load_bound(spec: str) -> Bound:
     """The function behind ``path/file.py:function``.
 
     Raises:
-        ValueError: for a missing file or function.
+        ValueError: for a missing file or function, or a file that cannot be run.
     """
     file, _, name = spec.rpartition(":")
     if not Path(file).is_file():
         raise ValueError(
             f"--bound {spec!r}: no file {file!r}; write file.py:function, a function of theory.claims.Played"
         )
-    defined = run_path(file)
+    with users_own(spec):
+        defined = run_path(file)
     if not callable(defined.get(name)):
         raise ValueError(
             f"--bound {spec!r}: {file} has {defined.get(name)!r} under the name {name!r}; it must be a function"

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import typer
 from rich.console import Console
 
-complaints = Console(stderr=True, soft_wrap=True)
+complaints = Console(stderr=True, soft_wrap=True, emoji=False)
 """Errors and progress; results go to standard output."""
 
 
