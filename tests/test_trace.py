@@ -30,3 +30,28 @@ def test_results_with_other_settings_are_never_overwritten(tmp_path):
     with pytest.raises(SettingsDiffer, match="scale"):
         Trace({"settings": {"scale": 2}}, {"a": np.array([2.0])}).save(tmp_path / "t")
     assert Trace.load(tmp_path / "t").columns["a"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("part", "text", "message"),
+    [
+        (
+            ".json",
+            '{"settin',
+            r"t\.json: the header of a trace must be a JSON object, but reading it says Unterm.*remove",
+        ),
+        (".json", "", r"t\.json: the header of a trace must be a JSON object"),
+        (".json", "[1]", r"t\.json: the header of a trace must be a JSON object"),
+        (".json", "3", r"t\.json: the header of a trace must be a JSON object"),
+        (".csv", "", r"t\.csv: is empty, but a trace has .* run the experiment again"),
+        (".csv", "a,b\n1,2\n3\n", r"t\.csv: rows differ in length"),
+    ],
+)
+def test_a_trace_that_is_not_whole_is_named(tmp_path, part, text, message):
+    path = Trace({"settings": {}}, {"a": np.array([1.0])}).save(tmp_path / "t")
+    path.with_suffix(part).write_text(text)
+    with pytest.raises(ValueError, match=message):
+        Trace.load(path)
+    if part == ".json":
+        with pytest.raises(ValueError, match=message):
+            done(path, {})

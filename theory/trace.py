@@ -59,14 +59,21 @@ class Trace:
 
         Raises:
             FileNotFoundError: if the CSV or its header is missing, with the path and the remedy.
+            ValueError: if one of them is not whole, with the same.
         """
         path = _stem(path)
         for part in (_part(path, ".json"), _part(path, ".csv")):
             if not part.exists():
                 raise FileNotFoundError(f"no trace at {part}: run the experiment that writes it first")
-        header = json.loads(_part(path, ".json").read_text())
+        header = _header(path)
         with _part(path, ".csv").open(newline="") as file:
-            names, *rows = list(csv.reader(file))
+            lines = list(csv.reader(file))
+        if not lines or any(len(line) != len(lines[0]) for line in lines):
+            raise ValueError(
+                f"{_part(path, '.csv')}: {'rows differ in length' if lines else 'is empty'}, but a trace has a line of "
+                "names and as many values in every row; remove it with its .json and run the experiment again"
+            )
+        names, *rows = lines
         groups: dict[str, list[np.ndarray]] = {}
         for name, column in zip(names, zip(*rows, strict=True) if rows else [()] * len(names), strict=True):
             groups.setdefault(name, []).append(_parse(column))
@@ -86,6 +93,17 @@ def _stem(path: Path | str) -> Path:
 
 def _part(stem: Path, suffix: str) -> Path:
     return stem.with_name(stem.name + suffix)
+
+
+def _header(stem: Path) -> dict[str, Any]:
+    path = _part(stem, ".json")
+    try:
+        return dict(json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"{path}: the header of a trace must be a JSON object, but reading it says {error}; remove it with its "
+            ".csv and run the experiment again"
+        ) from None
 
 
 def _flatten(columns: dict[str, np.ndarray]):
@@ -113,11 +131,13 @@ def done(path: Path | str, settings: Any) -> bool:
 
     Raises:
         SettingsDiffer: if one made with other settings is there, with the entries that differ.
+        ValueError: if what is there is no header.
     """
     header_path = _part(_stem(path), ".json")
     if not header_path.exists():
         return False
-    theirs, ours = json.loads(header_path.read_text()).get("settings"), plain(settings)
+    theirs: Any = _header(_stem(path)).get("settings")
+    ours = plain(settings)
     if theirs == ours:
         return True
     keys = sorted({*(theirs or {}), *(ours or {})}) if isinstance(theirs, dict) and isinstance(ours, dict) else []
