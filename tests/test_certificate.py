@@ -64,7 +64,9 @@ def test_the_log_gives_back_regret_path_length_hint_error_and_bound(name, kind, 
         eta = log.columns["step_size"][-1]
         assert found.bound == pytest.approx(float(bounds.proximal(energy, eta, state.stability[0])), rel=1e-9)
         assert found.bound <= float(learner.bound(state, energy)) * (1 + 1e-9)  # which may divide by the next step
-        assert found.slack == pytest.approx(found.bound - found.dynamic_regret)
+        suffered, bound = certificate.paths(log, sequence)
+        assert found.slack == pytest.approx(np.min(bound - suffered), abs=1e-12)
+        assert found.slack <= found.bound - found.dynamic_regret
         assert found.slack >= 0
         if np.sum(frozen - compared) > 0:
             assert found.certificate_ratio == pytest.approx(found.bound / np.sum(frozen - compared))
@@ -127,6 +129,11 @@ def test_certify_prints_the_table_and_fails_where_regret_exceeds_it(tmp_path):
     assert "3 switches" in shown.output
     worse = Trace(log.header, {**log.columns, "loss": log.columns["loss"] + 10.0}).save(tmp_path / "worse")
     assert CliRunner().invoke(app, ["certify", str(worse)]).exit_code == 1
+    late = log.columns["loss"] + 10.0 * (np.arange(30) == 9) - 10.0 * (np.arange(30) == 20)
+    passing = Trace(log.header, {**log.columns, "loss": late})
+    found = certificate.certificate(passing, certificate.sequences(passing)["best fixed"])
+    assert found.slack < 0 < found.bound - found.dynamic_regret, "broken for a while, and at the end no more"
+    assert CliRunner().invoke(app, ["certify", str(passing.save(tmp_path / "passing"))]).exit_code == 1
     partial = Trace(log.header, {"loss": log.columns["loss"]}).save(tmp_path / "partial")
     refused = CliRunner().invoke(app, ["certify", str(partial)])
     assert refused.exit_code == 2

@@ -151,7 +151,9 @@ def certify(
         table.add_row(name, *(f"{value:.6g}" for value in row))
     console.print(table)
     if any(row.slack < -1e-9 * (1 + abs(row.bound)) for row in rows.values()):
-        complaints.print("error: regret exceeds its certificate: the log or the learner is wrong", style="red")
+        complaints.print(
+            "error: regret exceeds its certificate in some round: the log or the learner is wrong", style="red"
+        )
         raise typer.Exit(1)
 
 
