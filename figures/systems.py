@@ -19,13 +19,15 @@ def collect(root: Path, patterns: list[str]) -> Table:
     """One entry per block, system, family and domain.
 
     Raises:
-        MissingResult: if ``root/table1/table1.csv`` is not there.
+        MissingResult: if there is no table of any block in ``root/table1``.
     """
-    path = root / "table1" / "table1.csv"
-    if not path.exists():
-        raise MissingResult(f"no {path}: run `python -m real table1 --out {path.parent}` first")
-    with path.open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["system"] != "plain"]
+    folder, rows = root / "table1", []
+    for path in (folder / f"{block}.csv" for block in BLOCKS):
+        if path.exists():
+            with path.open(newline="") as file:
+                rows += [row for row in csv.DictReader(file) if row["system"] != "plain"]
+    if not rows:
+        raise MissingResult(f"no table in {folder}: run `python -m real table1 --out {folder}` first")
     table = {name: np.array([row[name] for row in rows]) for name in ("block", "family", "domain", "system")}
     return table | {name: np.array([float(row[name] or "nan") for row in rows]) for name in PANELS}
 

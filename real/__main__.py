@@ -151,10 +151,12 @@ def run(
     row: Annotated[str, typer.Argument(help="A named system (python -m real list); or give drafter and learner.")] = "",
     target: Target = "",
     draft: Draft = "",
-    learner: Annotated[str, typer.Option(help="NAME or file.py:Class.")] = "ensemble",
+    learner: Annotated[str, typer.Option(help="NAME or file.py:Class; ensemble if left out.")] = "",
     settings: Annotated[list[str] | None, typer.Option("--set", help="Setting of the learner, key=value.")] = None,
     prompts: Annotated[str, typer.Option(help="JSONL in Spec-Bench's schema, or a schedule such as prose:8,c:8.")] = "",
-    drafter: Annotated[str, typer.Option(help="adapter, heads, weights, hydra, eagle or mixture.")] = "adapter",
+    drafter: Annotated[
+        str, typer.Option(help="adapter, heads, weights, hydra, eagle or mixture; adapter if left out.")
+    ] = "",
     family: Annotated[str, typer.Option(help="Embedded target: qwen3, llama or gpt_neox.")] = "qwen3",
     rule: Annotated[str, typer.Option(help="token or block verification of sampled chains.")] = "token",
     confidence: Annotated[float, typer.Option(help="End a draft at the first token less probable than this.")] = 0.0,
@@ -164,7 +166,7 @@ def run(
     certify: Annotated[Path | None, typer.Option(help="Write the regret certificate's log here.")] = None,
     certify_every: Annotated[int, typer.Option(help="Rounds between certificates on the screen.")] = 0,
     gamma: Gamma = 4,
-    nu: Annotated[int, typer.Option(help="Committed tokens a round.")] = Serving.nu,
+    nu: Annotated[int | None, typer.Option(help=f"Committed tokens a round; {Serving.nu}, or the row's own.")] = None,
     burn_in: BurnIn = Serving.burn_in,
     max_new_tokens: Annotated[int, typer.Option(help="Of one request.")] = 128,
     temperature: Annotated[float, typer.Option(help="0 decodes greedily.")] = 1.0,
@@ -177,12 +179,15 @@ def run(
 ) -> None:
     """Serve prompts with plain, frozen and learning decoders, interleaved, and compare them."""
     with explained():
-        serving = Serving(
-            gamma, nu, Sampling(temperature, top_k, top_p), max_new_tokens, 0, burn_in, rule, confidence, overlap
-        )
-        chosen = parse_settings(settings or [])
+        if row and (learner or drafter):
+            raise ValueError(f"{row} with --learner {learner!r} --drafter {drafter!r}: a row has its own; give neither")
+        sampling = Sampling(temperature, top_k, top_p)
+        learner, drafter, chosen = learner or "ensemble", drafter or "adapter", parse_settings(settings or [])
         method = running.row(row, chosen) if row else running.method(learner, chosen, drafter, temperature)
-        method = replace(method, loss=loss or method.loss, learn_prompt=learn_prompt or method.learn_prompt)
+        method = running.changed(method, loss, learn_prompt)
+        length = method.nu or Serving.nu if nu is None else nu
+        method = replace(method, nu=0)
+        serving = Serving(gamma, length, sampling, max_new_tokens, 0, burn_in, rule, confidence, overlap)
         stream = running.stream_of(prompts or "prose:8,c:16", seed)
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         dtype = dtype or ("bfloat16" if device == "cuda" else "float32")
@@ -205,8 +210,8 @@ def export_command(
 ) -> None:
     """Fold a learned adapter into the draft's head: a plain Hugging Face checkpoint."""
     with explained():
-        pair = Models(target, draft).pair
-        write_checkpoint(learned(pair, state), pair.tokenizer, out)
+        models = Models(target, draft)
+        write_checkpoint(learned(models, state), models.pair.tokenizer, out)
         console.print(f"{out}: a draft for any engine that takes a small model of the same tokenizer")
 
 
@@ -288,7 +293,7 @@ def lossless(prompts: Annotated[int, typer.Option(help="Prompts per model family
 @app.command()
 def table1(
     prompts: Annotated[int, typer.Option(help="Requests of a cell.")] = 8,
-    seeds: Annotated[int, typer.Option(min=1, help="Orders of the requests: 1 … seeds.")] = 1,
+    seeds: Annotated[int, typer.Option(min=1, help="Draws of the requests, and of what is sampled: 1 … seeds.")] = 1,
     block: Annotated[str, typer.Option(help="generalist (the headline), greedy or specialist.")] = "generalist",
     family: Annotated[list[str] | None, typer.Option(help="Embedded target, repeatable; all if left out.")] = None,
     domain: Annotated[list[str] | None, typer.Option(help="Domain, repeatable; all if left out.")] = None,
@@ -296,15 +301,15 @@ def table1(
     out: Path = Path("out/table1"),
     jobs: Annotated[int, typer.Option(min=1, help="Cells served at once, a thread each.")] = 1,
 ) -> None:
-    """The systems on every domain and target family, learning charged: OUT/table1.csv. What is done is skipped."""
+    """The systems on every domain and target family, learning charged: OUT/<block>.csv. What is done is skipped."""
     with explained():
         chosen = table.cells(
             block, family or list(FAMILIES), domain or domains(), prompts, range(1, seeds + 1), system or []
         )
         run_experiments(chosen, out, jobs)
-        rows = table.rows(out, chosen)
-        table.write(out / "table1.csv", rows)
-        save_json(out / "table1.json", {"headline": table.headline(rows), "provenance": provenance()})
+        rows = table.rows(out, table.finished(out, block))
+        table.write(out / f"{block}.csv", rows)
+        save_json(out / f"{block}.json", {"headline": table.headline(rows), "provenance": provenance()})
         for shown in tables.systems(rows):
             console.print(shown)
 
@@ -312,7 +317,7 @@ def table1(
 @app.command()
 def claims(
     prompts: Annotated[int, typer.Option(help="Requests of a stream.")] = 30,
-    seeds: Annotated[int, typer.Option(min=1, help="Orders of the requests: 1 … seeds.")] = 5,
+    seeds: Annotated[int, typer.Option(min=1, help="Draws of the requests, and of what is sampled: 1 … seeds.")] = 5,
     family: Annotated[str, typer.Option(help="Embedded target: qwen3, llama or gpt_neox.")] = "llama",
     stream: Annotated[list[str] | None, typer.Option(help="Stream by name, repeatable; all if left out.")] = None,
     out: Path = Path("out/claims"),

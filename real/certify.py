@@ -48,12 +48,14 @@ class Certifier:
         self, learner: Learner, every: int = 0, show: Callable[[int, dict[str, Certificate]], None] | None = None
     ):
         self.learner, self.every, self.show = learner, every, show
+        self.first: Any = None  # the learner's state before the first round
         self.x_1: Tensor | None = None
         self.rounds: list[tuple[Loss, Tensor | None]] = []
 
     def note(self, before: Any, loss_t: Watched, after: Any, hint_t: Tensor | None) -> None:
         """One round was learned."""
         if self.x_1 is None:
+            self.first = before
             self.x_1 = self.learner.predict(before, torch.zeros_like(self.learner.predict(before))).clone()
         self.rounds.append((loss_t.loss, hint_t))
         if self.show and self.every and len(self.rounds) % self.every == 0:
@@ -72,7 +74,7 @@ class Certifier:
         size = -(-len(losses) // SEGMENTS)
         parts = [losses[i : i + size] for i in range(0, len(losses), size)]
         found = [proximal_best(losses, self.x_1, eta), *(proximal_best(part, self.x_1, eta) for part in parts)]
-        recorder, state = Recorder(self.learner, [self.x_1, *found]), self.learner.init(self.x_1)
+        recorder, state = Recorder(self.learner, [self.x_1, *found]), self.first
         with torch.no_grad():
             for t, (loss, hint) in enumerate(self.rounds):
                 after = self.learner.update(state, loss, hint)

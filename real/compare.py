@@ -6,7 +6,7 @@ ratios can be paired. An interrupted comparison goes on from its last checkpoint
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +65,12 @@ class Comparison:
         return min(len(rows) for rows in self.rows.values())
 
     def warm_up(self) -> None:
-        """Decode a few tokens with throw-away decoders, so that no method pays for first calls."""
+        """Decode a round with throw-away decoders, so that no method pays for first calls."""
         prompt = self._prompt(0)
         for method in self.methods.values():
-            self._decoder(method).serve(prompt[:32], Ledger(self.models.device))
+            decoder = self._decoder(method)
+            decoder.serving = replace(decoder.serving, max_new_tokens=decoder.serving.nu + decoder.serving.gamma + 1)
+            decoder.serve(prompt[:32], Ledger(self.models.device))
 
     def run(self, progress: Progress = lambda done, total: None, after: Callable[[], None] = lambda: None) -> None:
         """Serve what is left of the stream; ``after`` is called when a prompt is done by every method."""

@@ -11,12 +11,13 @@ from pathlib import Path
 import torch
 
 from real.drafters import Adapter
-from real.models import Pair
+from real.loaded import Models
 from real.state import load, under
+from real.systems import Method
 
 
-def learned(pair: Pair, state: Path) -> Adapter:
-    """The adapter that a run left in its ``--state`` file, on the pair's draft.
+def learned(models: Models, state: Path) -> Adapter:
+    """The adapter that a run left in its ``--state`` file, on the draft it was learned on.
 
     Raises:
         ValueError: if the file is damaged, was left by another drafter or with another draft, or still in burn-in.
@@ -24,6 +25,11 @@ def learned(pair: Pair, state: Path) -> Adapter:
     tensors, about = load(state)
     if about.get("drafter") != "adapter":
         raise ValueError(f"--state {state}: its drafter was {about.get('drafter')!r}; only an adapter can be folded")
+    wanted = about.get("draft_model")
+    draft = next((key for key in models.drafts if models.names[key] == wanted), None)
+    if draft is None:
+        raise ValueError(f"--state {state}: was learned on the draft {wanted!r}; give that one as --draft")
+    pair = models.pair_of(Method("adapter", draft=draft))
     assert pair.draft is not None
     for part in ("adapter", "matrix"):
         drafter = Adapter(pair.draft, pair.target.vocab, part=part)

@@ -1,6 +1,7 @@
 """What serving reveals: counts of a request, one line a round, and losses whose gradients are looked at."""
 
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -77,3 +78,12 @@ class Watched(Loss):
 
     def value_and_grad(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return self.value(x), self.grad(x)
+
+
+class Updated(NamedTuple):
+    """One update: the learner's state before it, the loss, the state after it, the outside hint if any."""
+
+    before: Any
+    loss_t: Watched
+    after: Any
+    hint_t: Tensor | None

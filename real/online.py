@@ -13,7 +13,7 @@ from torch import Tensor
 from real.beside import Beside
 from real.decode import RULES, Session, Step, plain_step, speculative_step
 from real.drafters import Drafter, Piece
-from real.feedback import Counts, NonFiniteGradient, RoundLog, Watched
+from real.feedback import Counts, NonFiniteGradient, RoundLog, Updated, Watched
 from real.ledger import Ledger
 from real.models import Pair
 from real.objective import DISTIL, Objective
@@ -72,7 +72,7 @@ class Serving:
 
 
 Update = Callable[[Any, Watched, Any, Tensor | None], Any]
-"""Shown every update: the learner's state before it, the loss, the state after it, the outside hint if any."""
+"""Shown every update, as ``Updated`` has it."""
 
 
 class OnlineDecoder:
@@ -157,6 +157,10 @@ class OnlineDecoder:
     def _read_prompt(self, session: Session, ledger: Ledger) -> None:
         """Learn from the prompt, or take its gradient as the hint of this request."""
         assert self.drafter is not None
+        if self.prompt_hint is not None and self.hint_t is not None:
+            with ledger("learn"):  # the hint of the request before is no hint for this one
+                self.hint_t = None
+                self.drafter.load(self._check(self.learner.predict(self.learner_state)))
         if session.prompt_length < 2:
             return
         with ledger("learn"):
@@ -193,21 +197,22 @@ class OnlineDecoder:
             if not self.drafter.ready:
                 self.drafter.absorb(pieces)
                 return
+            hint_t = self.hint_t
             if self.beside is not None:
-                self.beside.start(lambda: (pieces, self._updates(pieces)))
+                self.beside.start(lambda: (pieces, self._updates(pieces, hint_t)))
                 return
-            updates = self._updates(pieces)
+            updates = self._updates(pieces, hint_t)
         self._swap(pieces, updates, ledger)
 
-    def _updates(self, pieces: Sequence[Piece]) -> list[tuple[Any, Watched, Any]]:
-        """(state before, loss, state after) of every update that a round asks for."""
+    def _updates(self, pieces: Sequence[Piece], hint_t: Tensor | None) -> list[Updated]:
+        """Every update that a round asks for, with the outside hint it was played with."""
         assert self.drafter is not None
         name, state, found = f"{type(self.learner).__name__}, round {len(self.log) + 1}", self.learner_state, []
         with torch.no_grad():
             for loss in self.drafter.losses(pieces, self.objective):
                 before, loss_t = state, Watched(loss, name)
-                state = self.learner.update(before, loss_t, self.hint_t)
-                found.append((before, loss_t, state))
+                state = self.learner.update(before, loss_t, hint_t)
+                found.append(Updated(before, loss_t, state, hint_t))
         return found
 
     def _finish(self, ledger: Ledger) -> None:
@@ -220,12 +225,12 @@ class OnlineDecoder:
             pieces, updates = found
             self._swap(pieces, updates, ledger)
 
-    def _swap(self, pieces: Sequence[Piece], updates: list[tuple[Any, Watched, Any]], ledger: Ledger) -> None:
+    def _swap(self, pieces: Sequence[Piece], updates: list[Updated], ledger: Ledger) -> None:
         """Take up the last of the updates and serve its decision from the next step on."""
         assert self.drafter is not None
         if not updates:
             return
-        self.learner_state = updates[-1][-1]
+        self.learner_state = updates[-1].after
         with ledger("measure"):
             self._note(updates)
         with ledger("learn"), torch.no_grad():
@@ -247,19 +252,20 @@ class OnlineDecoder:
             )
         return x_t
 
-    def _note(self, updates: Sequence[tuple[Any, Watched, Any]]) -> None:
+    def _note(self, updates: Sequence[Updated]) -> None:
         """Log the round at what was played: the mean loss, the summed energies. Nothing of it is charged."""
         losses, gradient, hint_error = [], 0.0, 0.0
-        for before, loss_t, after in updates:
-            x_t = self.learner.predict(before, self.hint_t)
-            grad_t = loss_t.loss.grad(x_t) if loss_t.last is None else loss_t.last  # some learners need values alone
-            hint_t = getattr(before, "hint", None) if self.hint_t is None else self.hint_t
+        for before, loss_t, after, outside in updates:
+            x_t, last = self.learner.predict(before, outside), loss_t.last
+            # some learners need values alone, or gradients at their experts' own decisions
+            grad_t = last if last is not None and last.shape == x_t.shape else loss_t.loss.grad(x_t)
+            hint_t = getattr(before, "hint", None) if outside is None else outside
             error = grad_t if hint_t is None else grad_t - hint_t
             losses.append(float(loss_t.value(x_t)))
             gradient += float((grad_t.double() ** 2).sum())
             hint_error += float((error.double() ** 2).sum())
             if self.on_update:
-                self.on_update(before, loss_t, after, self.hint_t)
+                self.on_update(before, loss_t, after, outside)
         self.log.append(RoundLog(len(self.log) + 1, sum(losses) / len(losses), gradient, hint_error))
 
     @property

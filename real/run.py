@@ -1,5 +1,6 @@
 """``python -m real run``: any pair, learner and prompts; plain, frozen and learning decoders side by side."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from real.certify import certificates
-from real.compare import Comparison
+from real.compare import Comparison, departures
 from real.drafters import DRAFTERS
 from real.feedback import NonFiniteGradient
 from real.ledger import LINES
@@ -35,12 +36,13 @@ from theory.trace import Trace
 class Report:
     """What a run measured: the methods' numbers, the learner's trace, the tokens after which it has paid.
 
-    ``beside``: seconds of learning on a thread of its own; None if it was not overlapped.
+    ``hint_gain``: None for a learner without hints. ``beside``: seconds of learning on a thread of its own; None if it
+    was not overlapped.
     """
 
     methods: dict[str, dict[str, Any]]
     traces: dict[str, Trace]
-    hint_gain: float
+    hint_gain: float | None
     break_even_tokens: float | None
     certificates: dict[str, Certificate]
     beside: float | None
@@ -86,6 +88,17 @@ def row(name: str, settings: dict[str, Any]) -> Method:
     return replace(found, learner=learner)
 
 
+def changed(chosen: Method, loss: str, learn_prompt: bool) -> Method:
+    """The method with another loss (empty: its own), or with the prompt as feedback.
+
+    Raises:
+        ValueError: for a loss that its drafter does not take.
+    """
+    if loss and (chosen.drafter is None or not DRAFTERS[chosen.drafter].trains or chosen.drafter == "mixture"):
+        raise ValueError(f"--loss {loss}: not for the drafter {chosen.drafter!r}, which has a loss of its own, or none")
+    return replace(chosen, loss=loss or chosen.loss, learn_prompt=learn_prompt or chosen.learn_prompt)
+
+
 def stream_of(prompts: str, seed: int) -> Stream:
     """A JSONL file's prompts in order, or a schedule over the shipped domains."""
     if Path(prompts).suffix == ".jsonl" or Path(prompts).is_file():
@@ -115,15 +128,18 @@ def run(
         ValueError: if the state was saved by another learner or other models, or a gradient is not finite; the state
             from before that request stays in the file.
     """
-    name = name if name not in ("plain", "frozen") else f"{name} learner"
-    at_rest = replace(learning, learner=Frozen(), prompt_hint=None, learn_prompt=False)
-    methods = {"plain": Method(None), "frozen": at_rest, name: learning}
+    methods = {"plain": Method(None)}
+    if learning.drafter is not None:
+        methods["frozen"] = replace(learning, learner=Frozen(), prompt_hint=None, learn_prompt=False)
+    if learning not in methods.values():
+        methods[name if name not in methods else f"{name} learner"] = learning
+    name = list(methods)[-1]
     comparison = Comparison(models, methods, stream, serving, seed, certify=certify is not None)
     certifier = comparison.certifiers.get(name)
     if certify is not None and certifier is None:
         raise ValueError(
-            f"--certify with {learning}: only OGD and OptimisticOGD with one step size have a certificate, on a convex "
-            "drafter, by forward KL on all positions; choose those"
+            f"--certify with {learning}{', overlapped' * serving.overlap}: only OGD and OptimisticOGD with one step "
+            "size have a certificate, on a convex drafter, by forward KL on all positions, without --overlap"
         )
     if certifier is not None:
 
@@ -133,8 +149,9 @@ def run(
 
         certifier.every, certifier.show = certify_every, show_so_far
     decoder = comparison.decoders[name]
-    about = {"learner": repr(learning.learner), "drafter": str(learning.drafter), "serving": repr(serving)}
-    about |= models.names
+    about = {"target": models.names["target"], "draft_model": models.names[learning.draft]}
+    about |= {name: _text(value) for name, value in departures(learning).items()}
+    about |= {f"serving.{name}": _text(value) for name, value in departures(serving).items()}
     if state is not None and state.exists():
         tensors, theirs = load(state)
         if theirs != about:
@@ -161,7 +178,14 @@ def run(
         log.save(certify)
         proven = certificates(log)
     beside = None if decoder.beside is None else decoder.beside.seconds
-    return Report(table, traces, decoder.hint_gain, break_even({0: traces}, name), proven, beside)
+    learned = name not in ("plain", "frozen")
+    hint_gain = decoder.hint_gain if hasattr(learning.learner, "hint") else None
+    return Report(table, traces, hint_gain, break_even({0: traces}, name) if learned else None, proven, beside)
+
+
+def _text(value: Any) -> str:
+    """As a state's metadata has it."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def certified(found: Mapping[str, Certificate]) -> list[str]:
@@ -186,7 +210,10 @@ def show(report: Report, console: Console) -> None:
     console.print(ledger)
     after = report.break_even_tokens
     paid = "not within this run" if after is None else f"after {after:.0f} committed tokens"
-    console.print(f"break-even against frozen: {paid}; hint_gain {report.hint_gain:.3f}")
+    if list(report.traces)[-1] not in ("plain", "frozen"):
+        console.print(f"break-even against frozen: {paid}")
+    if report.hint_gain is not None:
+        console.print(f"hint_gain {report.hint_gain:.3f}")
     if report.beside is not None:
         console.print(f"learned for {report.beside:.1f} s beside decoding, on a thread that may hold another core")
     for line in certified(report.certificates):

@@ -72,25 +72,30 @@ METHODS: dict[str, Method] = {
     "generalist-ensemble": Method("adapter", ADAPTER_LEARNERS["ensemble"], draft="generalist"),
 }
 
-STEPS = {f"ogd-{step:g}": Method("adapter", OGD(step)) for step in ADAPTER_GRID}
+_READY = Method("adapter", start="specialist")
+"""The specialist, whitened offline: every method learns from the first round on, also where prompts are feedback."""
+
+STEPS = {f"ogd-{step:g}": replace(_READY, learner=OGD(step)) for step in ADAPTER_GRID}
 """Every step size of the ensemble's experts alone: one of them is the best in hindsight."""
 
 HINTS = {
-    "ogd-prompt": Method("adapter", OGD(32.0), learn_prompt=True),
-    "hint-last": Method("adapter", OptimisticOGD(32.0, LastGradient())),
-    "hint-average": Method("adapter", OptimisticOGD(32.0, MovingAverage(0.9))),
+    "ogd-prompt": replace(_READY, learner=OGD(32.0), learn_prompt=True),
+    "hint-last": replace(_READY, learner=OptimisticOGD(32.0, LastGradient())),
+    "hint-average": replace(_READY, learner=OptimisticOGD(32.0, MovingAverage(0.9))),
     **{
-        f"hint-prompt-{scale:g}": Method("adapter", OptimisticOGD(32.0, Zero()), prompt_hint=scale)
+        f"hint-prompt-{scale:g}": replace(_READY, learner=OptimisticOGD(32.0, Zero()), prompt_hint=scale)
         for scale in (0.1, 0.3, 1.0)
     },
 }
 """Hints at the step size of ``ogd-32``, and a learner that reads the prompt as feedback instead."""
 
 CONTROLS = {
-    "last-loss": Method("adapter", Ensemble(OGD(ADAPTER_GRID), LastLoss())),
-    "momentum-matched": Method("adapter", Momentum(3.2, 0.9)),
+    "last-loss": replace(_READY, learner=Ensemble(OGD(ADAPTER_GRID), LastLoss())),
+    "momentum-matched": replace(_READY, learner=Momentum(3.2, 0.9)),
 }
-"""What the public code runs for the ensemble and for optimism; momentum moves as far as ``ogd-32``."""
+"""What the public code has in place of the ensemble's cumulative losses and of optimism. Its bases also restart from
+the merged model every round, which makes them one learner at the mean step: ``STEPS`` has those. Momentum moves as far
+as ``ogd-32``."""
 
 STEP, GRID = 256.0, geometric(64.0, 5)
 """OGD's step on linear heads and the ensemble's grid around it."""
@@ -99,8 +104,12 @@ DEEP_NU = 64
 WARM_STEP = 64.0
 """OGD's step on the adapter of a draft that was whitened offline."""
 HYDRA_STEP, DEEP_STEP, DEEP_GRID = 0.1, 2e-4, (1e-4, 2e-4, 4e-4)
-"""Deep drafters: OGD's step on dependent heads, Adam's on the others, and Ens-EAGLE's grid: factors of 2, as in the
-paper. All of these were read from what ``python -m real tune --drafter NAME`` prints."""
+"""Deep drafters: OGD's step on dependent heads, Adam's on the others, and Ens-EAGLE's grid, factors of 2 as in the
+paper. These orders of magnitude were read, for forward KL on all positions, from what ``python -m real tune --drafter
+NAME`` prints; Adam's step lies between the two best printed, and other losses and positions take the same."""
+DEEP_ENSEMBLE = Ensemble(Adam(DEEP_GRID, beta_2=0.99), Hedge(10.0), surrogate=False)
+"""Ens-EAGLE: every base descends its own gradient along its own trajectory, Hedge (the paper's ε = 10) weighs by the
+sums of their own losses, each taken before the update. Where losses are not convex, no linear surrogate will do."""
 
 
 def _systems(start: str) -> dict[str, Method]:
@@ -122,7 +131,7 @@ def _systems(start: str) -> dict[str, Method]:
         "adapter-ogd": replace(adapter, learner=OGD(WARM_STEP)),
         "adapter-optimistic": replace(adapter, learner=OptimisticOGD(WARM_STEP, Zero()), prompt_hint=0.2),
         "adapter-ensemble": replace(adapter, learner=ADAPTER_LEARNERS["ensemble"]),
-        "adapter-speed": replace(adapter, learner=ADAPTER_LEARNERS["ogd"], loss="speed"),
+        "adapter-speed": replace(adapter, learner=OGD(WARM_STEP), loss="speed"),
         # linear heads: affine, so the theorems hold
         "heads": heads,
         "heads-ogd": replace(heads, learner=OGD(STEP)),
@@ -139,8 +148,8 @@ def _systems(start: str) -> dict[str, Method]:
         # feature autoregression
         "eagle": eagle,
         "osd-eagle": replace(eagle, learner=adam),
-        "ens-eagle": replace(eagle, learner=Ensemble(Adam(DEEP_GRID, beta_2=0.99))),
-        "last-loss-eagle": replace(eagle, learner=Ensemble(Adam(DEEP_GRID, beta_2=0.99), LastLoss())),
+        "ens-eagle": replace(eagle, learner=DEEP_ENSEMBLE),
+        "last-loss-eagle": replace(eagle, learner=replace(DEEP_ENSEMBLE, meta=LastLoss(10.0))),
         "day0-eagle": replace(eagle, learner=Adam(1e-3, beta_2=0.99), start=""),
         # several drafters
         "mixture": replace(mixture, learner=Mixture()),

@@ -27,6 +27,8 @@ from theory.trace import atomic
 GENERALISTS = ("sd", "heads", "hydra", "eagle")
 """Systems at rest that have seen every domain: how far a specialist's learning could come."""
 
+TUNED = "session"
+"""The domain on which step sizes were read (``python -m real tune``); medians over domains leave it out."""
 BLOCKS: dict[str, tuple[Mapping[str, Method], Serving]] = {
     "generalist": (SYSTEMS, Serving()),
     "greedy": (SYSTEMS, Serving(sampling=Sampling(0.0))),
@@ -102,8 +104,18 @@ COLUMNS = ("tokens_per_step", "alpha", "speedup", "generation_speedup", "relativ
 """Numbers of a row that have an interval."""
 
 
+def finished(out: Path, block: str) -> list[str]:
+    """Cells of the block that have results under ``out``, ``<block>/<family>/<domain>``, whichever call made them."""
+    names = (f"{block}/{family}/{domain}" for family in FAMILIES for domain in domains())
+    return [name for name in names if any((out / name).glob("*/*.json"))]
+
+
 def rows(out: Path, names: Iterable[str]) -> list[dict[str, Any]]:
-    """One row a system and cell of those that are done: every number with its interval."""
+    """One row a system and cell of those that are done: every number with its interval.
+
+    ``relative_speedup`` is net, over the frozen drafter of the same family: that of a mixture or of routing is the
+    small model alone. ``certified_seeds`` have a certificate: a run that was interrupted has none.
+    """
     found = []
     for name in names:
         runs = load_runs(out / name)
@@ -125,9 +137,11 @@ def rows(out: Path, names: Iterable[str]) -> list[dict[str, Any]]:
             row["learn_share"] = entry["learn_share"]
             learns = system in at_rest and at_rest[system] in table and at_rest[system] != system
             row["break_even_tokens"] = break_even(runs, system, at_rest[system]) if learns else None
-            row["hint_gain"] = gains.get(system, {"value": None})["value"]
+            hinted = hasattr(systems[system].learner, "hint")
+            row["hint_gain"] = gains[system]["value"] if hinted and system in gains else None
             certified = [of[system].header["certificate"] for of in runs.values() if "certificate" in of[system].header]
             ratios = [one["fixed"]["certificate_ratio"] for one in certified]
+            row["certified_seeds"] = len(certified)
             row["certificate_ratio"] = mean(ratios) if ratios and np.isfinite(ratios).all() else None
             row["slack"] = min((of["slack"] for one in certified for of in one.values()), default=None)
             found.append(row)
@@ -139,13 +153,14 @@ def _all(trace: Any) -> np.ndarray:
 
 
 def headline(table: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
-    """Median over cells, by block and learning system, of the net speed relative to the drafter at rest."""
+    """Median over cells but ``TUNED``'s, by block and learning system, of the net speed over the frozen drafter's."""
     medians: dict[str, dict[str, float]] = {}
     for block in dict.fromkeys(row["block"] for row in table):
         for system in dict.fromkeys(row["system"] for row in table if row["block"] == block):
             ratios = [
                 row["relative_speedup"] for row in table
-                if (row["block"], row["system"]) == (block, system) and row["relative_speedup"] is not None
+                if (row["block"], row["system"]) == (block, system)
+                and row["domain"] != TUNED and row["relative_speedup"] is not None
             ]  # fmt: skip
             if ratios and not isinstance({**BLOCKS[block][0], **SYSTEMS}[system].learner, Frozen):
                 medians.setdefault(block, {})[system] = median(ratios)

@@ -75,13 +75,13 @@ def claims(content: dict[str, Any]) -> Iterator[Table]:
         shown.add_row(row["stream"], row["best"], *(_cell(row[key]) for key in ("ensemble", "tuned", "last_loss")))
     yield shown
     shown = Table(title="hints: over gradient descent at the same step size", box=None, title_justify="left")
-    headings = ("hint_gain", "alpha", "alpha, both read the prompt", "net", "net, both read the prompt")
-    for heading in ("stream", "nu", "hint", *headings, "sign as told"):
+    headings = ("hint_gain", "alpha", "alpha ÷ prompt reader's", "net", "net ÷ prompt reader's")
+    for heading in ("stream", "nu", "hint", *headings, "sign as told", "÷ prompt reader's"):
         shown.add_column(heading, no_wrap=True)
     for row in content["hints"]:
         numbers = (_cell(row[key]) for key in ("hint_gain", "alpha", "prompted", "net", "net_prompted"))
-        told = {True: "yes", False: "no", None: "open"}[row["agrees"]]
-        shown.add_row(row["stream"], str(row["nu"]), row["hint"], *numbers, told)
+        told = [{True: "yes", False: "no", None: "open"}[row[key]] for key in ("agrees", "agrees_prompted")]
+        shown.add_row(row["stream"], str(row["nu"]), row["hint"], *numbers, *told)
     yield shown
     shown = Table(title="verdict", box=None, title_justify="left", show_header=False)
     for key, value in content["verdict"].items():
@@ -94,7 +94,7 @@ SYSTEM_COLUMNS = {
     "alpha": "alpha",
     "speedup": "net speedup",
     "generation_speedup": "learning left out",
-    "relative_speedup": "net ÷ at rest",
+    "relative_speedup": "net ÷ frozen draft's",
 }
 
 

@@ -76,7 +76,7 @@ def test_what_the_thread_raises_reaches_the_caller():
 def test_waiting_is_charged_and_the_threads_seconds_are_told(pair):
     made = decoder(pair, BESIDE)
     updates = made._updates
-    made._updates = lambda pieces: (sleep(0.05), updates(pieces))[1]
+    made._updates = lambda *given: (sleep(0.05), updates(*given))[1]
     ledger = Ledger()
     for prompt in PROMPTS:
         made.serve(prompt, ledger)

@@ -68,6 +68,23 @@ def test_a_certificate_holds_in_every_round_and_comes_back_from_the_log(pair, na
     assert all(of.slack >= 0 for _, each in shown for of in each.values())
 
 
+def test_a_run_taken_up_from_a_state_is_certified_from_there(pair):
+    """The moving average it goes on with is part of what was played."""
+    learner = OptimisticOGD(8.0, MovingAverage(0.9))
+    first, second = (decoder(pair, "heads", learner) for _ in range(2))
+    for prompt in ([5, 6, 7, 8], [1, 2, 3, 1, 2, 3]):
+        first.serve(prompt, Ledger())
+    second.restore(first.state())
+    before, certifier = len(second.log), Certifier(learner)
+    second.on_update = certifier.note
+    second.serve([9, 8, 7], Ledger())
+    log = certifier.log()
+    assert before > 3
+    np.testing.assert_allclose(log.columns["loss"], [entry.loss for entry in second.log[before:]], rtol=1e-5)
+    errors = [entry.hint_error for entry in second.log[before:]]
+    np.testing.assert_allclose(log.columns["squared_error"], errors, rtol=1e-4)
+
+
 def test_a_certificate_can_fail(pair):
     """A learner that steps uphill is not covered: its slack goes negative."""
     made = decoder(pair, "adapter", OGD(8.0))

@@ -15,8 +15,9 @@ from real.drafters import make_drafter  # noqa: E402
 from real.drafters.adapter import Adapter  # noqa: E402
 from real.drafters.independent import Independent  # noqa: E402
 from real.export import export, folded_head, learned  # noqa: E402
+from real.loaded import Models  # noqa: E402
 from real.lossless import reference  # noqa: E402
-from real.models import Pair, load_model, load_pair, perturbed, random_model  # noqa: E402
+from real.models import Pair, load_model, perturbed, random_model  # noqa: E402
 from real.sampling import Sampling  # noqa: E402
 
 PROMPT = [5, 6, 7, 8]
@@ -87,7 +88,7 @@ def test_the_command_folds_what_a_run_learned(tmp_path):
     assert real("run", *pair, *serve, *state).exit_code == 0
     result = real("export", *pair, *state, "--out", tmp_path / "exported")
     assert result.exit_code == 0, result.output
-    drafter = learned(load_pair(tmp_path / "target", tmp_path / "draft"), tmp_path / "state.safetensors")
+    drafter = learned(Models(tmp_path / "target", tmp_path / "draft"), tmp_path / "state.safetensors")
     hidden = torch.randn(3, target.width)
     torch.testing.assert_close(
         load_model(tmp_path / "exported").head(hidden), drafter.logits(hidden), rtol=1e-4, atol=1e-4
@@ -96,6 +97,9 @@ def test_the_command_folds_what_a_run_learned(tmp_path):
     assert again.exit_code != 0
     assert "is there already" in again.output.replace("\n", " ")
     assert not (tmp_path / "exported.part").exists()
+    other = real("export", *pair[:3], tmp_path / "target", *state, "--out", tmp_path / "other")
+    assert other.exit_code == 2
+    assert "was learned on the draft 'draft'; give that one as --draft" in " ".join(other.output.split())
     missing = real("export", *pair, "--state", tmp_path / "none", "--out", tmp_path / "other")
     assert missing.exit_code != 0
 

@@ -101,13 +101,13 @@ def claims_results(root):
 
 
 def table1_results(root):
-    rows = ["block,family,domain,system,speedup,relative_speedup"]
+    (root / "table1").mkdir()
     for block, prefix in (("generalist", ""), ("specialist", "specialist-")):
+        rows = ["block,family,domain,system,speedup,relative_speedup"]
         rows += [f"{block},llama,{domain},plain,1.0," for domain in ("c", "sql")]
         rows += [f"{block},llama,{domain},{prefix}sd,1.3,1.0" for domain in ("c", "sql")]
         rows += [f"{block},llama,{domain},{prefix}osd,1.4,{1.05 + 0.01 * len(domain)}" for domain in ("c", "sql")]
-    (root / "table1").mkdir()
-    (root / "table1" / "table1.csv").write_text("\n".join(rows) + "\n")
+        (root / "table1" / f"{block}.csv").write_text("\n".join(rows) + "\n")
 
 
 @pytest.fixture(scope="session")

@@ -60,6 +60,19 @@ def test_the_hint_is_the_prompts_gradient_at_the_anchor(pair):
     assert 0 < made.hint_gain != 1
 
 
+def test_a_prompt_too_short_for_a_hint_is_served_without_the_last_ones(pair):
+    made = decoder(pair, OptimisticOGD(4.0, Zero()), prompt_hint=0.3)
+    for prompt in PROMPTS[:2]:
+        made.serve(prompt, Ledger())
+    assert made.hint_t is not None
+    served = []
+    made.watch = lambda step: served.append(made.drafter.x)
+    anchor = made.learner_state.anchor.clone()
+    made.serve([7], Ledger())
+    assert made.hint_t is None
+    assert torch.equal(served[0], anchor)
+
+
 def test_the_prompt_is_learned_like_any_text(pair):
     made, without = (decoder(pair, OGD(4.0), "adapter", learn_prompt=told) for told in (True, False))
     for prompt in PROMPTS:

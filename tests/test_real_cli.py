@@ -234,11 +234,17 @@ def test_run_resumes_from_its_state_and_refuses_anothers(tmp_path):
     assert run(*first).exit_code == 0
     assert len(load(tmp_path / "learner.safetensors")[0]["log"]) == rounds + 48 // 8
     before = contents(tmp_path)
-    for other in (("--learner", "ogd"), ("--learner", "adam", "--drafter", "weights")):
+    others = {
+        "'learner':": ("--learner", "ogd"),
+        "'drafter': ('adapter', 'weights')": ("--learner", "adam", "--drafter", "weights"),
+        "'loss': (None, 'tv')": ("--loss", "tv"),
+        "'serving.nu': ('8', '9')": ("--nu", "9"),
+    }
+    for differs, other in others.items():
         result = run(*first, *other)
         assert result.exit_code == 2
-        assert "saved with other settings (there, here): {'learner':" in said(result)
-        assert ("'drafter': ('adapter', 'weights')" in said(result)) == ("weights" in other)
+        assert "saved with other settings (there, here): {" in said(result)
+        assert differs in said(result)
         assert contents(tmp_path) == before
 
 
@@ -306,6 +312,9 @@ ERRORS = {
     "prompts": (("--prompts", "absent.jsonl"), "no such file"),
     "broken line": (("--prompts", "broken.jsonl"), "broken.jsonl, line 2: not JSON"),
     "schedule": (("--prompts", "verse:3"), "no domain 'verse'"),
+    "row and learner": (("osd", "--learner", "ogd"), "a row has its own; give neither"),
+    "loss": (("mixture", "--loss", "tv"), "--loss tv: not for the drafter 'mixture'"),
+    "certificate": (("--certify", "log", "--overlap", "--learner", "ogd"), "overlapped: only OGD and OptimisticOGD"),
     "state": (("--state", "broken.jsonl"), "not a readable state"),
     "state is a folder": (("--state", "."), "is a folder, not a state"),
     "device": (("--device", "abacus"), "device='abacus': not usable here"),
