@@ -17,13 +17,14 @@ export HF_HUB_OFFLINE := 1
 export MPLBACKEND := agg
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test results lossless figures lint mutants gpu clean
+.PHONY: help setup demo test results systems lossless figures lint mutants gpu clean
 
 help:
 	@echo 'make demo      the whole idea, from nothing, in about 15 minutes: out/demo/report.html'
 	@echo 'make test      the test suite, from nothing'
 	@echo 'make results   the full runs behind the README (long, resumable): results/'
-	@echo 'make lossless  200 prompts per model family: same tokens as plain decoding'
+	@echo 'make systems   the systems on every domain and target, and what ensembles and hints are worth (hours, resumable)'
+	@echo 'make lossless  every drafter and rule on three model families: same tokens as plain decoding, same law'
 	@echo 'make figures   figures and report again, from the result files of the demo and of results/'
 	@echo 'make lint      ruff and pyright'
 	@echo 'make mutants   changes every operator and constant that theorems rest on; a test must notice (about 20 minutes)'
@@ -67,12 +68,20 @@ results: $(READY)
 	$(PY) -m real summary results
 	$(PY) -m figures all results
 
+# Runs lie beside what is made of them, and only the latter is tracked.
+systems: $(READY)
+	$(PY) -m real claims --jobs 2 --out results/claims
+	for block in generalist specialist greedy; do \
+	  $(PY) -m real table1 --block $$block --seeds 3 --jobs 2 --out results/table1 || exit 1; done
+	$(PY) -m figures all results
+
 figures: $(READY)
 	$(PY) -m figures all results
 	@if [ -d out/demo ]; then $(PY) -m figures all out/demo; fi
 
 lossless: $(READY)
 	$(PY) -m real lossless --prompts 200
+	$(PY) -m real audit
 
 test: $(READY)
 	$(PY) -m pytest

@@ -292,7 +292,7 @@ def lossless(prompts: Annotated[int, typer.Option(help="Prompts per model family
 
 @app.command()
 def table1(
-    prompts: Annotated[int, typer.Option(help="Requests of a cell.")] = 8,
+    prompts: Annotated[int, typer.Option(help="Requests of a cell.")] = 6,
     seeds: Annotated[int, typer.Option(min=1, help="Draws of the requests, and of what is sampled: 1 … seeds.")] = 1,
     block: Annotated[str, typer.Option(help="generalist (the headline), greedy or specialist.")] = "generalist",
     family: Annotated[list[str] | None, typer.Option(help="Embedded target, repeatable; all if left out.")] = None,
