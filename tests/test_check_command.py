@@ -186,6 +186,16 @@ def true(game):
     return game.comparator_energy / (2 * game.learner.step_size) + 0.5 * game.learner.step_size * game.gradient_energy
 
 
+def for_unit_gradients(game):
+    """True for gradients up to 1."""
+    return 2.0 * game.horizon
+
+
+def worst_of_large_gradients(game):
+    """False, and by the larger a factor the larger the gradients are."""
+    return 0.5 * game.comparator_energy
+
+
 def raising(game):
     return game.losses[1] / 0.0 + game.nothing
 
@@ -322,6 +332,28 @@ def test_an_exception_in_the_learner_is_a_broken_law(mine):
     result = check(f"{mine}:Crashing")
     assert result.exit_code == 1
     assert "raised IndexError: out of range" in result.output
+
+
+def test_a_bound_for_small_gradients_is_not_blamed_for_large_ones(mine):
+    arguments = ("ogd", "--bound", f"{mine}:for_unit_gradients")
+    result = check(*arguments)
+    assert result.exit_code == 1
+    assert re.search(r"note: it is broken by gradients up to \S+; with gradients up to G = 1.0 no game", result.output)
+    assert "--only-within" in result.output
+    result = check(*arguments, "--only-within")
+    assert result.exit_code == 0
+    assert "broken" not in result.output
+
+
+def test_a_game_with_small_gradients_is_shown_where_there_is_one(mine):
+    result = check("ogd", "--bound", f"{mine}:worst_of_large_gradients")
+    assert result.exit_code == 1
+    assert "--only-within" not in result.output
+    _, shown = replayed(result.output)
+    suffered, limit = (float(number) for number in shown.split())
+    assert limit < suffered <= 64 * 2.0
+    slopes = re.search(r"slopes=(.*?), comparators", result.output)[1]
+    assert all(abs(entry) <= 1 for row in eval(slopes) for entry in row)
 
 
 def test_nothing_is_found_where_nothing_is_wrong(mine):

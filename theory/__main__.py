@@ -1,5 +1,6 @@
 """``python -m theory check | certify | tightness | audit | exact | import-time``."""
 
+from dataclasses import replace
 from math import inf
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +15,7 @@ from theory import tightness as tight
 from theory.bench import import_seconds
 from theory.checks import checks
 from theory.choose import learner_class, make_learner, parse_settings
-from theory.claims import BoundRaised, Claim, Finding, claims, load_bound, written
+from theory.claims import BoundRaised, Claim, Finding, claims, load_bound, within, written
 from theory.counterexample import script, shrink, summary
 from theory.domain import Ball, Box, Domain, Simplex
 from theory.hazards import hazards
@@ -65,7 +66,12 @@ def check(
         claimed = claims(subject, problem, function, bound or "")
         if "feasible" in broken and not claimed:
             claimed = [Claim("domain", lambda played: inf)]  # for a game in which it leaves it
-        failed = hunt(Search(subject, problem, claimed, seconds, not only_within))
+        if only_within:
+            claimed = [within(claim, gradient_bound) for claim in claimed]
+        search = Search(subject, problem, claimed, seconds, not only_within)
+        failed = hunt(search)
+        if function is not None:
+            failed = [smaller(search, finding) for finding in failed]
     except BoundRaised as error:
         complaints.print(f"error: --bound {bound}: {error}", style="red", markup=False)
         raise typer.Exit(2) from None
@@ -119,6 +125,22 @@ def hunt(search: Search) -> list[Finding]:
     console.print(table)
     broken = [shrink(found) for found in findings if found.broken]
     return [found for i, found in enumerate(broken) if i == 0 or not found.outside]
+
+
+def smaller(search: Search, found: Finding) -> Finding:
+    """A finding with gradients up to G, if one breaks the claim, too; else the finding, and a note."""
+    g, largest = search.problem.gradient_bound, float(found.played.gradient_bound)
+    if found.outside or largest <= g * (1 + 1e-9):
+        return found
+    again = replace(search, claims=[within(found.claim, g)], scales=False, best={}, notes=[])
+    with console.status(f"searching for one with gradients up to {g} …"):
+        breaking = [shrink(one) for one in again.run() if one.broken]
+    if not breaking:
+        console.print(
+            f"note: it is broken by gradients up to {largest:.3g}; with gradients up to G = {g} no game does so."
+        )
+        console.print("If the bound is stated for those, search with --only-within")
+    return breaking[0] if breaking else found
 
 
 def explain(finding: Finding, code: str) -> None:

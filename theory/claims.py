@@ -246,6 +246,15 @@ def claims(learner: Learner, problem: Problem, bound: Bound | None = None, spec:
     return found
 
 
+def within(claim: Claim, gradient_bound: float) -> Claim:
+    """The claim for games whose gradients stay within G; of others nothing is claimed."""
+
+    def limit(played: Played) -> Any:
+        return np.where(played.gradient_bound <= gradient_bound * (1 + 1e-9), claim.limit(played), inf)
+
+    return replace(claim, limit=limit)
+
+
 # What was found
 
 
