@@ -8,20 +8,29 @@ import csv
 import json
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 REASONS = ROOT / "tests/data/survivors.csv"
 LEAST = 0.95
+KILLED = {1: "killed", 3: "killed", **dict.fromkeys((24, -24, 36, 152, 255), "timeout")}
+"""Exit codes of mutmut 3 (``mutmut/stats.py``) by which a test noticed a mutant: it failed, or ran for ever."""
+OTHER = {0: "survived", 5: "no tests", 33: "no tests", 34: "skipped", -11: "segfault", -9: "segfault"}
+UNDECIDED = {None: "not checked", 2: "interrupted"}
 
 
-def survivors() -> tuple[int, list[tuple[str, str]]]:
-    """(mutants in all, (function, changed line) of those that no test noticed)."""
-    verdicts = {}
+def verdicts() -> dict[str, int | None]:
+    """Exit code of every mutant."""
+    found = {}
     for path in sorted((ROOT / "mutants").rglob("*.meta")):
-        verdicts |= json.loads(path.read_text())["exit_code_by_key"]
-    alive = [name for name, code in verdicts.items() if code == 0]
-    return len(verdicts), [(name.partition("__mutmut_")[0], changed(name)) for name in alive]
+        found |= json.loads(path.read_text())["exit_code_by_key"]
+    return found
+
+
+def survivors(codes: dict[str, int | None]) -> list[tuple[str, str]]:
+    """(function, changed line) of the mutants that no test noticed, whatever else became of them."""
+    return [(name.partition("__mutmut_")[0], changed(name)) for name, code in codes.items() if code not in KILLED]
 
 
 def changed(name: str) -> str:
@@ -34,11 +43,16 @@ def changed(name: str) -> str:
 
 def main() -> int:
     """Print the share killed and the survivors by reason."""
-    total, alive = survivors()
+    codes = verdicts()
+    count = Counter((KILLED | OTHER | UNDECIDED).get(code, "suspicious") for code in codes.values())
+    if not codes or any(code in UNDECIDED for code in codes.values()):
+        print(f"no verdict on all mutants ({dict(count)}): run `make mutants` to its end")
+        return 1
+    total, alive = len(codes), survivors(codes)
     with REASONS.open(newline="") as file:
         reasons = {(row["function"], row["line"]): row["reason"] for row in csv.DictReader(file)}
     share = 1 - len(alive) / total
-    print(f"{total} mutants, {total - len(alive)} killed: {share:.1%}")
+    print(f"{total} mutants, {total - len(alive)} killed: {share:.1%} ({dict(count)})")
     by_reason: dict[str, int] = {}
     for function, line in alive:
         reason = reasons.get((function, line), "")
