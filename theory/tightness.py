@@ -8,7 +8,7 @@ import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from math import inf
+from math import inf, log
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ from theory.counterexample import summary
 from theory.domain import Ball, Simplex
 from theory.experiment import select
 from theory.learner import Learner
-from theory.learners import LEARNERS, OGD, AdaHedge, Ensemble, OptimisticHedge, OptimisticOGD, Sword
+from theory.learners import LEARNERS, OGD, AdaHedge, CoinBetting, Ensemble, OptimisticHedge, OptimisticOGD, Sword
 from theory.learners.chunked import Chunked
 from theory.learners.delayed import Delayed
 from theory.problem import Problem
@@ -95,6 +95,12 @@ def constant_sword(problem: Problem) -> Sword:
     return Sword(base, OptimisticHedge(bounds.sword_rate(smoothness, d), adaptive=False), smoothness)
 
 
+def mild_sword(problem: Problem) -> Sword:
+    """Sword with one base of a step and a rate small enough for ``bounds.sword_small_loss``."""
+    base = OptimisticOGD((0.01,), domain=problem.domain)
+    return Sword(base, OptimisticHedge(1e-6, adaptive=False), problem.smoothness or 0.0)
+
+
 def untuned(problem: Problem, played: Played) -> Any:
     """``bounds.ogd_untuned``, at the game's own path length."""
     limit = bounds.ogd_untuned(problem.gradient_bound, problem.horizon, problem.diameter, played.path_length)
@@ -152,6 +158,36 @@ def spread(problem: Problem, played: Played) -> Any:
     return np.where(np.ptp(played.game.x_1, axis=-1) < 1e-9, limit, inf)
 
 
+def stable(problem: Problem, played: Played) -> Any:
+    """``bounds.optimistic_hedge_stable``, uniform prior, the last loss as hint."""
+    rate = played.learner.meta_step_size  # pyright: ignore[reportAttributeAccessIssue]
+    spreads = np.ptp(np.diff(played.game.slopes, axis=0, prepend=0.0), axis=-1)
+    movement = np.sum(np.sum(np.abs(np.diff(played.decisions, axis=0)), axis=-1) ** 2, axis=0)
+    prior = log(played.decisions.shape[-1])
+    limit = bounds.optimistic_hedge_stable(prior, rate, np.sum(spreads**2, axis=0), movement)
+    return np.where(np.ptp(played.game.x_1, axis=-1) < 1e-9, limit, inf)
+
+
+def wealth(problem: Problem, played: Played) -> Any:
+    """``bounds.coin_betting_wealth``, gradients within G, comparators that stay."""
+    distance = np.linalg.norm(played.comparators[0] - played.game.x_1, axis=-1)
+    learner: Any = played.learner
+    rounding = 1e-12 * learner.gradient_bound * learner.endowment  # the wealth is the endowment and what was won
+    limit = learner.static_bound(played.state, distance) + rounding
+    fits = (played.gradient_bound <= problem.gradient_bound * (1 + 1e-9)) & (played.path_length == 0)
+    return np.where(fits, limit, inf)
+
+
+def sword_small_loss(problem: Problem, played: Played) -> Any:
+    """``bounds.sword_small_loss`` for quadratics, L = 1, whose infimum is 0, and ``mild_sword``."""
+    if not played.game.quadratic:
+        return np.full_like(np.asarray(played.regret), inf)
+    sword = mild_sword(problem)
+    (eta,), rate = sword.base.step_size, sword.meta.meta_step_size  # pyright: ignore[reportGeneralTypeIssues]
+    compared = np.sum(played.comparator_losses, axis=0)
+    return bounds.sword_small_loss(played.comparator_energy, 0.0, eta, rate, problem.diameter, 1.0, compared)
+
+
 NAMED = {
     "bounds.ogd_oracle, P_T = 0": Row(OGD.tuned, BALL, oracle, (64,)),
     "bounds.ogd_oracle, P_T = 4": Row(OGD.tuned, MOVING, oracle, (64,)),
@@ -167,6 +203,9 @@ NAMED = {
     "bounds.optimistic_self_confident": Row(OptimisticOGD.tuned, BALL, self_confident),
     "bounds.optimistic_variation": Row(lambda p: OptimisticOGD(0.2, domain=p.domain), BALL, variation),
     "bounds.adahedge_spread": Row(lambda p: AdaHedge(), EXPERTS, spread),
+    "bounds.optimistic_hedge_stable": Row(lambda p: OptimisticHedge(0.01, adaptive=False), EXPERTS, stable),
+    "bounds.coin_betting_wealth": Row(CoinBetting.tuned, BALL, wealth),
+    "bounds.sword_small_loss": Row(mild_sword, replace(BALL, smoothness=1.0), sword_small_loss),
     "ogd, inverse root": Row(lambda p: OGD(InverseSqrt(p.diameter, p.gradient_bound), p.domain), BALL),
     "ogd, adagrad-norm": Row(lambda p: OGD(AdaGradNorm(p.diameter), p.domain), BALL),
     "chunked": Row(Chunked.tuned, BALL),
@@ -186,6 +225,7 @@ NOTES = {
     "bounds.ogd_realisable": CONVEX,
     "bounds.optimistic_self_confident": "no game found meets both of its terms",
     "bounds.adahedge_spread": "a variance of s²/4 in every round, and still 2 spreads on top",
+    "bounds.sword_small_loss": CONVEX,
     "optimistic: guarantee": "an error of 2G comes with a hint of norm G, whose −‖x_t − x̂_t‖²/(2η) is left out",
     "optimistic, constant step: guarantee": "as for optimistic: guarantee; 3/4 of its second term at most",
     "optimistic, four rounds: guarantee": "as for optimistic: guarantee; 3/4 of its second term at most",
