@@ -14,12 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from real.drafters.base import Drafter, Piece, since
+from real.drafters.base import Piece, since
 from real.drafters.flat import Flat, FlatLoss
-from real.drafters.layer import Follower, Layer
-from real.models import CausalLM, Pair
+from real.drafters.layer import Follower, Following, Layer
+from real.models import CausalLM
 from real.objective import DISTIL, Objective
-from theory.loss import Loss
 
 
 class Features(nn.Module):
@@ -37,15 +36,13 @@ class Features(nn.Module):
         return self.layer(self.fc(torch.cat([embedded, features], -1)), cache)
 
 
-class Eagle(Drafter):
+class Eagle(Following):
     """Drafts features one after the other; x is all weights of the layer and of what joins embedding and feature.
 
     Args:
         seed: of the untrained weights. regression: weight of the smooth-L1 distance between predicted and true features
             beside the objective; a warm-up wants it, since drafted features are read as true ones.
     """
-
-    reads_target = True
 
     def __init__(self, target: CausalLM, seed: int = 0, regression: float = 0.0):
         if regression < 0:
@@ -54,19 +51,6 @@ class Eagle(Drafter):
         self.embed = target.model.get_input_embeddings()
         self.module = Features(target, seed)
         self.flat = Flat(self.module)
-
-    @classmethod
-    def of(cls, pair: Pair, **settings) -> "Eagle":
-        """Make it for a pair; the draft model, if any, is not used."""
-        return cls(pair.target, **settings)
-
-    @property
-    def dimension(self) -> int:
-        return self.flat.dimension
-
-    @property
-    def x(self) -> Tensor:
-        return self.flat.x
 
     @property
     def reach(self) -> int:
@@ -87,13 +71,6 @@ class Eagle(Drafter):
     def commit(self) -> None:
         self.follower.keep(min(self.follower.held, self._known))
 
-    @torch.inference_mode()
-    def load(self, x: Tensor) -> None:
-        self.flat.load(x)
-        if self.tokens:
-            self.follower = Follower()
-            self._read()
-
     def _read(self) -> None:
         """Read the committed features that are not in the cache yet; the last output drafts the next token."""
         held, text = self.follower.held, len(self.tokens) - 1
@@ -102,10 +79,6 @@ class Eagle(Drafter):
             ids = torch.tensor(self.tokens[held + 1 : text + 1], device=self.target.device)
             self.feature = self.follower.read(self.module, self.embed(ids), self.hidden[held:text])[-1:]
             self._known = text
-
-    def losses(self, pieces: Sequence[Piece], objective: Objective = DISTIL) -> list[Loss]:
-        late = since(2, pieces)
-        return super().losses(late, objective) if late else []
 
     def loss(self, pieces: Sequence[Piece], objective: Objective = DISTIL) -> FlatLoss:
         """By one forward over the text of each piece, features true throughout; position i is drafted from f̂_{i−1}."""

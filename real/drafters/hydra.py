@@ -16,12 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from real.drafters.base import Drafter, Piece, since
+from real.drafters.base import Piece, since
 from real.drafters.flat import Flat, FlatLoss
-from real.drafters.layer import Follower, Layer
-from real.models import CausalLM, Pair
+from real.drafters.layer import Follower, Following, Layer
+from real.models import CausalLM
 from real.objective import DISTIL, Objective
-from theory.loss import Loss
 
 
 class Prefix(nn.Module):
@@ -62,14 +61,12 @@ class _Every(nn.Module):
         ]
 
 
-class Hydra(Drafter):
+class Hydra(Following):
     """K dependent heads, which draft at most K tokens a step; x is all their weights and the prefix layer's.
 
     Args:
         heads: K. seed: of the untrained weights. decay: head k weighs decay^(k−1) in the loss.
     """
-
-    reads_target = True
 
     def __init__(self, target: CausalLM, heads: int = 4, seed: int = 0, decay: float = 0.8):
         if heads < 1 or not 0 < decay <= 1:
@@ -79,19 +76,6 @@ class Hydra(Drafter):
         self.prefix = Prefix(target, heads, seed)
         self.every = _Every(self.prefix)
         self.flat = Flat(self.every)
-
-    @classmethod
-    def of(cls, pair: Pair, **settings) -> "Hydra":
-        """Make it for a pair; the draft model, if any, is not used."""
-        return cls(pair.target, **settings)
-
-    @property
-    def dimension(self) -> int:
-        return self.flat.dimension
-
-    @property
-    def x(self) -> Tensor:
-        return self.flat.x
 
     @property
     def reach(self) -> int:
@@ -113,23 +97,12 @@ class Hydra(Drafter):
     def commit(self) -> None:
         return None
 
-    @torch.inference_mode()
-    def load(self, x: Tensor) -> None:
-        self.flat.load(x)
-        if self.tokens:
-            self.follower = Follower()
-            self._read()
-
     def _read(self) -> None:
         """Run the prefix layer over the states that are not in its cache yet."""
         held, known = self.follower.held, len(self.tokens) - 1
         if known > held:
             assert self.hidden is not None
             self.state_before = self.follower.read(self.prefix, self.hidden[held:known])[-1:]
-
-    def losses(self, pieces: Sequence[Piece], objective: Objective = DISTIL) -> list[Loss]:
-        late = since(2, pieces)
-        return super().losses(late, objective) if late else []
 
     def loss(self, pieces: Sequence[Piece], objective: Objective = DISTIL) -> FlatLoss:
         """Head k at position i stands at the state after y_{i−1−k}; positions too early for a head are left out."""

@@ -1,10 +1,20 @@
-"""One decoder layer over hidden states, from transformers' own classes, with a key/value cache that rolls back."""
+"""One decoder layer over hidden states, from transformers' own classes, with a cache that rolls back; and what drafters
+share that follow the target's states with one.
+"""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 from transformers import AutoModel, DynamicCache, LlamaConfig
 
-from real.models import CausalLM, rollback
+from real.drafters.base import Drafter, Piece, since
+from real.drafters.flat import Flat
+from real.models import CausalLM, Pair, rollback
+from real.objective import DISTIL, Objective
+from theory.loss import Loss
 
 
 class Layer(nn.Module):
@@ -56,3 +66,40 @@ class Follower:
         """Forget all but the first ``count`` inputs."""
         rollback(self.cache, self.held - count)
         self.held = count
+
+
+class Following(Drafter):
+    """A drafter that follows the target's hidden states with a module of its own; x is all that trains in it."""
+
+    reads_target = True
+    target: CausalLM
+    flat: Flat
+    follower: Follower
+
+    @classmethod
+    def of(cls, pair: Pair, **settings) -> Self:
+        """Make it for a pair; the draft model, if any, is not used."""
+        return cls(pair.target, **settings)  # pyright: ignore[reportCallIssue] (its own constructor takes the target)
+
+    @property
+    def dimension(self) -> int:
+        return self.flat.dimension
+
+    @property
+    def x(self) -> Tensor:
+        return self.flat.x
+
+    @torch.inference_mode()
+    def load(self, x: Tensor) -> None:
+        self.flat.load(x)
+        if self.tokens:
+            self.follower = Follower()
+            self._read()
+
+    @abstractmethod
+    def _read(self) -> None:
+        """Read the committed states that are not in the cache yet."""
+
+    def losses(self, pieces: Sequence[Piece], objective: Objective = DISTIL) -> list[Loss]:
+        late = since(2, pieces)  # the first token alone has no state before it
+        return super().losses(late, objective) if late else []
