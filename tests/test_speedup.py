@@ -66,7 +66,7 @@ def test_e_is_convex_and_decreasing(one, other, gamma):
     assert tokens_per_step(max(one, other), gamma) <= tokens_per_step(min(one, other), gamma) * ROUNDING
 
 
-# Theorem 0 and Theorem 1-pathwise: every path
+# Theorem 4: every path
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=80), st.integers(1, 6))
@@ -225,7 +225,7 @@ START = np.array([1, 0, 0])
 
 
 def sequence_limits(target, draft, gamma):
-    """(lower, upper) of Theorem 1-sequence on tables, by summing over all texts."""
+    """(lower, upper) of Theorem 6 on tables, by summing over all texts."""
     tv, overlap = [], []
     for i in range(gamma):
         there = 1 - alpha(target.after_all(START, i), draft.after_all(START, i))

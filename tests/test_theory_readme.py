@@ -3,6 +3,7 @@
 import csv
 import re
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -33,8 +34,32 @@ def test_a_ratio_is_the_one_that_was_found(row):
     assert all(row[:3])
     *_, ratio, place = row
     if not place:
-        assert ratio in ("", "attained")
+        assert ratio == "attained" or len(ratio.split()) > 2, "a number with its row, attained, or why there is none"
         return
     with (ROOT / "results/theory/tightness.csv").open(newline="") as file:
         found = {line["bound"]: float(line["ratio"]) for line in csv.DictReader(file)}
     assert f"{found[place]:.2f}" == ratio
+
+
+@pytest.mark.parametrize("row", [row for row in TABLE if row[3] == "attained"], ids=lambda row: row[0])
+def test_attained_means_that_the_test_says_equal(row):
+    name = row[2].strip("`")
+    body = next(found for source in SOURCES for found in re.findall(rf"def {name}\(.*?(?=\n\S|\Z)", source, re.DOTALL))
+    assert re.search(r"assert_allclose|assert_array_equal|approx\(| == |<= 1e-\d\d", body)
+
+
+ENERGIES = {"comparator_energy", "comparator_energy_sharp", "telescoped"}
+FORMS = {"ogd", "ogd_chunked", "ogd_delayed_oracle", "strongly_convex_regret", "fixed_share_tuned", "sword_rate"}
+"""What other bounds are made of, or are at one step."""
+
+
+def test_every_bound_has_a_row():
+    stated = set(re.findall(r"^def ([a-z]\w+)\(", (ROOT / "theory/bounds.py").read_text(), re.MULTILINE))
+    rows = {row[1].strip("`").removeprefix("bounds.") for row in TABLE}
+    assert stated - ENERGIES - FORMS <= rows
+
+
+def test_theorems_are_numbered_once():
+    numbers = [int(number) for number in re.findall(r"^\*\*Theorem (\d+)", TEXT, re.MULTILINE)]
+    assert all(after == before + 1 for before, after in pairwise(numbers))
+    assert {int(n) for row in TABLE for n in re.findall(r"Theorem (\d+)", row[0])} <= set(numbers)

@@ -1,4 +1,4 @@
-"""Right-hand sides of the guarantees, one short function each; THEORY section 3 has them as one table.
+"""Right-hand sides of the guarantees, one short function each; theory/README.md has them as one table.
 
 Symbols: G gradient bound, D Euclidean diameter, L smoothness, T rounds, P_T path length, A_T comparator energy,
 F_T = Σ [f_t(u_t) − inf f_t], V_T gradient variation, δ_T hint error, c range of ⟨∇f_t, ·⟩ on X (of linear losses: the
@@ -26,7 +26,7 @@ Number = Any  # a number, or an array of any of the libraries: then elementwise
 
 
 def comparator_energy(diameter: float, path_length: Number) -> Number:
-    """A_T = D² + 2·D·P_T, the price of moving comparators (THEORY section 1)."""
+    """A_T = D² + 2·D·P_T, the price of moving comparators (theory/README.md, the game)."""
     return diameter**2 + 2 * diameter * path_length
 
 

@@ -1,6 +1,6 @@
 """Games that are hard to play: constructions that make regret large, and the adversary nobody escapes.
 
-Random losses cancel; what comes close to a bound is built (THEORY section 7). Slopes have norm at most 1 here and are
+Random losses cancel; what comes close to a bound is built. Slopes have norm at most 1 here and are
 scaled by whoever plays them. Directions come from a basis whose first vector spans the domain's diameter.
 """
 

@@ -67,7 +67,7 @@ class SoftmaxKL:
 
     logits = (base_logits + features · X · readout) / temperature, X = x as a matrix ``[k, r]``. It covers a
     softmax-linear draft (readout None, r = V), a d×d output adapter (readout ``[r, V]``) and a vocabulary bias
-    (features all one, k = 1). KL rather than cross-entropy: same gradient, and its infimum is 0 (THEORY section 1).
+    (features all one, k = 1). KL rather than cross-entropy: same gradient, and its infimum is 0.
     With ‖features‖ ≤ B, ‖readout‖ ≤ 1 and temperature 1, ‖∇f‖ ≤ √2·B and f is B²/2-smooth. Another ``divergence`` of
     the same laws may take KL's place; it is not convex in x, and no theorem is claimed for it.
 

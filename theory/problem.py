@@ -49,7 +49,7 @@ class Problem:
 
     @property
     def comparator_energy(self) -> float:
-        """A_T = D² + 2·D·P_T (THEORY section 1)."""
+        """A_T = D² + 2·D·P_T (theory/README.md, the game)."""
         return inf if self.diameter == inf else bounds.comparator_energy(self.diameter, self.path_length)
 
     @property

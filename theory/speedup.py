@@ -1,4 +1,4 @@
-"""From acceptance to speed, and from regret to acceptance (THEORY section 2).
+"""From acceptance to speed, and from regret to acceptance (theory/README.md, from acceptance to speed).
 
 Symbols: epsilon = 1 − alpha, the rejection probability of one position; gamma drafted tokens a step; n = gamma + 1.
 A step that rejects commits its accepted tokens and one recovered; one that rejects nothing commits n, one a bonus.
@@ -54,11 +54,11 @@ def speedup(
     return tokens_per_step / (verify + gamma * cost_ratio + update / steps_per_update)
 
 
-# Theorem 0: shares of committed tokens
+# Theorem 4: shares of committed tokens
 
 
 def tokens_per_step_lower(rejections_per_token: Number, gamma: int) -> Number:
-    """(γ+1)/(1 + γ·R/N) ≤ tokens_per_step on every path: N committed tokens, R of them recovered (Theorem 0).
+    """(γ+1)/(1 + γ·R/N) ≤ tokens_per_step on every path: N committed tokens, R of them recovered (Theorem 4).
 
     In expectation with ρ̂, the mean TV per committed token, in place of R/N. Also the lower half of Lemma A (i) with ε.
     """
@@ -80,11 +80,11 @@ def steps_range(tokens: Array, rejections: Array, gamma: int) -> tuple[Array, Ar
     return fewest, (tokens + gamma * rejections) / (gamma + 1)
 
 
-# Theorem 1, pathwise: shares of verified positions
+# Theorem 4: shares of verified positions
 
 
 def verified_lower(rejections_per_verified: Number, gamma: int) -> Number:
-    """(γ+1−r)/(1+(γ−1)r) ≤ tokens_per_step on every path, r = rejections / verified positions (Theorem 1-pathwise).
+    """(γ+1−r)/(1+(γ−1)r) ≤ tokens_per_step on every path, r = rejections / verified positions (Theorem 4).
 
     Attained by rejecting at once in some steps and nothing in the others. E(r, γ) in its place is false there.
     """
@@ -113,7 +113,7 @@ def rejection_deviation(verified: Number, false_alarm: float) -> Number:
 def rejection_bound(mean_divergence: Number) -> Array:
     """ρ(K̄) = min{√(K̄/2), √(1−e^{−K̄})} ≥ mean TV, K̄ = (Reg + F)/count ≥ 0 the mean KL over the same positions.
 
-    Pinsker and Bretagnolle–Huber, each concave in K̄, so the bound of the mean bounds the mean (Theorem 1). What
+    Pinsker and Bretagnolle–Huber, each concave in K̄, so the bound of the mean bounds the mean (Theorem 5). What
     rounding leaves below 0 counts as 0.
     """
     divergence = np.maximum(np.asarray(mean_divergence, dtype=float), 0.0)
@@ -131,7 +131,8 @@ def greedy_rejections(hard_label_loss: Number) -> Number:
 def theorem_1(mean_divergence: Number, gamma: int, cost_ratio: float) -> tuple[Array, Array]:
     """(E(ρ,γ)/(1+γc), (γ+1)/(1+γc)): lower and upper limit of the speedup for i.i.d. positions within a step.
 
-    K̄ averaged over *steps*; with rounds of equal token count use Theorem 0 instead.
+    Named after the theorem of arXiv 2603.12617 that it corrects. K̄ averaged over *steps*; with rounds of equal token
+    count use Theorem 4 instead.
     """
     cost = 1 + gamma * cost_ratio
     return tokens_per_step(rejection_bound(mean_divergence), gamma) / cost, np.asarray((gamma + 1) / cost)
@@ -140,7 +141,7 @@ def theorem_1(mean_divergence: Number, gamma: int, cost_ratio: float) -> tuple[A
 def sequence_lower(total_variation: Array) -> Array:
     """Σ_{j=0}^{γ}(1 − Σ_{i≤j} ε_i)₊ ≤ E[tokens in the step]; ε_i = E_{prefix~target} TV at position i, ``[..., γ]``.
 
-    No independence: P(the first j are accepted) ≥ 1 − Σ_{i≤j} ε_i (Theorem 1-sequence).
+    No independence: P(the first j are accepted) ≥ 1 − Σ_{i≤j} ε_i (Theorem 6).
     """
     return 1 + np.sum(np.maximum(1 - np.cumsum(total_variation, axis=-1), 0.0), axis=-1)
 

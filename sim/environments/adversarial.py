@@ -1,4 +1,4 @@
-"""Constructions that force regret: the lower bound of THEORY section 3, and Hedge's bad case."""
+"""Constructions that force regret: the lower bound of theory/README.md, and Hedge's bad case."""
 
 from dataclasses import dataclass
 

@@ -2,7 +2,7 @@
 
 Decoding is lossless, so committed tokens do not depend on the draft (greedy: exactly; sampled: in law), and a convex
 output adapter reads only the committed prefix: one recording holds every loss any learner would have seen, and the
-walk over its committed positions gives the accepted counts at any draft length (THEORY section 1, what a round is).
+walk over its committed positions gives the accepted counts at any draft length (theory/README.md, in the decoder).
 
 **The recording**, one ``.npz`` without pickle, written by the decoder, P committed positions in stream order:
 

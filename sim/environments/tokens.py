@@ -8,7 +8,7 @@
 
 Committed tokens have the target's law whatever the draft (that is losslessness), so the stream is drawn from the target
 and the acceptance of each position given its token (``sim.chain.accept_committed``). Constants: B = 1, hence G = √2 and
-L = ½ (THEORY section 1).
+L = ½ (theory/README.md, the game).
 """
 
 from collections.abc import Callable
@@ -183,7 +183,7 @@ class TokenEpisode(Episode):
 
         alpha_bound: 1 − ρ(K̄) on every path, K̄ = (Reg + F)/t + staleness/tokens the mean KL of the laws in force;
         without the staleness it would be false, since steps under way are not drafted with x_t.
-        tokens_per_step, by Theorem 0, one step under way counted whole:
+        tokens_per_step, by Theorem 4, one step under way counted whole:
         ``_pathwise`` with the rejections counted, on every path;
         ``_bound`` with ρ(K̄) and the martingale's deviation √(N ln(1/δ)/2)/n, for all rounds at once with
         probability 1 − δ (Hoeffding's maximal inequality over the N tokens of the run);

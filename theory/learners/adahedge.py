@@ -24,7 +24,7 @@ class AdaHedge(Learner):
     Guarantee: ``bounds.adahedge``: twice the gaps paid (uniform prior), hence
     $\sqrt{\ln N \sum_t s_t^2} + 2 s_{\max}$ with $s_t$ the spread of the experts' losses
     (``bounds.adahedge_spread``): no range and no horizon needed.
-    Reference: de Rooij, van Erven, Grünwald & Koolen 2014, Theorem 8.
+    Reference: de Rooij, van Erven, Grünwald & Koolen 2014.
     """
 
     domain: Domain = Simplex()

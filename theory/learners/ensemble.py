@@ -33,7 +33,7 @@ class Ensemble(Learner):
     robustness, close to the step size tuned in hindsight, not a win over it. The a priori forms are reached to 0.69
     (the paper's grid) and 0.37 (Ader): no game is worst for the best base and for the meta learner at once, and Ader's
     proof rests on ``bounds.zinkevich``.
-    Reference: Zhang, Lu & Zhou 2018 (Ader), Theorems 3 and 4; AdaHedge as meta learner: THEORY section 3.
+    Reference: Zhang, Lu & Zhou 2018 (Ader), Theorems 3 and 4; AdaHedge as meta learner: theory/README.md.
     """
 
     base: Learner
