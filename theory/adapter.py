@@ -8,7 +8,8 @@ convex losses holds. What is learned is x, the flat matrix X ``[d, d]`` of ``Sof
 
 Σ is the second moment of the features over a burn-in, so whitened features h M have mean squared norm 1 and an
 orthonormal readout adds no scale: G and L are those of a softmax-linear draft (theory/README.md, the game). x = 0
-is the draft itself. Compute in float64: the inverse square root amplifies rounding in directions the features hardly use.
+is the draft itself. Compute in float64: the inverse square root amplifies rounding in directions the features hardly
+use.
 """
 
 from theory.arrays import Array, namespace
