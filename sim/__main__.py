@@ -1,4 +1,4 @@
-"""``python -m sim list | run | replay | bench``."""
+"""``python -m sim list | run | replay | hardest | bench``."""
 
 import json
 from pathlib import Path
@@ -15,6 +15,8 @@ from sim.bench import speed
 from sim.environments.recording import Recording
 from sim.environments.replay import predict
 from sim.experiments import EXPERIMENTS, Experiment, altered_name, file_name
+from sim.hardest import hardest
+from sim.simulator import ROUNDING
 from sim.sweep import Finished, sweep
 from theory.choose import parse_settings, source, users_own
 from theory.experiment import result_path, select
@@ -137,6 +139,31 @@ def replay(
     counts = ", ".join(f"{name} {mean(header[name]):.6g}" for name in ("steps", "accepted", "recovered", "bonus"))
     rates = f"tokens_per_step {mean(header['tokens_per_step']):.4f}, alpha {header['alpha']:.4f}"
     console.print(f"{path}\n{rates}, mean KL {header['loss']:.4f}; {counts}", highlight=False, soft_wrap=True)
+
+
+@app.command("hardest")
+def hardest_rows(
+    rows: Annotated[list[str], typer.Argument(help="Row names or patterns (drift/*).")],
+    learner: LearnerName = None,
+    settings: Settings = None,
+    steps: Annotated[int, typer.Option(min=1, help="Of the solver, at most.")] = 50_000,
+) -> None:
+    """Regret of one copy against the hardest comparators whose path is no longer than the truth's."""
+    table = Table(Column("row", no_wrap=True), "truth", "hardest", "at most", "guarantee", box=None)
+    broken = []
+    with explained():
+        for name, row in chosen(rows).items():
+            row = row.altered(learner, parse_settings(settings or []), None)
+            player = row.build()
+            with users_own(row.learner), console.status(name):
+                found = hardest(player, row.environment, np.random.default_rng(row.seed), steps=steps)
+            table.add_row(name, *("none" if number is None else f"{number:.2f}" for number in found))
+            if found.guarantee is not None and found.hardest > found.guarantee * (1 + ROUNDING):
+                broken.append(name)
+    console.print(table)
+    if broken:
+        complaints.print(f"error: guarantees violated: {broken}", style="red")
+        raise typer.Exit(1)
 
 
 @app.command()
