@@ -1,5 +1,5 @@
 # pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false
-"""Bugs a learning speculative decoder invites (THEORY section 4), each planted here and seen by the checks.
+"""Bugs a learning speculative decoder invites, each planted here and seen by the checks.
 
 A planted bug that the law check would not see means that the check is blind, not that the bug is harmless.
 """
