@@ -3,7 +3,7 @@
 Greedy: every method's text equals ``model.generate(do_sample=False)`` token for token; in float64 without exception, in
 float32 up to near-ties, each listed with the gap between the target's two largest logits. Sampled: the target's laws
 are recomputed by one plain transformers forward over the finished text, and the committed tokens' randomised
-probability integral transforms are tested for uniformity (THEORY section 5) with a stated false-alarm probability.
+probability integral transforms are tested for uniformity (theory/audit.py) with a stated false-alarm probability.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

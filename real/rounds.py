@@ -1,7 +1,7 @@
 """Rounds: ν consecutive committed tokens, with what verification revealed about them, cut to exact length.
 
 Verification has computed the target's law at every position it committed, so feedback costs no second target call. A
-round may span requests and is complete at the step boundary at or after its last token (THEORY section 1).
+round may span requests and is complete at the step boundary at or after its last token (theory/README.md).
 """
 
 from collections.abc import Sequence

@@ -65,9 +65,9 @@ def _pooled(traces: list[Trace]) -> dict[str, np.ndarray]:
 def pathwise(folder: Path) -> list[dict[str, Any]]:
     """Steps of every request between the fewest and most its counts allow.
 
-    By committed tokens and rejections (Theorem 0), and by verified positions (Theorem 1-pathwise in counts: a step
-    that rejects nothing verifies gamma, so steps ≤ R + (C − R)/γ). A request cut by its end may add one step that
-    commits or verifies less than it would have.
+    By committed tokens and rejections, and by verified positions: Theorem 4 of theory/README.md in counts (a step that
+    rejects nothing verifies gamma, so steps ≤ R + (C − R)/γ). A request cut by its end may add one step that commits
+    or verifies less than it would have.
     """
     rows = []
     for experiment in sorted(path for path in folder.iterdir() if path.is_dir()):

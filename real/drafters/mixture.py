@@ -5,7 +5,7 @@ r"""Several drafters as one, with learned weights: their laws mixed, or one of t
 
 x lies on the simplex. A loss is one position that verification examined, given in order: one update a position, as
 mixability wants (``theory/learners/mixture.py``, ``hedge.py``). In ``route`` the choice is made before anything is
-sampled; chosen after seeing a sample, decoding is no longer lossless. Reference: THEORY section 3.
+sampled; chosen after seeing a sample, decoding is no longer lossless. Reference: theory/README.md.
 """
 
 from collections.abc import Sequence
