@@ -309,8 +309,9 @@ def table1(
         run_experiments(chosen, out, jobs)
         rows = table.rows(out, table.finished(out, block))
         table.write(out / f"{block}.csv", rows)
-        save_json(out / f"{block}.json", {"headline": table.headline(rows), "provenance": provenance()})
-        for shown in tables.systems(rows):
+        headline = table.headline(rows)
+        save_json(out / f"{block}.json", {"headline": headline, "provenance": provenance()})
+        for shown in (*tables.systems(rows), tables.headline(headline)):
             console.print(shown)
 
 

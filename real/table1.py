@@ -152,19 +152,22 @@ def _all(trace: Any) -> np.ndarray:
     return np.ones(len(trace.columns["tokens"]), bool)
 
 
-def headline(table: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
-    """Median over cells but ``TUNED``'s, by block and learning system, of the net speed over the frozen drafter's."""
-    medians: dict[str, dict[str, float]] = {}
+MEDIANS = ("relative_speedup", "speedup", "generation_speedup", "tokens_per_step")
+"""What the headline has medians of; the first orders it."""
+
+
+def headline(table: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
+    """Medians over cells but ``TUNED``'s, by block and learning system, the best in net ``relative_speedup`` first."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
     for block in dict.fromkeys(row["block"] for row in table):
+        known, medians = {**BLOCKS[block][0], **SYSTEMS}, {}
         for system in dict.fromkeys(row["system"] for row in table if row["block"] == block):
-            ratios = [
-                row["relative_speedup"] for row in table
-                if (row["block"], row["system"]) == (block, system)
-                and row["domain"] != TUNED and row["relative_speedup"] is not None
-            ]  # fmt: skip
-            if ratios and not isinstance({**BLOCKS[block][0], **SYSTEMS}[system].learner, Frozen):
-                medians.setdefault(block, {})[system] = median(ratios)
-    return medians
+            cells = [row for row in table if (row["block"], row["system"]) == (block, system) and row["domain"] != TUNED
+                     and row["relative_speedup"] is not None]  # fmt: skip
+            if cells and not isinstance(known[system].learner, Frozen):
+                medians[system] = {name: median(row[name] for row in cells) for name in MEDIANS} | {"cells": len(cells)}
+        found[block] = dict(sorted(medians.items(), key=lambda item: -item[1][MEDIANS[0]]))
+    return found
 
 
 def write(path: Path, table: Sequence[Mapping[str, Any]]) -> None:

@@ -115,3 +115,16 @@ def systems(rows: list[dict[str, Any]]) -> Iterator[Table]:
                 share = f"{100 * row['learn_share']:.1f} %"
                 shown.add_row(row["system"], *(_cell(number) for number in numbers), share, *rest)
         yield shown
+
+
+def headline(found: dict[str, dict[str, dict[str, float]]]) -> Table:
+    """Medians over cells of every learning system, by block."""
+    shown = Table(title="medians over domains and families, the tuning domain left out", box=None, title_justify="left")
+    names = (SYSTEM_COLUMNS["relative_speedup"], "net speedup", "learning left out", "tokens/step", "cells")
+    for heading in ("block", "system", *names):
+        shown.add_column(heading, no_wrap=True)
+    for block, systems in found.items():
+        for system, of in systems.items():
+            *medians, cells = of.values()
+            shown.add_row(block, system, *(f"{value:.3f}" for value in medians), f"{cells}")
+    return shown
