@@ -50,6 +50,15 @@ define agreement
 	$(PY) -m real agree --out $(1)
 endef
 
+# The same for linear heads, whose draft depends on where a step began; before the above, whose last line compares.
+define agreement_of_heads
+	$(PY) -m real record --system heads --family llama --schedule $(2) --temperature 0 --out $(1)/agreement/heads-greedy.npz
+	$(PY) -m real record --system heads --family llama --schedule $(2) --temperature 1 --out $(1)/agreement/heads-sampled.npz
+	for mode in greedy sampled; do for run in ogd:1 optimistic:2 ensemble:3; do \
+	  $(PY) -m sim replay $(1)/agreement/heads-$$mode.npz --learner $${run%:*} --gamma $${run#*:} --out $(1)/agreement/predicted \
+	  || exit 1; done; done
+endef
+
 # The first figure is there within a minute; the last line rebuilds it together with everything that was added.
 demo: $(READY)
 	$(PY) -m sim run 'drift/P8/*' --out out/demo/sim
@@ -64,6 +73,7 @@ results: $(READY)
 	$(PY) -m sim run results --jobs 2 --out results/sim
 	$(PY) -m real results --jobs 2 --out results/real
 	$(PY) -m theory tightness --csv results/theory/tightness.csv
+	$(call agreement_of_heads,results,prose:24$(comma)c:48)
 	$(call agreement,results,prose:24$(comma)c:48)
 	$(PY) -m real summary results
 	$(PY) -m figures all results

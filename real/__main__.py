@@ -240,6 +240,8 @@ def record(
     temperature: Annotated[float, typer.Option(help="0 decodes greedily.")] = 1.0,
     law_top_k: Annotated[int, typer.Option(help="Tokens kept of the target's law, in both worlds.")] = 64,
     burn_in: BurnIn = Serving.burn_in,
+    system: Annotated[str, typer.Option(help="heads, or the specialist's adapter if left out.")] = "",
+    family: Annotated[str, typer.Option(help="Embedded target: qwen3, llama or gpt_neox.")] = "qwen3",
     seed: int = 0,
 ) -> None:
     """Record one frozen run, from which ``python -m sim replay`` predicts runs never made."""
@@ -248,8 +250,8 @@ def record(
         with bar() as progress:
             task = progress.add_task(f"recording {out}", total=None)
             write_recording(
-                Models(), schedule, serving, seed, out,
-                partial(advance, progress, task),
+                Models(family=family), schedule, serving, seed, out,
+                partial(advance, progress, task), system,
             )  # fmt: skip
 
 

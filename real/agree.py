@@ -18,20 +18,23 @@ from rich.console import Console
 from real.intervals import CENTRAL, draws
 from real.ledger import Ledger
 from real.loaded import Models
-from real.online import OnlineDecoder, Serving
+from real.online import Serving
 from real.record import load_header, losses
 from real.sampling import Sampling
 from real.speed_check import pathwise, speed_law
 from real.streams import scheduled
-from real.systems import METHODS, Method
+from real.systems import METHODS, SYSTEMS
 from theory.agreement import free_run, one_step
 from theory.practice import ADAPTER_LEARNERS
 from theory.trace import Trace, done, provenance, save_json
 
 RUNS = (("ogd", 2), ("optimistic", 3), ("ensemble", 6))
 """Learners and draft lengths that are predicted; nothing was recorded with any of them."""
+HEADS_RUNS = (("ogd", 1), ("optimistic", 2), ("ensemble", 3))
+"""The same on linear heads, which draft no more than there are heads."""
 MODES = {"greedy": 0.0, "sampled": 1.0}
-"""Recordings and their temperatures."""
+"""Recordings and their temperatures; those of linear heads, where they were made, are called ``heads-greedy``, …"""
+HEADS = "heads-"
 TIE = 1e-4
 """Greedy: where the two largest logits are closer than this, float32 may fall either way."""
 STEP_TOLERANCE, RUN_TOLERANCE, NEARBY = 1e-5, 1e-4, 1e-7
@@ -56,9 +59,10 @@ KINDS = {"prompt": int, "token": int, "step_start": bool, "accepted": bool, "gap
 def make(models: Models, header: dict[str, Any], schedule: str, learner_name: str, gamma: int) -> Made:
     """Run the decoder as the recording's header says, under a learner and a draft length that were not recorded."""
     sampling = Sampling(header["temperature"], header["top_k"], header["top_p"])
-    burn_in = header["burn_in_rounds"] * header["nu"]
+    burn_in = header["burn_in_rounds"] * header["nu"] or Serving.burn_in
     serving = Serving(gamma, header["nu"], sampling, header["max_new_tokens"], header["law_top_k"], burn_in)
-    method = METHODS[learner_name]
+    system = header.get("system", "")
+    method = SYSTEMS[f"{system}-{learner_name}"] if system else METHODS[learner_name]
     made, number = Made([], [], [], [], []), 0
 
     def watch(step) -> None:
@@ -69,8 +73,7 @@ def make(models: Models, header: dict[str, Any], schedule: str, learner_name: st
         made.step_start.extend(i == 0 for i in range(len(step.tokens)))
         made.accepted.extend(i < step.accepted for i in range(len(step.tokens)))
 
-    drafter = models.drafter(Method("adapter"), serving)
-    decoder = OnlineDecoder(models.pair, drafter, method.learner, serving, header["seed"] + 1, watch=watch)
+    decoder = models.decoder(method, serving, header["seed"] + 1, watch=watch)
     for number, prompt in enumerate(scheduled(schedule, header["seed"]).prompts):  # noqa: B007 (watch reads it)
         decoder.serve(models.pair.encode(list(prompt.turns), models.chat), Ledger())
     return made
@@ -151,7 +154,7 @@ def load_prediction(folder: Path, mode: str, learner: str, gamma: int) -> Trace:
     recording = folder / f"{mode}.npz"
     command = f"python -m sim replay {recording} --learner {learner} --gamma {gamma} --out {folder}/predicted"
     if not recording.exists():
-        again = f"python -m real record --temperature {MODES[mode]:g} --out {recording}"
+        again = f"python -m real record --temperature {MODES[mode.removeprefix(HEADS)]:g} --out {recording}"
         raise FileNotFoundError(f"no recording at {recording}: make one with `{again}` (make results does it all)")
     if not path.with_suffix(".json").exists():
         raise FileNotFoundError(f"no prediction at {path}: run `{command}` first")
@@ -165,28 +168,34 @@ def load_prediction(folder: Path, mode: str, learner: str, gamma: int) -> Trace:
 def agree(out: Path, console: Console, progress: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
     """Make the runs that were predicted, compare, write ``out/agreement.json`` and print what holds."""
     folder = out / "agreement"
-    predictions = {(mode, *run): load_prediction(folder, mode, *run) for mode in MODES for run in RUNS}
-    models, rows = Models(), []
+    runs = dict.fromkeys(MODES, RUNS)
+    runs |= {f"{HEADS}{mode}": HEADS_RUNS for mode in MODES if (folder / f"{HEADS}{mode}.npz").exists()}
+    predictions = {(mode, *run): load_prediction(folder, mode, *run) for mode in runs for run in runs[mode]}
+    models, rows = {}, []
     for (mode, learner, gamma), predicted in predictions.items():
         with np.load(folder / f"{mode}.npz", allow_pickle=False) as file:
             header, tokens = json.loads(str(file["header"])), file["token"]
         settings = {"recording": predicted.header["settings"]["recording"], "learner": learner, "gamma": gamma}
         place = folder / "made" / mode / f"{learner}-gamma{gamma}"
         if not done(place, settings):
-            fresh = make(models, header, header["schedule"], learner, gamma)
+            family = header.get("family", "qwen3")
+            models.setdefault(family, Models(family=family))
+            fresh = make(models[family], header, header["schedule"], learner, gamma)
             columns = {name: np.array(values, float) for name, values in vars(fresh).items()}
             Trace({"settings": settings, "provenance": provenance()}, columns).save(place)
         columns = Trace.load(place).columns
         made = Made(*(columns[name].astype(kind).tolist() for name, kind in KINDS.items()))
-        row = {"learner": learner, "gamma": gamma, "sampling": mode, **interval_of_measured(predicted, made)}
+        drafter, sampling = header.get("system", "adapter"), mode.removeprefix(HEADS)
+        row = {"drafter": drafter, "learner": learner, "gamma": gamma, "sampling": sampling}
+        row |= interval_of_measured(predicted, made)
         row["holds"] = bool(row["low"] <= row["predicted"] <= row["high"])
-        if mode == "greedy":
+        if sampling == "greedy":
             row |= compare_greedy(predicted, tokens, made)
             row["holds"] = row["unexplained"] == 0
         rows.append(row)
-        console.print(f"{mode:8} {learner:10} gamma {gamma}: predicted {row['predicted']:.4f}, measured "
-                      f"{row['measured']:.4f} [{row['low']:.4f}, {row['high']:.4f}]"
-                      + (f", {row['identical']} of {row['prompts']} prompts identical" if mode == "greedy" else ""),
+        console.print(f"{drafter:8} {sampling:8} {learner:10} gamma {gamma}: predicted {row['predicted']:.4f}, "
+                      f"measured {row['measured']:.4f} [{row['low']:.4f}, {row['high']:.4f}]"
+                      + (f", {row['identical']} of {row['prompts']} prompts identical" if sampling == "greedy" else ""),
                       highlight=False)  # fmt: skip
     result = {
         "rows": rows,

@@ -1,4 +1,4 @@
-"""A recording of one frozen run with the convex adapter, from which the simulator predicts runs never made.
+"""A recording of one frozen run with a convex drafter, from which the simulator predicts runs never made.
 
 The contract is stated in ``sim/environments/replay.py``: features on committed prefixes, the target's laws cut to a
 renormalised top k, committed tokens, prompt boundaries; one ``.npz`` without pickle.
@@ -16,13 +16,15 @@ import torch
 
 from real.drafters import Piece
 from real.drafters.adapter import Adapter, hidden_rows
+from real.drafters.heads import Heads
 from real.feedback import Counts
 from real.ledger import Ledger
 from real.loaded import Models
 from real.online import OnlineDecoder, Serving
 from real.streams import Stream, scheduled
-from real.systems import Method
+from real.systems import ROWS, Method
 from theory.adapter import adapter_loss, readout, whitening
+from theory.learners.frozen import Frozen
 from theory.loss import SoftmaxKL
 from theory.trace import SettingsDiffer, atomic, plain, provenance
 
@@ -32,25 +34,28 @@ FORMAT = "onlinespec-recording-1"
 def record(
     models: Models, schedule: str, serving: Serving, seed: int, path: Path,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    system: str = "",
 ) -> Path:  # fmt: skip
     """Serve a schedule frozen and write every committed position to ``path`` (.npz), laws cut to ``law_top_k`` tokens.
 
-    A recording made with the same settings is left as it is.
+    A recording made with the same settings is left as it is. ``system``: a row of linear heads at rest; by default it
+    is an adapter on the specialist, whitened by a burn-in.
 
     Raises:
         SettingsDiffer: if one made with other settings is there; nothing is overwritten.
-        ValueError: if the stream is too short to hold the burn-in.
+        ValueError: if the stream is too short to hold the burn-in, a prompt to hold what the heads read, or the system
+            cannot be replayed.
     """
-    stream = scheduled(schedule, seed)
-    drafter = models.drafter(Method("adapter"), serving)
-    assert isinstance(drafter, Adapter)
-    header = _header(models, schedule, stream, serving, seed, drafter)
+    stream, method = scheduled(schedule, seed), at_rest(system)
+    drafter = models.drafter(method, serving)
+    assert isinstance(drafter, Adapter | Heads)
+    header = _header(models, schedule, stream, serving, seed, drafter, system)
     if path.exists():
         check_same(path, header)
         return path
     served: list[Piece] = []
     whole = replace(serving, law_top_k=0)
-    decoder = OnlineDecoder(models.pair, drafter, Method("adapter").learner, whole, seed, record=served.extend)
+    decoder = OnlineDecoder(models.pair_of(method), drafter, method.learner, whole, seed, record=served.extend)
     total, prompt_of, segment_of = Counts(), [], []
     for i, prompt in enumerate(stream.prompts):
         tokens, counts = decoder.serve(models.pair.encode(list(prompt.turns), models.chat), Ledger(models.device))
@@ -60,13 +65,12 @@ def record(
         segment_of += [stream.segment[i]] * len(tokens)
         progress(i + 1, len(stream.prompts))
     pieces = served + decoder.rounds.pieces  # the incomplete last round is decoded too
-    burn_in = serving.burn_in_rounds * serving.nu
+    burn_in = header["burn_in_rounds"] * serving.nu
     if len(prompt_of) < burn_in:
         raise ValueError(
             f"schedule={schedule!r}: committed {len(prompt_of)} tokens, fewer than the burn-in of {burn_in}"
         )
-    arrays = _arrays(pieces, drafter, serving)
-    arrays["whitener"] = whitening(hidden_rows(pieces)[:burn_in].double(), drafter.ridge).numpy()
+    arrays = _laws(pieces, drafter, serving) | _features(pieces, drafter, burn_in)
     arrays |= {"prompt": np.array(prompt_of, np.int32), "segment": np.array(segment_of, np.int32)}
     header["digest"] = _digest(header, arrays)
     header |= {"tokens_per_step": total.tokens / total.steps, "alpha": total.alpha_sum / total.verified}
@@ -84,14 +88,50 @@ def _digest(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
     return sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _arrays(pieces: Sequence[Piece], drafter: Adapter, serving: Serving) -> dict[str, np.ndarray]:
-    laws = torch.cat([drafter.common_law(piece.target_probs) for piece in pieces])
+def at_rest(system: str) -> Method:
+    """The row to record, which must stand still and read the committed prefix alone.
+
+    Raises:
+        ValueError: for another row.
+    """
+    if not system:
+        return Method("adapter")
+    method = ROWS.get(system, Method(None))
+    if method.drafter != "heads" or not isinstance(method.learner, Frozen):
+        raise ValueError(
+            f"system={system!r}: besides the adapter only linear heads at rest can be recorded, whose features read "
+            "the committed prefix alone; choose heads, or leave it out"
+        )
+    return method
+
+
+def _features(pieces: Sequence[Piece], drafter: Adapter | Heads, burn_in: int) -> dict[str, np.ndarray]:
+    """What the drafter read at every position, its readout, and how features are whitened."""
+    if isinstance(drafter, Adapter):
+        rows, readout_of = hidden_rows(pieces), drafter.model.readout.weight[: drafter.common]
+        ready = whitening(rows[:burn_in].double(), drafter.ridge)
+        return {"features": rows.float().numpy(), "head": readout_of.float().numpy(), "whitener": ready.numpy()}
+    if any(piece.start <= drafter.heads for piece in pieces):
+        raise ValueError(f"schedule: a prompt is shorter than {drafter.heads + 1} tokens, too short for the last head")
+    of_heads = [
+        torch.cat([piece.states()[piece.start - 1 - k : piece.stop - 1 - k] for piece in pieces])
+        for k in range(1, drafter.heads + 1)
+    ]
+    return {
+        "features": torch.stack(of_heads, 1).float().numpy(),
+        "head": drafter.target.readout.weight.float().numpy(),
+        "whitener": drafter.whitener.matrix.numpy(),
+        "x_1": drafter.x.numpy(),
+    }
+
+
+def _laws(pieces: Sequence[Piece], drafter: Adapter | Heads, serving: Serving) -> dict[str, np.ndarray]:
+    whole = [piece.target_probs for piece in pieces]
+    laws = torch.cat([drafter.common_law(law) for law in whole] if isinstance(drafter, Adapter) else whole).float()
     token = torch.tensor([t for piece in pieces for t in piece.tokens[piece.start : piece.stop]])
     kept = 1 if serving.sampling.greedy else serving.law_top_k or laws.shape[-1]
     top = laws.topk(kept, dim=-1)
     return {
-        "features": hidden_rows(pieces).float().numpy(),
-        "head": drafter.model.readout.weight[: drafter.common].float().numpy(),
         "token": token.numpy().astype(np.int32),
         "token_prob": laws.gather(-1, token[:, None])[:, 0].numpy(),
         "law_index": top.indices.numpy().astype(np.int32),
@@ -100,14 +140,19 @@ def _arrays(pieces: Sequence[Piece], drafter: Adapter, serving: Serving) -> dict
 
 
 def _header(
-    models: Models, schedule: str, stream: Stream, serving: Serving, seed: int, drafter: Adapter
-) -> dict[str, object]:
+    models: Models, schedule: str, stream: Stream, serving: Serving, seed: int, drafter: Adapter | Heads, system: str
+) -> dict[str, Any]:
     """What identifies a recording."""
     sampling = serving.sampling
     scalars = {"format": FORMAT, "gamma": serving.gamma, "nu": serving.nu, "temperature": sampling.temperature}
     scalars |= {"top_k": sampling.top_k, "top_p": sampling.top_p, "law_top_k": serving.law_top_k}
-    scalars |= {"burn_in_rounds": serving.burn_in_rounds, "ridge": drafter.ridge, "radius": None, "seed": seed}
+    burn_in_rounds = 0 if drafter.ready else serving.burn_in_rounds
+    scalars |= {"burn_in_rounds": burn_in_rounds, "ridge": drafter.whitener.ridge, "radius": None, "seed": seed}
     scalars |= {"max_new_tokens": serving.max_new_tokens, "schedule": schedule, "segments": list(stream.names)}
+    if system:
+        scalars |= {"system": system, "family": models.family}
+    if isinstance(drafter, Heads):
+        scalars["weights"] = [drafter.decay**k for k in range(drafter.heads)]
     return scalars | {"models": models.names, "dtype": models.dtype}
 
 

@@ -19,9 +19,8 @@ from theory.learners.mixture import Mixture
 from theory.learners.momentum import Momentum
 from theory.learners.ogd import OGD
 from theory.learners.optimistic import OptimisticOGD
-from theory.practice import ADAPTER_LEARNERS
+from theory.practice import ADAPTER_LEARNERS, HEADS_GRID, HEADS_LEARNERS, HEADS_STEP
 from theory.practice import GRID as ADAPTER_GRID
-from theory.step_size import geometric
 
 
 @dataclass(frozen=True)
@@ -97,8 +96,6 @@ CONTROLS = {
 the merged model every round, which makes them one learner at the mean step: ``STEPS`` has those. Momentum moves as far
 as ``ogd-32``."""
 
-STEP, GRID = 256.0, geometric(64.0, 5)
-"""OGD's step on linear heads and the ensemble's grid around it."""
 DEEP_NU = 64
 """Committed tokens a round of a deep drafter, whose update costs a backward pass."""
 WARM_STEP = 64.0
@@ -118,7 +115,6 @@ def _systems(start: str) -> dict[str, Method]:
     hydra, eagle = (Method(name, draft=start, start=start, nu=DEEP_NU) for name in ("hydra", "eagle"))
     weights, mixture = Method("weights", draft=start, nu=DEEP_NU), Method("mixture", draft=start)
     adam = Adam(DEEP_STEP, beta_2=0.99)
-    optimistic = OptimisticOGD(STEP, MovingAverage(0.9))
     deep_optimistic = OptimisticOGD(HYDRA_STEP, MovingAverage(0.9))
     return {
         "plain": Method(None),
@@ -134,12 +130,10 @@ def _systems(start: str) -> dict[str, Method]:
         "adapter-speed": replace(adapter, learner=OGD(WARM_STEP), loss="speed"),
         # linear heads: affine, so the theorems hold
         "heads": heads,
-        "heads-ogd": replace(heads, learner=OGD(STEP)),
-        "heads-ogd-prompt": replace(heads, learner=OGD(STEP), learn_prompt=True),
-        "heads-optimistic": replace(heads, learner=optimistic),
-        "heads-optimistic-prompt": replace(heads, learner=OptimisticOGD(STEP, Zero()), prompt_hint=0.2),
-        "heads-ensemble": replace(heads, learner=Ensemble(OGD(GRID))),
-        "heads-last-loss": replace(heads, learner=Ensemble(OGD(GRID), LastLoss())),
+        **{f"heads-{name}": replace(heads, learner=of) for name, of in HEADS_LEARNERS.items() if name != "frozen"},
+        "heads-ogd-prompt": replace(heads, learner=HEADS_LEARNERS["ogd"], learn_prompt=True),
+        "heads-optimistic-prompt": replace(heads, learner=OptimisticOGD(HEADS_STEP, Zero()), prompt_hint=0.2),
+        "heads-last-loss": replace(heads, learner=Ensemble(OGD(HEADS_GRID), LastLoss())),
         # sequentially dependent heads
         "hydra": hydra,
         "osd-hydra": replace(hydra, learner=OGD(HYDRA_STEP)),

@@ -20,7 +20,7 @@ from sim.simulator import ROUNDING
 from sim.sweep import Finished, sweep
 from theory.choose import parse_settings, source, users_own
 from theory.experiment import result_path, select
-from theory.practice import on_adapter
+from theory.practice import ADAPTER_LEARNERS, HEADS_LEARNERS, on_adapter
 from theory.terminal import complaints, explained
 from theory.trace import atomic, done
 
@@ -122,7 +122,8 @@ def replay(
     with explained():
         recorded = Recording.load(recording)
         overrides = parse_settings(settings or [])
-        player = on_adapter(learner, overrides, recorded.problem)
+        known = ADAPTER_LEARNERS if len(recorded.weights) == 1 else HEADS_LEARNERS
+        player = on_adapter(learner, overrides, recorded.problem, known)
         length = int(recorded.header["gamma"]) if gamma is None else gamma
         copies = 1 if recorded.greedy else seeds
         made = {"recording": recorded.digest, "learner": player, "gamma": length, "copies": copies, "seed": seed}

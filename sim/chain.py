@@ -21,6 +21,8 @@ class Decoded(NamedTuple):
     """A draft token was verified here; otherwise the position holds a bonus token."""
     accepted: np.ndarray
     """Examined and kept; examined and not kept is a recovered token."""
+    place: np.ndarray
+    """Of the position in its step, counted from 0, as far as drafts differ by place: int."""
 
 
 def decode(
@@ -30,19 +32,21 @@ def decode(
 
     Args:
         walk: where each copy stands, fields ``[copies]``.
-        kept: bool ``[n, copies]``, whether the new draft's token would be accepted at each position.
+        kept: bool ``[n, places, copies]``, whether the new draft's token would be accepted at each position if it came
+            at each place of its step; one place where that does not matter.
         kept_stale: the same under the weights before the swap; entries beyond the first ``gamma`` are not read.
         gamma: draft length.
         starts: bool ``[n]``, where a new prompt begins: the step under way was cut by the prompt's end.
     """
-    stale = walk.run > 0
+    stale, last = walk.run > 0, kept.shape[1] - 1
     rows: list[tuple[np.ndarray, ...]] = []
     for i in range(len(kept)):
         walk = walk if starts is None or not starts[i] else walk.cut()
         stale = stale & (walk.run > 0)
-        examined = walk.examined(gamma)
+        examined, place = walk.examined(gamma), np.minimum(walk.run, last)
         kept_i = np.where(stale, kept_stale[i], kept[i]) if i < len(kept_stale) else kept[i]
-        rows.append((stale, walk.run == 0, examined, examined & kept_i))
+        kept_i = np.take_along_axis(kept_i, place[None], axis=0)[0]
+        rows.append((stale, walk.run == 0, examined, examined & kept_i, place))
         walk = walk.commit(kept_i, gamma)
     return walk, Decoded(*(np.stack(part) for part in zip(*rows, strict=True)))
 

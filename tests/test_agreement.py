@@ -2,6 +2,7 @@
 """The simulator's predictions are the decoder's runs, and every check of the agreement can fail."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,16 +14,19 @@ from test_real_cli import assets, quick, real, said  # noqa: E402, F401 (fixture
 from typer.testing import CliRunner  # noqa: E402
 
 from real import agree as agreeing  # noqa: E402
-from real import record  # noqa: E402
+from real import record, streams  # noqa: E402
 from real.agree import Made, compare_greedy, interval_of_measured  # noqa: E402
+from real.drafters import make_drafter  # noqa: E402
 from real.drafters.adapter import Adapter  # noqa: E402
+from real.drafters.start import save_start  # noqa: E402
 from real.intervals import interval  # noqa: E402
-from real.loaded import Models  # noqa: E402
+from real.loaded import Models, start_path  # noqa: E402
+from real.models import load_pair  # noqa: E402
 from real.online import Serving  # noqa: E402
 from real.sampling import Sampling  # noqa: E402
 from real.speed_check import pathwise, speed_law  # noqa: E402
 from real.summary import Sample, break_even, measures  # noqa: E402
-from real.systems import METHODS, Method  # noqa: E402
+from real.systems import METHODS, SYSTEMS, Method  # noqa: E402
 from sim import __main__ as simulator  # noqa: E402
 from sim.environments import replay  # noqa: E402
 from sim.environments.recording import Recording  # noqa: E402
@@ -33,7 +37,7 @@ from theory.learners.frozen import Frozen  # noqa: E402
 from theory.learners.ogd import OGD  # noqa: E402
 from theory.learners.optimistic import OptimisticOGD  # noqa: E402
 from theory.loss import Quadratic  # noqa: E402
-from theory.practice import ADAPTER_LEARNERS  # noqa: E402
+from theory.practice import ADAPTER_LEARNERS, HEADS_LEARNERS, on_adapter  # noqa: E402
 from theory.trace import Trace  # noqa: E402
 
 GENTLE = {
@@ -82,6 +86,55 @@ def test_a_recording_predicts_runs_that_were_never_made(tmp_path, monkeypatch, m
     assert len(agreement["arithmetic"][mode]) == len(ADAPTER_LEARNERS)
     assert all(row["one_step_holds"] for row in agreement["arithmetic"][mode])
     assert "of 3 hold" in said(result)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0], ids=["greedy", "sampled"])
+def test_one_recording_of_linear_heads_predicts_runs_that_were_never_made(tmp_path, monkeypatch, assets, temperature):  # noqa: F811
+    """Which head drafts a position depends on where its step began: the walk chooses."""
+    for name, learner in GENTLE.items():
+        monkeypatch.setitem(HEADS_LEARNERS, name, learner)
+        monkeypatch.setitem(SYSTEMS, f"heads-{name}", replace(SYSTEMS["heads"], learner=learner))
+    pair = load_pair(assets / "target", assets / "generalist")
+    heads = make_drafter("heads", pair, burn_in=64)
+    noise = torch.Generator().manual_seed(0)
+    heads.whitener.absorb(torch.randn(64, pair.target.width, generator=noise))
+    heads.load(0.3 * torch.randn(heads.dimension, generator=noise))
+    path = start_path("qwen3", SYSTEMS["heads"])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_start(path, heads, {})
+    for name in ("prose", "c"):  # long enough for what every head reads
+        rows = [{"question_id": i, "category": name, "turns": ["abcdabcd"[i % 4 :] + "ab" * i]} for i in range(20)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    monkeypatch.setattr(streams.scheduled, "__defaults__", (tmp_path,))
+    mode, count = ("greedy", 5) if temperature == 0 else ("sampled", 20)
+    folder, models = tmp_path / "o", Models()
+    schedule, serving = f"prose:{count},c:{count}", Serving(4, 16, Sampling(temperature), 40, 64)
+    path = record.record(models, schedule, serving, 2, folder / f"{mode}.npz", system="heads")
+    recorded = Recording.load(path)
+    assert recorded.features.shape[1] == len(recorded.weights) == 4
+    assert recorded.header["burn_in_rounds"] == 0
+    for learner, gamma in agreeing.HEADS_RUNS:
+        player = on_adapter(learner, {}, recorded.problem, HEADS_LEARNERS)
+        predicted, x_t = replay.predict(recorded, player, gamma, 1 if mode == "greedy" else 32, 0, {})
+        assert not np.array_equal(x_t, recorded.x_1)
+        made = agreeing.make(models, recorded.header, schedule, learner, gamma)
+        if mode == "greedy":
+            assert compare_greedy(predicted, recorded.token, made)["identical"] == 2 * count
+        row = interval_of_measured(predicted, made)
+        assert abs(row["predicted"] - row["measured"]) <= row["high"] - row["low"], row
+    if mode == "greedy":  # the first head in place of all others is noticed
+        right = replay.chain.decode
+        monkeypatch.setattr(replay.chain, "decode", lambda walk, a, b, *more: right(walk, a[:, :1], b[:, :1], *more))
+        wrong = replay.predict(recorded, player, gamma, 1, 0, {})[0]
+        assert compare_greedy(wrong, recorded.token, made)["identical"] < 2 * count
+    with pytest.raises(ValueError, match="there are 4 heads"):
+        replay.Replay(recorded, player, 5, 1, np.random.default_rng(0))
+
+
+def test_only_what_reads_the_committed_prefix_is_recorded(tmp_path):
+    for system in ("eagle", "heads-ogd", "nothing"):
+        with pytest.raises(ValueError, match=f"system='{system}': besides the adapter only linear heads at rest"):
+            record.at_rest(system)
 
 
 def no_whitening(patch) -> None:

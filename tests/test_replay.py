@@ -66,7 +66,7 @@ def decode_by_hand(recording, learner, gamma):
     while position < len(recording.token):
         while (rounds + 1) * recording.nu <= position:  # at a step boundary: learn from every finished round
             part = slice(rounds * recording.nu, (rounds + 1) * recording.nu)
-            features = recording.features[part]
+            features = recording.features[part, 0]
             loss_t = adapter_loss(
                 features, recording.law(part), features @ recording.head.T, recording.whitener, q, recording.temperature
             )
@@ -77,7 +77,7 @@ def decode_by_hand(recording, learner, gamma):
         end = np.sum(recording.prompt <= recording.prompt[position])
         accepted = 0
         for place in range(position, min(position + gamma, end)):
-            hidden = adapted(recording.features[place], x, recording.whitener, np.linalg.inv(r))
+            hidden = adapted(recording.features[place, 0], x, recording.whitener, np.linalg.inv(r))
             drafted = np.argmax(recording.head @ hidden)
             if drafted != recording.token[place]:
                 break

@@ -275,9 +275,9 @@ def test_new_weights_wait_for_the_step_boundary():
     """A position is stale exactly while the step under way began before the swap; a new prompt ends the step."""
     gamma, rng = 3, np.random.default_rng(0)
     walk = chain.begin(50)
-    walk, _ = chain.decode(walk, rng.random((7, 50)) < 0.7, np.ones((3, 50), bool), gamma)
+    walk, _ = chain.decode(walk, rng.random((7, 1, 50)) < 0.7, np.ones((3, 1, 50), bool), gamma)
     under_way = walk.run > 0
-    kept, old = np.zeros((8, 50), bool), np.ones((8, 50), bool)  # the old draft is always right, the new one never
+    kept, old = np.zeros((8, 1, 50), bool), np.ones((8, 1, 50), bool)  # the old draft is always right, the new never
     after, decoded = chain.decode(walk, kept, old, gamma)
     assert under_way.any()
     np.testing.assert_array_equal(decoded.stale[0], under_way)

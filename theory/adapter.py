@@ -12,6 +12,8 @@ is the draft itself. Compute in float64: the inverse square root amplifies round
 use.
 """
 
+from collections.abc import Sequence
+
 from theory.arrays import Array, namespace
 from theory.domain import Ball, Free
 from theory.loss import SoftmaxKL
@@ -70,11 +72,20 @@ def adapter_loss(
     return SoftmaxKL(features @ whitener, target_probs, base_logits, q.T, temperature)
 
 
-def adapter_problem(width: int, horizon: int, radius: float | None = None, temperature: float = 1.0) -> Problem:
-    """What a learner of x in R^{d·d} is tuned with; ``radius`` None leaves the domain free.
+def adapter_problem(
+    width: int,
+    horizon: int,
+    radius: float | None = None,
+    temperature: float = 1.0,
+    weights: Sequence[float] = (1.0,),
+) -> Problem:
+    """What a learner of x in R^{K·d·d} is tuned with, K heads of these ``weights``; ``radius`` None: a free domain.
 
-    G = √2·B/temperature and L = B²/(2·temperature²) at B = 1, the root mean square of the whitened features' norm.
-    They are those of a typical round, not a supremum; data-dependent bounds and certificates need neither.
+    G = √2·B/temperature and L = B²/(2·temperature²) at B = 1, the root mean square of the whitened features' norm, and
+    for several heads those of ``loss.Blocks``. They are those of a typical round, not a supremum; data-dependent bounds
+    and certificates need neither.
     """
     domain = Free() if radius is None else Ball(radius)
-    return Problem(domain, width * width, horizon, 2.0**0.5 / temperature, 0.5 / temperature**2)
+    together = sum(weight**2 for weight in weights) ** 0.5
+    smoothness = 0.5 * max(weights) / temperature**2
+    return Problem(domain, len(weights) * width**2, horizon, 2.0**0.5 * together / temperature, smoothness)

@@ -34,18 +34,31 @@ ADAPTER_LEARNERS: dict[str, Learner] = {
 }
 """Learners of a convex adapter."""
 
+HEADS_STEP, HEADS_GRID = 256.0, geometric(64.0, 5)
+"""OGD's step on linear heads and the ensemble's grid around it, from ``python -m real tune --drafter heads``."""
 
-def on_adapter(spec: str, settings: Mapping[str, Any], problem: Problem) -> Learner:
+HEADS_LEARNERS: dict[str, Learner] = {
+    "frozen": Frozen(),
+    "ogd": OGD(HEADS_STEP),
+    "optimistic": OptimisticOGD(HEADS_STEP, MovingAverage(0.9)),
+    "ensemble": Ensemble(OGD(HEADS_GRID)),
+}
+"""Learners of linear heads."""
+
+
+def on_adapter(
+    spec: str, settings: Mapping[str, Any], problem: Problem, learners: Mapping[str, Learner] = ADAPTER_LEARNERS
+) -> Learner:
     """The learner ``spec`` with the hyper-parameters above, or a user's own; ``settings`` on top (dotted for nested).
 
     Raises:
         ValueError: for an unknown learner or setting, a learner that does not fit, or one that has no step size here.
     """
-    if spec not in ADAPTER_LEARNERS:
+    if spec not in learners:
         if "step_size" not in settings and "step_size" in getattr(learner_class(spec), "__dataclass_fields__", {}):
             raise ValueError(f"--learner {spec}: has no default step size on an adapter; give --set step_size=…")
         return make_learner(spec, settings, problem)
-    learner = ADAPTER_LEARNERS[spec]
+    learner = learners[spec]
     for key, value in settings.items():
         learner = altered(learner, key, parse_value(key, value))
     return learner

@@ -16,7 +16,7 @@ from theory.problem import Problem
 
 FORMAT = "onlinespec-recording-1"
 SHAPES = {
-    "features": "Pd",
+    "features": "PHd",
     "head": "Vd",
     "whitener": "dd",
     "token": "P",
@@ -31,7 +31,10 @@ SCALARS = ("digest", "gamma", "nu", "temperature", "top_k", "top_p", "burn_in_ro
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """The arrays and the header of one recorded run; see the module for their meaning. Floating arrays are float64."""
+    """The arrays and the header of one recorded run; see the module for their meaning. Floating arrays are float64.
+
+    Features are ``[P, H, d]`` whatever the drafter: an adapter is one head.
+    """
 
     features: np.ndarray
     head: np.ndarray
@@ -42,6 +45,7 @@ class Recording:
     law_prob: np.ndarray
     prompt: np.ndarray
     segment: np.ndarray
+    x_1: np.ndarray
     header: dict[str, Any]
 
     @classmethod
@@ -61,8 +65,12 @@ class Recording:
             header = json.loads(str(arrays.pop("header", "{}")))
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(f"{path} is not a readable recording ({error}); record the run again") from None
+        if "features" in arrays and arrays["features"].ndim == 2:
+            arrays["features"] = arrays["features"][:, None]
         check_recording(path, arrays, header)
         kept = {name: arrays[name] for name in SHAPES}
+        heads, width = kept["features"].shape[1:]
+        kept["x_1"] = arrays.get("x_1", np.zeros(heads * width**2))
         kept = {name: a.astype(np.float64 if a.dtype.kind == "f" else np.int64) for name, a in kept.items()}
         return cls(**kept, header=header)
 
@@ -87,6 +95,12 @@ class Recording:
         return int(self.header["nu"])
 
     @property
+    def weights(self) -> tuple[float, ...]:
+        """Of the heads in the learner's loss, their sum 1."""
+        weights = self.header.get("weights", [1.0])
+        return tuple(weight / sum(weights) for weight in weights)
+
+    @property
     def starts(self) -> np.ndarray:
         """Whether a prompt begins at each position, bool ``[P]``."""
         return np.diff(self.prompt, prepend=self.prompt[0] - 1) != 0
@@ -95,7 +109,7 @@ class Recording:
     def problem(self) -> Problem:
         """What the learner is tuned with, in the decoder too."""
         horizon = max(len(self.token) // self.nu - int(self.header["burn_in_rounds"]), 1)
-        return adapter_problem(self.head.shape[1], horizon, self.header["radius"], self.temperature)
+        return adapter_problem(self.head.shape[1], horizon, self.header["radius"], self.temperature, self.weights)
 
     def law(self, part: slice) -> np.ndarray:
         """Recorded target laws of these positions, dense ``[n, V]``."""
@@ -125,6 +139,7 @@ def check_recording(path: Path, arrays: dict[str, np.ndarray], header: dict[str,
         )
         if not fits or 0 in shape:
             raise ValueError(f"{path}: {name} has shape {shape}, expected [{', '.join(letters)}] with {sizes}{remedy}")
+    entries = sizes["H"] * sizes["d"] ** 2
     rules = {
         "features": (np.isfinite(arrays["features"]).all(), "must be finite"),
         "token": (in_range(arrays["token"], sizes["V"]), f"must lie in [0, V={sizes['V']})"),
@@ -133,6 +148,8 @@ def check_recording(path: Path, arrays: dict[str, np.ndarray], header: dict[str,
         "token_prob": (np.all(arrays["token_prob"] > 0), "must be positive: the token was committed"),
         "prompt": (np.all(np.diff(arrays["prompt"]) >= 0), "must not decrease"),
         "nu": (header["nu"] >= 1, "must be at least 1"),
+        "weights": (len(header.get("weights", [1])) == sizes["H"], f"must be one of each of {sizes['H']} heads"),
+        "x_1": ("x_1" not in arrays or arrays["x_1"].shape == (entries,), f"must have {entries} entries"),
     }
     for name, (holds, rule) in rules.items():
         if not holds:

@@ -1,12 +1,14 @@
 """Replay: a recorded frozen run of the decoder predicts runs that were never made.
 
 Decoding is lossless, so committed tokens do not depend on the draft (greedy: exactly; sampled: in law), and a convex
-output adapter reads only the committed prefix: one recording holds every loss any learner would have seen, and the
-walk over its committed positions gives the accepted counts at any draft length (theory/README.md, in the decoder).
+output adapter or linear head reads only the committed prefix: one recording holds every loss any learner would have
+seen, and the walk over its committed positions gives the accepted counts at any draft length (theory/README.md, in the
+decoder).
 
 **The recording**, one ``.npz`` without pickle, written by the decoder, P committed positions in stream order:
 
-    features     float32 [P, d]   raw feature h of the committed prefix (before any adapter): logits = head · h
+    features     float32 [P, d]   raw feature h of the committed prefix (before any adapter): logits = head · h;
+                                  of linear heads [P, H, d], what head k reads to draft this position
     head         float32 [V, d]   the draft's output matrix W over the common vocabulary; also the base logits
     whitener     float64 [d, d]   M of ``theory.adapter.whitening`` as the decoder would use it
     token        int32   [P]      the committed token at each position
@@ -15,13 +17,15 @@ walk over its committed positions gives the accepted counts at any draft length 
     law_prob     float32 [P, K]   their probabilities, renormalised to sum to 1: the learner's target in both worlds
     prompt       int32   [P]      number of the prompt, non-decreasing; steps restart where it changes
     segment      int32   [P]      number of the stream's segment (0 = home)
+    x_1          float32 [H·d·d]  the decision recorded; left out where it is 0
     header       str     []       JSON object of the scalars below
 
 Header: ``format`` "onlinespec-recording-1"; ``digest``, a name that recordings of the same settings and text share;
 ``gamma`` of the recorded run; ``nu`` committed tokens a round;
 ``temperature`` (0 = greedy), ``top_k``, ``top_p`` of the sampling law; ``burn_in_rounds`` rounds without learning,
 which the whitener is computed from; ``ridge``; ``radius`` of the ball x lives in (null: free); ``tokens_per_step``
-and ``alpha`` of the recorded run; anything else is kept as provenance.
+and ``alpha`` of the recorded run; ``weights`` of the heads in the loss, if there are heads; anything else is kept as
+provenance.
 
 **The decoder's rules, replayed.** Rounds are nu consecutive committed positions, over prompt boundaries. x stays 0
 for ``burn_in_rounds`` rounds and round ``burn_in_rounds + 1`` is the learner's first. The update of a round is made,
@@ -31,7 +35,7 @@ position is accepted if the draft's argmax is the committed token, and the learn
 a token committed is accepted with probability min(1, draft/target) at that token, the token rule read backwards.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,7 +45,7 @@ from sim.environments.recording import Recording
 from theory.acceptance import alpha, process
 from theory.adapter import adapter_loss, readout
 from theory.learner import Learner
-from theory.loss import SoftmaxKL
+from theory.loss import Blocks, SoftmaxKL
 from theory.trace import Trace, plain, provenance
 
 
@@ -51,8 +55,8 @@ class Predicted(NamedTuple):
     part: slice
     """Its committed positions; the last round may be incomplete."""
     x_t: np.ndarray
-    """Decision the round was assigned, ``[d·d]``."""
-    loss_t: SoftmaxKL
+    """Decision the round was assigned, ``[H·d·d]``."""
+    loss_t: SoftmaxKL | Blocks
     decoded: chain.Decoded
     margin: np.ndarray
     """Draft's top-2 logit gap at each position under the draft in force (greedy: how far it is from a tie)."""
@@ -68,6 +72,9 @@ class Replay:
             raise ValueError(f"gamma={gamma!r}: must lie in [1, nu={recording.nu}]; a step may not span two swaps")
         if recording.greedy and copies != 1:
             raise ValueError(f"copies={copies!r}: a greedy run has nothing to draw; give 1")
+        heads = recording.features.shape[1]
+        if 1 < heads < gamma:
+            raise ValueError(f"gamma={gamma!r}: there are {heads} heads, a step drafts no more")
         self.recording, self.learner, self.gamma, self.copies, self.rng = recording, learner, gamma, copies, rng
         self.q, self.r = readout(recording.head)
         self.walk = chain.begin(copies)
@@ -75,53 +82,63 @@ class Replay:
     def run(self) -> Iterator[Predicted]:
         """Every round, the incomplete last one too; afterwards ``walk`` holds the totals, a cut last step included."""
         positions, nu = len(self.recording.token), self.recording.nu
-        x_t = old = np.zeros(self.recording.head.shape[1] ** 2)
+        x_t = old = self.recording.x_1
         state = self.learner.init(x_t)
         for number, start in enumerate(range(0, positions, nu)):
             part = slice(start, min(start + nu, positions))
-            loss_t = self.loss(part)
+            heads = self.losses(part)
+            loss_t = heads[0] if len(heads) == 1 else Blocks(heads, self.recording.weights)
             learning = number >= self.recording.header["burn_in_rounds"]
             x_t = np.array(self.learner.predict(state)) if learning else x_t
-            yield self._decode(part, loss_t, x_t, old)
+            yield Predicted(part, x_t, loss_t, *self._decode(part, heads, x_t, old))
             if learning and part.stop - part.start == nu:
                 state = self.learner.update(state, loss_t)
             old = x_t
         self.walk = self.walk.cut()
 
-    def loss(self, part: slice) -> SoftmaxKL:
-        """The learner's loss on these positions."""
-        recording = self.recording
-        features = recording.features[part]
-        logits = features @ recording.head.T
-        return adapter_loss(features, recording.law(part), logits, recording.whitener, self.q, recording.temperature)
+    def losses(self, part: slice) -> tuple[SoftmaxKL, ...]:
+        """The learner's loss on these positions, head by head."""
+        recording, law = self.recording, self.recording.law(part)
 
-    def _decode(self, part: slice, loss_t: SoftmaxKL, x_t: np.ndarray, old: np.ndarray) -> Predicted:
+        def of_head(features: np.ndarray) -> SoftmaxKL:
+            logits = features @ recording.head.T
+            return adapter_loss(features, law, logits, recording.whitener, self.q, recording.temperature)
+
+        return tuple(of_head(features) for features in np.moveaxis(recording.features[part], 1, 0))
+
+    def _decode(self, part: slice, heads: Sequence[SoftmaxKL], x_t: np.ndarray, old: np.ndarray):
+        """What happened, and the margin and overlap in force at every position."""
         uniforms = self.rng.random((part.stop - part.start, self.copies))
-        kept, margin, overlap = self._judge(part, loss_t, x_t, uniforms)
-        kept_old, margin_old, overlap_old = self._judge(part, loss_t, old, uniforms)
+        kept, margin, overlap = self._judge(part, heads, x_t, uniforms)
+        kept_old, margin_old, overlap_old = self._judge(part, heads, old, uniforms)
         gamma, starts = self.gamma, self.recording.starts[part]
         self.walk, decoded = chain.decode(self.walk, kept, kept_old[:gamma], gamma, starts)
-        in_force = [np.where(decoded.stale, b, a) for a, b in ((margin, margin_old), (overlap, overlap_old))]
-        return Predicted(part, x_t, loss_t, decoded, *in_force)
+        new, stale = ([np.take_along_axis(of, decoded.place[:, None], axis=1)[:, 0] for of in both]
+                      for both in ((margin, overlap), (margin_old, overlap_old)))  # fmt: skip
+        return decoded, *(np.where(decoded.stale, b, a) for a, b in zip(new, stale, strict=True))
 
-    def _judge(self, part: slice, loss_t: SoftmaxKL, x: np.ndarray, uniforms: np.ndarray):
-        """Under decision x: acceptance ``[n, copies]``, top-2 logit gap ``[n, 1]`` and overlap ``[n, 1]``."""
+    def _judge(self, part: slice, heads: Sequence[SoftmaxKL], x: np.ndarray, uniforms: np.ndarray):
+        """Under decision x, by head: acceptance ``[n, H, copies]``, top-2 logit gap ``[n, H, 1]``, overlap likewise."""
         recording, header = self.recording, self.recording.header
         width = recording.head.shape[1]
-        assert loss_t.base_logits is not None
-        logits = loss_t.base_logits + loss_t.features @ x.reshape(width, width) @ self.q.T
-        top = np.sort(logits, axis=-1)[:, -2:]
-        margin = top[:, 1:] - top[:, :1]
-        token = recording.token[part, None]
+        logits = np.stack(
+            [loss.base_logits + loss.features @ own.reshape(width, width) @ self.q.T
+             for loss, own in zip(heads, np.split(x, len(heads)), strict=True)], axis=1,
+        )  # fmt: skip
+        top = np.sort(logits, axis=-1)[..., -2:]
+        margin = top[..., 1:] - top[..., :1]
+        token = recording.token[part, None, None]
         if recording.greedy:
             kept = logits.argmax(axis=-1, keepdims=True) == token
             return kept, margin, kept.astype(float)
         draft = process(logits, recording.temperature, header["top_k"], header["top_p"])
-        overlap = alpha(loss_t.target_probs, draft)[:, None]
-        ours = np.broadcast_to(np.take_along_axis(draft, token, axis=-1), uniforms.shape)
-        theirs = np.broadcast_to(recording.token_prob[part, None], uniforms.shape)
-        none = np.zeros(uniforms.shape, dtype=int)  # laws cut to the committed token, which is then token 0
-        return chain.accept_committed(theirs[..., None], ours[..., None], none, uniforms), margin, overlap
+        overlap = alpha(heads[0].target_probs[:, None], draft)[..., None]
+        shape = (*draft.shape[:2], uniforms.shape[-1])
+        ours = np.broadcast_to(np.take_along_axis(draft, token, axis=-1), shape)
+        theirs = np.broadcast_to(recording.token_prob[part, None, None], shape)
+        none = np.zeros(shape, dtype=int)  # laws cut to the committed token, which is then token 0
+        uniform = np.broadcast_to(uniforms[:, None], shape)
+        return chain.accept_committed(theirs[..., None], ours[..., None], none, uniform), margin, overlap
 
 
 def predict(
@@ -130,7 +147,7 @@ def predict(
     """Replay a recording under a learner and a draft length it was never run with.
 
     Returns:
-        A trace with one row a committed position, and the decision ``[d·d]`` that the last position was assigned.
+        A trace with one row a committed position, and the decision ``[H·d·d]`` that the last position was assigned.
         Columns: position, prompt, segment, round; examined, accepted and step_start, means over the copies; overlap
         (alpha there) and margin (the draft's top-2 logit gap). Its header holds, as lists over the copies, steps,
         accepted, recovered, bonus and tokens_per_step; and alpha, the mean overlap; and loss, the mean KL at x_t.

@@ -152,7 +152,7 @@ class TokenEpisode(Episode):
         kept = chain.accept_committed(target, draft, tokens, uniforms)
         kept_stale = chain.accept_committed(head.target_probs, draft_stale, tokens[:, :gamma], uniforms[:, :gamma])
         before = self.walk
-        self.walk, decoded = chain.decode(before, kept.T, kept_stale.T, gamma)
+        self.walk, decoded = chain.decode(before, kept.T[:, None], kept_stale.T[:, None], gamma)
         stale = decoded.stale[:gamma].T
         late = np.log(draft[:, :gamma] / draft_stale)  # KL(target ‖ stale draft) − KL(target ‖ draft), under the target
         changed = np.where(stale, np.sum(head.target_probs * late, axis=-1), 0.0)
