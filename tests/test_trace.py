@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from theory.trace import SettingsDiffer, Trace, done
+from theory.trace import SettingsDiffer, Trace, done, save_json
 
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=8))
@@ -55,3 +57,13 @@ def test_a_trace_that_is_not_whole_is_named(tmp_path, part, text, message):
     if part == ".json":
         with pytest.raises(ValueError, match=message):
             done(path, {})
+
+
+def test_what_comes_out_alike_keeps_its_first_provenance(tmp_path):
+    path = tmp_path / "summary.json"
+    for time, value, kept in ((1, 0.5, 1), (2, 0.5, 1), (3, 0.25, 3)):
+        save_json(path, {"value": value, "provenance": {"time": time}})
+        assert json.loads(path.read_text()) == {"value": value, "provenance": {"time": kept}}
+    path.write_text('{"value": 0.25, "prov')
+    save_json(path, {"value": 0.25, "provenance": {"time": 4}})
+    assert json.loads(path.read_text())["provenance"]["time"] == 4

@@ -166,10 +166,26 @@ class atomic:
 
 
 def save_json(path: Path, content: Any) -> None:
-    """Write ``content`` as indented JSON, atomically; dataclasses become ``{"class": name, …fields}``."""
+    """Write ``content`` as indented JSON, atomically; dataclasses become ``{"class": name, …fields}``.
+
+    A file that says the same already, its provenance aside, stays: what was computed again and came out alike keeps the
+    provenance of the first time.
+    """
+    text = json.dumps(plain(content), indent=1, ensure_ascii=False, sort_keys=False) + "\n"
+    if path.exists() and _said(path.read_text()) == _said(text):
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as partial:
-        partial.write_text(json.dumps(plain(content), indent=1, ensure_ascii=False, sort_keys=False) + "\n")
+        partial.write_text(text)
+
+
+def _said(text: str) -> Any:
+    """What a JSON file says without its provenance; None if it is not JSON."""
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError:
+        return None
+    return {k: v for k, v in content.items() if k != "provenance"} if isinstance(content, dict) else content
 
 
 def plain(value: Any) -> Any:
