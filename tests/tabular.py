@@ -69,13 +69,13 @@ class TabularLM:
         return law
 
 
-def intervals(outcome: Callable[[float], int]) -> list[tuple[float, float, int]]:
+def intervals(outcome: Callable[[float], int], finest: float = 1e-15) -> list[tuple[float, float, int]]:
     """(measure, a point inside, value) of each piece of a monotone step function on [0, 1), by bisection alone."""
 
     def split(low: float, high: float, at_low: int, at_high: int) -> list[tuple[float, float, int]]:
         if at_low == at_high:
             return [(low, high, at_low)]
-        if high - low < 1e-15:
+        if high - low < finest:
             return []
         middle = (low + high) / 2
         at_middle = outcome(middle)
@@ -91,12 +91,12 @@ def intervals(outcome: Callable[[float], int]) -> list[tuple[float, float, int]]
 
 
 def enumerate_step(
-    start: Callable[[], Session], gamma: int, sampling: Sampling, rule: str = "token"
+    start: Callable[[], Session], gamma: int, sampling: Sampling, rule: str = "token", finest: float = 1e-15
 ) -> list[tuple[float, Step, list[float]]]:
     """Every outcome of one step with its exact probability and uniforms that lead to it.
 
     Nothing is assumed about the step's arithmetic except that its choices are monotone in each uniform: the measure of
-    every branch is found by bisection. ``start`` gives a fresh session each time.
+    every branch is found by bisection, to ``finest``. ``start`` gives a fresh session each time.
     """
 
     def run(uniforms: list[float]) -> Step:
@@ -120,7 +120,7 @@ def enumerate_step(
         if rule == "token" and gamma < level < 2 * gamma and run(uniforms).accepted < level - gamma:
             descend(mass, [*uniforms, 0.5])  # rejected already: this uniform decides nothing
             return
-        for measure, point, _ in intervals(lambda u: choice(level, [*uniforms, u])):
+        for measure, point, _ in intervals(lambda u: choice(level, [*uniforms, u]), finest):
             descend(mass * measure, [*uniforms, point])
 
     descend(1.0, [])
