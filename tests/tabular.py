@@ -91,8 +91,9 @@ def intervals(outcome: Callable[[float], int], finest: float = 1e-15) -> list[tu
 
 
 def enumerate_step(
-    start: Callable[[], Session], gamma: int, sampling: Sampling, rule: str = "token", finest: float = 1e-15
-) -> list[tuple[float, Step, list[float]]]:
+    start: Callable[[], Session], gamma: int, sampling: Sampling, rule: str = "token", finest: float = 1e-15,
+    confidence: float = 0.0,
+) -> list[tuple[float, Step, list[float]]]:  # fmt: skip
     """Every outcome of one step with its exact probability and uniforms that lead to it.
 
     Nothing is assumed about the step's arithmetic except that its choices are monotone in each uniform: the measure of
@@ -101,8 +102,8 @@ def enumerate_step(
 
     def run(uniforms: list[float]) -> Step:
         later = [0.5] * gamma + [TOP] * gamma + [0.5]  # later prefixes are refused where a uniform can refuse them
-        padded = uniforms + later[len(uniforms) :]
-        return step(start(), gamma, sampling, torch.tensor(padded, dtype=torch.float64), rule=rule)
+        padded = torch.tensor(uniforms + later[len(uniforms) :], dtype=torch.float64)
+        return step(start(), gamma, sampling, padded, rule=rule, confidence=confidence)
 
     def choice(level: int, uniforms: list[float]) -> int:
         result = run(uniforms)
@@ -116,6 +117,9 @@ def enumerate_step(
         level = len(uniforms)
         if level == 2 * gamma + 1:
             leaves.append((mass, run(uniforms), uniforms))
+            return
+        if level < 2 * gamma and run(uniforms).drafted <= level % gamma:
+            descend(mass, [*uniforms, 0.5])  # the draft has ended: this uniform is not used
             return
         if rule == "token" and gamma < level < 2 * gamma and run(uniforms).accepted < level - gamma:
             descend(mass, [*uniforms, 0.5])  # rejected already: this uniform decides nothing

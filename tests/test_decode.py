@@ -8,13 +8,17 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from real.decode import Session, generate, plain_step, speculative_step, step  # noqa: E402
+from real.decode import RULES, Session, generate, plain_step, speculative_step, step  # noqa: E402
 from real.drafters import DRAFTERS, make_drafter  # noqa: E402
 from real.drafters.independent import Independent  # noqa: E402
 from real.drafters.ngram import NGram  # noqa: E402
+from real.ledger import Ledger  # noqa: E402
+from real.lossless import random_pair, random_prompts, reference  # noqa: E402
 from real.models import Pair, perturbed, random_model  # noqa: E402
+from real.online import OnlineDecoder, Serving  # noqa: E402
 from real.sampling import Sampling  # noqa: E402
 from tests.tabular import TabularLM, enumerate_step, output_law, total_variation  # noqa: E402
+from theory.learners.frozen import Frozen  # noqa: E402
 
 GREEDY = Sampling(0.0)
 PROMPT = [2, 0, 1]
@@ -37,6 +41,28 @@ def test_sampled_law_is_the_targets_by_exact_enumeration(sampling):
     assert sum(mass for mass, *_ in leaves) == pytest.approx(1, abs=1e-12)
     law = output_law(target, PROMPT, leaves, 3, sampling)
     assert total_variation(law, target.text_law(PROMPT, 3, sampling)) < 1e-12
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_law_is_exact_where_drafts_end_early(rule):
+    """The draft ends with its first improbable token, which is verified as well."""
+    target, draft, sampling = TabularLM.random(1, 3), TabularLM.random(2, 3), Sampling(1.0)
+    leaves = enumerate_step(tabular_session(target, draft), 2, sampling, rule, confidence=0.5)
+    assert {step.drafted for _, step, _ in leaves} == {1, 2}
+    assert sum(mass for mass, *_ in leaves) == pytest.approx(1, abs=1e-12)
+    law = output_law(target, PROMPT, leaves, 3, sampling)
+    assert total_variation(law, target.text_law(PROMPT, 3, sampling)) < 1e-12
+
+
+@pytest.mark.parametrize("name", ["adapter", "heads", "hydra", "eagle", "mixture"])
+def test_greedy_text_is_the_targets_when_drafts_end_early(name):
+    pair = random_pair("llama", "float64")
+    prompts = random_prompts(3, 256, 5)
+    decoder = OnlineDecoder(pair, make_drafter(name, pair), Frozen(), Serving(4, 16, GREEDY, 32, confidence=0.2))
+    steps: list = []
+    decoder.watch = steps.append
+    assert [decoder.serve(prompt, Ledger())[0] for prompt in prompts] == reference(pair, prompts, 32)
+    assert any(step.drafted < 4 for step in steps)
 
 
 def test_law_over_two_consecutive_steps_is_exact():
