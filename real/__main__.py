@@ -45,7 +45,7 @@ from theory.trace import provenance, save_json
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Drafts that learn inside a lossless decoder.")
 console = Console()
 if not console.is_terminal:
-    console = Console(width=168)  # tables go to files whole
+    console = Console(width=200)  # tables go to files whole
 
 Out = Annotated[Path, typer.Option(help="Directory of the results.")]
 Target = Annotated[str, typer.Option(help="Folder or hub name; the embedded target if left out.")]
