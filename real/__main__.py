@@ -313,7 +313,7 @@ def table1(
         table.write(out / f"{block}.csv", rows)
         headline = table.headline(rows)
         save_json(out / f"{block}.json", {"headline": headline, "provenance": provenance()})
-        for shown in (*tables.systems(rows), tables.headline(headline)):
+        for shown in (*tables.systems(rows), tables.headline(headline), tables.certified(rows)):
             console.print(shown)
 
 

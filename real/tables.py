@@ -128,3 +128,11 @@ def headline(found: dict[str, dict[str, dict[str, float]]]) -> Table:
             *medians, cells = of.values()
             shown.add_row(block, system, *(f"{value:.3f}" for value in medians), f"{cells}")
     return shown
+
+
+def certified(rows: list[dict[str, Any]]) -> str:
+    """How many certificates a systems' table holds, their least slack, and how many say something."""
+    ratios = [row["certificate_ratio"] for row in rows if row["certificate_ratio"] is not None]
+    least = min((row["slack"] for row in rows if row["slack"] is not None), default=float("nan"))
+    below = sum(ratio < 1 for ratio in ratios)
+    return f"{len(ratios)} certificates, least slack {least:.2g}, certificate_ratio below 1 in {below}"

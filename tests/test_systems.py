@@ -82,6 +82,7 @@ def test_the_table_is_written_whole_and_resumed(tmp_path, warmed):
     assert rows["sd"]["break_even_tokens"] == rows["sd"]["hint_gain"] == ""
     headline = json.loads((tmp_path / "o/generalist.json").read_text())["headline"]["generalist"]
     assert set(headline) == {"osd", "mixture"}
+    assert "0 certificates, least slack nan" in said(real(*arguments))
     assert "done before, skipped" in said(real(*arguments))
 
 
