@@ -154,7 +154,8 @@ def load_prediction(folder: Path, mode: str, learner: str, gamma: int) -> Trace:
     recording = folder / f"{mode}.npz"
     command = f"python -m sim replay {recording} --learner {learner} --gamma {gamma} --out {folder}/predicted"
     if not recording.exists():
-        again = f"python -m real record --temperature {MODES[mode.removeprefix(HEADS)]:g} --out {recording}"
+        of_heads = "--system heads --family llama " if mode.startswith(HEADS) else ""
+        again = f"python -m real record {of_heads}--temperature {MODES[mode.removeprefix(HEADS)]:g} --out {recording}"
         raise FileNotFoundError(f"no recording at {recording}: make one with `{again}` (make results does it all)")
     if not path.with_suffix(".json").exists():
         raise FileNotFoundError(f"no prediction at {path}: run `{command}` first")
