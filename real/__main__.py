@@ -25,6 +25,8 @@ from real.blocks import Block, blocks, run_blocks
 from real.experiments import EXPERIMENTS, Experiment
 from real.export import export as write_checkpoint
 from real.export import learned
+from real.inflate import SHAPES
+from real.inflate import write as write_inflated
 from real.loaded import FAMILIES, Models
 from real.lossless import lossless as run_lossless
 from real.models import quiet
@@ -163,6 +165,9 @@ def run(
     loss: Annotated[str, typer.Option(help="kl, reverse_kl, jsd, tv or speed.")] = "",
     learn_prompt: Annotated[bool, typer.Option("--learn-prompt", help="The prompt is feedback too.")] = False,
     overlap: Annotated[bool, typer.Option("--overlap", help="Learn beside the next round, on a thread.")] = False,
+    compiled: Annotated[
+        bool | None, typer.Option("--compile/--eager", help="torch.compile the models first; on CUDA if left out.")
+    ] = None,
     certify: Annotated[Path | None, typer.Option(help="Write the regret certificate's log here.")] = None,
     certify_every: Annotated[int, typer.Option(help="Rounds between certificates on the screen.")] = 0,
     gamma: Gamma = 4,
@@ -192,6 +197,9 @@ def run(
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         dtype = dtype or ("bfloat16" if device == "cuda" else "float32")
         models, name = Models(target, draft, dtype, device, family), row or learner
+        if device == "cuda" if compiled is None else compiled:
+            with console.status("compiling"):
+                running.compile_for(models, stream, serving)
         with bar() as progress:
             task = progress.add_task(f"plain, frozen, {name}", total=len(stream.prompts))
             report = running.run(
@@ -282,6 +290,21 @@ def bench(
         chat = None if target else False  # the embedded target continues text
         target, draft = target or str(ASSETS / "target"), draft or str(ASSETS / "specialist")
         run_bench(target, draft, turns, new, gamma, dtype, device, chat, out)
+
+
+@app.command()
+def inflate(
+    out: Annotated[Path, typer.Option(help="Folder to write; it must not be there.")],
+    like: Annotated[str, typer.Option(help=f"{', '.join(SHAPES)}, or a folder with a configuration.")] = "qwen3-8b",
+    model: Annotated[str, typer.Argument(help="Folder or hub name; the embedded target if left out.")] = "",
+    dtype: Dtype = "bfloat16",
+    device: Annotated[str, typer.Option(help="Where it is made: 8B parameters need 17 GB there.")] = "cpu",
+    seed: Annotated[int, typer.Option(help="Of the random parts.")] = 0,
+) -> None:
+    """Write a checkpoint with the model's law and the cost of a larger configuration."""
+    with explained(), console.status("inflating"):
+        count = write_inflated(model or str(ASSETS / "target"), like, out, seed, dtype, device)
+    console.print(f"{out}: {count / 1e9:.3f} billion parameters, the law of {model or 'the embedded target'}")
 
 
 @app.command()

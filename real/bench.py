@@ -1,12 +1,13 @@
-"""`python -m real bench`: our frozen decoder against transformers' own assisted generation, same pair, same gamma.
+"""`python -m real bench`: our decoder against transformers' own, the same pair, prompts and gamma.
 
-Interleaved prompt by prompt, their settings made fair: constant schedule, confidence threshold 0, top_k 0 when
-sampling. Time inside model forwards is measured by timers around them; for theirs the whole ``model.forward`` counts as
-inside, for ours body and head, so the comparison of what is left favours theirs.
+Contenders serve every prompt in turn, in rotating order; the first two prompts are warm-up, the longest among them.
+Theirs are made fair: constant schedule, confidence threshold 0, top_k 0 when sampling, one static cache that is not
+made anew. A contender's model forwards are timed where they can be: in ours around ``CausalLM.hidden`` and ``head``, in
+theirs around the whole ``model.forward``, so the comparison of what is left outside favours theirs.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,23 +15,41 @@ from typing import Any
 
 import numpy as np
 import torch
+from transformers import CompileConfig
 
 from real.compare import device_name
 from real.decode import Session, generate
-from real.drafters import Drafter, make_drafter
+from real.drafters import make_drafter
 from real.intervals import draws, interval
-from real.models import Pair, load_pair
+from real.models import CausalLM, Pair, load_pair
 from real.sampling import Sampling
 from theory.trace import provenance, save_json
 
 MODES = {"greedy": Sampling(0.0), "sampled": Sampling(1.0)}
-FASTER, LEANER = 1.1, 0.5
-"""What is asked of us: at least so many times their tokens per second, at most such a part of their overhead."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is asked of us: ``ours`` at least ``factor`` times as fast as ``theirs``, by the interval's lower limit."""
+
+    ours: str
+    theirs: str
+    factor: float
+
+
+TARGETS = (
+    Target("draft, compiled", "assisted", 1.5),
+    Target("ngram, compiled", "prompt lookup", 1.2),
+    Target("draft", "assisted", 1.1),
+    Target("plain, compiled", "generate, static", 1.0),
+    Target("plain", "generate", 1.0),
+)
+"""The names are those of ``contenders``. The last two are no speed-up: they say what our plain baseline is worth."""
 
 
 @dataclass
 class Forwards:
-    """Calls and seconds of every wrapped forward, by name."""
+    """Calls and seconds of every wrapped function, by name."""
 
     calls: dict[str, int]
     seconds: dict[str, float]
@@ -41,80 +60,123 @@ class Forwards:
 
 
 @contextmanager
-def timed_forwards(modules: dict[str, list[Any]]):
-    """Time the ``forward`` of each module while the block runs; names map to modules summed together."""
-    record = Forwards(dict.fromkeys(modules, 0), dict.fromkeys(modules, 0.0))
+def timed_forwards(functions: Mapping[str, Sequence[tuple[Any, str]]]):
+    """Time methods, given as (object, name), while the block runs; those under one heading are summed."""
+    record = Forwards(dict.fromkeys(functions, 0), dict.fromkeys(functions, 0.0))
 
-    def wrap(name: str, forward: Callable) -> Callable:
+    def wrap(heading: str, forward: Callable) -> Callable:
         def timed(*args, **kwargs):
             start = time.perf_counter()
             output = forward(*args, **kwargs)
-            record.seconds[name] += time.perf_counter() - start
-            record.calls[name] += 1
+            record.seconds[heading] += time.perf_counter() - start
+            record.calls[heading] += 1
             return output
 
         return timed
 
-    for name, members in modules.items():
-        for module in members:
-            module.forward = wrap(name, module.forward)
+    for heading, methods in functions.items():
+        for of, name in methods:
+            setattr(of, name, wrap(heading, getattr(of, name)))
     try:
         yield record
     finally:
-        for members in modules.values():
-            for module in members:
-                del module.forward  # the class's own again
+        for methods in functions.values():
+            for of, name in methods:
+                delattr(of, name)  # the class's own again
 
 
 @dataclass(frozen=True)
 class Run:
-    """One request: tokens committed, steps (target forwards that commit), seconds: in all, outside forwards, of CPU."""
+    """One request: tokens committed, steps (target forwards that commit), seconds: in all, outside forwards, of CPU.
+
+    ``steps`` and ``outside`` are nan where forwards cannot be timed.
+    """
 
     tokens: int
-    steps: int
+    steps: float
     seconds: float
     outside: float
     cpu: float
 
 
-def ours(pair: Pair, drafter: Drafter, prompt: list[int], new: int, gamma: int, sampling: Sampling, seed: int) -> Run:
-    """One request through our decoder, prefill included."""
-    assert pair.draft is not None
-    modules = {"target": [pair.target.body, pair.target.readout], "draft": [pair.draft.body, pair.draft.readout]}
-    rng = torch.Generator().manual_seed(seed)
-    with timed_forwards(modules) as record:
-        start, cpu = time.perf_counter(), time.process_time()
-        session = Session(pair.target, drafter, prompt, new)
-        steps = sum(1 for _ in generate(session, gamma, sampling, rng))
-        seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
-    return Run(len(session.tokens) - len(prompt), steps, seconds, seconds - record.inside, cpu)
+Contender = Callable[[list[int], int, Sampling, int], Run]
+"""(prompt, new tokens, sampling, seed of the request) → the request served, prefill included."""
 
 
-def theirs(pair: Pair, prompt: list[int], new: int, gamma: int, sampling: Sampling, seed: int) -> Run:
-    """The same request through ``generate(assistant_model=…)``."""
+def ours(pair: Pair, drafter: str, gamma: int) -> Contender:
+    """Our decoder with a drafter of ``real.drafters.DRAFTERS``; an empty name decodes plainly."""
+    made = make_drafter(drafter, pair) if drafter else None
+    models = [model for model in (pair.target, pair.draft) if model is not None]
+    functions = {"forward": [(model, name) for model in models for name in ("hidden", "head")]}
+
+    def serve(prompt: list[int], new: int, sampling: Sampling, seed: int) -> Run:
+        rng = torch.Generator().manual_seed(seed)
+        with timed_forwards(functions) as record:
+            start, cpu = time.perf_counter(), time.process_time()
+            session = Session(pair.target, made, prompt, new)
+            steps = sum(1 for _ in generate(session, gamma, sampling, rng))
+            _drain(pair)
+            seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
+        return Run(len(session.tokens) - len(prompt), steps, seconds, seconds - record.inside, cpu)
+
+    return serve
+
+
+def theirs(pair: Pair, timed: bool = True, **settings: Any) -> Contender:
+    """``generate`` with these settings. timed: its forwards can be, which a compiled model's cannot."""
+    target = pair.target.model
+    assistant = settings.get("assistant_model")
+    models = {"target": [(target, "forward")]} | ({"draft": [(assistant, "forward")]} if assistant is not None else {})
+
+    def serve(prompt: list[int], new: int, sampling: Sampling, seed: int) -> Run:
+        chosen = {"do_sample": False} if sampling.greedy else {"do_sample": True, **asdict(sampling)}
+        ids = torch.tensor([prompt], device=pair.device)
+        torch.manual_seed(seed)  # generate() takes no generator
+        with timed_forwards(models if timed else {}) as record:
+            start, cpu = time.perf_counter(), time.process_time()
+            output = target.generate(
+                ids, attention_mask=torch.ones_like(ids), max_new_tokens=new, pad_token_id=0, repetition_penalty=1.0,
+                **chosen, **settings,
+            )  # fmt: skip
+            _drain(pair)
+            seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
+        steps = record.calls["target"] if timed else float("nan")
+        outside = seconds - record.inside if timed else float("nan")
+        return Run(output.shape[1] - len(prompt), steps, seconds, outside, cpu)
+
+    return serve
+
+
+def _drain(pair: Pair) -> None:
+    if pair.device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def contenders(pair: Pair, gamma: int, size: int) -> dict[str, Contender]:
+    """Everyone who serves, by name. size: slots that the compiled models' caches need.
+
+    The n-gram drafter starts empty and remembers every request since; prompt lookup reads the request at hand alone.
+    """
     assert pair.draft is not None
-    target, draft = pair.target.model, pair.draft.model
+    fast = Pair(CausalLM(pair.target.model, "target"), CausalLM(pair.draft.model, "draft"), pair.tokenizer)
+    fast.compile(gamma, size)
+    draft = pair.draft.model
     draft.generation_config.num_assistant_tokens = gamma
     draft.generation_config.num_assistant_tokens_schedule = "constant"
     draft.generation_config.assistant_confidence_threshold = 0.0
-    chosen: dict[str, Any] = {"do_sample": False}
-    if not sampling.greedy:
-        chosen = {"do_sample": True, **asdict(sampling)}
-    ids = torch.tensor([prompt], device=pair.device)
-    torch.manual_seed(seed)  # generate() takes no generator
-    with timed_forwards({"target": [target], "draft": [draft]}) as record:
-        start, cpu = time.perf_counter(), time.process_time()
-        output = target.generate(
-            ids, attention_mask=torch.ones_like(ids), assistant_model=draft, max_new_tokens=new, pad_token_id=0,
-            repetition_penalty=1.0, **chosen,
-        )  # fmt: skip
-        seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
-    return Run(output.shape[1] - len(prompt), record.calls["target"], seconds, seconds - record.inside, cpu)
-
-
-def rate(runs: Sequence[Run]) -> float:
-    """Tokens per second: Σ tokens / Σ seconds."""
-    return sum(run.tokens for run in runs) / sum(run.seconds for run in runs)
+    compiled = CompileConfig(fullgraph=False, dynamic=False, mode="default")
+    compiled._compile_all_devices = True  # on a CPU too  # pyright: ignore[reportAttributeAccessIssue]
+    return {
+        "plain": ours(pair, "", gamma),
+        "plain, compiled": ours(fast, "", gamma),
+        "draft": ours(pair, "adapter", gamma),
+        "draft, compiled": ours(fast, "adapter", gamma),
+        "ngram, compiled": ours(fast, "ngram", gamma),
+        "generate": theirs(pair),
+        "generate, static": theirs(pair, timed=False, cache_implementation="static", compile_config=compiled),
+        "assisted": theirs(pair, assistant_model=draft),
+        "prompt lookup": theirs(pair, prompt_lookup_num_tokens=gamma),
+    }
 
 
 def ratio(one: Sequence[Run], other: Sequence[Run], per: str = "seconds") -> dict[str, float | None]:
@@ -124,63 +186,54 @@ def ratio(one: Sequence[Run], other: Sequence[Run], per: str = "seconds") -> dic
     return interval(tokens / spent / (tokens_other / spent_other))
 
 
-def measure(pair: Pair, prompts: Sequence[list[int]], new: int, gamma: int, sampling: Sampling) -> dict[str, Any]:
-    """Interleaved runs of every prompt, order alternating, the first also as warm-up, and what they add up to."""
-    drafter = make_drafter("adapter", pair)
-    runs: dict[str, list[Run]] = {"ours": [], "theirs": []}
-    plans = {
-        "ours": lambda prompt, seed: ours(pair, drafter, prompt, new, gamma, sampling, seed),
-        "theirs": lambda prompt, seed: theirs(pair, prompt, new, gamma, sampling, seed),
-    }
-    for i, prompt in enumerate([prompts[0], *prompts]):
-        for name in sorted(plans, reverse=bool(i % 2)):
-            run = plans[name](prompt, i)
-            if i:
-                runs[name].append(run)
-    row: dict[str, Any] = {"ratio": ratio(runs["ours"], runs["theirs"])}
-    row["tokens_per_step_ratio"] = ratio(runs["ours"], runs["theirs"], "steps")
-    per_cpu = {name: sum(run.tokens for run in done) / sum(run.cpu for run in done) for name, done in runs.items()}
-    row["cpu_ratio"] = per_cpu["ours"] / per_cpu["theirs"]  # what a busy machine disturbs least
+def measure(
+    serving: Mapping[str, Contender], prompts: Sequence[list[int]], new: int, sampling: Sampling
+) -> dict[str, list[Run]]:
+    """Every contender's runs of the prompts, after a warm-up on the longest and the first."""
+    names = list(serving)
+    for prompt in (max(prompts, key=len), prompts[0]):
+        for contender in serving.values():
+            contender(prompt, new, sampling, 0)
+    runs: dict[str, list[Run]] = {name: [] for name in names}
+    for i, prompt in enumerate(prompts):
+        for name in names[i % len(names) :] + names[: i % len(names)]:
+            runs[name].append(serving[name](prompt, new, sampling, i + 1))
+    return runs
+
+
+def row(runs: Mapping[str, Sequence[Run]]) -> dict[str, Any]:
+    """What the runs of one mode add up to: a line a contender, and a comparison for each of ``TARGETS``."""
+    lines, held = {}, []
     for name, done in runs.items():
-        steps = sum(run.steps for run in done)
-        row[f"{name}_tokens_per_second"] = rate(done)
-        row[f"{name}_tokens_per_step"] = sum(run.tokens for run in done) / steps
-        row[f"{name}_outside_ms_per_step"] = 1e3 * sum(run.outside for run in done) / steps
-    return row
+        whole = {of: sum(getattr(run, of) for run in done) for of in ("tokens", "seconds", "steps", "outside", "cpu")}
+        tokens, steps = whole["tokens"], whole["steps"]
+        line = {"tokens_per_second": tokens / whole["seconds"], "tokens_per_cpu_second": tokens / whole["cpu"]}
+        line |= {"tokens_per_step": tokens / steps, "outside_ms_per_step": 1e3 * whole["outside"] / steps}
+        lines[name] = {key: None if np.isnan(value) else value for key, value in line.items()}
+    for target in TARGETS:
+        if target.ours in runs and target.theirs in runs:
+            found = ratio(runs[target.ours], runs[target.theirs])
+            low = found["low"]
+            held.append(asdict(target) | {"ratio": found, "holds": low is not None and low >= target.factor})
+    return {"contenders": lines, "targets": held}
 
 
-def verdict(row: dict[str, Any]) -> dict[str, bool]:
-    """Whether we are ``FASTER``, by the lower limit of the ratio, and ``LEANER`` outside the forwards."""
-    lean = row["ours_outside_ms_per_step"] <= LEANER * row["theirs_outside_ms_per_step"]
-    return {"faster": bool((row["ratio"]["low"] or 0) >= FASTER), "leaner": bool(lean)}
-
-
-def _limits(found: dict[str, float | None]) -> str:
+def limits(found: Mapping[str, float | None]) -> str:
     """Value and limits; the value alone where there were too few requests for limits."""
-    limits = "" if found["low"] is None else f" [{found['low']:.3f}, {found['high']:.3f}]"
-    return f"{found['value']:.3f}{limits}"
+    return f"{found['value']:.3f}" + ("" if found["low"] is None else f" [{found['low']:.3f}, {found['high']:.3f}]")
 
 
-def show(rows: dict[str, dict[str, Any]]) -> None:
-    """Print the table, and under it for each mode whether it holds what is asked."""
-    titles = f"{'ours/theirs':>26} {'per CPU-s':>10} {'tokens/s':>17} {'tokens_per_step':>17}"
-    print(f"{'':8} {titles} {'ms outside forwards/step':>26}")
-    for mode, row in rows.items():
-        found = row["ratio"]
-        print(
-            f"{mode:8} {_limits(found):>26} {row['cpu_ratio']:10.3f}"
-            f" {row['ours_tokens_per_second']:8.1f} {row['theirs_tokens_per_second']:8.1f}"
-            f" {row['ours_tokens_per_step']:8.3f} {row['theirs_tokens_per_step']:8.3f}"
-            f" {row['ours_outside_ms_per_step']:12.3f} {row['theirs_outside_ms_per_step']:13.3f}"
-        )
-    for mode, row in rows.items():
-        holds = {name: "yes" if held else "no" for name, held in verdict(row).items()}
-        print(
-            f"{mode:8} tokens_per_step ours/theirs {_limits(row['tokens_per_step_ratio'])};"
-            f" lower limit of ours/theirs {row['ratio']['low'] or 0:.3f} >= {FASTER:g}: {holds['faster']};"
-            f" ms outside forwards {row['ours_outside_ms_per_step']:.3f} <="
-            f" {LEANER:g} x {row['theirs_outside_ms_per_step']:.3f}: {holds['leaner']}"
-        )
+def show(rows: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print for each mode its contenders and, under them, whether it holds what is asked."""
+    for mode, found in rows.items():
+        print(f"\n{mode:18} {'tokens/s':>9} {'per CPU-s':>10} {'tokens/step':>12} {'ms outside forwards/step':>25}")
+        for name, line in found["contenders"].items():
+            steps, outside = line["tokens_per_step"], line["outside_ms_per_step"]
+            told = "" if steps is None else f" {steps:12.3f} {outside:25.3f}"
+            print(f"{name:18} {line['tokens_per_second']:9.1f} {line['tokens_per_cpu_second']:10.1f}{told}")
+        for one in found["targets"]:
+            asked = f"lower limit >= {one['factor']:g}: {'yes' if one['holds'] else 'no'}"
+            print(f"  {one['ours']} ÷ {one['theirs']}: {limits(one['ratio'])}; {asked}")
 
 
 def bench(
@@ -203,13 +256,16 @@ def bench(
     torch.set_num_threads(1)
     pair = load_pair(target, draft, dtype, device)
     ids = [pair.encode(list(turns), chat) for turns in prompts]
-    rows = {mode: measure(pair, ids, new, gamma, sampling) for mode, sampling in MODES.items()}
-    print(f"{len(ids)} prompts × {new} tokens, gamma {gamma}, {dtype}, {device}; theirs: transformers assisted")
+    serving = contenders(pair, gamma, max(map(len, ids)) + new + gamma + 1)
+    rows = {mode: row(measure(serving, ids, new, sampling)) for mode, sampling in MODES.items()}
+    assert pair.draft is not None
+    given = {"target": (target, pair.target), "draft": (draft, pair.draft)}
+    names = {key: (Path(path).name if Path(path).is_dir() else path) + of.label for key, (path, of) in given.items()}
+    print(
+        f"{names['target']} with {names['draft']}: {len(ids)} prompts × {new} tokens, gamma {gamma}, {dtype}, {device}"
+    )
     show(rows)
     if out is not None:
-        given = {"target": target, "draft": draft}
-        names = {key: Path(path).name if Path(path).is_dir() else path for key, path in given.items()}
         settings = {**names, "prompts": len(ids), "new": new, "gamma": gamma, "dtype": dtype}
-        holds = {mode: verdict(row) for mode, row in rows.items()}
-        save_json(out, {**settings, "rows": rows, "holds": holds, "provenance": provenance(device_name(device))})
+        save_json(out, {**settings, "rows": rows, "provenance": provenance(device_name(device))})
     return rows

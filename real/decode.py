@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from real.cache import rollback
 from real.drafters.base import Drafter
-from real.models import CausalLM, rollback
+from real.models import CausalLM
 from real.sampling import Sampling
 from theory.acceptance import greedy_rule, token_rule
 from theory.block_rule import block_rule

@@ -44,6 +44,10 @@ class Models:
         self.drafts = {"specialist": str(draft or ASSETS / "specialist"), "generalist": str(ASSETS / "generalist")}
         self.pairs = {"specialist": load_pair(self.target, self.drafts["specialist"], dtype, device)}
 
+    def compile(self, gamma: int, size: int) -> None:
+        """Compile the target and its drafts, before decoders are made (``Pair.compile``)."""
+        self.pair.compile(gamma, size)
+
     @property
     def pair(self) -> Pair:
         """The target with its first draft."""
@@ -53,6 +57,8 @@ class Models:
         """The target with the method's draft."""
         if method.draft not in self.pairs:
             draft = load_model(self.drafts[method.draft], self.dtype, self.device, "draft")
+            if self.pair.draft is not None:
+                draft.compile_like(self.pair.draft)
             self.pairs[method.draft] = replace(self.pair, draft=draft)
         return self.pairs[method.draft]
 
@@ -83,8 +89,11 @@ class Models:
 
     @property
     def names(self) -> dict[str, str]:
-        """What the models are, without paths of this machine: folder or hub names."""
-        return {"target": _name(self.target), **{key: _name(path) for key, path in self.drafts.items()}}
+        """What the models are, without paths of this machine: folder or hub names, and that they are inflated."""
+        drafts = {key: _name(path) for key, path in self.drafts.items()}
+        loaded = {key: pair.draft.label for key, pair in self.pairs.items() if pair.draft is not None}
+        target = _name(self.target) + self.pair.target.label
+        return {"target": target, **{key: name + loaded.get(key, "") for key, name in drafts.items()}}
 
 
 def start_path(family: str, method: Method) -> Path:

@@ -1,9 +1,11 @@
 """Hugging Face causal language models as the decoder sees them: hidden states, logits, a cache that rolls back.
 
 With ``drafters/layer.py`` and ``train.py`` all of ``real/`` that knows transformers. Everything goes through its public
-interface (``base_model``, ``get_output_embeddings``, ``DynamicCache``), and what that assumes is checked once, at load.
+interface (``base_model``, ``get_output_embeddings``, ``Cache``), and what that assumes is checked once, at load.
 """
 
+import warnings
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +14,11 @@ from typing import Any
 import torch
 from huggingface_hub.utils import are_progress_bars_disabled, enable_progress_bars
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, DynamicCache
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
+
+from real.cache import SlotCache, rollback
+from real.compiled import Compiled
 
 FAMILIES = ("llama", "qwen2", "qwen3", "gpt_neox")  # proven by tests and by `python -m real lossless`
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -36,8 +41,11 @@ class CausalLM:
         if self.readout is None:
             raise ValueError(f"{name}={type(model).__name__}: needs output embeddings; give a causal language model")
         self.vocab, self.width = self.readout.weight.shape
-        self.context: int = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2**31
+        config = model.config.get_text_config()
+        self.context: int = getattr(config, "max_position_embeddings", None) or 2**31
+        self.layers: int = config.num_hidden_layers
         self.eos = _eos_ids(model)
+        self.compiled: Compiled | None = None
         self._check()
 
     @property
@@ -45,19 +53,34 @@ class CausalLM:
         return self.readout.weight.device
 
     @property
+    def label(self) -> str:
+        """`` (inflated from …)`` for a model of ``real/inflate.py``: it goes with every result made so; else empty."""
+        origin = getattr(self.model.config, "inflated_from", "")
+        return f" (inflated from {origin})" if origin else ""
+
+    @property
     def dtype(self) -> torch.dtype:
         return self.readout.weight.dtype
 
     def copy(self) -> "CausalLM":
-        """The same model with weights of its own."""
+        """The same model with weights of its own, eager."""
         return CausalLM(deepcopy(self.model), self.name)
 
-    def new_cache(self) -> DynamicCache:
-        """An empty key/value cache; every layer keeps the whole sequence, so that a rollback is exact."""
-        return DynamicCache()
+    def new_cache(self) -> SlotCache:
+        """An empty key/value cache; every layer keeps the whole sequence, so that a rollback is exact.
 
-    def hidden(self, ids: Tensor, cache: DynamicCache | None = None) -> Tensor:
+        A compiled model has memory for one text: a new cache takes it from the one before.
+        """
+        return SlotCache(self.layers) if self.compiled is None else self.compiled.new_cache()
+
+    def hidden(self, ids: Tensor, cache: SlotCache | None = None) -> Tensor:
         """Last hidden states of ``ids`` ``[n]`` after what ``cache`` holds, appended to it: ``[n, d]``."""
+        if cache is not None and cache.lost:
+            raise ValueError(f"cache: {self.name} is compiled and has memory for one text, which a later one has taken")
+        if cache is not None and self.compiled is not None:
+            width = self.compiled.width(len(ids), cache)
+            if width is not None:
+                return self.compiled(ids, width)
         output = self.body(input_ids=ids[None], past_key_values=cache, use_cache=cache is not None)
         return output.last_hidden_state[0]
 
@@ -65,9 +88,46 @@ class CausalLM:
         """Next-token logits ``[n, d]`` → ``[n, V]``."""
         return self.readout(hidden)
 
-    def logits(self, ids: Tensor, cache: DynamicCache | None = None) -> Tensor:
+    def logits(self, ids: Tensor, cache: SlotCache | None = None) -> Tensor:
         """``head(hidden(ids, cache))``: ``[n]`` → ``[n, V]``."""
         return self.readout(self.hidden(ids, cache))
+
+    def compile(self, widths: Sequence[int], size: int) -> None:
+        """Compile the body for so many queries at a time over a cache of ``size`` slots (``real/compiled.py``).
+
+        Where that fails, or does not reproduce the eager forward, a warning says why and the model stays eager.
+        """
+        self.compiled = None
+        ids = torch.tensor((PROBE * size)[: min(2 * max(widths), size)], device=self.device) % self.vocab
+        with torch.inference_mode():
+            want = self.logits(ids)
+            try:
+                self.compiled = Compiled(self.body, self.layers, widths, size)
+                cache = self.new_cache()
+                got = torch.cat([self.logits(some, cache) for some in ids.split(max(widths))])
+            except Exception as error:  # whatever a compiler may raise
+                self._stay_eager(" ".join([f"{type(error).__name__}:", *str(error).split("\n")[:2]]).strip())
+                return
+        error, allowed = float((got - want).abs().max()), self._tolerance(want, torch.float32)
+        if not error <= allowed:
+            self._stay_eager(f"its logits differ from the eager ones by {error:.1e}, more than {allowed:.1e}")
+
+    def compile_like(self, other: "CausalLM") -> None:
+        """Compile as ``other`` is compiled, if it is."""
+        if other.compiled is not None:
+            self.compile(other.compiled.widths, other.compiled.size)
+
+    def _stay_eager(self, reason: str) -> None:
+        self.compiled = None
+        warnings.warn(f"{self.name}={type(self.model).__name__}: not compiled, served eagerly; {reason}", stacklevel=3)
+
+    def _tolerance(self, logits: Tensor, inside: torch.dtype = torch.float64) -> float:
+        """How far rounding may move logits, parts of which were computed in the dtype ``inside``.
+
+        Transformers computes norms and rotations in float32, whatever the model's dtype; a compiler rounds them anew.
+        """
+        eps = max(torch.finfo(self.dtype).eps, torch.finfo(inside).eps)
+        return 64 * eps * max(1.0, float(logits.abs().max()))
 
     def _check(self) -> None:
         """Body and head compose to the model, and a rolled-back cache gives the logits a fresh one gives."""
@@ -80,12 +140,12 @@ class CausalLM:
                 rollback(cache, 4)
                 self.hidden(ids[:2], cache)
                 stepped = self.logits(ids[2:], cache)
-            except (RuntimeError, AttributeError, NotImplementedError, IndexError) as error:
+            except (RuntimeError, AttributeError, NotImplementedError, IndexError, ValueError) as error:
                 raise ValueError(
                     f"{self.name}={type(self.model).__name__}: its cache cannot be rolled back ({error}); "
                     "use a model with full attention"
                 ) from error
-        tolerance = 64 * torch.finfo(self.dtype).eps * max(1.0, float(whole.abs().max()))
+        tolerance = self._tolerance(whole)
         for what, got, want in (("body and head", parts, whole), ("a rolled-back cache", stepped, whole[2:])):
             error = float((got - want).abs().max())
             if not error <= tolerance:
@@ -94,12 +154,6 @@ class CausalLM:
                     f"{tolerance:.1e}, but differ by {error:.1e}; this family scales its logits or keeps other state, "
                     "choose another model"
                 )
-
-
-def rollback(cache: DynamicCache, count: int) -> None:
-    """Forget the last ``count`` tokens of ``cache`` (transformers' crop takes negative counts only)."""
-    if count:
-        cache.crop(-count)
 
 
 @dataclass(frozen=True)
@@ -113,6 +167,12 @@ class Pair:
     @property
     def device(self) -> torch.device:
         return self.target.device
+
+    def compile(self, gamma: int, size: int) -> None:
+        """Compile both models for steps that draft up to ``gamma`` tokens, texts of up to ``size`` tokens."""
+        self.target.compile((1, gamma + 1), size)
+        if self.draft is not None:
+            self.draft.compile((1, 2), size)
 
     def encode(self, turns: list[str], chat: bool | None = None) -> list[int]:
         """Token ids of one prompt. ``turns`` alternate user, assistant, user…; the last is answered.
@@ -159,6 +219,11 @@ def load_model(path: str | Path, dtype: str = "float32", device: str = "cpu", na
     return CausalLM(model.to(device), name)
 
 
+def load_tokenizer(path: str | Path, name: str = "model") -> Any:
+    """Load the tokenizer that lies with a model."""
+    return _from_pretrained(AutoTokenizer, path, name)
+
+
 def load_pair(target: str | Path, draft: str | Path | None, dtype: str = "float32", device: str = "cpu") -> Pair:
     """Load target, draft and tokenizer.
 
@@ -166,9 +231,9 @@ def load_pair(target: str | Path, draft: str | Path | None, dtype: str = "float3
         ValueError: a model that cannot be found or split into body and head, or two tokenizers that differ (padded
             vocabularies of different sizes are fine: ids a model does not have get probability 0).
     """
-    tokenizer = _from_pretrained(AutoTokenizer, target, "target")
+    tokenizer = load_tokenizer(target, "target")
     if draft is not None:
-        check_tokenizers(tokenizer, _from_pretrained(AutoTokenizer, draft, "draft"), str(target), str(draft))
+        check_tokenizers(tokenizer, load_tokenizer(draft, "draft"), str(target), str(draft))
     big = load_model(target, dtype, device, "target")
     small = None if draft is None else load_model(draft, dtype, device, "draft")
     return Pair(big, small, tokenizer)

@@ -106,6 +106,13 @@ def stream_of(prompts: str, seed: int) -> Stream:
     return scheduled(prompts, seed)
 
 
+def compile_for(models: Models, stream: Stream, serving: Serving) -> None:
+    """Compile the models for the longest text of the stream."""
+    prompts = (models.pair.encode(list(prompt.turns), models.chat) for prompt in stream.prompts)
+    longest = max(len(prompt) for prompt in prompts) + serving.max_new_tokens
+    models.compile(serving.gamma, longest + serving.gamma + 1)
+
+
 def run(
     models: Models,
     name: str,

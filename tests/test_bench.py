@@ -1,17 +1,18 @@
 # pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false
 """The benchmark's bookkeeping: same work on both sides, timers that leave no trace, intervals that mean something."""
 
+import math
+
 import pytest
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from real.bench import Run, bench, measure, ours, ratio, theirs, timed_forwards, verdict  # noqa: E402
-from real.drafters import make_drafter  # noqa: E402
+from real.bench import TARGETS, Run, bench, contenders, measure, ours, ratio, row, theirs, timed_forwards  # noqa: E402
 from real.lossless import random_pair, random_prompts  # noqa: E402
 from real.sampling import Sampling  # noqa: E402
 
-GREEDY = Sampling(0.0)
+GREEDY, GAMMA = Sampling(0.0), 3
 
 
 @pytest.fixture(scope="module")
@@ -19,21 +20,27 @@ def pair():
     return random_pair("llama", "float64")
 
 
-def test_both_sides_do_the_same_work(pair):
-    """Greedy: same text, so the same steps, up to the last one (theirs drafts one token less there)."""
-    drafter = make_drafter("adapter", pair)
+@pytest.fixture(scope="module")
+def serving(pair):
+    return contenders(pair, GAMMA, 64)
+
+
+def test_all_do_the_same_work(serving):
+    """Greedy: same text from the same draft, so the same steps, up to the last one (theirs drafts one token less)."""
     for i, prompt in enumerate(random_prompts(4, 512, 3)):
-        mine = ours(pair, drafter, prompt, 24, 3, GREEDY, i)
-        other = theirs(pair, prompt, 24, 3, GREEDY, i)
-        assert mine.tokens == other.tokens == 24
-        assert abs(mine.steps - other.steps) <= 1
-        assert 0 < mine.outside < mine.seconds
-        assert 0 < other.outside < other.seconds
+        runs = {name: contender(prompt, 24, GREEDY, i) for name, contender in serving.items()}
+        assert {run.tokens for run in runs.values()} == {24}
+        assert runs["draft"].steps == runs["draft, compiled"].steps
+        assert abs(runs["draft"].steps - runs["assisted"].steps) <= 1
+        assert runs["plain"].steps == runs["plain, compiled"].steps == runs["generate"].steps == 24
+        for name, run in runs.items():
+            assert run.seconds > 0
+            assert math.isnan(run.outside) if name == "generate, static" else 0 < run.outside < run.seconds
 
 
 def test_timers_count_and_leave_no_trace(pair):
     before = pair.target.model.forward
-    with timed_forwards({"target": [pair.target.model]}) as record, torch.inference_mode():
+    with timed_forwards({"target": [(pair.target.model, "forward")]}) as record, torch.inference_mode():
         pair.target.model(torch.tensor([[1, 2, 3]]))
         pair.target.model(torch.tensor([[1, 2, 3]]))
     assert record.calls == {"target": 2}
@@ -41,15 +48,33 @@ def test_timers_count_and_leave_no_trace(pair):
     assert pair.target.model.forward == before
 
 
-def test_row_holds_ratio_interval_and_both_sides(pair):
-    row = measure(pair, random_prompts(4, 512, 4), 12, 3, Sampling(1.0))
-    found = row["ratio"]
-    assert found["low"] <= found["value"] <= found["high"]
-    rates = row["ours_tokens_per_second"] / row["theirs_tokens_per_second"]
-    assert found["value"] == pytest.approx(rates)
-    assert row["cpu_ratio"] > 0
-    assert 1 <= row["ours_tokens_per_step"] <= 4
-    assert 1 <= row["theirs_tokens_per_step"] <= 4
+def test_a_row_holds_every_contender_and_what_is_asked(pair):
+    """Two contenders are enough for the one comparison between them."""
+    serving = {"draft": ours(pair, "adapter", GAMMA), "assisted": theirs(pair, assistant_model=pair.draft.model)}
+    found = row(measure(serving, random_prompts(4, 512, 4), 12, Sampling(1.0)))
+    (asked,) = found["targets"]
+    assert (asked["ours"], asked["theirs"], asked["factor"]) == ("draft", "assisted", 1.1)
+    lines = found["contenders"]
+    rates = lines["draft"]["tokens_per_second"] / lines["assisted"]["tokens_per_second"]
+    assert asked["ratio"]["low"] <= asked["ratio"]["value"] <= asked["ratio"]["high"]
+    assert asked["ratio"]["value"] == pytest.approx(rates)
+    assert all(1 <= line["tokens_per_step"] <= GAMMA + 1 for line in lines.values())
+
+
+def test_every_target_names_two_contenders(serving):
+    assert {name for target in TARGETS for name in (target.ours, target.theirs)} <= set(serving)
+
+
+def test_a_target_is_held_by_the_lower_limit():
+    def runs(seconds: list[float]) -> list[Run]:
+        return [Run(10, 3, s, 0.1, s) for s in seconds]
+
+    def holds(fast: list[float]) -> bool:
+        return row({"draft": runs(fast), "assisted": runs([2.25] * 8)})["targets"][0]["holds"]
+
+    assert holds([2.0] * 8)
+    assert not holds([2.05] * 8)  # 1.1 is asked
+    assert not holds([1.0, 3.0] * 4)  # 1.125 on average, but not surely
 
 
 def test_interval_is_a_point_for_proportional_runs_and_covers_the_ratio_otherwise():
@@ -60,16 +85,6 @@ def test_interval_is_a_point_for_proportional_runs_and_covers_the_ratio_otherwis
     found = ratio(uneven, [Run(10, 3, 2.0, 0.1, 1.0)] * 30)
     assert found["value"] == pytest.approx(1)
     assert found["low"] < 1 < found["high"]
-
-
-@pytest.mark.parametrize(
-    "low, outside, faster, leaner",
-    [(1.1, 1.0, True, True), (1.099, 1.0, False, True), (1.3, 1.001, True, False), (0.9, 2.0, False, False)],
-)
-def test_the_verdict_is_by_the_lower_limit_and_by_half_of_their_overhead(low, outside, faster, leaner):
-    row = {"ratio": {"value": 1.5, "low": low, "high": 2.0}}
-    row |= {"ours_outside_ms_per_step": outside, "theirs_outside_ms_per_step": 2.0}
-    assert verdict(row) == {"faster": faster, "leaner": leaner}
 
 
 def test_bad_input():

@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from real.cache import rollback
 from real.drafters.base import Drafter
-from real.models import CausalLM, Pair, rollback
+from real.models import CausalLM, Pair
 
 
 class Independent(Drafter):

@@ -8,11 +8,12 @@ from typing import Self
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModel, DynamicCache, LlamaConfig
+from transformers import AutoModel, LlamaConfig
 
+from real.cache import SlotCache, rollback
 from real.drafters.base import Drafter, Piece, since
 from real.drafters.flat import Flat
-from real.models import CausalLM, Pair, rollback
+from real.models import CausalLM, Pair
 from real.objective import DISTIL, Objective
 from theory.loss import Loss
 
@@ -44,7 +45,7 @@ class Layer(nn.Module):
         """Start from an output of zero: the weight of the last norm is."""
         nn.init.zeros_(self.body.norm.weight)  # pyright: ignore[reportArgumentType] (transformers' modules are untyped)
 
-    def forward(self, vectors: Tensor, cache: DynamicCache | None = None) -> Tensor:
+    def forward(self, vectors: Tensor, cache: SlotCache | None = None) -> Tensor:
         """Appended to ``cache`` if there is one."""
         output = self.body(inputs_embeds=vectors[None], past_key_values=cache, use_cache=cache is not None)
         return output.last_hidden_state[0]
@@ -54,7 +55,7 @@ class Follower:
     """The layer's cache along a text: how many inputs it holds, and how many of them must be forgotten again."""
 
     def __init__(self) -> None:
-        self.cache, self.held = DynamicCache(), 0
+        self.cache, self.held = SlotCache(1), 0
 
     def read(self, layer: nn.Module, *inputs: Tensor) -> Tensor:
         """Run ``layer`` on new inputs after what is held."""

@@ -1,0 +1,124 @@
+"""A key/value cache of fixed slots: writing is in place, forgetting is lowering a number.
+
+Transformers' dynamic cache copies itself with every token. Here memory is taken in blocks that double, so a token is
+written once, the attention reads a view of what is held, and a rollback touches no memory. A compiled forward
+(``real/compiled.py``) reads all slots and hides those after each query instead, as its shapes may not change.
+"""
+
+from typing import Any
+
+from torch import Tensor
+from transformers.cache_utils import Cache, CacheLayerMixin
+
+__all__ = ["SlotCache", "rollback"]
+
+BLOCK = 256
+"""Slots a cache starts with unless told otherwise."""
+
+
+class Slots(CacheLayerMixin):
+    """One layer: keys and values ``[batch, heads, size, width]``, of which the first ``length`` slots are held.
+
+    ``at``: positions ``[n]`` that a compiled forward writes to; it keeps the count itself. None otherwise.
+    """
+
+    is_sliding = False
+    is_croppable = True
+
+    def __init__(self, size: int):
+        super().__init__()
+        self.size, self.length = size, 0
+        self.at: Tensor | None = None
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        """Take the memory; zeros, since what is hidden must still be finite."""
+        self.keys, self.values = (_room(states, self.size) for states in (key_states, value_states))
+        self.is_initialized = True
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        """Write after what is held; give keys and values to attend to."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        assert self.keys is not None
+        assert self.values is not None
+        if self.at is not None:
+            self.keys.index_copy_(2, self.at, key_states)
+            self.values.index_copy_(2, self.at, value_states)
+            return self.keys, self.values
+        start, stop = self.length, self.length + key_states.shape[-2]
+        self._reach(stop)
+        self.keys[:, :, start:stop] = key_states
+        self.values[:, :, start:stop] = value_states
+        self.length = stop
+        return self.keys[:, :, :stop], self.values[:, :, :stop]
+
+    def _reach(self, stop: int) -> None:
+        """Double the slots until ``stop`` fits."""
+        if stop <= self.size:
+            return
+        while self.size < stop:
+            self.size *= 2
+        for name in ("keys", "values"):
+            old = getattr(self, name)
+            grown = _room(old, self.size)
+            grown[:, :, : self.length] = old[:, :, : self.length]
+            setattr(self, name, grown)
+
+    def get_seq_length(self) -> int:
+        return self.length
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        return self.length + query_length, 0
+
+    def get_max_length(self) -> int:
+        return -1
+
+    get_max_cache_shape = get_max_length  # its name before transformers 5.20
+
+
+def _room(states: Tensor, size: int) -> Tensor:
+    return states.new_zeros(*states.shape[:2], size, states.shape[-1])
+
+
+class SlotCache(Cache):
+    """``layers`` layers of ``size`` slots each, more when they are needed.
+
+    ``lost``: its memory was lent to another text, so that it may not be used any more.
+    """
+
+    def __init__(self, layers: int, size: int = BLOCK):
+        self.slots = [Slots(size) for _ in range(layers)]
+        super().__init__(layers=list(self.slots))
+        self.lost = False
+
+    @property
+    def length(self) -> int:
+        """Tokens held."""
+        return self.slots[0].length
+
+    @property
+    def size(self) -> int:
+        """Slots a layer."""
+        return self.slots[0].size
+
+    def extend(self, count: int) -> None:
+        """Hold ``count`` more slots, or fewer than now if it is negative."""
+        for layer in self.slots:
+            layer.length += count
+
+    def crop(self, count: int) -> None:
+        """Forget the last −``count`` tokens (transformers' sign)."""
+        self.extend(count)
+
+    def sharing(self, at: Tensor | None = None) -> "SlotCache":
+        """An empty cache in the same memory, which must be there already; ``at``: see ``Slots``."""
+        other = SlotCache(len(self.slots), self.size)
+        for ours, theirs in zip(self.slots, other.slots, strict=True):
+            theirs.keys, theirs.values, theirs.is_initialized, theirs.at = ours.keys, ours.values, True, at
+        return other
+
+
+def rollback(cache: SlotCache, count: int) -> None:
+    """Forget the last ``count`` tokens of ``cache``."""
+    if count:
+        cache.crop(-count)

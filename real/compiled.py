@@ -1,0 +1,111 @@
+"""A model's body compiled for a few numbers of queries, over a cache whose memory never moves.
+
+A decoder's step asks for the same few shapes again and again: one token to draft, a draft and its pending token to
+verify. Each is compiled once by ``torch.compile``; on CUDA it is then captured in a graph, so that a forward is one
+launch. Fewer queries than a width are padded: what padding writes lies beyond what the cache holds and is written over.
+The eager forward of ``real/models.py`` stays the reference, and what is compiled is held against it before it serves.
+"""
+
+from collections.abc import Callable, Sequence
+from types import FunctionType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from real.cache import SlotCache
+
+__all__ = ["Compiled"]
+
+
+class Compiled:
+    """Last hidden states of a body for up to ``max(widths)`` queries after a cache.
+
+    The memory is one, and lent to one text at a time: ``new_cache`` takes it from whoever had it before. Compiling
+    takes from seconds to a minute a width.
+
+    Args:
+        body: a transformers model without its head, of so many decoder ``layers``.
+        widths: numbers of queries to compile for. size: slots of the cache; what needs more runs eagerly.
+
+    Raises:
+        ValueError: if a width is not from 1 to ``size``, or a layer does not attend to the whole text. Whatever
+            ``torch.compile`` or the capture raises.
+    """
+
+    def __init__(self, body: Any, layers: int, widths: Sequence[int], size: int):
+        if not widths or min(widths) < 1 or size < max(widths):
+            raise ValueError(f"widths={tuple(widths)!r}, size={size!r}: there must be widths, each from 1 to size")
+        kinds = set(getattr(body.config.get_text_config(), "layer_types", None) or ()) - {"full_attention"}
+        if kinds:
+            raise ValueError(f"layers of {', '.join(sorted(kinds))}: every layer must attend to the whole text")
+        self.body, self.size, self.widths = body, size, sorted(set(widths))
+        device = next(body.parameters()).device
+        self._ids = {width: torch.zeros(1, width, dtype=torch.long, device=device) for width in self.widths}
+        self._at = {width: torch.arange(width, device=device) for width in self.widths}
+        self._offsets = torch.arange(self.widths[-1], device=device)
+        self._memory = self.cache = SlotCache(layers, size)
+        with torch.inference_mode():
+            body(input_ids=self._ids[self.widths[0]], past_key_values=self._memory, use_cache=True)  # takes the memory
+            self._runs = {width: self._run(width) for width in self.widths}
+        self.new_cache()
+
+    def new_cache(self) -> SlotCache:
+        """An empty cache in the memory; the one given before may not be used again."""
+        self.cache.lost = True
+        self.cache = self._memory.sharing()
+        return self.cache
+
+    def width(self, count: int, cache: SlotCache) -> int | None:
+        """The width that ``count`` queries after ``cache`` are padded to; None if they are to run eagerly."""
+        if cache is not self.cache or cache.size > self.size:
+            return None
+        return next((w for w in self.widths if w >= count and cache.length + w <= self.size), None)
+
+    def __call__(self, ids: Tensor, width: int) -> Tensor:
+        """Hidden states ``[n, d]`` of ``ids`` ``[n]``, n ≤ ``width``, appended to the lent cache."""
+        count = len(ids)
+        self._ids[width][0, :count] = ids
+        torch.add(self._offsets[:width], self.cache.length, out=self._at[width])
+        hidden = self._runs[width]()[:count]
+        self.cache.extend(count)
+        return hidden
+
+    def _run(self, width: int) -> Callable[[], Tensor]:
+        """The forward of so many queries on their own static inputs, compiled; on CUDA the replay of its graph."""
+        ids, at = self._ids[width], self._at[width]
+        compiled = torch.compile(self._forward(at), fullgraph=True, dynamic=False)
+        compiled(ids, at)
+        if ids.device.type != "cuda":
+            return lambda: compiled(ids, at)
+        beside = torch.cuda.Stream()
+        beside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(beside):  # what is set up at a first call must not be captured
+            compiled(ids, at)
+        torch.cuda.current_stream().wait_stream(beside)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            output = compiled(ids, at)
+
+        def replay() -> Tensor:
+            graph.replay()
+            return output.clone()  # the next replay writes over it
+
+        return replay
+
+    def _forward(self, at: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+        body, size, memory = self.body, self.size, self._memory.sharing(at)
+
+        def forward(ids: Tensor, at: Tensor) -> Tensor:
+            visible = torch.arange(size, device=ids.device) <= at[:, None]
+            output = body(
+                input_ids=ids,
+                position_ids=at[None],
+                attention_mask=visible[None, None],
+                past_key_values=memory,
+                use_cache=True,
+            )
+            return output.last_hidden_state[0]
+
+        # dynamo keeps what it compiles with the code object, and only so much of it: each width has one of its own
+        return FunctionType(forward.__code__.replace(), globals(), "forward", None, forward.__closure__)

@@ -1,0 +1,129 @@
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false
+"""Inflated models: the law of the small one, whatever the family, the shape and the dtype."""
+
+import json
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from transformers import AutoConfig  # noqa: E402
+
+from real.inflate import SHAPES, inflate, large_config, planned, write  # noqa: E402
+from real.lossless import random_prompts, reference  # noqa: E402
+from real.models import CausalLM, Pair, load_model, load_pair, random_model  # noqa: E402
+from real.streams import ASSETS  # noqa: E402
+
+EMBEDDED = {"target": "qwen3", "specialist": "qwen3", "llama": "llama", "gpt_neox": "gpt_neox"}
+LARGE = {
+    "qwen3": {"hidden_size": 512, "intermediate_size": 1100, "num_hidden_layers": 17, "num_attention_heads": 16,
+              "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 2048},
+    "llama": {"hidden_size": 300, "intermediate_size": 512, "num_hidden_layers": 13, "num_attention_heads": 4,
+              "num_key_value_heads": 4, "head_dim": 64, "vocab_size": 1100},
+    "qwen2": {"hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 3, "num_attention_heads": 8,
+              "num_key_value_heads": 4, "vocab_size": 600},
+    "gpt_neox": {"hidden_size": 512, "intermediate_size": 1024, "num_hidden_layers": 13, "num_attention_heads": 8,
+                 "vocab_size": 1200},
+}  # fmt: skip
+"""Wider, deeper, with more heads, other groups of heads and larger heads; 300 is no multiple of anything."""
+
+
+def shape(tmp_path, family: str, **changes) -> str:
+    AutoConfig.for_model(family, **LARGE[family] | changes).save_pretrained(tmp_path / "shape")
+    return str(tmp_path / "shape")
+
+
+def inflated(tmp_path, small: CausalLM, dtype: str) -> CausalLM:
+    config = large_config(small, shape(tmp_path, small.model.config.model_type))
+    return CausalLM(inflate(small, config, dtype=dtype), "large")
+
+
+@torch.inference_mode()
+def laws(model: CausalLM, ids, width: int):
+    """Laws at every position ``[n, width]`` in float64, and the mass on further ids."""
+    law = model.logits(ids).double().softmax(-1)
+    return law[:, :width], float(law[:, width:].sum(-1).max()) if law.shape[-1] > width else 0.0
+
+
+def distance(one, other):
+    return (one - other).abs().sum(-1) / 2
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_the_law_is_the_small_models_and_no_dtype_loses_more_than_before(tmp_path, name):
+    ids = torch.randint(0, 1024, (200,), generator=torch.Generator().manual_seed(0))
+    exact, _ = laws(load_model(ASSETS / name, "float64"), ids, 1024)
+    for dtype in ("float64", "float32", "bfloat16"):
+        small = load_model(ASSETS / name, dtype)
+        own, _ = laws(small, ids, 1024)
+        got, further = laws(inflated(tmp_path, small, dtype), ids, 1024)
+        assert further == 0.0
+        if dtype == "bfloat16":
+            assert distance(got, exact).mean() <= 1.1 * distance(own, exact).mean()
+        else:
+            assert distance(got, own).max() <= 1e-5
+
+
+@pytest.mark.parametrize("family", LARGE)
+def test_greedy_text_is_the_small_models_in_float64(tmp_path, family):
+    small = random_model(family, 0, "float64")
+    large = inflated(tmp_path, small, "float64")
+    prompts = random_prompts(4, small.vocab, 5)
+    assert reference(Pair(large, None, None), prompts, 40) == reference(Pair(small, None, None), prompts, 40)
+
+
+def test_every_matrix_has_its_size_and_what_is_not_silent_is_random(tmp_path):
+    """The cost is real: no matrix of a layer is empty but those that write what must not be written."""
+    large = inflated(tmp_path, load_model(ASSETS / "llama"), "float32").model
+    assert large.config.num_hidden_layers == len(large.model.layers) == 13
+    last = large.model.layers[12]
+    for name, weight in last.named_parameters():
+        silent = name in ("self_attn.o_proj.weight", "mlp.down_proj.weight")
+        assert (float(weight.abs().sum()) == 0) == silent, name
+    assert large.lm_head.weight.shape == (1100, 300)
+
+
+def test_the_checkpoint_is_an_ordinary_one_and_says_what_it_is(tmp_path):
+    count = write(ASSETS / "specialist", shape(tmp_path, "qwen3"), tmp_path / "big", dtype="float32")
+    pair = load_pair(tmp_path / "big", ASSETS / "specialist")
+    assert sum(weight.numel() for weight in pair.target.model.parameters()) == count
+    assert pair.target.label == " (inflated from specialist)"
+    assert pair.draft.label == ""
+    assert json.loads((tmp_path / "big/config.json").read_text())["inflated_from"] == "specialist"
+    with pytest.raises(ValueError, match=r"is there already; nothing was written"):
+        write(ASSETS / "specialist", shape(tmp_path, "qwen3"), tmp_path / "big")
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("model", ["target", "specialist", "generalist"])
+def test_the_embedded_pair_fits_into_the_published_shapes(name, model):
+    small = load_model(ASSETS / model)
+    plan = planned(small.model.config, large_config(small, name))
+    assert len(set(plan.heads)) == small.model.config.num_attention_heads
+    assert max(plan.dims) < plan.size == 128
+    assert all(c != 0 for c in plan.constants)
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"hidden_size": 192}, "hidden_size=192 must be at least 193"),
+        ({"num_hidden_layers": 15}, "num_hidden_layers=15 must be at least 16"),
+        ({"head_dim": 192}, "head_dim=192 must be a multiple of 128"),
+        ({"vocab_size": 1000}, "vocab_size=1000 must be at least 1024"),
+        ({"num_attention_heads": 1, "num_key_value_heads": 1}, "num_key_value_heads=1 must be at least 2"),
+    ],
+)
+def test_what_does_not_fit_is_said(tmp_path, changes, words):
+    small = load_model(ASSETS / "target")
+    with pytest.raises(ValueError, match=words):
+        large_config(small, shape(tmp_path, "qwen3", **changes))
+
+
+def test_another_family_or_no_configuration_is_said(tmp_path):
+    small = load_model(ASSETS / "target")
+    with pytest.raises(ValueError, match=r"model_type='llama' must be the model's own, 'qwen3'"):
+        large_config(small, shape(tmp_path, "llama"))
+    with pytest.raises(ValueError, match=r"like='qwen3-9b': must be one of qwen3-8b, qwen3-0.6b, or a configuration"):
+        large_config(small, "qwen3-9b")
