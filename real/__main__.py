@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from real import claims as claiming
+from real import floor as flooring
+from real import profile as profiling
 from real import run as running
 from real import table1 as table
 from real import tables
@@ -22,6 +24,7 @@ from real.audit import audit as run_audit
 from real.bench import bench as run_bench
 from real.benchmarks import BENCHMARKS, prepare
 from real.blocks import Block, blocks, run_blocks
+from real.compare import device_name
 from real.experiments import EXPERIMENTS, Experiment
 from real.export import export as write_checkpoint
 from real.export import learned
@@ -168,6 +171,9 @@ def run(
     compiled: Annotated[
         bool | None, typer.Option("--compile/--eager", help="torch.compile the models first; on CUDA if left out.")
     ] = None,
+    by_cost: Annotated[
+        bool, typer.Option("--by-cost", help="Choose draft lengths up to gamma by cost; profiles the pair first.")
+    ] = False,
     certify: Annotated[Path | None, typer.Option(help="Write the regret certificate's log here.")] = None,
     certify_every: Annotated[int, typer.Option(help="Rounds between certificates on the screen.")] = 0,
     gamma: Gamma = 4,
@@ -200,6 +206,9 @@ def run(
         if device == "cuda" if compiled is None else compiled:
             with console.status("compiling"):
                 running.compile_for(models, stream, serving)
+        if by_cost:
+            with console.status("profiling"):
+                serving = running.by_cost(models, method, stream, serving)
         with bar() as progress:
             task = progress.add_task(f"plain, frozen, {name}", total=len(stream.prompts))
             report = running.run(
@@ -290,6 +299,69 @@ def bench(
         chat = None if target else False  # the embedded target continues text
         target, draft = target or str(ASSETS / "target"), draft or str(ASSETS / "specialist")
         run_bench(target, draft, turns, new, gamma, dtype, device, chat, out)
+
+
+@app.command("profile")
+def profile_command(
+    row: Annotated[str, typer.Argument(help="A named system, whose drafter is profiled at rest.")] = "sd",
+    target: Target = "",
+    draft: Draft = "",
+    prompts: Annotated[str, typer.Option(help="JSONL, or a schedule; half of them are foretold.")] = "prose:16",
+    gamma: Annotated[int, typer.Option(help="Longest draft.")] = 8,
+    new: Annotated[int, typer.Option(help="New tokens a request.")] = 64,
+    temperature: Annotated[float, typer.Option(help="0 decodes greedily.")] = 1.0,
+    family: Annotated[str, typer.Option(help="Embedded target: qwen3, llama or gpt_neox.")] = "qwen3",
+    compiled: Annotated[bool, typer.Option("--compile/--eager", help="torch.compile the models first.")] = False,
+    dtype: Dtype = "float32",
+    device: Device = "cpu",
+    out: Annotated[Path | None, typer.Option(help="Keep it in this JSON file.")] = None,
+) -> None:
+    """What a step costs by the tokens it drafts, and whether the speed law foretells runs from it."""
+    with explained():
+        method = running.row(row, {})
+        serving = Serving(gamma, max(Serving.nu, gamma + 1), Sampling(temperature), new)
+        models, stream = Models(target, draft, dtype, device, family), running.stream_of(prompts, 0)
+        if compiled:
+            with console.status("compiling"):
+                running.compile_for(models, stream, serving)
+        ids = [models.pair.encode(list(prompt.turns), models.chat) for prompt in stream.prompts]
+        with bar() as progress:
+            tasks = [progress.add_task(of, total=None) for of in ("measuring", "foretelling")]
+            runs = [
+                profiling.measure(models, method, serving, ids[half::2], partial(advance, progress, task))
+                for half, task in enumerate(tasks)
+            ]
+        found = profiling.profile(runs[0])
+        rows = profiling.foretold(found, runs[1])
+        console.print(tables.profile(found, rows))
+        if out is not None:
+            profiling.keep(out, profiling.settings_of(models, method, serving), found, rows)
+
+
+@app.command("floor")
+def floor_command(
+    prompts: Annotated[int, typer.Option(help="Requests of every domain.")] = 12,
+    new: Annotated[int, typer.Option(help="New tokens a request.")] = 64,
+    gamma: Gamma = 4,
+    temperature: Annotated[float, typer.Option(help="0 decodes greedily.")] = 1.0,
+    family: Annotated[str, typer.Option(help="Embedded target: qwen3, llama or gpt_neox.")] = "qwen3",
+    drafter: Annotated[list[str] | None, typer.Option(help="Repeatable; all if left out.")] = None,
+    domain: Annotated[list[str] | None, typer.Option(help="Repeatable; all if left out.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Keep the rows in this JSON file.")] = None,
+) -> None:
+    """Is a draft whose length is chosen by cost ever slower than plain decoding? Every drafter, every domain."""
+    with explained():
+        models, serving = Models(family=family), Serving(gamma, sampling=Sampling(temperature), max_new_tokens=new)
+        with bar() as progress:
+            tasks = {name: progress.add_task(name, total=None) for name in drafter or flooring.DRAFTERS}
+
+            def report(name: str, done: int, total: int) -> None:
+                advance(progress, tasks[name], done, total)
+
+            rows = flooring.floor(models, serving, domain or domains(), prompts, list(tasks), report)
+        console.print(tables.floor(rows))
+        if out is not None:
+            save_json(out, {"rows": rows, "provenance": provenance(device_name(models.device))})
 
 
 @app.command()

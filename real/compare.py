@@ -145,7 +145,7 @@ def settings_of(models: Models, method: Method, schedule: str, serving: Serving,
 
 
 YOUNGER: dict[type, set[str]] = {
-    Serving: {"rule", "confidence", "overlap"},
+    Serving: {"rule", "confidence", "overlap", "costs"},
     Method: {"settings", "start", "loss", "positions", "prompt_hint", "learn_prompt", "nu"},
 }
 """Fields that came after results were committed: named only where they depart from their default."""

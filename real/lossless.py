@@ -35,11 +35,11 @@ FLOAT32_PROMPTS = 50  # at most: float32 flips and the sampled law are reported 
 ROUND, BURN_IN = 16, 64  # committed tokens between weight swaps, and before the first
 
 
-def served(method: Method, gamma: int = 4, rule: str = "token") -> Served:
+def served(method: Method, gamma: int = 4, rule: str = "token", costs: tuple[float, ...] = ()) -> Served:
     """Decode with a method of ``real/systems.py``, weights swapped inside requests every ``ROUND`` tokens."""
 
     def texts(pair: Pair, prompts: Prompts, new: int, sampling: Sampling, seed: int) -> Iterator[list[int]]:
-        serving = Serving(gamma, ROUND, sampling, new, burn_in=BURN_IN, rule=rule)
+        serving = Serving(gamma, ROUND, sampling, new, burn_in=BURN_IN, rule=rule, costs=costs)
         decoder = decoder_of(pair, method, drafter_of(pair, method, serving), serving, seed)
         for prompt in prompts:
             yield decoder.serve(prompt, Ledger(pair.device))[0]
@@ -53,6 +53,7 @@ CHECKED: dict[str, Served] = {name: served(method) for name, method in METHODS.i
 MATRIX: dict[str, Method] = {
     "independent": Method("weights", Adam(1e-3)),
     "ngram": Method("ngram"),
+    "uniform": Method("uniform"),
     "heads": Method("heads", OGD(64.0)),
     "hydra": Method("hydra", Adam(1e-3)),
     "eagle": Method("eagle", Adam(1e-3)),
@@ -61,6 +62,9 @@ MATRIX: dict[str, Method] = {
 }
 """One system of every kind of drafter, all learning, each checked under every rule that applies."""
 CHECKED |= {f"{name} {rule}": served(method, rule=rule) for name, method in MATRIX.items() for rule in RULES}
+COSTS = (1.0, 1.3, 1.5, 1.6, 1.7)
+"""Of drafts of 0 … 4 tokens, at which lengths chosen by cost take every value."""
+CHECKED["lengths by cost"] = served(Method("adapter", OGD(8.0)), costs=COSTS)
 
 
 @dataclass(frozen=True)

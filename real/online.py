@@ -20,6 +20,8 @@ from real.objective import DISTIL, Objective
 from real.rounds import Rounds
 from real.sampling import Sampling
 from real.state import check, flatten, rebuild, under
+from theory.draft_length import DraftLength
+from theory.draft_length import State as Lengths
 from theory.learner import Learner
 from theory.learners.frozen import Frozen
 
@@ -37,6 +39,8 @@ class Serving:
         max_new_tokens: of a request. law_top_k: the learner sees so many tokens of the target's law, renormalised;
             0 shows all. rule: of ``real.decode.RULES``. confidence: end a draft at the first token less probable.
         overlap: learn beside the next round instead of before it, see ``real/beside.py``.
+        costs: of steps that draft 0, 1, … gamma tokens, in plain steps (``real/profile.py``): with them every step's
+            length is chosen by cost (``theory/draft_length.py``), gamma being the longest; empty drafts gamma always.
     """
 
     gamma: int = 4
@@ -48,12 +52,17 @@ class Serving:
     rule: str = "token"
     confidence: float = 0.0
     overlap: bool = False
+    costs: tuple[float, ...] = ()
 
     def __post_init__(self):
         if self.gamma < 1:
             raise ValueError(f"gamma={self.gamma!r}: a step drafts at least one token; plain decoding is run beside it")
         if self.nu < self.gamma + 1:
             raise ValueError(f"nu={self.nu!r}: a round must hold a whole step, at least gamma + 1 = {self.gamma + 1}")
+        if self.costs and len(self.costs) != self.gamma + 1:
+            raise ValueError(
+                f"costs={self.costs!r}: needs one entry for each of 0 … gamma = {self.gamma} drafted tokens; profile it"
+            )
         if self.max_new_tokens < 1:
             raise ValueError(f"max_new_tokens={self.max_new_tokens!r}: must be at least 1")
         if self.law_top_k < 0:
@@ -115,6 +124,8 @@ class OnlineDecoder:
             raise ValueError(f"prompt_hint={prompt_hint!r}: {learner!r} takes no hints; choose an optimistic learner")
         self.prompt_hint = prompt_hint if self.learns else None
         self.learn_prompt = learn_prompt and self.learns
+        self.lengths = DraftLength(serving.costs) if serving.costs and drafter is not None else None
+        self.length_state = None if self.lengths is None else self.lengths.init()
         self.log: list[RoundLog] = []
         self.hint_t: Tensor | None = None
         self.learner_state = None
@@ -134,12 +145,14 @@ class OnlineDecoder:
             if reads_prompt:
                 self._read_prompt(session, ledger)
             while not session.done:
-                if self.drafter is None:
+                gamma = self._length(ledger)
+                if gamma == 0:
                     step = plain_step(session, serving.sampling, self.rng, ledger)
                 else:
                     step = speculative_step(
-                        session, serving.gamma, serving.sampling, self.rng, ledger, serving.rule, serving.confidence
+                        session, gamma, serving.sampling, self.rng, ledger, serving.rule, serving.confidence
                     )
+                self._note_length(step, ledger)
                 with ledger("measure"):
                     counts.add(step)
                     if self.watch:
@@ -153,6 +166,23 @@ class OnlineDecoder:
                     self.rounds.join(session, self.drafter)
             self._finish(ledger)
         return session.tokens[len(prompt) :], counts
+
+    def _length(self, ledger: Ledger) -> int:
+        """How many tokens the next step drafts; 0 decodes plainly."""
+        if self.drafter is None:
+            return 0
+        if self.lengths is None or self.length_state is None:
+            return self.serving.gamma
+        with ledger("draft"):
+            return self.lengths.choose(self.length_state)
+
+    def _note_length(self, step: Step, ledger: Ledger) -> None:
+        """Show what the step did to what chooses the next one's length."""
+        if self.lengths is None or self.length_state is None:
+            return
+        with ledger("draft"):
+            counts = len(step.tokens), step.accepted + step.rejected, int(step.rejected)
+            self.length_state = self.lengths.observe(self.length_state, step.drafted, *counts)
 
     def _read_prompt(self, session: Session, ledger: Ledger) -> None:
         """Learn from the prompt, or take its gradient as the hint of this request."""
@@ -289,8 +319,10 @@ class OnlineDecoder:
 
     def _always(self) -> dict[str, Tensor]:
         """The entries that every state of this decoder has: its randomness, and what its drafter needs besides x."""
-        drafted = {} if self.drafter is None else self.drafter.state()
-        return {"rng": self.rng.get_state(), **{f"drafter.{key}": value for key, value in drafted.items()}}
+        named = {} if self.drafter is None else {f"drafter.{key}": of for key, of in self.drafter.state().items()}
+        if self.length_state is not None:
+            named["lengths"] = torch.tensor(self.length_state, dtype=torch.float64)
+        return {"rng": self.rng.get_state(), **named}
 
     def restore(self, named: dict[str, Tensor]) -> None:
         """Take up what ``state`` gave.
@@ -300,6 +332,8 @@ class OnlineDecoder:
         """
         check(self._always(), named)
         self.rng.set_state(named["rng"])
+        if self.length_state is not None:
+            self.length_state = Lengths(*named["lengths"].tolist())
         self.rounds.restore(under("rounds.", named), self.pair.device)
         if self.drafter is not None:
             self.drafter.restore(under("drafter.", named))

@@ -16,6 +16,7 @@ from real.feedback import NonFiniteGradient
 from real.ledger import LINES
 from real.loaded import Models
 from real.online import Serving
+from real.profile import cached
 from real.state import load, save
 from real.streams import Stream, as_given, read_prompts, scheduled
 from real.summary import Sample, break_even, measures
@@ -111,6 +112,16 @@ def compile_for(models: Models, stream: Stream, serving: Serving) -> None:
     prompts = (models.pair.encode(list(prompt.turns), models.chat) for prompt in stream.prompts)
     longest = max(len(prompt) for prompt in prompts) + serving.max_new_tokens
     models.compile(serving.gamma, longest + serving.gamma + 1)
+
+
+PROFILED = 8
+"""Requests of the stream that a profile is measured on, if there is none yet."""
+
+
+def by_cost(models: Models, chosen: Method, stream: Stream, serving: Serving) -> Serving:
+    """The serving with costs of every draft length, from the profile on disk or a fresh one."""
+    prompts = [models.pair.encode(list(prompt.turns), models.chat) for prompt in stream.prompts[:PROFILED]]
+    return replace(serving, costs=cached(models, chosen, serving, prompts).costs)
 
 
 def run(

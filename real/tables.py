@@ -1,11 +1,12 @@
 """What runs say, as tables on the screen."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich.table import Table
 
 from real.audit import Audited
+from real.profile import Profile
 
 COLUMNS = {
     "tokens_per_step": "tokens/step",
@@ -49,6 +50,33 @@ def experiment(name: str, part: dict[str, Any]) -> Iterator[Table]:
     titles = {"shifted_last_half": "last half of the shifted segment"}
     for key, table in part["parts"].items():
         yield comparison(table, f"{title}: {titles.get(key) or 'segment ' + key}")
+
+
+def profile(found: Profile, foretold: Sequence[dict[str, Any]]) -> Table:
+    """Costs by draft length, and the speed-ups they foretell beside those measured on other requests."""
+    shown = Table(title=f"cost_ratio {found.cost_ratio:.3f}", box=None, title_justify="left")
+    headings = ("drafted", "cost, plain steps", "verify, plain", "ms", "tokens/step", "foretold", "measured", "holds")
+    for heading in headings:
+        shown.add_column(heading, justify="right")
+    shown.add_row("0", "1.000", "1.000", f"{1e3 * found.step[0]:.2f}")
+    for row in foretold:
+        gamma, holds = row["gamma"], "yes" if row["holds"] else "no"
+        numbers = (f"{found.costs[gamma]:.3f}", f"{found.verify_curve[gamma]:.3f}", f"{1e3 * found.step[gamma]:.2f}")
+        told = (f"{row['tokens_per_step']:.2f}", f"{row['predicted']:.2f}", _cell(row["measured"]), holds)
+        shown.add_row(f"{gamma}", *numbers, *told)
+    return shown
+
+
+def floor(rows: Sequence[dict[str, Any]]) -> Table:
+    """Net speed over plain by drafter and domain, the lowest limits first."""
+    shown = Table(title="draft length by cost ÷ plain decoding", box=None, title_justify="left")
+    for heading in ("drafter", "domain", "net speedup", "one-sided 95 %", "drafted a step", "tokens/step", "holds"):
+        shown.add_column(heading, justify="right")
+    for row in sorted(rows, key=lambda row: row["one_sided"] or 0):
+        low = "" if row["one_sided"] is None else f"{row['one_sided']:.3f}"
+        numbers = (f"{row['drafted_per_step']:.2f}", f"{row['tokens_per_step']:.2f}", "yes" if row["holds"] else "no")
+        shown.add_row(row["drafter"], row["domain"], _cell(row["speedup"]), low, *numbers)
+    return shown
 
 
 def claim(found: dict[str, Any]) -> str:

@@ -23,7 +23,7 @@ Number = Any  # a number or a numpy array: then elementwise
 LN_2 = log(2.0)
 
 
-def tokens_per_step(epsilon: Number, gamma: int) -> Array:
+def tokens_per_step(epsilon: Number, gamma: Number) -> Array:
     """E(ε, γ) = Σ_{j=0}^{γ} (1−ε)^j = (1 − (1−ε)^{γ+1})/ε, bonus included, stable for all ε in [0, 1].
 
     Positions rejected independently with probability ε (Leviathan et al. 2023, Eq. 1). Convex and decreasing in ε.

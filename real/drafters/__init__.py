@@ -10,6 +10,7 @@ from real.drafters.hydra import Hydra
 from real.drafters.independent import Independent
 from real.drafters.mixture import Mixture
 from real.drafters.ngram import NGram
+from real.drafters.uniform import Uniform
 from real.drafters.weights import Weights
 from real.models import Pair
 
@@ -18,6 +19,7 @@ DRAFTERS = {
     "adapter": Adapter,
     "weights": Weights,
     "ngram": NGram,
+    "uniform": Uniform,
     "heads": Heads,
     "hydra": Hydra,
     "eagle": Eagle,

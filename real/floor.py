@@ -1,0 +1,87 @@
+"""`python -m real floor`: does choosing the draft's length by cost ever make decoding slower than plain?
+
+Every drafter, random tokens among them, on every domain: the drafter at rest with its lengths chosen by cost
+(``theory/draft_length.py``) beside plain decoding, request by request. Costs come from the drafter's profile, measured
+first on requests of another seed. The promise is in units of those costs; here it is held against the clock.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from real.compare import Comparison
+from real.intervals import draws, interval
+from real.loaded import Models
+from real.online import Serving
+from real.profile import measure, profile
+from real.streams import scheduled
+from real.systems import SYSTEMS, Method
+
+LEAST = 0.98
+"""Net speed over plain decoding that is asked for, by the one-sided 95 % limit."""
+ONE_SIDED = 0.05
+PROFILED = 1
+"""Requests of each domain that a profile is measured on."""
+DRAFTERS: dict[str, Method] = {
+    "uniform": Method("uniform"),
+    **{name: SYSTEMS[name] for name in ("sd", "ngram", "heads", "hydra", "eagle")},
+    "mixture": Method("mixture", draft="generalist"),
+}
+"""Every kind of drafter, at rest, as it is shipped."""
+
+
+def floor(
+    models: Models,
+    serving: Serving,
+    domains: Sequence[str],
+    prompts: int,
+    names: Sequence[str] = tuple(DRAFTERS),
+    progress: Callable[[str, int, int], None] = lambda name, done, total: None,
+) -> list[dict[str, Any]]:
+    """One row a drafter and domain, and one over all domains: net speed over plain and its one-sided limit.
+
+    Raises:
+        ValueError: for a drafter that is not in ``DRAFTERS``, or fewer than one prompt.
+    """
+    if prompts < 1 or not set(names) <= set(DRAFTERS):
+        raise ValueError(f"prompts={prompts!r}, drafters {tuple(names)}: at least one of {', '.join(DRAFTERS)}")
+    rows = []
+    for name in names:
+        method = DRAFTERS[name]
+        sample = scheduled(",".join(f"{domain}:{PROFILED}" for domain in domains), 1)
+        ids = [models.pair.encode(list(prompt.turns), models.chat) for prompt in sample.prompts]
+        costs = profile(measure(models, method, serving, ids)).costs
+        stream = scheduled(",".join(f"{domain}:{prompts}" for domain in domains), 0)
+        chosen = Serving(
+            serving.gamma, serving.nu, serving.sampling, serving.max_new_tokens, rule=serving.rule, costs=costs
+        )
+        comparison = Comparison(models, {"plain": Method(None), name: method}, stream, chosen)
+        comparison.warm_up()
+        comparison.run(lambda done, total, name=name: progress(name, done, total))
+        rows += _rows(name, comparison.rows["plain"], comparison.rows[name], stream.segment, domains)
+    return rows
+
+
+def _rows(
+    name: str,
+    plain: Sequence[dict[str, float]],
+    ours: Sequence[dict[str, float]],
+    segment: Sequence[int],
+    domains: Sequence[str],
+) -> list[dict[str, Any]]:
+    keys = ("tokens", "seconds_total", "steps", "drafted")
+    columns, beside = (np.array([[row[key] for key in keys] for row in rows]) for rows in (ours, plain))
+    places = {domain: np.array(segment) == i for i, domain in enumerate(domains)}
+    found = []
+    for domain, chosen in {**places, "all": np.ones(len(columns), bool)}.items():
+        drawn = draws(int(chosen.sum()))
+        (tokens, seconds, steps, drafted), (plain_tokens, plain_seconds, *_) = (
+            (drawn @ of[chosen]).T for of in (columns, beside)
+        )
+        ratio = tokens / seconds / (plain_tokens / plain_seconds)
+        low = None if np.isnan(ratio[1:]).all() else float(np.nanquantile(ratio[1:], ONE_SIDED))
+        row = {"drafter": name, "domain": domain, "speedup": interval(ratio), "one_sided": low}
+        row |= {"tokens_per_step": float(tokens[0] / steps[0]), "drafted_per_step": float(drafted[0] / steps[0])}
+        found.append(row | {"holds": low is not None and low >= LEAST})
+    return found

@@ -1,0 +1,101 @@
+"""The draft length by cost: its promise on every path, and that it finds the best length where there is one."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from theory.draft_length import DraftLength
+from theory.speedup import best_gamma, tokens_per_step
+
+COSTS = (1.0, 1.3, 1.5, 1.7, 1.9, 2.1, 2.3)
+
+
+@given(
+    costs=st.lists(st.floats(0.2, 5), min_size=1, max_size=6),
+    share=st.floats(0, 0.2),
+    account=st.floats(0, 6),
+    outcomes=st.lists(st.integers(0, 10), max_size=60),
+)
+def test_the_promise_holds_over_every_stretch_of_every_path(costs, share, account, outcomes):
+    """Whatever is accepted, chosen by an adversary after seeing the length; also for costs that are not monotone."""
+    policy = DraftLength((1.0, *costs), share, account)
+    state, lost = policy.init(), [0.0]
+    for outcome in outcomes:
+        gamma = policy.choose(state)
+        accepted = min(outcome, gamma)
+        state = policy.observe(state, gamma, accepted + 1, min(accepted + 1, gamma), int(accepted < gamma))
+        lost.append(lost[-1] + policy.costs[gamma] - (1 + share) * (accepted + 1))
+        assert state.account >= -1e-12
+    worst = max(late - early for i, early in enumerate(lost) for late in lost[i:])
+    assert worst <= account + 1e-9
+
+
+def test_the_promise_is_attained():
+    """A draft that is always wrong empties the account, and then never drafts again."""
+    policy = DraftLength((1.0, 2.0), share=0.0, account=4.0)
+    state, cost, tokens = policy.init(), 0.0, 0
+    for _ in range(20):
+        gamma = policy.choose(state)
+        state = policy.observe(state, gamma, 1, gamma, gamma)
+        cost, tokens = cost + policy.costs[gamma], tokens + 1
+    assert cost == tokens + 4.0
+
+
+def served(policy: DraftLength, epsilon: float, steps: int, seed: int, state=None):
+    """(state, tokens, cost, lengths) after steps whose positions are rejected independently."""
+    rng, tokens, cost, lengths = np.random.default_rng(seed), 0, 0.0, []
+    state = policy.init() if state is None else state
+    for _ in range(steps):
+        gamma = policy.choose(state)
+        accepted = int((np.cumsum(rng.random(gamma) < epsilon) == 0).sum())
+        state = policy.observe(state, gamma, accepted + 1, min(accepted + 1, gamma), int(accepted < gamma))
+        tokens, cost = tokens + accepted + 1, cost + policy.costs[gamma]
+        lengths.append(gamma)
+    return state, tokens, cost, lengths
+
+
+@pytest.mark.parametrize("epsilon", [0.02, 0.1, 0.25, 0.4])
+def test_it_is_nearly_as_fast_as_the_best_length_in_hindsight(epsilon):
+    _, tokens, cost, lengths = served(DraftLength(COSTS, memory=400.0), epsilon, 3000, 0)
+    best = best_gamma(epsilon, np.array(COSTS))
+    assert tokens / cost >= 0.97 * float(tokens_per_step(epsilon, best)) / COSTS[best]
+    assert abs(np.median(lengths) - best) <= 1
+
+
+def test_where_nothing_is_accepted_it_is_plain_decoding_but_for_its_share():
+    _, tokens, cost, lengths = served(DraftLength(COSTS), 1.0, 3000, 0)
+    assert tokens == 3000
+    assert cost <= 1.01 * tokens + 4
+    assert 60 <= sum(length > 0 for length in lengths) <= 130  # it looks again, a hundredth of the time at 0.3 each
+
+
+def test_it_comes_back_when_the_draft_becomes_good():
+    policy = DraftLength(COSTS)
+    state, *_ = served(policy, 1.0, 2000, 0)
+    *_, lengths = served(policy, 0.05, 600, 1, state)
+    assert np.median(lengths[-100:]) >= 4
+
+
+def test_without_an_account_it_never_drafts_what_costs_more():
+    _, _, _, lengths = served(replace(DraftLength(COSTS), account=0.0), 0.1, 50, 0)
+    assert lengths == [0] * 50
+
+
+@pytest.mark.parametrize(
+    "settings, words",
+    [
+        ({"costs": (1.0,)}, r"costs=\(1.0,\): must be positive, for 0, 1, …"),
+        ({"costs": (1.1, 1.2)}, "the first is 1"),
+        ({"costs": (1.0, float("nan"))}, "must be positive"),
+        ({"share": -0.1}, "share=-0.1: must be at least 0"),
+        ({"account": float("nan")}, "account=nan: must be at least 0"),
+        ({"memory": 0.5}, "memory=0.5: must be at least 1"),
+        ({"rejected": 3.0}, "some, but not all, must be rejected"),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings, words):
+    with pytest.raises(ValueError, match=words):
+        DraftLength(**{"costs": COSTS} | settings)

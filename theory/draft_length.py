@@ -1,0 +1,82 @@
+r"""How many tokens to draft: the best length by the speed law, and a promise that speculation never costs much.
+
+Costs are in plain target steps: ``costs[γ]`` of a step that drafts γ tokens, ``costs[0]`` = 1. With the rejection
+probability ε estimated from the past, the speed law asks for the γ that maximises E(ε, γ)/costs[γ], γ = 0 being plain
+decoding. An estimate may be wrong, and plain steps show nothing of ε. So the length is conservative (Wu et al. 2016):
+speculation draws on an account of at most B plain steps,
+
+    step t may draft γ only if  costs[γ] − 1 ≤ b_t,       b_{t+1} = min{B, b_t + (1 + δ)·tokens_t − costs[γ_t]},
+
+and where the law asks for 0 but the account has room, one token is drafted to look again. A step commits at least one
+token, so b_t ≥ 0, and on every path, over every stretch of steps s … t, whatever the draft and the text,
+
+    Σ costs[γ]  ≤  (1 + δ)·Σ tokens + B :
+
+time in units of plain decoding is at most 1 + δ times the tokens, but for B steps.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from theory.speedup import tokens_per_step
+
+
+class State(NamedTuple):
+    """Discounted counts of the past, and the account in plain steps."""
+
+    verified: float
+    rejected: float
+    account: float
+
+
+@dataclass(frozen=True)
+class DraftLength:
+    """Chooses γ before every step from the steps before it, so that the text stays lossless.
+
+    Attributes:
+        costs: of a step that drafts 0, 1, … tokens, in plain steps; ``costs[0]`` is 1. Anything measured will do.
+        share: δ ≥ 0. account: B; lengths that cost more than B + 1 are never chosen.
+        memory: verified positions after which an observation counts 1/e; at least 1.
+        rejected, verified: the counts that the estimate of ε starts from.
+
+    Raises:
+        ValueError: for costs that are not positive or do not start with 1, and settings out of range.
+    """
+
+    costs: tuple[float, ...]
+    share: float = 0.01
+    account: float = 4.0
+    memory: float = 64.0
+    rejected: float = 1.0
+    verified: float = 3.0
+
+    def __post_init__(self):
+        if len(self.costs) < 2 or self.costs[0] != 1 or not all(cost > 0 for cost in self.costs):
+            raise ValueError(f"costs={self.costs!r}: must be positive, for 0, 1, … drafted tokens; the first is 1")
+        for name, value, least in (("share", self.share, 0), ("account", self.account, 0), ("memory", self.memory, 1)):
+            if not value >= least:
+                raise ValueError(f"{name}={value!r}: must be at least {least}")
+        if not 0 < self.rejected < self.verified:
+            raise ValueError(
+                f"rejected={self.rejected!r}, verified={self.verified!r}: some, but not all, must be rejected"
+            )
+
+    def init(self) -> State:
+        """Before the first step."""
+        return State(self.verified, self.rejected, self.account)
+
+    def choose(self, state: State) -> int:
+        """γ of the next step."""
+        epsilon = state.rejected / state.verified
+        asked = int(np.argmax(tokens_per_step(epsilon, np.arange(len(self.costs))) / self.costs))
+        return max(gamma for gamma in range(max(asked, 1) + 1) if self.costs[gamma] - 1 <= state.account)
+
+    def observe(self, state: State, gamma: int, tokens: int, verified: int, rejected: int) -> State:
+        """After a step that drafted ``gamma``, committed ``tokens`` ≥ 1 and examined ``verified`` positions, of which
+        it rejected ``rejected``."""
+        keep = (1 - 1 / self.memory) ** verified
+        account = state.account + (1 + self.share) * tokens - self.costs[gamma]  # not below 0 but for rounding
+        account = min(self.account, max(0.0, account))
+        return State(keep * state.verified + verified, keep * state.rejected + rejected, account)
