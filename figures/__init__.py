@@ -11,6 +11,7 @@ FIGURES = {
     "acceptance": "figures.acceptance",
     "speed": "figures.speed",
     "ledger": "figures.ledger",
+    "headroom": "figures.headroom",
     "speed_theorem": "figures.speed_theorem",
     "paper_formulas": "figures.paper_formulas",
     "agreement": "figures.agreement",

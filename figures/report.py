@@ -38,7 +38,7 @@ FACTS = {
     "real.gap_closed.ensemble": "of the gap to the generalist closed",
 }
 SECTIONS = {
-    "Decoder": ("acceptance", "speed", "ledger", "speed_theorem", "paper_formulas"),
+    "Decoder": ("acceptance", "speed", "ledger", "headroom", "speed_theorem", "paper_formulas"),
     "Simulator": ("regret", "tightness", "acceptance_bounds"),
     "Prediction against decoder": ("agreement",),
     "Systems": ("systems", "step_sizes", "hints"),

@@ -28,6 +28,7 @@ from real.compare import device_name
 from real.experiments import EXPERIMENTS, Experiment
 from real.export import export as write_checkpoint
 from real.export import learned
+from real.headroom import measure as measure_headroom
 from real.inflate import SHAPES
 from real.inflate import write as write_inflated
 from real.loaded import FAMILIES, Models
@@ -362,6 +363,30 @@ def floor_command(
         console.print(tables.floor(rows))
         if out is not None:
             save_json(out, {"rows": rows, "provenance": provenance(device_name(models.device))})
+
+
+@app.command("headroom")
+def headroom_command(
+    row: Annotated[str, typer.Argument(help="A named system.")] = "adapter-ensemble",
+    prompts: Annotated[int, typer.Option(help="Requests of every domain.")] = 8,
+    gamma: Gamma = 4,
+    temperature: Annotated[float, typer.Option(help="0 decodes greedily.")] = 1.0,
+    family: Annotated[str, typer.Option(help="Embedded target: qwen3, llama or gpt_neox.")] = "qwen3",
+    domain: Annotated[list[str] | None, typer.Option(help="Repeatable; all if left out.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Keep the rows in this JSON file.")] = None,
+) -> None:
+    """What each limit costs a system on every domain, and which one binds."""
+    with explained():
+        models, serving = Models(family=family), Serving(gamma, sampling=Sampling(temperature))
+        with bar() as progress:
+            task = progress.add_task(row, total=None)
+            rows = measure_headroom(
+                models, row, running.row(row, {}), serving, domain or domains(), prompts,
+                partial(advance, progress, task),
+            )  # fmt: skip
+        console.print(tables.headroom(rows))
+        if out is not None:
+            save_json(out, {"rows": rows, "gamma": gamma, "provenance": provenance(device_name(models.device))})
 
 
 @app.command()

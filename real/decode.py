@@ -43,6 +43,8 @@ class Step:
         logits: the target's raw logits at the committed positions ``[c, V]``.
         target_probs: the target's processed law there ``[c, V]`` (one-hot argmax when greedy).
         draft_probs: the laws the proposals were sampled from ``[g, V]``; None when greedy or nothing was drafted.
+        verified_laws: the target's processed laws along the whole draft ``[g + 1, V]``, also where it was rejected
+            before; None when greedy or nothing was drafted.
     """
 
     tokens: list[int]
@@ -53,6 +55,7 @@ class Step:
     sampling: Sampling
     draft_probs: Tensor | None = None
     laws: Tensor | None = None
+    verified_laws: Tensor | None = None
 
     @property
     def rejected(self) -> bool:
@@ -176,8 +179,10 @@ def step(
         *drafted, kept, last = torch.cat([draft_tokens, accepted[None], token[None]]).tolist()  # the only sync
         tokens = session.commit([*drafted[:kept], last], count, hidden)
     committed = len(tokens)
-    laws = laws if laws is None else laws[:committed]
-    return Step(tokens, min(kept, committed), count, drafted, logits[:committed], sampling, draft_probs, laws)
+    kept_laws = laws if laws is None else laws[:committed]
+    return Step(
+        tokens, min(kept, committed), count, drafted, logits[:committed], sampling, draft_probs, kept_laws, laws
+    )  # fmt: skip
 
 
 @torch.inference_mode()

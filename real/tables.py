@@ -79,6 +79,23 @@ def floor(rows: Sequence[dict[str, Any]]) -> Table:
     return shown
 
 
+def headroom(rows: Sequence[dict[str, Any]]) -> Table:
+    """The net speed-up of a run, and what it would have been without each limit alone."""
+    shown = Table(title="net speedup without …", box=None, title_justify="left")
+    limits = list(rows[0]["without"])
+    for heading in ("", "as it is", *limits, "binds", "accepted", "1 − TV", "of memory's limit"):
+        shown.add_column(heading, justify="right")
+    for row in rows:
+        bars = [f"{row['speedup']:.2f}", *(_number(row["without"][limit]) for limit in limits)]
+        shares = (f"{row['accepted']:.3f}", _number(row["overlap"], 3), f"{100 * row['of_memory']:.0f} %")
+        shown.add_row(row["domain"], *bars, row["binds"], *shares)
+    return shown
+
+
+def _number(value: float | None, digits: int = 2) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
+
+
 def claim(found: dict[str, Any]) -> str:
     """The claim made beforehand, last half of the shifted segment, and whether it holds."""
     pace, net = _cell(found["relative_tokens_per_step"]), _cell(found["relative_speedup"])
