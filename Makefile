@@ -17,18 +17,19 @@ export HF_HUB_OFFLINE := 1
 export MPLBACKEND := agg
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test results systems lossless figures lint mutants gpu clean
+.PHONY: help setup demo test results systems bench lossless figures lint mutants gpu clean
 
 help:
 	@echo 'make demo      the whole idea, from nothing, in about 15 minutes: out/demo/report.html'
 	@echo 'make test      the test suite, from nothing'
 	@echo 'make results   the full runs behind the README (long, resumable): results/'
 	@echo 'make systems   the systems on every domain and target, and what ensembles and hints are worth (hours, resumable)'
+	@echo 'make bench     against transformers, what a step costs, the floor under plain decoding, headroom (under 20 minutes)'
 	@echo 'make lossless  every drafter and rule on three model families: same tokens as plain decoding, same law'
 	@echo 'make figures   figures and report again, from the result files of the demo and of results/'
 	@echo 'make lint      ruff and pyright'
 	@echo 'make mutants   changes every operator and constant that theorems rest on; a test must notice (about 20 minutes)'
-	@echo 'make gpu       the tests that need a CUDA device'
+	@echo 'make gpu       on a CUDA device: its tests, a Qwen3-8B-shaped pair made here, served and compared (10 minutes)'
 	@echo 'make clean     removes caches and out/demo; keeps .venv and results/'
 
 setup: $(READY)
@@ -106,8 +107,31 @@ mutants: $(READY)
 	$(VENV)/bin/mutmut run --max-children 2
 	$(PY) tests/survivors.py
 
-gpu: $(READY)
-	$(PY) -m pytest -m gpu
+# Where python already has torch and a CUDA device: make gpu PY=python3 READY=
+# Without one, a dry run of the same commands: make gpu DEVICE=cpu DTYPE=float32 BIG=qwen3-tiny SMALL=qwen3-tiny
+DEVICE := cuda
+DTYPE := bfloat16
+BIG := qwen3-8b
+SMALL := qwen3-0.6b
+INFLATED := out/inflated/$(BIG)-$(SMALL)
+PAIR := --target $(INFLATED)/target --draft $(INFLATED)/draft --device $(DEVICE) --dtype $(DTYPE)
+
+gpu: $(READY) $(INFLATED)/target $(INFLATED)/draft
+	@if [ $(DEVICE) = cuda ]; then $(PY) -m pytest -m gpu; fi
+	$(PY) -m real run --learner ensemble --prompts prose:6 --burn-in 256 --compile $(PAIR)
+	$(PY) -m real headroom frozen --domain prose --prompts 6 --compile $(PAIR) --out out/gpu/headroom.json
+	$(PY) -m real bench --prompts prose:6 $(PAIR) --out out/gpu/bench.json
+
+$(INFLATED)/target $(INFLATED)/draft: | $(READY)
+	$(PY) -m real inflate $(if $(filter %/target,$@),real/assets/target --like $(BIG),real/assets/specialist --like $(SMALL)) \
+	  --dtype $(DTYPE) --device $(DEVICE) --out $@
+
+bench: $(READY)
+	$(PY) -m real bench --out results/bench.json
+	$(PY) -m real profile --compile --out results/profile.json
+	$(PY) -m real floor --out results/floor.json
+	$(PY) -m real headroom --out results/headroom.json
+	$(PY) -m figures headroom results
 
 clean:
 	rm -rf out/demo build dist mutants *.egg-info .pytest_cache .ruff_cache .hypothesis

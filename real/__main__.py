@@ -202,11 +202,13 @@ def run(
         serving = Serving(gamma, length, sampling, max_new_tokens, 0, burn_in, rule, confidence, overlap)
         stream = running.stream_of(prompts or "prose:8,c:16", seed)
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        dtype = dtype or ("bfloat16" if device == "cuda" else "float32")
+        dtype = dtype or ("bfloat16" if device.startswith("cuda") else "float32")
         models, name = Models(target, draft, dtype, device, family), row or learner
-        if device == "cuda" if compiled is None else compiled:
+        if compiled is None:
+            compiled = torch.device(device).type == "cuda"
+        if compiled:
             with console.status("compiling"):
-                running.compile_for(models, stream, serving)
+                running.compile_for(models, method, stream, serving)
         if by_cost:
             with console.status("profiling"):
                 serving = running.by_cost(models, method, stream, serving)
@@ -324,7 +326,7 @@ def profile_command(
         models, stream = Models(target, draft, dtype, device, family), running.stream_of(prompts, 0)
         if compiled:
             with console.status("compiling"):
-                running.compile_for(models, stream, serving)
+                running.compile_for(models, method, stream, serving)
         ids = [models.pair.encode(list(prompt.turns), models.chat) for prompt in stream.prompts]
         with bar() as progress:
             tasks = [progress.add_task(of, total=None) for of in ("measuring", "foretelling")]
@@ -368,20 +370,30 @@ def floor_command(
 @app.command("headroom")
 def headroom_command(
     row: Annotated[str, typer.Argument(help="A named system.")] = "adapter-ensemble",
+    target: Target = "",
+    draft: Draft = "",
     prompts: Annotated[int, typer.Option(help="Requests of every domain.")] = 8,
     gamma: Gamma = 4,
     temperature: Annotated[float, typer.Option(help="0 decodes greedily.")] = 1.0,
     family: Annotated[str, typer.Option(help="Embedded target: qwen3, llama or gpt_neox.")] = "qwen3",
+    compiled: Annotated[bool, typer.Option("--compile/--eager", help="torch.compile the models first.")] = False,
+    dtype: Dtype = "float32",
+    device: Device = "cpu",
     domain: Annotated[list[str] | None, typer.Option(help="Repeatable; all if left out.")] = None,
     out: Annotated[Path | None, typer.Option(help="Keep the rows in this JSON file.")] = None,
 ) -> None:
     """What each limit costs a system on every domain, and which one binds."""
     with explained():
-        models, serving = Models(family=family), Serving(gamma, sampling=Sampling(temperature))
+        models, serving = Models(target, draft, dtype, device, family), Serving(gamma, sampling=Sampling(temperature))
+        method = running.row(row, {})
+        if compiled:
+            every = ",".join(f"{name}:{prompts}" for name in domain or domains())
+            with console.status("compiling"):
+                running.compile_for(models, method, running.stream_of(every, 0), serving)
         with bar() as progress:
             task = progress.add_task(row, total=None)
             rows = measure_headroom(
-                models, row, running.row(row, {}), serving, domain or domains(), prompts,
+                models, row, method, serving, domain or domains(), prompts,
                 partial(advance, progress, task),
             )  # fmt: skip
         console.print(tables.headroom(rows))

@@ -1,9 +1,9 @@
 """`python -m real bench`: our decoder against transformers' own, the same pair, prompts and gamma.
 
-Contenders serve every prompt in turn, in rotating order; the first two prompts are warm-up, the longest among them.
-Theirs are made fair: constant schedule, confidence threshold 0, top_k 0 when sampling, one static cache that is not
-made anew. A contender's model forwards are timed where they can be: in ours around ``CausalLM.hidden`` and ``head``, in
-theirs around the whole ``model.forward``, so the comparison of what is left outside favours theirs.
+Contenders serve every prompt in turn, in rotating order, after a warm-up on two prompts read backwards, so that none
+has seen an answer. Theirs are made fair: constant schedule, confidence threshold 0, top_k 0 when sampling. On a CPU
+model forwards are timed where they can be: in ours around ``CausalLM.hidden`` and ``head``, in theirs around the whole
+``model.forward``, so the comparison of what is left outside favours theirs.
 """
 
 import time
@@ -89,7 +89,7 @@ def timed_forwards(functions: Mapping[str, Sequence[tuple[Any, str]]]):
 class Run:
     """One request: tokens committed, steps (target forwards that commit), seconds: in all, outside forwards, of CPU.
 
-    ``steps`` and ``outside`` are nan where forwards cannot be timed.
+    ``steps`` is nan where forwards cannot be counted, ``outside`` where they cannot be timed.
     """
 
     tokens: int
@@ -117,7 +117,7 @@ def ours(pair: Pair, drafter: str, gamma: int) -> Contender:
             steps = sum(1 for _ in generate(session, gamma, sampling, rng))
             _drain(pair)
             seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
-        return Run(len(session.tokens) - len(prompt), steps, seconds, seconds - record.inside, cpu)
+        return Run(len(session.tokens) - len(prompt), steps, seconds, _outside(pair, seconds, record), cpu)
 
     return serve
 
@@ -141,10 +141,15 @@ def theirs(pair: Pair, timed: bool = True, **settings: Any) -> Contender:
             _drain(pair)
             seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
         steps = record.calls["target"] if timed else float("nan")
-        outside = seconds - record.inside if timed else float("nan")
+        outside = _outside(pair, seconds, record) if timed else float("nan")
         return Run(output.shape[1] - len(prompt), steps, seconds, outside, cpu)
 
     return serve
+
+
+def _outside(pair: Pair, seconds: float, record: Forwards) -> float:
+    """Seconds outside forwards; nan on CUDA, where a forward returns before it is done."""
+    return float("nan") if pair.device.type == "cuda" else seconds - record.inside
 
 
 def _drain(pair: Pair) -> None:
@@ -152,20 +157,28 @@ def _drain(pair: Pair) -> None:
         torch.cuda.synchronize()
 
 
-def contenders(pair: Pair, gamma: int, size: int) -> dict[str, Contender]:
-    """Everyone who serves, by name. size: slots that the compiled models' caches need.
+def compiled(pair: Pair, gamma: int, size: int) -> Pair:
+    """The same models compiled, for texts of up to ``size`` tokens."""
+    assert pair.draft is not None
+    fast = Pair(CausalLM(pair.target.model, "target"), CausalLM(pair.draft.model, "draft"), pair.tokenizer)
+    fast.compile(gamma, size)
+    return fast
+
+
+def contenders(pair: Pair, fast: Pair, gamma: int) -> dict[str, Contender]:
+    """Everyone who serves, by name; ``fast`` is ``pair`` compiled.
 
     The n-gram drafter starts empty and remembers every request since; prompt lookup reads the request at hand alone.
     """
     assert pair.draft is not None
-    fast = Pair(CausalLM(pair.target.model, "target"), CausalLM(pair.draft.model, "draft"), pair.tokenizer)
-    fast.compile(gamma, size)
     draft = pair.draft.model
     draft.generation_config.num_assistant_tokens = gamma
     draft.generation_config.num_assistant_tokens_schedule = "constant"
     draft.generation_config.assistant_confidence_threshold = 0.0
-    compiled = CompileConfig(fullgraph=False, dynamic=False, mode="default")
-    compiled._compile_all_devices = True  # on a CPU too  # pyright: ignore[reportAttributeAccessIssue]
+    static: dict[str, Any] = {"cache_implementation": "static"}
+    if pair.device.type == "cpu":  # where generate() would not compile by itself
+        static["compile_config"] = CompileConfig(fullgraph=False, dynamic=False, mode="default")
+        static["compile_config"]._compile_all_devices = True  # pyright: ignore[reportAttributeAccessIssue]
     return {
         "plain": ours(pair, "", gamma),
         "plain, compiled": ours(fast, "", gamma),
@@ -173,7 +186,7 @@ def contenders(pair: Pair, gamma: int, size: int) -> dict[str, Contender]:
         "draft, compiled": ours(fast, "adapter", gamma),
         "ngram, compiled": ours(fast, "ngram", gamma),
         "generate": theirs(pair),
-        "generate, static": theirs(pair, timed=False, cache_implementation="static", compile_config=compiled),
+        "generate, static": theirs(pair, timed=False, **static),
         "assisted": theirs(pair, assistant_model=draft),
         "prompt lookup": theirs(pair, prompt_lookup_num_tokens=gamma),
     }
@@ -189,11 +202,11 @@ def ratio(one: Sequence[Run], other: Sequence[Run], per: str = "seconds") -> dic
 def measure(
     serving: Mapping[str, Contender], prompts: Sequence[list[int]], new: int, sampling: Sampling
 ) -> dict[str, list[Run]]:
-    """Every contender's runs of the prompts, after a warm-up on the longest and the first."""
+    """Every contender's runs of the prompts, after a warm-up on the longest and the first, read backwards."""
     names = list(serving)
     for prompt in (max(prompts, key=len), prompts[0]):
         for contender in serving.values():
-            contender(prompt, new, sampling, 0)
+            contender(prompt[::-1], new, sampling, 0)
     runs: dict[str, list[Run]] = {name: [] for name in names}
     for i, prompt in enumerate(prompts):
         for name in names[i % len(names) :] + names[: i % len(names)]:
@@ -256,8 +269,8 @@ def bench(
     torch.set_num_threads(1)
     pair = load_pair(target, draft, dtype, device)
     ids = [pair.encode(list(turns), chat) for turns in prompts]
-    serving = contenders(pair, gamma, max(map(len, ids)) + new + gamma + 1)
-    rows = {mode: row(measure(serving, ids, new, sampling)) for mode, sampling in MODES.items()}
+    fast = compiled(pair, gamma, max(map(len, ids)) + new + gamma + 1)
+    rows = {mode: row(measure(contenders(pair, fast, gamma), ids, new, sampling)) for mode, sampling in MODES.items()}
     assert pair.draft is not None
     given = {"target": (target, pair.target), "draft": (draft, pair.draft)}
     names = {key: (Path(path).name if Path(path).is_dir() else path) + of.label for key, (path, of) in given.items()}

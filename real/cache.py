@@ -73,23 +73,17 @@ class Slots(CacheLayerMixin):
     def get_max_length(self) -> int:
         return -1
 
-    get_max_cache_shape = get_max_length  # its name before transformers 5.20
-
 
 def _room(states: Tensor, size: int) -> Tensor:
     return states.new_zeros(*states.shape[:2], size, states.shape[-1])
 
 
 class SlotCache(Cache):
-    """``layers`` layers of ``size`` slots each, more when they are needed.
-
-    ``lost``: its memory was lent to another text, so that it may not be used any more.
-    """
+    """``layers`` layers of ``size`` slots each, more when they are needed."""
 
     def __init__(self, layers: int, size: int = BLOCK):
         self.slots = [Slots(size) for _ in range(layers)]
         super().__init__(layers=list(self.slots))
-        self.lost = False
 
     @property
     def length(self) -> int:
@@ -109,6 +103,11 @@ class SlotCache(Cache):
     def crop(self, count: int) -> None:
         """Forget the last −``count`` tokens (transformers' sign)."""
         self.extend(count)
+
+    def move(self) -> None:
+        """Into memory of its own."""
+        for layer in self.slots:
+            layer.keys, layer.values = (None if t is None else t.clone() for t in (layer.keys, layer.values))
 
     def sharing(self, at: Tensor | None = None) -> "SlotCache":
         """An empty cache in the same memory, which must be there already; ``at``: see ``Slots``."""

@@ -7,8 +7,10 @@ The eager forward of ``real/models.py`` stays the reference, and what is compile
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from types import FunctionType
 from typing import Any
+from weakref import ref
 
 import torch
 from torch import Tensor
@@ -21,8 +23,8 @@ __all__ = ["Compiled"]
 class Compiled:
     """Last hidden states of a body for up to ``max(widths)`` queries after a cache.
 
-    The memory is one, and lent to one text at a time: ``new_cache`` takes it from whoever had it before. Compiling
-    takes from seconds to a minute a width.
+    The memory is one, and lent to one text at a time: ``new_cache`` takes it from whoever had it before, whose text
+    then goes on eagerly in a copy. Compiling takes from seconds to a minute a width.
 
     Args:
         body: a transformers model without its head, of so many decoder ``layers``.
@@ -36,7 +38,9 @@ class Compiled:
     def __init__(self, body: Any, layers: int, widths: Sequence[int], size: int):
         if not widths or min(widths) < 1 or size < max(widths):
             raise ValueError(f"widths={tuple(widths)!r}, size={size!r}: there must be widths, each from 1 to size")
-        kinds = set(getattr(body.config.get_text_config(), "layer_types", None) or ()) - {"full_attention"}
+        config = body.config.get_text_config()
+        window = ["sliding_attention"] if getattr(config, "sliding_window", None) else []
+        kinds = set(getattr(config, "layer_types", None) or window) - {"full_attention"}
         if kinds:
             raise ValueError(f"layers of {', '.join(sorted(kinds))}: every layer must attend to the whole text")
         self.body, self.size, self.widths = body, size, sorted(set(widths))
@@ -44,31 +48,34 @@ class Compiled:
         self._ids = {width: torch.zeros(1, width, dtype=torch.long, device=device) for width in self.widths}
         self._at = {width: torch.arange(width, device=device) for width in self.widths}
         self._offsets = torch.arange(self.widths[-1], device=device)
-        self._memory = self.cache = SlotCache(layers, size)
-        with torch.inference_mode():
+        self._memory = SlotCache(layers, size)
+        self._lent: Callable[[], SlotCache | None] = lambda: None
+        with torch.inference_mode(), torch.cuda.device(device) if device.type == "cuda" else nullcontext():
             body(input_ids=self._ids[self.widths[0]], past_key_values=self._memory, use_cache=True)  # takes the memory
             self._runs = {width: self._run(width) for width in self.widths}
-        self.new_cache()
 
     def new_cache(self) -> SlotCache:
-        """An empty cache in the memory; the one given before may not be used again."""
-        self.cache.lost = True
-        self.cache = self._memory.sharing()
-        return self.cache
+        """An empty cache in the memory."""
+        before = self._lent()
+        if before is not None:
+            before.move()
+        made = self._memory.sharing()
+        self._lent = ref(made)
+        return made
 
     def width(self, count: int, cache: SlotCache) -> int | None:
         """The width that ``count`` queries after ``cache`` are padded to; None if they are to run eagerly."""
-        if cache is not self.cache or cache.size > self.size:
+        if cache is not self._lent() or cache.size > self.size:
             return None
         return next((w for w in self.widths if w >= count and cache.length + w <= self.size), None)
 
-    def __call__(self, ids: Tensor, width: int) -> Tensor:
-        """Hidden states ``[n, d]`` of ``ids`` ``[n]``, n ≤ ``width``, appended to the lent cache."""
+    def __call__(self, ids: Tensor, cache: SlotCache, width: int) -> Tensor:
+        """Hidden states ``[n, d]`` of ``ids`` ``[n]``, n ≤ ``width``, appended to the lent ``cache``."""
         count = len(ids)
         self._ids[width][0, :count] = ids
-        torch.add(self._offsets[:width], self.cache.length, out=self._at[width])
+        torch.add(self._offsets[:width], cache.length, out=self._at[width])
         hidden = self._runs[width]()[:count]
-        self.cache.extend(count)
+        cache.extend(count)
         return hidden
 
     def _run(self, width: int) -> Callable[[], Tensor]:

@@ -6,6 +6,7 @@ first on requests of another seed. The promise is in units of those costs; here 
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -53,9 +54,7 @@ def floor(
         ids = [models.pair.encode(list(prompt.turns), models.chat) for prompt in sample.prompts]
         costs = profile(measure(models, method, serving, ids)).costs
         stream = scheduled(",".join(f"{domain}:{prompts}" for domain in domains), 0)
-        chosen = Serving(
-            serving.gamma, serving.nu, serving.sampling, serving.max_new_tokens, rule=serving.rule, costs=costs
-        )
+        chosen = replace(serving, costs=costs)
         comparison = Comparison(models, {"plain": Method(None), name: method}, stream, chosen)
         comparison.warm_up()
         comparison.run(lambda done, total, name=name: progress(name, done, total))

@@ -44,9 +44,9 @@ class Models:
         self.drafts = {"specialist": str(draft or ASSETS / "specialist"), "generalist": str(ASSETS / "generalist")}
         self.pairs = {"specialist": load_pair(self.target, self.drafts["specialist"], dtype, device)}
 
-    def compile(self, gamma: int, size: int) -> None:
+    def compile(self, gamma: int, size: int, draft: bool = True) -> None:
         """Compile the target and its drafts, before decoders are made (``Pair.compile``)."""
-        self.pair.compile(gamma, size)
+        self.pair.compile(gamma, size, draft)
 
     @property
     def pair(self) -> Pair:

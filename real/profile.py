@@ -2,12 +2,13 @@
 
 Plain decoding and every draft length serve the same requests in turn; a cost is the median time of the steps that
 drafted so many tokens over that of a plain step. The other half of the requests then asks whether the speed law, fed
-with the costs, foretells the speed-up of runs it has not seen. What was measured is kept by device and models.
+with these costs, turns their tokens per step into the speed-up measured. A profile is kept by all that it is of.
 """
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from real.compare import device_name
+from real.compare import departures, device_name
 from real.decode import Session, generate
 from real.drafters import Drafter
 from real.intervals import CENTRAL, draws, interval
@@ -25,6 +26,7 @@ from real.models import CausalLM
 from real.online import Serving
 from real.speed_check import LARGEST_ERROR
 from real.systems import Method
+from theory.learners.frozen import Frozen
 from theory.trace import provenance, save_json
 
 FOLDER = Path("out/profiles")
@@ -45,8 +47,8 @@ class Profile:
 
     @property
     def cost_ratio(self) -> float:
-        """One more drafted token in plain steps: the slope of the drafting time."""
-        return float(np.polyfit(range(1, len(self.draft)), self.draft[1:], 1)[0]) / self.step[0]
+        """One drafted token in plain steps, on average over the lengths."""
+        return float(np.mean([seconds / gamma for gamma, seconds in enumerate(self.draft) if gamma])) / self.step[0]
 
     @property
     def verify_curve(self) -> tuple[float, ...]:
@@ -90,13 +92,23 @@ def measure(
     prompts: Sequence[list[int]],
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[int, list[Request]]:
-    """Every prompt at every length 0 … gamma, the drafter at rest, in rotating order, after a warm-up on the first."""
+    """Every prompt at every length 0 … gamma, the drafter at rest, in rotating order, after a warm-up on the first.
+
+    What a drafter remembers of requests is forgotten after each.
+
+    Raises:
+        ValueError: for a method that drafts nothing, or no prompts.
+    """
     target, drafter = models.pair_of(method).target, models.drafter(method, serving)
+    if drafter is None or not prompts:
+        raise ValueError(f"{method}, {len(prompts)} prompts: needs a system that drafts, and at least one prompt")
+    blank = drafter.state()
     lengths = list(range(serving.gamma + 1))
     runs: dict[int, list[Request]] = {gamma: [] for gamma in lengths}
     for i, prompt in enumerate([prompts[0], *prompts]):
         turn = i % len(lengths)
         for gamma in lengths[turn:] + lengths[:turn]:
+            drafter.restore(blank)
             request = served(target, drafter, serving, gamma, prompt, i)
             if i:
                 runs[gamma].append(request)
@@ -142,7 +154,9 @@ def settings_of(models: Models, method: Method, serving: Serving) -> dict[str, A
     """What a profile is of: made again with the same settings on the same device, it is taken from its file."""
     compiled = models.pair.target.compiled is not None
     found = {"device": device_name(models.device), "dtype": models.dtype, "compiled": compiled, "gamma": serving.gamma}
-    return found | {"models": models.names, "drafter": str(method.drafter), "temperature": serving.sampling.temperature}
+    at_rest = replace(method, learner=Frozen(), prompt_hint=None, learn_prompt=False)
+    found |= {"models": models.names, "method": departures(at_rest), "temperature": serving.sampling.temperature}
+    return found | {"max_new_tokens": serving.max_new_tokens}
 
 
 def cached(
@@ -150,12 +164,12 @@ def cached(
 ) -> Profile:
     """The profile under ``folder``, measured and written there if it is not."""
     settings = settings_of(models, method, serving)
-    names = (settings["device"], *settings["models"].values(), method.drafter, f"{serving.gamma}")
-    path = folder / ("-".join("".join(c if c.isalnum() else "_" for c in str(name)) for name in names) + ".json")
+    places = [str(Path(place).resolve()) for place in (models.target, *models.drafts.values())]
+    key = sha256(json.dumps([settings, places], sort_keys=True).encode()).hexdigest()[:12]
+    path = folder / f"{method.drafter}-{key}.json"
     if path.is_file():
-        kept = json.loads(path.read_text())
-        if kept["settings"] == settings:
-            return Profile(**{name: tuple(kept["seconds"][name]) for name in ("draft", "verify", "step")})
+        kept = json.loads(path.read_text())["seconds"]
+        return Profile(**{name: tuple(kept[name]) for name in ("draft", "verify", "step")})
     found = profile(measure(models, method, serving, prompts))
     keep(path, settings, found)
     return found

@@ -12,6 +12,8 @@ from rich.table import Table
 from real.certify import certificates
 from real.compare import Comparison, departures
 from real.drafters import DRAFTERS
+from real.drafters.independent import Independent
+from real.drafters.mixture import Mixture
 from real.feedback import NonFiniteGradient
 from real.ledger import LINES
 from real.loaded import Models
@@ -107,11 +109,13 @@ def stream_of(prompts: str, seed: int) -> Stream:
     return scheduled(prompts, seed)
 
 
-def compile_for(models: Models, stream: Stream, serving: Serving) -> None:
-    """Compile the models for the longest text of the stream."""
+def compile_for(models: Models, chosen: Method, stream: Stream, serving: Serving) -> None:
+    """Compile the models that the method runs, for the longest text of the stream."""
     prompts = (models.pair.encode(list(prompt.turns), models.chat) for prompt in stream.prompts)
     longest = max(len(prompt) for prompt in prompts) + serving.max_new_tokens
-    models.compile(serving.gamma, longest + serving.gamma + 1)
+    drafter = DRAFTERS.get(chosen.drafter or "")
+    on_draft = drafter is not None and issubclass(drafter, Independent | Mixture)
+    models.compile(serving.gamma, longest + serving.gamma + 1, on_draft)
 
 
 PROFILED = 8
@@ -169,7 +173,8 @@ def run(
     decoder = comparison.decoders[name]
     about = {"target": models.names["target"], "draft_model": models.names[learning.draft]}
     about |= {name: _text(value) for name, value in departures(learning).items()}
-    about |= {f"serving.{name}": _text(value) for name, value in departures(serving).items()}
+    served = departures(replace(serving, costs=()))  # costs are measured anew, and no part of what was learned
+    about |= {f"serving.{name}": _text(value) for name, value in served.items()}
     if state is not None and state.exists():
         tensors, theirs = load(state)
         if theirs != about:

@@ -8,7 +8,19 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from real.bench import TARGETS, Run, bench, contenders, measure, ours, ratio, row, theirs, timed_forwards  # noqa: E402
+from real.bench import (  # noqa: E402
+    TARGETS,
+    Run,
+    bench,
+    compiled,
+    contenders,
+    measure,
+    ours,
+    ratio,
+    row,
+    theirs,
+    timed_forwards,
+)
 from real.lossless import random_pair, random_prompts  # noqa: E402
 from real.sampling import Sampling  # noqa: E402
 
@@ -22,11 +34,11 @@ def pair():
 
 @pytest.fixture(scope="module")
 def serving(pair):
-    return contenders(pair, GAMMA, 64)
+    return contenders(pair, compiled(pair, GAMMA, 64), GAMMA)
 
 
 def test_all_do_the_same_work(serving):
-    """Greedy: same text from the same draft, so the same steps, up to the last one (theirs drafts one token less)."""
+    """Greedy: as many tokens, and the same draft takes as many steps, up to the last one (theirs drafts one less)."""
     for i, prompt in enumerate(random_prompts(4, 512, 3)):
         runs = {name: contender(prompt, 24, GREEDY, i) for name, contender in serving.items()}
         assert {run.tokens for run in runs.values()} == {24}
@@ -59,6 +71,13 @@ def test_a_row_holds_every_contender_and_what_is_asked(pair):
     assert asked["ratio"]["low"] <= asked["ratio"]["value"] <= asked["ratio"]["high"]
     assert asked["ratio"]["value"] == pytest.approx(rates)
     assert all(1 <= line["tokens_per_step"] <= GAMMA + 1 for line in lines.values())
+
+
+def test_no_contender_has_seen_a_request_before(pair):
+    """An n-gram drafter on prompts that share nothing accepts nothing, in every mode, warm-up or not."""
+    for _ in range(2):
+        runs = measure({"ngram": ours(pair, "ngram", GAMMA)}, random_prompts(5, 512, 4), 12, GREEDY)
+        assert sum(run.tokens for run in runs["ngram"]) < 1.2 * sum(run.steps for run in runs["ngram"])
 
 
 def test_every_target_names_two_contenders(serving):

@@ -87,3 +87,21 @@ def test_waiting_is_charged_and_the_threads_seconds_are_told(pair):
 def test_no_certificate_for_what_is_served_late(pair):
     assert certifiable(decoder(pair, AT_ONCE))
     assert not certifiable(decoder(pair, BESIDE))
+
+
+@pytest.mark.parametrize("drafter", ["hydra", "eagle", "weights"])
+def test_a_gradient_leaves_the_module_that_drafts_alone(pair, drafter, monkeypatch):
+    """It may be drafting on another thread: nothing of it is called, nor put in the place of its parameters."""
+    made = decoder(pair, replace(BESIDE, overlap=False), drafter)
+    losses = []
+    made.on_update = lambda before, loss_t, after, hint: losses.append(loss_t)
+    made.serve(PROMPTS[0], Ledger())
+    want, x = losses[-1].grad(made.drafter.x), made.drafter.x + 1.0
+
+    def refuse(*_, **__):
+        raise AssertionError("the drafting module was called")
+
+    for module in made.drafter.flat.module.modules():
+        monkeypatch.setattr(module, "forward", refuse)
+    assert torch.equal(losses[-1].grad(made.drafter.x), want)
+    assert not torch.equal(losses[-1].grad(x), want)

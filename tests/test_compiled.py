@@ -59,13 +59,43 @@ def test_laws_are_the_eager_ones_whatever_the_number_of_queries(pair, eager):
     torch.testing.assert_close(torch.cat(got), want, rtol=0, atol=1e-5)  # norms and rotations are in float32
 
 
-def test_the_memory_belongs_to_one_text(pair):
+def test_whose_memory_is_taken_goes_on_eagerly(pair, eager):
+    """Three texts at once through one compiled model, turn by turn: each sees its own text alone."""
+    texts = [torch.arange(12) * step % pair.target.vocab for step in (3, 5, 7)]
     with torch.inference_mode():
-        first = pair.target.new_cache()
-        pair.target.hidden(torch.arange(3), first)
-        pair.target.hidden(torch.arange(3), pair.target.new_cache())
-        with pytest.raises(ValueError, match="memory for one text"):
-            pair.target.hidden(torch.arange(3), first)
+        caches, got = [], [[], [], []]
+        for text, found in zip(texts, got, strict=True):
+            caches.append(pair.target.new_cache())
+            found.append(pair.target.logits(text[:4], caches[-1]))
+        for start in (4, 8):
+            for text, cache, found in zip(texts, caches, got, strict=True):
+                found.append(pair.target.logits(text[start : start + 4], cache))
+        for text, found in zip(texts, got, strict=True):
+            torch.testing.assert_close(torch.cat(found), eager.target.logits(text), rtol=0, atol=1e-5)
+    assert [pair.target.compiled.width(1, cache) for cache in caches] == [None, None, 1]
+
+
+def test_a_mixture_of_two_drafters_on_one_compiled_draft(pair, eager):
+    parts = {"parts": ("independent", "adapter")}
+    prompt = random_prompts(1, pair.target.vocab, 3)[0]
+    session = Session(pair.target, make_drafter("mixture", pair, **parts), prompt, 24)
+    list(generate(session, GAMMA, Sampling(0.0)))
+    assert session.tokens[len(prompt) :] == reference(eager, [prompt], 24)[0]
+
+
+def test_weights_that_are_swapped_are_those_that_draft(pair):
+    """A compiled copy drafts with what was loaded into it, not with what it was compiled with."""
+    drafter = make_drafter("weights", pair)
+    assert drafter.model.compiled is not None
+    drafter.begin([3, 1, 4, 1, 5])
+    before = drafter.logits_after([])
+    drafter.commit()
+    x = drafter.x + 0.1 * torch.randn(drafter.dimension, generator=torch.Generator().manual_seed(0))
+    drafter.load(x)
+    with torch.inference_mode():
+        after, want = drafter.logits_after([]), drafter.model.logits(torch.tensor([3, 1, 4, 1, 5]))[-1:]
+    torch.testing.assert_close(after, want, rtol=0, atol=1e-5)
+    assert float((after - before).abs().max()) > 0.1
 
 
 def test_it_retreats_with_the_reason_when_the_compiler_fails(monkeypatch):
@@ -82,23 +112,34 @@ def test_it_retreats_with_the_reason_when_the_compiler_fails(monkeypatch):
         assert model.logits(torch.arange(3), model.new_cache()).shape == (3, model.vocab)
 
 
-def test_it_retreats_when_logits_differ(monkeypatch):
-    model = random_model("llama", 0)
+@pytest.mark.parametrize("wrong", [1, 4])
+@pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
+def test_it_retreats_when_the_logits_of_any_width_differ(monkeypatch, wrong, dtype):
+    model = random_model("llama", 0, dtype)
 
     class Wrong(Compiled):
-        def __call__(self, ids, width):
-            return super().__call__(ids, width) * 1.001
+        def __call__(self, ids, cache, width):
+            noise = torch.randn(model.width, generator=torch.Generator().manual_seed(0)).to(model.dtype)
+            return super().__call__(ids, cache, width) + 0.3 * noise * (width == wrong)
 
     monkeypatch.setattr(torch, "compile", lambda forward, **_: forward)
+    model.compile((1, 4), 16)
+    assert model.compiled is not None
     monkeypatch.setattr(real.models, "Compiled", Wrong)
     with pytest.warns(UserWarning, match="logits differ from the eager ones by"):
         model.compile((1, 4), 16)
     assert model.compiled is None
 
 
-def test_a_layer_that_forgets_is_not_compiled():
-    kinds = ["full_attention", "sliding_attention"]
-    config = AutoConfig.for_model("gemma3_text", num_hidden_layers=2, layer_types=kinds)
+@pytest.mark.parametrize(
+    "family, settings",
+    [
+        ("gemma3_text", {"num_hidden_layers": 2, "layer_types": ["full_attention", "sliding_attention"]}),
+        ("mistral", {"num_hidden_layers": 2, "sliding_window": 10}),
+    ],
+)
+def test_a_layer_that_forgets_is_not_compiled(family, settings):
+    config = AutoConfig.for_model(family, **settings)
     with pytest.raises(ValueError, match="sliding_attention: every layer must attend to the whole text"):
         Compiled(SimpleNamespace(config=config), 2, (1, 4), 16)
 

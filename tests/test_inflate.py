@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from transformers import AutoConfig  # noqa: E402
+from transformers import AutoConfig, AutoModelForCausalLM  # noqa: E402
 
 from real.inflate import SHAPES, inflate, large_config, planned, write  # noqa: E402
 from real.lossless import random_prompts, reference  # noqa: E402
@@ -121,9 +121,39 @@ def test_what_does_not_fit_is_said(tmp_path, changes, words):
         large_config(small, shape(tmp_path, "qwen3", **changes))
 
 
+@pytest.mark.parametrize(
+    "family, settings",
+    [("llama", {"mlp_bias": True, "attention_bias": True}), ("gpt_neox", {"use_parallel_residual": False})],
+)
+def test_variants_of_a_family_keep_their_law(tmp_path, family, settings):
+    config = random_model(family, 0).model.config
+    for name, value in settings.items():
+        setattr(config, name, value)
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float64)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight += 0.1 * torch.randn_like(weight)
+    small = CausalLM(model)
+    large = inflated(tmp_path, small, "float64")
+    ids = torch.arange(30) * 7 % 512
+    assert distance(laws(small, ids, 512)[0], laws(large, ids, 512)[0]).max() <= 1e-5
+
+
+def test_what_is_not_reproduced_is_not_written(tmp_path, monkeypatch):
+    small = load_model(ASSETS / "specialist")
+    config = large_config(small, shape(tmp_path, "qwen3"))
+    monkeypatch.setattr("real.inflate.LlamaCorner.rows", lambda *_: None)  # forgets half of the MLP
+    with pytest.raises(ValueError, match=r"its law is not reproduced \(total variation 0\.\d+\)"):
+        inflate(small, config, dtype="float32")
+    small.model.config.rope_parameters = {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}
+    with pytest.raises(ValueError, match="rope_type='dynamic' must be 'default'"):
+        large_config(small, shape(tmp_path, "qwen3"))
+
+
 def test_another_family_or_no_configuration_is_said(tmp_path):
     small = load_model(ASSETS / "target")
     with pytest.raises(ValueError, match=r"model_type='llama' must be the model's own, 'qwen3'"):
         large_config(small, shape(tmp_path, "llama"))
-    with pytest.raises(ValueError, match=r"like='qwen3-9b': must be one of qwen3-8b, qwen3-0.6b, or a configuration"):
+    with pytest.raises(ValueError, match=r"like='qwen3-9b': must be one of qwen3-8b, qwen3-0.6b, qwen3-tiny, or a co"):
         large_config(small, "qwen3-9b")

@@ -16,6 +16,7 @@ time in units of plain decoding is at most 1 + δ times the tokens, but for B st
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -36,13 +37,14 @@ class DraftLength:
     """Chooses γ before every step from the steps before it, so that the text stays lossless.
 
     Attributes:
-        costs: of a step that drafts 0, 1, … tokens, in plain steps; ``costs[0]`` is 1. Anything measured will do.
+        costs: of a step that drafts 0, 1, … tokens, in plain steps; ``costs[0]`` is 1, and they do not fall: a step may
+            draft fewer tokens than it was allowed.
         share: δ ≥ 0. account: B; lengths that cost more than B + 1 are never chosen.
         memory: verified positions after which an observation counts 1/e; at least 1.
         rejected, verified: the counts that the estimate of ε starts from.
 
     Raises:
-        ValueError: for costs that are not positive or do not start with 1, and settings out of range.
+        ValueError: for costs that are not positive, fall or do not start with 1, and settings out of range.
     """
 
     costs: tuple[float, ...]
@@ -53,8 +55,8 @@ class DraftLength:
     verified: float = 3.0
 
     def __post_init__(self):
-        if len(self.costs) < 2 or self.costs[0] != 1 or not all(cost > 0 for cost in self.costs):
-            raise ValueError(f"costs={self.costs!r}: must be positive, for 0, 1, … drafted tokens; the first is 1")
+        if len(self.costs) < 2 or self.costs[0] != 1 or not all(a <= b for a, b in pairwise(self.costs)):
+            raise ValueError(f"costs={self.costs!r}: of 0, 1, … drafted tokens; the first is 1, and they must not fall")
         for name, value, least in (("share", self.share, 0), ("account", self.account, 0), ("memory", self.memory, 1)):
             if not value >= least:
                 raise ValueError(f"{name}={value!r}: must be at least {least}")
@@ -74,8 +76,8 @@ class DraftLength:
         return max(gamma for gamma in range(max(asked, 1) + 1) if self.costs[gamma] - 1 <= state.account)
 
     def observe(self, state: State, gamma: int, tokens: int, verified: int, rejected: int) -> State:
-        """After a step that drafted ``gamma``, committed ``tokens`` ≥ 1 and examined ``verified`` positions, of which
-        it rejected ``rejected``."""
+        """After a step that drafted ``gamma``, no more than was chosen, and committed ``tokens`` ≥ 1; of ``verified``
+        positions examined ``rejected`` were."""
         keep = (1 - 1 / self.memory) ** verified
         account = state.account + (1 + self.share) * tokens - self.costs[gamma]  # not below 0 but for rounding
         account = min(self.account, max(0.0, account))

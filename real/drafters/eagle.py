@@ -12,7 +12,6 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from real.drafters.base import Piece, since
 from real.drafters.flat import Flat, FlatLoss
@@ -92,7 +91,7 @@ class Eagle(Following):
         def forward(parameters: dict[str, Tensor]) -> tuple[list[Tensor], Tensor]:
             logits, penalty, count = [], torch.zeros((), device=self.target.device), 0
             for piece, chosen, (embedded, features) in zip(late, rows, inputs, strict=True):
-                predicted = functional_call(self.module, parameters, (embedded, features[:-1]))
+                predicted = self.flat.play(parameters, embedded, features[:-1])
                 predicted = predicted[piece.start - 2 :]
                 logits.append(self.target.head(predicted[chosen]))
                 if self.regression:

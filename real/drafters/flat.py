@@ -4,9 +4,12 @@ Not convex: regret is measured here, no bound is claimed. Tied weights appear on
 """
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from real.objective import Objective
 from theory.loss import Loss
@@ -21,7 +24,10 @@ class Flat:
 
     def __init__(self, module: nn.Module, everything: bool = False):
         named = [(name, part) for name, part in module.named_parameters() if everything or part.requires_grad]
-        self.module = module
+        self.module, self._twin = module, deepcopy(module).to("meta")
+        owner = {id(part): name for name, part in module.named_parameters()}
+        tied = module.named_parameters(remove_duplicate=False)
+        self._owner = {name: owner[id(part)] for name, part in tied}
         self.layout = [(name, part.shape, part.numel()) for name, part in named]
         self._x = torch.cat([part.detach().reshape(-1).float() for _, part in named])
         self._buffer = torch.cat([part.detach().reshape(-1) for _, part in named])
@@ -50,8 +56,18 @@ class Flat:
         self._buffer.copy_(self._x)
 
     def parameters(self, x: Tensor) -> dict[str, Tensor]:
-        """What ``torch.func.functional_call`` takes for the module to be played at x."""
+        """x as the module's parameters, by name, in its dtype."""
         return {name: part.to(self._buffer.dtype) for name, part in self.split(x).items()}
+
+    def play(self, parameters: dict[str, Tensor], *inputs: Any, **named: Any) -> Any:
+        """The module's output at these ``parameters``; what does not train is its own.
+
+        Played on a twin without weights, for ``functional_call`` puts parameters into the module it is given, and this
+        one may be drafting on another thread.
+        """
+        own = dict(self.module.named_parameters())
+        whole = {name: parameters.get(owner, own[owner]) for name, owner in self._owner.items()}
+        return functional_call(self._twin, whole | dict(self.module.named_buffers()), inputs, named, tie_weights=False)
 
 
 class FlatLoss(Loss):

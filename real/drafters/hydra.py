@@ -14,7 +14,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from real.drafters.base import Piece, since
 from real.drafters.flat import Flat, FlatLoss
@@ -122,7 +121,7 @@ class Hydra(Following):
             inputs.append((piece.states()[: piece.stop - 2], rows, embedded))
 
         def forward(parameters: dict[str, Tensor]) -> tuple[list[Tensor], None]:
-            found = [feature for one in inputs for feature in functional_call(self.every, parameters, one)]
+            found = [feature for one in inputs for feature in self.flat.play(parameters, *one)]
             return [self.target.head(feature[kept]) for feature, kept in zip(found, chosen, strict=True)], None
 
         return FlatLoss(self.flat, forward, laws, objective, weights)

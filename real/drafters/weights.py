@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
 
 from real.drafters.base import Piece
 from real.drafters.flat import Flat, FlatLoss
@@ -61,8 +60,7 @@ class Weights(Independent):
         def forward(parameters: dict[str, Tensor]) -> tuple[list[Tensor], None]:
             outputs = []
             for (ids, start), rows in zip(prefixes, chosen, strict=True):
-                inputs = {"input_ids": ids, "use_cache": False}
-                output = functional_call(self.model.model, parameters, (), inputs)
+                output = self.flat.play(parameters, input_ids=ids, use_cache=False)
                 outputs.append(output.logits[0, start:, : self.common][rows])
             return outputs, None
 
