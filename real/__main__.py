@@ -168,6 +168,12 @@ def run(
     confidence: Annotated[float, typer.Option(help="End a draft at the first token less probable than this.")] = 0.0,
     loss: Annotated[str, typer.Option(help="kl, reverse_kl, jsd, tv or speed.")] = "",
     learn_prompt: Annotated[bool, typer.Option("--learn-prompt", help="The prompt is feedback too.")] = False,
+    prompt_hint: Annotated[
+        float | None, typer.Option(help="So many times the gradient on the prompt is a request's hint.")
+    ] = None,
+    drafter_settings: Annotated[
+        list[str] | None, typer.Option("--drafter-set", help="Setting of the drafter, key=value: part=bias, lora=8.")
+    ] = None,
     overlap: Annotated[bool, typer.Option("--overlap", help="Learn beside the next round, on a thread.")] = False,
     compiled: Annotated[
         bool | None, typer.Option("--compile/--eager", help="torch.compile the models first; on CUDA if left out.")
@@ -196,7 +202,7 @@ def run(
         sampling = Sampling(temperature, top_k, top_p)
         learner, drafter, chosen = learner or "ensemble", drafter or "adapter", parse_settings(settings or [])
         method = running.row(row, chosen) if row else running.method(learner, chosen, drafter, temperature)
-        method = running.changed(method, loss, learn_prompt)
+        method = running.changed(method, loss, learn_prompt, prompt_hint, parse_settings(drafter_settings or []))
         length = method.nu or Serving.nu if nu is None else nu
         method = replace(method, nu=0)
         serving = Serving(gamma, length, sampling, max_new_tokens, 0, burn_in, rule, confidence, overlap)
@@ -441,10 +447,12 @@ def table1(
             block, family or list(FAMILIES), domain or domains(), prompts, range(1, seeds + 1), system or []
         )
         run_experiments(chosen, out, jobs)
-        rows = table.rows(out, table.finished(out, block))
+        cells = table.finished(out, block)
+        rows = table.rows(out, cells)
         table.write(out / f"{block}.csv", rows)
         headline = table.headline(rows)
-        save_json(out / f"{block}.json", {"headline": headline, "provenance": provenance()})
+        made = {"provenance": provenance(), "runs": table.made_by(out, cells)}
+        save_json(out / f"{block}.json", {"headline": headline, **made})
         for shown in (*tables.systems(rows), tables.headline(headline), tables.certified(rows)):
             console.print(shown)
 

@@ -5,7 +5,8 @@ small model's hidden state, the large one's is h' = (h, c, 0 …), where c is co
 
     norms       ‖h‖² + dε = ‖h'‖² + Dε',  c² = dε − Dε',  so that weights times √(d/D) norm h' as h is normed
     heads       a head's dimensions go where rotary frequencies are the same; scores keep their scale
-    the rest    further heads, rows of the MLP and layers are random, and what they write is multiplied by zero
+    the rest    further heads, rows of the MLP and layers are random, and what they write is multiplied by zero; so are
+                columns that read features which are always zero
     vocabulary  logits of ids that the small model lacks read c with a large negative weight
 
 A LayerNorm takes the mean away first: there h is stored without its mean, and c comes with −c. Nothing is skipped:
@@ -233,11 +234,12 @@ class Corner:
         embedding[:, plan.width : plan.width + len(plan.constants)] = torch.tensor(plan.constants).to(embedding)
         norm, theirs = getattr(large.base_model, self.last_norm), getattr(small.body, self.last_norm)
         self.norm(norm, theirs)
-        norm.weight[plan.width] = _typical_size(small, theirs, plan.centred) / (plan.constants[0] * plan.large**0.5)
-        readout = large.get_output_embeddings().weight
-        readout[:vocab, plan.width :], readout[vocab:] = 0, 0
+        readout = large.get_output_embeddings().weight  # what it reads of features that are zero stays random
         readout[:vocab, self.live] = small.readout.weight.to(readout)
-        readout[vocab:, plan.width] = FORBIDDING
+        if len(readout) > vocab:
+            norm.weight[plan.width] = _typical_size(small, theirs, plan.centred) / (plan.constants[0] * plan.large**0.5)
+            readout[:vocab, plan.width], readout[vocab:, self.live] = 0, 0
+            readout[vocab:, plan.width] = FORBIDDING
 
     def norm(self, large: nn.Module, small: nn.Module) -> None:
         """A norm of the hidden state; it hides c from what reads it."""

@@ -52,6 +52,7 @@ CHECKED: dict[str, Served] = {name: served(method) for name, method in METHODS.i
 
 MATRIX: dict[str, Method] = {
     "independent": Method("weights", Adam(1e-3)),
+    "adapter": Method("adapter", OGD(8.0)),
     "ngram": Method("ngram"),
     "uniform": Method("uniform"),
     "heads": Method("heads", OGD(64.0)),

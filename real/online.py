@@ -118,6 +118,8 @@ class OnlineDecoder:
         temperature = serving.sampling.temperature or 1.0
         self.objective = replace(objective, temperature=temperature, gamma=serving.gamma)
         self.rng = torch.Generator().manual_seed(seed)
+        if drafter is not None:
+            drafter.reseed(seed)
         self.rounds = Rounds(serving.nu, serving.law_top_k)
         self.learns = drafter is not None and drafter.trains and not isinstance(learner, Frozen)
         if prompt_hint is not None and not hasattr(learner, "hint"):

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from theory.choose import altered, make_learner
 from theory.domain import Free, Simplex
 from theory.experiment import select
 from theory.learners.frozen import Frozen
-from theory.practice import on_adapter
+from theory.practice import ADAPTER_LEARNERS, HEADS_LEARNERS, on_adapter
 from theory.problem import Problem
 from theory.trace import Trace
 
@@ -64,7 +65,9 @@ def method(spec: str, settings: dict[str, Any], drafter: str, temperature: float
         experts = Problem(Simplex(), 2, 1000, 1.0, loss_range=1.0, exp_concavity=1.0)
         return Method(drafter, make_learner("mixture" if spec == "ensemble" else spec, settings, experts))
     if DRAFTERS[drafter].convex:
-        return Method(drafter, on_adapter(spec, settings, adapter_problem(1, 1, temperature=temperature or 1.0)))
+        known = HEADS_LEARNERS if drafter == "heads" else ADAPTER_LEARNERS
+        problem = adapter_problem(1, 1, temperature=temperature or 1.0)
+        return Method(drafter, on_adapter(spec, settings, problem, known))
     if spec in DEEP_LEARNERS:
         learner = DEEP_LEARNERS[spec]
         for key, value in settings.items():
@@ -91,15 +94,30 @@ def row(name: str, settings: dict[str, Any]) -> Method:
     return replace(found, learner=learner)
 
 
-def changed(chosen: Method, loss: str, learn_prompt: bool) -> Method:
-    """The method with another loss (empty: its own), or with the prompt as feedback.
+def changed(
+    chosen: Method,
+    loss: str = "",
+    learn_prompt: bool = False,
+    prompt_hint: float | None = None,
+    drafter_settings: Mapping[str, Any] | None = None,
+) -> Method:
+    """The method with another loss (empty: its own), the prompt as feedback or as hint, its drafter made otherwise.
 
     Raises:
-        ValueError: for a loss that its drafter does not take.
+        ValueError: for what its drafter does not take.
     """
+    if learn_prompt and chosen.drafter == "mixture":
+        raise ValueError("--learn-prompt: a mixture learns from drafted positions, and a prompt has none")
     if loss and (chosen.drafter is None or not DRAFTERS[chosen.drafter].trains or chosen.drafter == "mixture"):
         raise ValueError(f"--loss {loss}: not for the drafter {chosen.drafter!r}, which has a loss of its own, or none")
-    return replace(chosen, loss=loss or chosen.loss, learn_prompt=learn_prompt or chosen.learn_prompt)
+    settings = {**dict(chosen.settings), **(drafter_settings or {})}
+    return replace(
+        chosen,
+        loss=loss or chosen.loss,
+        learn_prompt=learn_prompt or chosen.learn_prompt,
+        prompt_hint=chosen.prompt_hint if prompt_hint is None else prompt_hint,
+        settings=tuple(settings.items()),
+    )
 
 
 def stream_of(prompts: str, seed: int) -> Stream:
@@ -213,11 +231,12 @@ def _text(value: Any) -> str:
 
 def certified(found: Mapping[str, Certificate]) -> list[str]:
     """Certificates by comparator, a line each."""
-    return [
-        f"certificate against {comparator}: regret {of.dynamic_regret:.2f} ≤ bound {of.bound:.2f}, "
-        f"certificate_ratio {of.certificate_ratio:.2f}"
-        for comparator, of in found.items()
-    ]
+    lines = []
+    for comparator, of in found.items():
+        ratio = "" if isnan(of.certificate_ratio) else f", certificate_ratio {of.certificate_ratio:.2f}"
+        said = f"regret {of.dynamic_regret:.2f} ≤ bound {of.bound:.2f}, slack {of.slack:.2g}{ratio}"
+        lines.append(f"certificate against {comparator}: {said}")
+    return lines
 
 
 def show(report: Report, console: Console) -> None:

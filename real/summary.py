@@ -146,9 +146,9 @@ def _gap_closed(total: Sums, frozen: Sums | None, generalist: Sums | None) -> di
 def hint_gains(runs: dict[int, dict[str, Trace]], seed: int = 0) -> dict[str, dict[str, float | None]]:
     """Σ‖grad − hint‖²/Σ‖grad‖² by method over all seeds; the interval is a bootstrap over rounds."""
     gains = {}
-    for method, first in next(iter(runs.values())).items():
-        if first.header["rounds"]:
-            rounds = [of[method].header["rounds"] for of in runs.values()]
+    for method in next(iter(runs.values())):
+        rounds = [of[method].header["rounds"] for of in runs.values() if of[method].header["rounds"]]
+        if rounds:
             error, energy = (np.concatenate([r[key] for r in rounds]) for key in ("hint_error", "gradient"))
             counts = draws(len(error), seed)
             gains[method] = interval((counts @ error) / (counts @ energy))

@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from real.decode import Session, generate  # noqa: E402
-from real.drafters import Drafter, Piece, make_drafter  # noqa: E402
+from real.drafters import DRAFTERS, Drafter, Piece, make_drafter  # noqa: E402
 from real.ledger import Ledger  # noqa: E402
 from real.lossless import reference  # noqa: E402
 from real.models import Pair, perturbed, random_model  # noqa: E402
@@ -28,6 +28,7 @@ TABLE = {
     "matrix": ("adapter", {**BURN_IN, "part": "matrix"}),
     "bias": ("adapter", {"part": "bias"}),
     "weights": ("weights", {}),
+    "lora": ("weights", {"lora": 2}),
     "heads": ("heads", BURN_IN),
     "hydra": ("hydra", {}),
     "eagle": ("eagle", {}),
@@ -94,6 +95,57 @@ def test_a_drafter_is_made_alike_every_time_and_leaves_global_randomness_alone(n
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(one.x, two.x)
     assert serve(pair, one)[1].tokens == serve(pair, two)[1].tokens
+
+
+@pytest.mark.parametrize("name", [name for name in DRAFTERS if name not in {row[0] for row in TABLE.values()}])
+def test_drafters_with_no_gradient_are_made_alike_and_draft_the_targets_text(name, pair):
+    """Those that stand still, and the mixture, whose losses have a file of their own (test_mixture_drafter.py)."""
+    one, two = make_drafter(name, pair), make_drafter(name, pair)
+    texts = [list(serve(pair, drafter, seed=4)[1].tokens) for drafter in (one, two)]
+    assert texts[0] == texts[1]
+    session = Session(pair.target, make_drafter(name, pair), PROMPT, 30)
+    list(generate(session, 3, Sampling(0.0)))
+    assert session.tokens[len(PROMPT) :] == reference(pair, [PROMPT], 30)[0]
+
+
+def by_hand(name: str, drafter: Drafter, piece: Piece, x):
+    """The loss written out again in float64 from the docstrings' formulas: autograd's own gradient is the yardstick."""
+
+    def kl(logits, target):
+        law = logits.log_softmax(-1)
+        return (torch.xlogy(target, target) - target * law).sum(-1).mean()
+
+    target = piece.target_probs.double()
+    if name == "heads":
+        q, m, total, whole = drafter.q.double(), drafter.whitener.matrix.double(), 0.0, 0.0
+        for k, matrix in enumerate(x.view(drafter.heads, drafter.target.width, -1), start=1):
+            late = piece.since(k + 1)
+            hidden = late.states()[late.start - 1 - k : late.stop - 1 - k]
+            base = drafter.target.head(hidden).double()
+            weight = drafter.decay ** (k - 1)
+            total = total + weight * kl(base + hidden.double() @ m @ matrix @ q.T, late.target_probs.double())
+            whole += weight
+        return total / whole
+    hidden, matrix = piece.features.double(), x.view(drafter.shape)
+    base = drafter.model.head(piece.features).double()
+    if name == "bias":
+        return kl(base + matrix, target)
+    moved = hidden @ drafter.whitening.double() @ matrix
+    return kl(base + (moved @ drafter.q.double().T if name == "adapter" else moved), target)
+
+
+@pytest.mark.parametrize("name", CONVEX)
+def test_the_gradient_of_a_convex_loss_is_autograds(name, pair):
+    drafter, piece = warmed(name, pair)
+    plain = replace(piece, **{k: None if v is None else v.clone() for k, v in
+                              (("target_probs", piece.target_probs), ("features", piece.features),
+                               ("hidden", piece.hidden))})  # fmt: skip
+    loss = widened(drafter.loss([piece]))
+    leaf = drafter.x.double().requires_grad_()
+    value = by_hand(name, drafter, plain, leaf)
+    (grad,) = torch.autograd.grad(value, leaf)
+    assert float(loss.value(leaf.detach())) == pytest.approx(float(value.detach()), rel=1e-5)
+    torch.testing.assert_close(loss.grad(leaf.detach()), grad, rtol=1e-4, atol=1e-6)
 
 
 def widened(loss):

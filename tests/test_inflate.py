@@ -82,6 +82,15 @@ def test_every_matrix_has_its_size_and_what_is_not_silent_is_random(tmp_path):
         silent = name in ("self_attn.o_proj.weight", "mlp.down_proj.weight")
         assert (float(weight.abs().sum()) == 0) == silent, name
     assert large.lm_head.weight.shape == (1100, 300)
+    assert torch.linalg.matrix_rank(large.lm_head.weight.double()) == 300  # an adapter of the output wants its inverse
+
+
+def test_a_vocabulary_that_is_no_larger_needs_no_forbidding(tmp_path):
+    small = load_model(ASSETS / "llama")
+    large = CausalLM(inflate(small, large_config(small, shape(tmp_path, "llama", vocab_size=1024)), dtype="float32"))
+    ids = torch.arange(50)
+    assert distance(laws(small, ids, 1024)[0], laws(large, ids, 1024)[0]).max() <= 1e-5
+    assert torch.linalg.matrix_rank(large.readout.weight) == 300
 
 
 def test_the_checkpoint_is_an_ordinary_one_and_says_what_it_is(tmp_path):

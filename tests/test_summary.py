@@ -95,6 +95,8 @@ def test_hint_gain_pools_rounds_over_seeds():
     assert list(gain) == ["learner"]
     assert gain["learner"]["value"] == pytest.approx(80 / 220)
     assert 0.25 < gain["learner"]["low"] < 80 / 220 < gain["learner"]["high"] < 1
+    short = {0: {"plain": trace(), "learner": trace(rounds={})}}  # a seed with no round, wherever it stands
+    assert hint_gains(short | runs) == gain
 
 
 def test_costs_are_in_plain_target_steps():

@@ -1,5 +1,6 @@
 """Drafters: what proposes tokens, by name. A new one is its file and one line of ``DRAFTERS``."""
 
+from inspect import signature
 from typing import Any
 
 from real.drafters.adapter import Adapter
@@ -29,6 +30,10 @@ DRAFTERS = {
 __all__ = ["DRAFTERS", "Drafter", "Piece", "Proposal", "make_drafter"]
 
 
+GIVEN = ("self", "model", "target", "vocab", "pair", "device", "args", "kwargs", "settings")
+"""Parameters of constructors that are no settings."""
+
+
 def make_drafter(name: str, pair: Pair, **settings: Any) -> Drafter:
     """The drafter called ``name`` for this pair; ``settings`` go to its constructor.
 
@@ -37,4 +42,10 @@ def make_drafter(name: str, pair: Pair, **settings: Any) -> Drafter:
     """
     if name not in DRAFTERS:
         raise ValueError(f"drafter={name!r}: must be one of {', '.join(DRAFTERS)}")
-    return DRAFTERS[name].of(pair, **settings)
+    kind = DRAFTERS[name]
+    named = {**signature(kind.__init__).parameters, **signature(kind.of).parameters}
+    known = [key for key in named if key not in GIVEN]
+    unknown = [key for key in settings if key not in known]
+    if unknown:
+        raise ValueError(f"drafter={name!r}: has no setting {unknown[0]!r}; there are {', '.join(known) or 'none'}")
+    return kind.of(pair, **settings)

@@ -142,6 +142,10 @@ class Drafter(ABC):
     def commit(self) -> None:
         """The session has appended what verification committed; drop all state beyond it."""
 
+    def reseed(self, seed: int) -> None:
+        """Take up the run's seed, where a drafter has choices of its own to make; their randomness is its ``state``."""
+        return None
+
     def catch_up(self) -> None:
         """Process the text up to the pending token, so that the features of every committed position exist."""
         return None

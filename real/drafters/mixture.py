@@ -28,7 +28,7 @@ class Mixture(Drafter):
     """Drafts with all ``parts``; what trains in them stands still, only their weights move.
 
     Args:
-        parts: two drafters or more. mode: ``mix`` or ``route``. seed: of the choices of ``route``.
+        parts: two drafters or more. mode: ``mix`` or ``route``. seed: of the choices of ``route``, until ``reseed``.
     """
 
     def __init__(self, parts: Sequence[Drafter], mode: str = "mix", seed: int = 0):
@@ -49,6 +49,9 @@ class Mixture(Drafter):
         from real.drafters import make_drafter  # the table holds this class too
 
         return cls([make_drafter(name, pair) for name in parts], **settings)
+
+    def reseed(self, seed: int) -> None:
+        self.rng.manual_seed(seed)
 
     @property
     def dimension(self) -> int:
