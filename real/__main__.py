@@ -171,7 +171,7 @@ def run(
     prompt_hint: Annotated[
         float | None, typer.Option(help="So many times the gradient on the prompt is a request's hint.")
     ] = None,
-    drafter_settings: Annotated[
+    of_drafter: Annotated[
         list[str] | None, typer.Option("--drafter-set", help="Setting of the drafter, key=value: part=bias, lora=8.")
     ] = None,
     overlap: Annotated[bool, typer.Option("--overlap", help="Learn beside the next round, on a thread.")] = False,
@@ -202,7 +202,7 @@ def run(
         sampling = Sampling(temperature, top_k, top_p)
         learner, drafter, chosen = learner or "ensemble", drafter or "adapter", parse_settings(settings or [])
         method = running.row(row, chosen) if row else running.method(learner, chosen, drafter, temperature)
-        method = running.changed(method, loss, learn_prompt, prompt_hint, parse_settings(drafter_settings or []))
+        method = running.changed(method, loss, learn_prompt, prompt_hint, running.drafter_settings(of_drafter or []))
         length = method.nu or Serving.nu if nu is None else nu
         method = replace(method, nu=0)
         serving = Serving(gamma, length, sampling, max_new_tokens, 0, burn_in, rule, confidence, overlap)

@@ -3,6 +3,10 @@
 While serving, only the losses and outside hints are kept. Whenever a certificate is asked for, comparators are found in
 hindsight and the learner is played again over the kept losses, which writes the log that ``python -m theory certify``
 reads (``theory/certificate.py``). None of this is charged to serving: a run that is not certified is the same run.
+
+What is certified are the learner's plays x_t. A swap waits for a step boundary, so up to gamma positions of a round
+were drafted with x_{t−1}; and with a prompt hint x_t is what the learner plays once a request's hint is known, while
+positions of the round from the request before were drafted without it.
 """
 
 from collections.abc import Callable

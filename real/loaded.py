@@ -107,7 +107,7 @@ def drafter_of(pair: Pair, method: Method, serving: Serving) -> Drafter | None:
     if method.drafter is None:
         return None
     burn_in = {"burn_in": serving.burn_in_rounds * serving.nu} if method.drafter in WHITENED else {}
-    return make_drafter(method.drafter, pair, **burn_in, **dict(method.settings))
+    return make_drafter(method.drafter, pair, **burn_in | dict(method.settings))
 
 
 def decoder_of(

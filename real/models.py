@@ -22,6 +22,8 @@ from real.compiled import Compiled
 
 FAMILIES = ("llama", "qwen2", "qwen3", "gpt_neox")  # proven by tests and by `python -m real lossless`
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+CHUNK = 2048
+"""Most tokens of one forward over a cache; a longer prompt is prefilled in so many at a time."""
 PROBE = (3, 1, 4, 1, 5)  # token ids of the check at load
 
 
@@ -71,7 +73,12 @@ class CausalLM:
         return SlotCache(self.layers) if self.compiled is None else self.compiled.new_cache()
 
     def hidden(self, ids: Tensor, cache: SlotCache | None = None) -> Tensor:
-        """Last hidden states of ``ids`` ``[n]`` after what ``cache`` holds, appended to it: ``[n, d]``."""
+        """Last hidden states of ``ids`` ``[n]`` after what ``cache`` holds, appended to it: ``[n, d]``.
+
+        More than ``CHUNK`` ids are read piece by piece, so that memory grows with the text and not with its square.
+        """
+        if cache is not None and len(ids) > CHUNK:
+            return torch.cat([self.hidden(piece, cache) for piece in ids.split(CHUNK)])
         if cache is not None and self.compiled is not None:
             width = self.compiled.width(len(ids), cache)
             if width is not None:

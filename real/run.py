@@ -1,7 +1,8 @@
 """``python -m real run``: any pair, learner and prompts; plain, frozen and learning decoders side by side."""
 
 import json
-from collections.abc import Callable, Mapping
+from ast import literal_eval
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isnan
 from pathlib import Path
@@ -94,12 +95,30 @@ def row(name: str, settings: dict[str, Any]) -> Method:
     return replace(found, learner=learner)
 
 
+def drafter_settings(pairs: Sequence[str]) -> dict[str, Any]:
+    """``["lora=8", "part=bias"]`` → ``{"lora": 8, "part": "bias"}``: Python literals, else text.
+
+    Raises:
+        ValueError: for a pair without ``=``.
+    """
+    found = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not key or not equals:
+            raise ValueError(f"--drafter-set {pair!r}: write key=value, for example --drafter-set lora=8")
+        try:
+            found[key] = literal_eval(text)
+        except (ValueError, SyntaxError):
+            found[key] = text
+    return found
+
+
 def changed(
     chosen: Method,
     loss: str = "",
     learn_prompt: bool = False,
     prompt_hint: float | None = None,
-    drafter_settings: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> Method:
     """The method with another loss (empty: its own), the prompt as feedback or as hint, its drafter made otherwise.
 
@@ -110,13 +129,13 @@ def changed(
         raise ValueError("--learn-prompt: a mixture learns from drafted positions, and a prompt has none")
     if loss and (chosen.drafter is None or not DRAFTERS[chosen.drafter].trains or chosen.drafter == "mixture"):
         raise ValueError(f"--loss {loss}: not for the drafter {chosen.drafter!r}, which has a loss of its own, or none")
-    settings = {**dict(chosen.settings), **(drafter_settings or {})}
+    of_drafter = {**dict(chosen.settings), **(settings or {})}
     return replace(
         chosen,
         loss=loss or chosen.loss,
         learn_prompt=learn_prompt or chosen.learn_prompt,
         prompt_hint=chosen.prompt_hint if prompt_hint is None else prompt_hint,
-        settings=tuple(settings.items()),
+        settings=tuple(of_drafter.items()),
     )
 
 

@@ -34,6 +34,24 @@ def test_it_is_transformers_own_cache_in_every_way_that_logits_show(family):
         torch.testing.assert_close(mine.values[:, :, :start], other.values)
 
 
+def test_a_long_prompt_is_read_in_chunks(monkeypatch):
+    model, ids = random_model("llama", 0), torch.arange(50) * 7 % 512
+    lengths, forward = [], model.body.forward
+
+    def watched(**inputs):
+        lengths.append(inputs["input_ids"].shape[1])
+        return forward(**inputs)
+
+    monkeypatch.setattr("real.models.CHUNK", 16)
+    monkeypatch.setattr(model.body, "forward", watched)
+    with torch.inference_mode():
+        cache = model.new_cache()
+        got = model.hidden(ids, cache)
+        torch.testing.assert_close(got, model.hidden(ids))
+    assert lengths == [16, 16, 16, 2, 50]
+    assert cache.length == 50
+
+
 def test_a_rollback_moves_nothing():
     model = random_model("llama", 0)
     cache = model.new_cache()

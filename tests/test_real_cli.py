@@ -248,6 +248,17 @@ def test_run_resumes_from_its_state_and_refuses_anothers(tmp_path):
         assert contents(tmp_path) == before
 
 
+@pytest.mark.parametrize(
+    "options",
+    [("--drafter-set", "part=bias"), ("--drafter", "weights", "--learner", "adam", "--drafter-set", "lora=2"),
+     ("--learner", "optimistic", "--prompt-hint", "0.2"), ("--drafter-set", "burn_in=8")],
+    ids=" ".join,
+)  # fmt: skip
+def test_what_no_row_has_can_be_asked_for(options):
+    result = run("--prompts", "prose:3", *options)
+    assert result.exit_code == 0, said(result)
+
+
 def nan_in_round(patch, number: int) -> None:
     """The gradient of that round of this process, and of all later ones, is not finite."""
     loss, rounds = Adapter.loss, []
@@ -314,6 +325,11 @@ ERRORS = {
     "schedule": (("--prompts", "verse:3"), "no domain 'verse'"),
     "row and learner": (("osd", "--learner", "ogd"), "a row has its own; give neither"),
     "loss": (("mixture", "--loss", "tv"), "--loss tv: not for the drafter 'mixture'"),
+    "mixture and prompt": (("mixture", "--learn-prompt"), "--learn-prompt: a mixture learns from drafted positions"),
+    "hint": (("--learner", "ogd", "--prompt-hint", "0.2"), "takes no hints; choose an optimistic learner"),
+    "drafter setting": (("--drafter-set", "rank=2"), "drafter='adapter': has no setting 'rank'; there are burn_in"),
+    "drafter value": (("--drafter-set", "part=bia"), "part='bia': must be one of adapter, matrix, bias"),
+    "no drafter value": (("--drafter-set", "part"), "--drafter-set 'part': write key=value"),
     "certificate": (("--certify", "log", "--overlap", "--learner", "ogd"), "overlapped: only OGD and OptimisticOGD"),
     "state": (("--state", "broken.jsonl"), "not a readable state"),
     "state is a folder": (("--state", "."), "is a folder, not a state"),
