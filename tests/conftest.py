@@ -1,5 +1,6 @@
 """One thread, float64 references, reproducible hypothesis. Warnings are errors (pyproject.toml)."""
 
+import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
@@ -14,3 +15,12 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 settings.load_profile("suite")
+
+
+@pytest.fixture(scope="session")
+def compiler() -> None:
+    """Skips where torch.compile does not work at all: without a C++ compiler there is nothing to test it with."""
+    try:
+        torch.compile(lambda x: x.sin() + 1)(torch.zeros(3))
+    except Exception as error:
+        pytest.skip(f"torch.compile does not work here: {str(error).splitlines()[0]}")

@@ -33,7 +33,7 @@ def pair():
 
 
 @pytest.fixture(scope="module")
-def serving(pair):
+def serving(pair, compiler):
     return contenders(pair, compiled(pair, GAMMA, 64), GAMMA)
 
 

@@ -22,7 +22,7 @@ GAMMA, SLOTS = 3, 64
 
 
 @pytest.fixture(scope="module")
-def pair():
+def pair(compiler):
     made = random_pair("qwen3", "float64")
     made.target.compile((1, GAMMA + 1), SLOTS)
     made.draft.compile((1, 2), SLOTS)
