@@ -125,7 +125,8 @@ def _entries(path: Path, benchmark: Benchmark) -> Iterator[tuple[str, Any]]:
                 f"file={str(file)!r}: must be one of {', '.join(READERS)}, or .gz of one; "
                 "a Parquet file is turned into JSONL by the datasets library's to_json"
             )
-        with gzip.open(file, "rt", encoding="utf-8") if file.suffix == ".gz" else file.open(encoding="utf-8") as lines:
+        reader = gzip.open if file.suffix == ".gz" else open
+        with reader(file, "rt", encoding="utf-8", newline="") as lines:
             try:
                 yield from ((f"{file}, {place}", entry) for place, entry in READERS[kind](lines, benchmark))
             except (json.JSONDecodeError, UnicodeDecodeError, csv.Error) as error:
@@ -146,6 +147,8 @@ def _json(lines: Any, benchmark: Benchmark) -> Iterator[tuple[str, Any]]:
 
 def _csv(lines: Any, benchmark: Benchmark) -> Iterator[tuple[str, Any]]:
     for number, entry in enumerate(csv.DictReader(lines, benchmark.columns or None), start=1):
+        if None in entry or None in entry.values():
+            raise csv.Error(f"row {number} has another number of columns than the others")
         yield f"row {number}", entry
 
 

@@ -104,7 +104,7 @@ def ensembles(out: Path, names: Sequence[str] = tuple(STREAMS)) -> list[OfEnsemb
 
 
 def _net(runs: Mapping[int, Mapping[str, Any]]) -> dict[str, np.ndarray]:
-    sample = Sample(dict(runs), _whole, units=by_question)  # type: ignore[arg-type]
+    sample = Sample(dict(runs), units=by_question)  # type: ignore[arg-type]
     sums = {method: sample.sums(method) for method in sample.methods}
     return {method: total["tokens"] / total["seconds_total"] for method, total in sums.items()}
 
@@ -154,7 +154,7 @@ def hints(out: Path, names: Sequence[str] = tuple(STREAMS)) -> list[OfHint]:
             if not runs:
                 continue
             net, gains = _net(runs), hint_gains(runs)
-            sample = Sample(runs, _whole, units=by_question)
+            sample = Sample(runs, units=by_question)
             sums = {method: sample.sums(method) for method in (*HINTS, SAME_STEP, MOMENTUM) if method in net}
             alpha = {method: total["alpha_sum"] / total["verified"] for method, total in sums.items()}
             gains[MOMENTUM] = UNKNOWN
@@ -162,10 +162,6 @@ def hints(out: Path, names: Sequence[str] = tuple(STREAMS)) -> list[OfHint]:
                 ratios = [interval(of[hint] / of[base]) for of in (alpha, net) for base in (SAME_STEP, PROMPTED)]
                 found.append(OfHint(name, nu, hint, len(runs), gains.get(hint, UNKNOWN), *ratios))
     return found
-
-
-def _whole(trace: Any) -> np.ndarray:
-    return np.ones(len(trace.columns["tokens"]), bool)
 
 
 def report(out: Path, names: Sequence[str] = tuple(STREAMS)) -> dict[str, Any]:

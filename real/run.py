@@ -231,7 +231,7 @@ def run(
         kept = "" if state is None else f". The state from before this request is in {state}"
         raise NonFiniteGradient(f"{error}{kept}") from None
     traces = {method: comparison.trace(method, {}) for method in methods}
-    table = measures(Sample({0: traces}, lambda trace: trace.columns["tokens"] > 0))
+    table = measures(Sample({0: traces}))
     proven = {}
     if certify is not None and certifier is not None:
         log = certifier.log({"settings": about})

@@ -29,6 +29,11 @@ def load_runs(folder: Path) -> dict[int, dict[str, Trace]]:
     return runs
 
 
+def whole(trace: Trace) -> np.ndarray:
+    """Every prompt."""
+    return np.ones(len(trace.columns["tokens"]), bool)
+
+
 def by_place(trace: Trace) -> np.ndarray:
     """Every prompt of a run is a unit of its own."""
     return np.arange(len(trace.columns["tokens"]))
@@ -50,7 +55,7 @@ class Sample:
     def __init__(
         self,
         runs: dict[int, dict[str, Trace]],
-        keep: Callable[[Trace], np.ndarray],
+        keep: Callable[[Trace], np.ndarray] = whole,
         seed: int = 0,
         units: Callable[[Trace], np.ndarray] = by_place,
     ):
@@ -79,7 +84,7 @@ def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
 def measures(
     sample: Sample, frozen_of: Mapping[str, str] | None = None, generalist_of: Mapping[str, str] | None = None
 ) -> dict[str, dict[str, Any]]:
-    """Every method's numbers with intervals: what the issue of speed, acceptance and learning needs.
+    """Every method's numbers with intervals: speed, acceptance, and what learning adds and costs.
 
     frozen_of: the method that stands still beside each; ``frozen`` beside all if left out. generalist_of: the one that
         was trained on everything; ``generalist`` beside all if left out.
@@ -112,7 +117,6 @@ def measures(
             steps = _ratio(total["tokens"], total["steps"]) / _ratio(frozen["tokens"], frozen["steps"])
             entry["relative_tokens_per_step"] = interval(steps)
         table[method] = entry
-    assert plain is not None
     return table
 
 
@@ -167,7 +171,7 @@ def claim(table: dict[str, dict[str, Any]]) -> dict[str, Any]:
 def segments(runs: dict[int, dict[str, Trace]]) -> Iterable[tuple[str, Callable[[Trace], np.ndarray]]]:
     """The parts of a stream that are summed up: whole, each segment, and the last half of the first shifted one."""
     trace = next(iter(next(iter(runs.values())).values()))
-    yield "whole", lambda trace: np.ones(len(trace.columns["segment"]), bool)
+    yield "whole", whole
     for number, name in enumerate(trace.header["segments"]):
         key = f"{number}:{name}"
         yield key, lambda trace, number=number: trace.columns["segment"] == number

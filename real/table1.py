@@ -124,7 +124,7 @@ def rows(out: Path, names: Iterable[str]) -> list[dict[str, Any]]:
         block, family, domain = name.split("/")
         systems = {**BLOCKS[block][0], **SYSTEMS}
         at_rest = still(systems, systems)
-        table = measures(Sample(runs, _all, units=by_question), at_rest, generalists(systems))
+        table = measures(Sample(runs, units=by_question), at_rest, generalists(systems))
         gains = hint_gains(runs)
         for system, entry in table.items():
             per_seed = [of[system].columns for of in runs.values()]
@@ -158,10 +158,6 @@ def made_by(out: Path, names: Iterable[str]) -> list[dict[str, Any]]:
             if entry not in found:
                 found.append(entry)
     return found
-
-
-def _all(trace: Any) -> np.ndarray:
-    return np.ones(len(trace.columns["tokens"]), bool)
 
 
 MEDIANS = ("relative_speedup", "speedup", "generation_speedup", "tokens_per_step")

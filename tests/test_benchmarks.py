@@ -85,6 +85,7 @@ def test_a_folder_is_read_whole_in_order(tmp_path):
     "name, file, content, words",
     [
         ("gsm9k", "a.jsonl", "{}", "benchmark='gsm9k': must be one of gsm8k, spider"),
+        ("mmlu", "a.csv", "Sky?,red,blue,B\n", "row 1 has another number of columns than the others"),
         ("gsm8k", "a.parquet", "x", "must be one of .jsonl, .json, .csv.*Parquet"),
         ("gsm8k", "a.jsonl", '{"query": 1}\n', "line 1: lacks question; it has query"),
         ("gsm8k", "a.jsonl", "[1]\n", "line 1: .* is not an object"),
