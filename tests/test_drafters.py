@@ -195,6 +195,16 @@ def test_weights_swap_equals_a_fresh_model_with_those_weights():
     assert torch.equal(drafter.x, x.float())
 
 
+@pytest.mark.parametrize("name", ["adapter", "heads"])
+def test_an_output_matrix_of_dependent_columns_has_no_adapter(name):
+    pair = make_pair("float32")
+    for model in (pair.target, pair.draft):
+        with torch.no_grad():
+            model.readout.weight[:, 3] = 0
+    with pytest.raises(ValueError, match="their columns depend on each other"):
+        make_drafter(name, pair)
+
+
 def test_tied_weights_appear_once():
     from copy import deepcopy
 

@@ -17,10 +17,10 @@ from torch import Tensor
 
 from real.drafters.base import Piece
 from real.drafters.independent import Independent
-from real.drafters.whitening import Whitening
+from real.drafters.whitening import Whitening, factors
 from real.models import CausalLM
 from real.objective import DISTIL, Objective
-from theory.adapter import adapted, adapter_loss, readout
+from theory.adapter import adapted, adapter_loss
 from theory.loss import SoftmaxKL
 
 PARTS = ("adapter", "matrix", "bias")
@@ -48,8 +48,7 @@ class Adapter(Independent):
             raise ValueError(f"part={part!r}: must be one of {', '.join(PARTS)}")
         self.part, self.width, self._keep = part, model.width, True
         self.whitener = Whitening(self.width, burn_in, ridge, model.device)
-        q, r = readout(model.readout.weight[: self.common].double())
-        self.q, self._r_inverse = q.float(), torch.linalg.inv(r).float()
+        self.q, self._r_inverse = factors(model.readout.weight[: self.common])
         shapes = {"adapter": (self.width, self.width), "matrix": (self.width, self.common), "bias": (1, self.common)}
         self.shape = shapes[part]
         self._x = torch.zeros(self.dimension, device=model.device)

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from real.drafters.base import Drafter, Piece, since
-from real.drafters.whitening import Whitening
+from real.drafters.whitening import Whitening, factors
 from real.models import CausalLM, Pair
 from real.objective import DISTIL, Objective
-from theory.adapter import adapted, adapter_loss, readout
+from theory.adapter import adapted, adapter_loss
 from theory.loss import Blocks, Loss
 
 
@@ -43,8 +43,7 @@ class Heads(Drafter):
             raise ValueError(f"heads={heads!r}, decay={decay!r}: at least one head, and a decay in (0, 1]")
         self.target, self.vocab, self.heads, self.decay = target, target.vocab, heads, decay
         self.whitener = Whitening(target.width, burn_in, ridge, target.device)
-        q, r = readout(target.readout.weight.double())
-        self.q, self._r_inverse = q.float(), torch.linalg.inv(r).float()
+        self.q, self._r_inverse = factors(target.readout.weight)
         self._x = torch.zeros(heads * target.width**2, device=target.device)
         self._served: tuple[Tensor, Tensor, Tensor] | None = None  # x, M, R⁻¹ in the dtype served; None while x = 0
 

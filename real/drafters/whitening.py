@@ -3,7 +3,24 @@
 import torch
 from torch import Tensor
 
-from theory.adapter import whitening
+from theory.adapter import readout, whitening
+
+
+def factors(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Q ``[V, d]`` and R⁻¹ ``[d, d]`` of output embeddings W = Q·R ``[V, d]``, float32.
+
+    Raises:
+        ValueError: if columns of W depend on each other, so that no change of the hidden state has a unique image.
+    """
+    q, r = readout(weight.double())
+    try:
+        inverse = torch.linalg.inv(r)
+    except RuntimeError:  # torch.linalg.LinAlgError is one
+        raise ValueError(
+            f"output embeddings {tuple(weight.shape)}: their columns depend on each other, so they have no adapter; "
+            "train another drafter, such as weights"
+        ) from None
+    return q.float(), inverse.float()
 
 
 class Whitening:
