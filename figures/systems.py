@@ -25,11 +25,16 @@ def collect(root: Path, patterns: list[str]) -> Table:
     for path in (folder / f"{block}.csv" for block in BLOCKS):
         if path.exists():
             with path.open(newline="") as file:
-                rows += [row for row in csv.DictReader(file) if row["system"] != "plain"]
+                rows += [row for row in csv.DictReader(file) if row["system"] != "plain" and not _beside(row)]
     if not rows:
         raise MissingResult(f"no table in {folder}: run `python -m real table1 --out {folder}` first")
     table = {name: np.array([row[name] for row in rows]) for name in ("block", "family", "domain", "system")}
     return table | {name: np.array([float(row[name] or "nan") for row in rows]) for name in PANELS}
+
+
+def _beside(row: dict[str, str]) -> bool:
+    """Whether it is a generalist at rest, served beside specialists for what they could come to."""
+    return row["block"] == "specialist" and not row["system"].startswith("specialist-") and row["system"] != "ngram"
 
 
 def draw(table: Table, width: float) -> Figure:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from figures import FIGURES, acceptance, regret, report, speed, stream, style
+from figures import FIGURES, acceptance, regret, report, speed, stream, style, systems
 from figures.__main__ import app, build
 from figures.results import MissingResult
 from theory.trace import Trace
@@ -116,6 +116,8 @@ def table1_results(root):
         rows += [f"{block},llama,{domain},plain,1.0," for domain in ("c", "sql")]
         rows += [f"{block},llama,{domain},{prefix}sd,1.3,1.0" for domain in ("c", "sql")]
         rows += [f"{block},llama,{domain},{prefix}osd,1.4,{1.05 + 0.01 * len(domain)}" for domain in ("c", "sql")]
+        if prefix:
+            rows += [f"{block},llama,{domain},sd,9.9," for domain in ("c", "sql")]  # a generalist beside
         (root / "table1" / f"{block}.csv").write_text("\n".join(rows) + "\n")
 
 
@@ -309,3 +311,9 @@ def test_a_rolling_mean_never_reaches_back_over_a_shift(results):
     np.testing.assert_allclose(curve["value"][shown], np.where(grid < starts[1], 0.8, 0.6)[shown])
     since = np.where(grid < starts[1], grid, grid - starts[1])
     np.testing.assert_array_equal(shown, since >= 200)
+
+
+def test_generalists_beside_specialists_are_not_drawn_as_specialists(results):
+    table = systems.collect(results, [])
+    assert set(table["system"].tolist()) == {"sd", "osd", "specialist-sd", "specialist-osd"}
+    assert table["speedup"].max() == 1.4
