@@ -21,6 +21,7 @@ from real.compare import device_name
 from real.decode import Session, generate
 from real.drafters import make_drafter
 from real.intervals import draws, interval
+from real.ledger import drain
 from real.models import CausalLM, Pair, load_pair
 from real.sampling import Sampling
 from theory.trace import provenance, save_json
@@ -115,7 +116,7 @@ def ours(pair: Pair, drafter: str, gamma: int) -> Contender:
             start, cpu = time.perf_counter(), time.process_time()
             session = Session(pair.target, made, prompt, new)
             steps = sum(1 for _ in generate(session, gamma, sampling, rng))
-            _drain(pair)
+            drain(pair.device)
             seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
         return Run(len(session.tokens) - len(prompt), steps, seconds, _outside(pair, seconds, record), cpu)
 
@@ -138,7 +139,7 @@ def theirs(pair: Pair, timed: bool = True, **settings: Any) -> Contender:
                 ids, attention_mask=torch.ones_like(ids), max_new_tokens=new, pad_token_id=0, repetition_penalty=1.0,
                 **chosen, **settings,
             )  # fmt: skip
-            _drain(pair)
+            drain(pair.device)
             seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
         steps = record.calls["target"] if timed else float("nan")
         outside = _outside(pair, seconds, record) if timed else float("nan")
@@ -150,11 +151,6 @@ def theirs(pair: Pair, timed: bool = True, **settings: Any) -> Contender:
 def _outside(pair: Pair, seconds: float, record: Forwards) -> float:
     """Seconds outside forwards; nan on CUDA, where a forward returns before it is done."""
     return float("nan") if pair.device.type == "cuda" else seconds - record.inside
-
-
-def _drain(pair: Pair) -> None:
-    if pair.device.type == "cuda":
-        torch.cuda.synchronize()
 
 
 def compiled(pair: Pair, gamma: int, size: int) -> Pair:

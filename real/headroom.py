@@ -22,6 +22,7 @@ import torch
 
 from real.compare import Comparison
 from real.decode import Step
+from real.ledger import drain
 from real.loaded import Models
 from real.models import CausalLM
 from real.online import Serving
@@ -83,17 +84,12 @@ def bandwidth(device: torch.device) -> float:
     source = torch.empty(COPIED, dtype=torch.uint8, device=device).fill_(1)
     target, best = torch.empty_like(source), float("inf")
     for _ in range(6):
-        _drain(device)
+        drain(device)
         start = time.perf_counter()
         target.copy_(source)
-        _drain(device)
+        drain(device)
         best = min(best, time.perf_counter() - start)
     return 2 * COPIED / best
-
-
-def _drain(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
 
 
 def weight_bytes(model: CausalLM) -> int:

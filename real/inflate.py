@@ -14,6 +14,7 @@ every matrix has its full size and is multiplied, so any engine pays the real co
 called ``inflated``.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import floor, log2
@@ -206,7 +207,7 @@ def write(
     return sum(parameter.numel() for parameter in large.parameters())
 
 
-class Corner:
+class Corner(ABC):
     """Copies a small model's parts to where the plan has them."""
 
     outputs: tuple[str, str]
@@ -215,9 +216,9 @@ class Corner:
     def __init__(self, plan: Plan):
         self.plan, self.live = plan, slice(0, plan.width)
 
+    @abstractmethod
     def layer(self, large: Any, small: Any) -> None:
         """One decoder layer."""
-        raise NotImplementedError
 
     def silence(self, large: Any) -> None:
         """Let a layer write nothing into the hidden state."""

@@ -16,6 +16,12 @@ LINES = ("prefill", "draft", "verify", "learn", "other")
 """Charged lines: prompt processing, proposing, verifying (for plain decoding: the step), learning, bookkeeping."""
 
 
+def drain(device: torch.device | str) -> None:
+    """Wait until a GPU has done all it was asked to; a CPU has already."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 class _Stopwatch:
     """Adds the time between entry and exit to one line."""
 
@@ -33,14 +39,13 @@ class Ledger:
     """Seconds by line. On a GPU the clock waits for the device, so that work is charged where it was asked for."""
 
     def __init__(self, device: torch.device | str = "cpu", clock: Callable[[], float] = perf_counter):
-        self.clock, self.wait = clock, torch.device(device).type == "cuda"
+        self.clock, self.device = clock, torch.device(device)
         self.seconds: dict[str, float] = dict.fromkeys((*LINES, "measure", "whole"), 0.0)
         self._watches = {line: _Stopwatch(self, line) for line in self.seconds}
 
     def now(self) -> float:
         """Seconds on the clock, the device's queue drained."""
-        if self.wait:
-            torch.cuda.synchronize()
+        drain(self.device)
         return self.clock()
 
     def __call__(self, line: str) -> _Stopwatch:

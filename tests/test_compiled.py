@@ -47,6 +47,24 @@ def test_greedy_text_is_transformers_own_also_where_the_slots_run_out(pair, eage
         assert session.tokens[len(prompt) :] == wanted
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_greedy_text_is_transformers_own_from_captured_graphs():
+    on_gpu = random_pair("qwen3", "float64")
+    for model in (on_gpu.target.model, on_gpu.draft.model):
+        model.to("cuda")
+    prompts = random_prompts(3, on_gpu.target.vocab, 3)
+    wanted = reference(on_gpu, prompts, 24)
+    on_gpu.compile(GAMMA, SLOTS)
+    assert on_gpu.target.compiled is not None
+    assert on_gpu.draft.compiled is not None
+    drafter = make_drafter("adapter", on_gpu)
+    for prompt, text in zip(prompts, wanted, strict=True):
+        session = Session(on_gpu.target, drafter, prompt, 24)
+        list(generate(session, GAMMA, Sampling(0.0)))
+        assert session.tokens[len(prompt) :] == text
+
+
 def test_laws_are_the_eager_ones_whatever_the_number_of_queries(pair, eager):
     ids = torch.arange(20) * 7 % pair.target.vocab
     with torch.inference_mode():
