@@ -20,10 +20,11 @@ from real.online import OnlineDecoder, Serving
 from real.state import load, save, under
 from real.streams import Stream
 from real.systems import Method
-from theory.trace import SettingsDiffer, Trace, done, plain, provenance
+from theory.trace import SettingsDiffer, Trace, done, plain, provenance, significant
 
 CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT_EVERY = 8  # prompts
+DIGITS = 9  # kept of what was measured: a clock's nanosecond
 
 Progress = Callable[[int, int], None]
 """(prompts done, prompts in all)."""
@@ -115,6 +116,7 @@ class Comparison:
         columns = {key: np.array([row[key] for row in self.rows[name]]) for key in self.rows[name][0]}
         decoder = self.decoders[name]
         rounds = [asdict(entry) for entry in decoder.log]
+        entries = rounds[0] if rounds else ()
         certifier = self.certifiers.get(name)
         found = {} if certifier is None or not certifier.rounds else certificates(certifier.log())
         header = {
@@ -123,12 +125,12 @@ class Comparison:
             "learner": plain(decoder.learner),
             "segments": list(self.stream.names),
             "hint_gain": decoder.hint_gain if decoder.log else None,
-            "rounds": {key: [entry[key] for entry in rounds] for key in (rounds[0] if rounds else ())},
+            "rounds": {key: significant(np.array([entry[key] for entry in rounds]), DIGITS) for key in entries},
             "provenance": self.provenance,
         }
         if found:
             header["certificate"] = {comparator: of._asdict() for comparator, of in found.items()}
-        return Trace(header, columns)
+        return Trace(header, columns).rounded(DIGITS)
 
 
 def device_name(device: str) -> str:

@@ -178,12 +178,16 @@ def headline(table: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[str
     return found
 
 
+def _cell(value: Any) -> Any:
+    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else value
+
+
 def write(path: Path, table: Sequence[Mapping[str, Any]]) -> None:
-    """The rows as CSV, replaced whole; empty cells where a number does not exist."""
+    """The rows as CSV of six digits, replaced whole; empty cells where a number does not exist."""
     text = StringIO()
     writer = csv.DictWriter(text, list(table[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows({k: "" if v is None else v for k, v in row.items()} for row in table)
+    writer.writerows({k: _cell(v) for k, v in row.items()} for row in table)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as partial:
         partial.write_text(text.getvalue())

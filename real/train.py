@@ -200,8 +200,6 @@ def train_starts(out: Path, target: str, ids: dict) -> None:
     family = TARGETS[target][0]
     rows = {domain: own_text(out, domain, ids[domain]["train"], target) for domain in OWN_ROWS}
     for name, shares in DRAFTS.items():
-        if name == "specialist" and target != "target":
-            continue  # the tracked tree has no room for more
         own = {domain: share for domain, share in shares.items() if domain in OWN_ROWS}
         texts = starts.windows(rows, own | TRACE.get(name, {}), 1600)
         pair = load_pair(out / target, out / name)

@@ -65,20 +65,13 @@ class Experiment:
         learner, settings = self.build(), self.settings
         with users_own(self.learner):
             trace = play(learner, self.environment, self.seeds, rng, settings)
-        return Trace(trace.header, {name: significant(column) for name, column in trace.columns.items()})
+        return trace.rounded(6)
 
     def altered(self, learner: str | None, overrides: Mapping[str, Any], seeds: int | None) -> "Experiment":
         """The same stream with another learner, other settings of it, or more copies."""
         base = self if learner is None else replace(self, learner=learner, overrides=())
         merged = dict(base.overrides) | dict(overrides)
         return replace(base, overrides=tuple(merged.items()), seeds=self.seeds if seeds is None else seeds)
-
-
-def significant(column: np.ndarray, digits: int = 6) -> np.ndarray:
-    """Floats rounded to so many significant digits; integers as they are."""
-    if column.dtype.kind != "f":
-        return column
-    return np.array([float(f"{value:.{digits}g}") for value in column.ravel()]).reshape(column.shape)
 
 
 VECTOR = ("frozen", "ogd", "optimistic", "ensemble", "momentum", "adam")

@@ -8,6 +8,7 @@ import csv
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -20,6 +21,9 @@ from typing import Any
 
 import numpy as np
 
+NUMBERS = re.compile(r'\[\n([^\[\]{}"]*)\]')
+"""A list without text, lists or objects in it, as ``json`` indents it."""
+
 
 class SettingsDiffer(ValueError):
     """A result file made with other settings is in the way."""
@@ -31,6 +35,10 @@ class Trace:
 
     header: dict[str, Any]
     columns: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def rounded(self, digits: int) -> "Trace":
+        """The same with columns kept to so many significant digits."""
+        return Trace(self.header, {name: significant(column, digits) for name, column in self.columns.items()})
 
     def save(self, path: Path | str) -> Path:
         """Write ``path``.csv and ``path``.json atomically.
@@ -83,6 +91,13 @@ class Trace:
             stem, bracket, _index = name.partition("[")
             (wide.setdefault(stem, []).append(column)) if bracket else merged.update({name: column})
         return cls(header, merged | {stem: np.stack(parts, axis=1) for stem, parts in wide.items()})
+
+
+def significant(column: np.ndarray, digits: int) -> np.ndarray:
+    """Floats rounded to so many significant digits; integers as they are."""
+    if column.dtype.kind != "f":
+        return column
+    return np.array([float(f"{value:.{digits}g}") for value in column.ravel()]).reshape(column.shape)
 
 
 def _stem(path: Path | str) -> Path:
@@ -166,12 +181,14 @@ class atomic:
 
 
 def save_json(path: Path, content: Any) -> None:
-    """Write ``content`` as indented JSON, atomically; dataclasses become ``{"class": name, …fields}``.
+    """Write ``content`` atomically as JSON, indented but for lists of numbers; dataclasses become ``{"class": name,
+    …fields}``.
 
     A file that says the same already, its provenance aside, stays: what was computed again and came out alike keeps the
     provenance of the first time.
     """
     text = json.dumps(plain(content), indent=1, ensure_ascii=False, sort_keys=False) + "\n"
+    text = NUMBERS.sub(lambda found: f"[{' '.join(found[1].split())}]", text)
     if path.exists() and _said(path.read_text()) == _said(text):
         return
     path.parent.mkdir(parents=True, exist_ok=True)
