@@ -38,7 +38,7 @@ from real.online import Serving
 from real.record import record as write_recording
 from real.sampling import Sampling
 from real.streams import ASSETS, domains, read_prompts
-from real.summary import summarise
+from real.summary import made_by, summarise
 from real.systems import METHODS, SYSTEMS
 from real.train import train as train_models
 from real.tune import WARM, tune_warm
@@ -451,7 +451,7 @@ def table1(
         rows = table.rows(out, cells)
         table.write(out / f"{block}.csv", rows)
         headline = table.headline(rows)
-        made = {"provenance": provenance(), "runs": table.made_by(out, cells)}
+        made = {"provenance": provenance(), "runs": made_by(out, cells)}
         save_json(out / f"{block}.json", {"headline": headline, **made})
         for shown in (*tables.systems(rows), tables.headline(headline), tables.certified(rows)):
             console.print(shown)

@@ -2,14 +2,16 @@
 
 While serving, only the losses and outside hints are kept. Whenever a certificate is asked for, comparators are found in
 hindsight and the learner is played again over the kept losses, which writes the log that ``python -m theory certify``
-reads (``theory/certificate.py``). None of this is charged to serving: a run that is not certified is the same run.
+reads (``theory/certificate.py``); an ensemble is certified through the expert that leads at the end. None of this is
+charged to serving: a run that is not certified is the same run.
 
 What is certified are the learner's plays x_t. A swap waits for a step boundary, so up to gamma positions of a round
 were drafted with x_{t−1}; and with a prompt hint x_t is what the learner plays once a request's hint is known, while
 positions of the round from the request before were drafted without it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
@@ -18,10 +20,12 @@ from torch import Tensor
 from real.feedback import Watched
 from real.online import OnlineDecoder
 from theory.certificate import Certificate, Recorder, certificate, sequences
+from theory.certificate import certifiable as has_certificate
 from theory.hindsight import Total
 from theory.learner import Learner
-from theory.learners.ogd import OGD
-from theory.learners.optimistic import OptimisticOGD
+from theory.learners.ensemble import Ensemble
+from theory.learners.hedge import Hedge
+from theory.learners.mixture import Mixture
 from theory.loss import Loss
 from theory.trace import Trace
 
@@ -30,15 +34,16 @@ SEGMENTS = 4
 
 
 def certifiable(decoder: OnlineDecoder) -> bool:
-    """Whether the theorem of the certificate holds: convex losses, and OGD or OptimisticOGD with one step size.
+    """Whether a theorem holds: a learner that has a certificate, on losses that are convex in its decision.
 
     Not where learning is overlapped: what is served there is one round older than what the learner plays.
     """
     learner, drafter = decoder.learner, decoder.drafter
-    proximal = isinstance(learner, OGD | OptimisticOGD) and isinstance(learner.step_size, int | float)
-    return bool(
-        proximal and drafter is not None and drafter.convex and decoder.objective.convex and not decoder.serving.overlap
-    )
+    if drafter is None or decoder.serving.overlap or not has_certificate(learner):
+        return False
+    experts = isinstance(learner, Mixture | Hedge)  # their losses are convex in the weights, mixed or routed
+    fixed_step = experts or isinstance(learner, Ensemble) or isinstance(learner.step_size, int | float)  # type: ignore
+    return fixed_step and (experts or (drafter.convex and decoder.objective.convex))
 
 
 class Certifier:
@@ -53,6 +58,7 @@ class Certifier:
     ):
         self.learner, self.every, self.show = learner, every, show
         self.first: Any = None  # the learner's state before the first round
+        self.last: Any = None  # and after the last
         self.x_1: Tensor | None = None
         self.rounds: list[tuple[Loss, Tensor | None]] = []
 
@@ -61,6 +67,7 @@ class Certifier:
         if self.x_1 is None:
             self.first = before
             self.x_1 = self.learner.predict(before, torch.zeros_like(self.learner.predict(before))).clone()
+        self.last = after
         self.rounds.append((loss_t.loss, hint_t))
         if self.show and self.every and len(self.rounds) % self.every == 0:
             self.show(len(self.rounds), certificates(self.log()))
@@ -73,28 +80,49 @@ class Certifier:
         """
         if self.x_1 is None:
             raise ValueError("no round was learned yet: serve until the burn-in is over, then certify")
+        if isinstance(self.learner, Mixture | Hedge):  # a few weights, whose theorem is an identity: in float64
+            recorder = Recorder(self.learner, list(torch.eye(len(self.x_1), dtype=torch.float64)))
+            rounds = [(_double(loss), hint) for loss, hint in self.rounds]
+            return self._played(recorder, type(self.first)(*(part.double() for part in self.first)), rounds, 0, header)
+        expert, eta = None, getattr(self.learner, "step_size", 0.0)
+        if isinstance(self.learner, Ensemble):
+            expert = int(self.learner.meta.predict(self.last.meta).argmax())
+            eta = self.learner.base.step_size[expert]  # pyright: ignore[reportAttributeAccessIssue] (certifiable)
         losses = [loss for loss, _ in self.rounds]
-        eta = float(self.learner.step_size)  # pyright: ignore[reportAttributeAccessIssue] (certifiable)
         size = -(-len(losses) // SEGMENTS)
-        parts = [losses[i : i + size] for i in range(0, len(losses), size)]
-        found = [proximal_best(losses, self.x_1, eta), *(proximal_best(part, self.x_1, eta) for part in parts)]
-        recorder, state = Recorder(self.learner, [self.x_1, *found]), self.first
+        parts = [losses, *(losses[i : i + size] for i in range(0, len(losses), size))]
+        candidates = [self.x_1, *(proximal_best(part, self.x_1, float(eta)) for part in parts)]
+        return self._played(Recorder(self.learner, candidates, expert), self.first, self.rounds, size, header)
+
+    def _played(self, recorder: Recorder, state: Any, rounds: Sequence, size: int, header: dict | None) -> Trace:
+        """The learner played again over ``rounds``; candidates from the third on are of ``size`` rounds each."""
         with torch.no_grad():
-            for t, (loss, hint) in enumerate(self.rounds):
+            for t, (loss, hint) in enumerate(rounds):
                 after = self.learner.update(state, loss, hint)
-                recorder.add(state, loss, after, hint, checkpoint=2 + t // size)
+                recorder.add(state, loss, after, hint, checkpoint=2 + t // size if size else None)
                 state = after
         return recorder.trace(header)
 
 
+def _double(loss: Any) -> Loss:
+    """A loss of a few experts in float64."""
+    return replace(loss, **{of.name: getattr(loss, of.name).double() for of in fields(loss)})
+
+
 def certificates(log: Trace) -> dict[str, Certificate]:
-    """Against the frozen start, the best fixed decision found, and one for each part of the run."""
+    """Against the frozen start, the best fixed decision found, and one for each part of the run.
+
+    Of a mixture or of routing against the best part alone.
+    """
+    found = sequences(log)
+    if log.header["static"]:
+        return {"fixed": certificate(log, found["best fixed"])}
     rounds = len(log.columns["loss"])
     fixed = torch.ones(rounds, dtype=torch.int64).numpy()
     return {
         "frozen": certificate(log, 0 * fixed),
         "fixed": certificate(log, fixed),
-        "parts": certificate(log, sequences(log)["checkpoints"]),
+        "parts": certificate(log, found["checkpoints"]),
     }
 
 

@@ -15,12 +15,12 @@ import numpy as np
 from real.experiments import Experiment
 from real.intervals import interval
 from real.online import Serving
-from real.summary import Sample, by_question, hint_gains, load_runs
+from real.summary import Sample, by_question, hint_gains, load_runs, made_by
 from real.systems import CONTROLS, HINTS, STEPS
 
 Interval = dict[str, float | None]
 UNKNOWN: Interval = {"value": None, "low": None, "high": None}
-"""Of momentum, which has no hint, and of runs too short for a round."""
+"""Of learners without a hint, and of runs too short for a round."""
 
 FIRST = "home"
 STREAMS = {
@@ -33,6 +33,7 @@ STREAMS = {
     "return": "return(prose,sql;5):{n}",
     "mixing": "mix(prose,c):{n}",
     "tenants": "tenants(prose=2,sql=1):{n}",
+    "adverse": "adverse(prose,sql,c):{n}",
 }
 """What is served, by name; the step size that is best on the first is the one tuned beforehand."""
 AT_REST, ENSEMBLE = "specialist-sd", "specialist-adapter-ensemble"
@@ -118,7 +119,8 @@ class OfHint:
     """One stream, round length and hint: hint_gain, and alpha over that of gradient descent at the same step size.
 
     ``prompted`` is alpha over that of gradient descent which also learns the prompt; ``net`` and ``net_prompted`` are
-    the same ratios of net speed. Momentum, which the public code has for a hint, is a row without a hint_gain.
+    the same ratios of net speed. Momentum, which the public code has for a hint, and the learner that reads the prompt
+    are rows without a hint_gain.
     """
 
     stream: str
@@ -157,8 +159,8 @@ def hints(out: Path, names: Sequence[str] = tuple(STREAMS)) -> list[OfHint]:
             sample = Sample(runs, units=by_question)
             sums = {method: sample.sums(method) for method in (*HINTS, SAME_STEP, MOMENTUM) if method in net}
             alpha = {method: total["alpha_sum"] / total["verified"] for method, total in sums.items()}
-            gains[MOMENTUM] = UNKNOWN
-            for hint in [method for method in sums if method not in (SAME_STEP, PROMPTED)]:
+            gains |= {MOMENTUM: UNKNOWN, PROMPTED: UNKNOWN}
+            for hint in [method for method in sums if method != SAME_STEP]:
                 ratios = [interval(of[hint] / of[base]) for of in (alpha, net) for base in (SAME_STEP, PROMPTED)]
                 found.append(OfHint(name, nu, hint, len(runs), gains.get(hint, UNKNOWN), *ratios))
     return found
@@ -174,7 +176,9 @@ def report(out: Path, names: Sequence[str] = tuple(STREAMS)) -> dict[str, Any]:
         told += [verdicts["agrees"]] * (verdicts["agrees"] is not None)
         prompted += [verdicts["agrees_prompted"]] * (verdicts["agrees_prompted"] is not None)
     worst = min((p.ensemble["value"] or 0 for p in of_ensembles), default=None)
+    cells = [f"{name}/{nu}" for name in names for nu in ROUNDS.get(name, (MIDDLE,))]
     return {
+        "runs": made_by(out, cells),
         "ensembles": [asdict(point) for point in of_ensembles],
         "hints": rows,
         "verdict": {

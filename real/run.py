@@ -197,8 +197,9 @@ def run(
     certifier = comparison.certifiers.get(name)
     if certify is not None and certifier is None:
         raise ValueError(
-            f"--certify with {learning}{', overlapped' * serving.overlap}: only OGD and OptimisticOGD with one step "
-            "size have a certificate, on a convex drafter, by forward KL on all positions, without --overlap"
+            f"--certify with {learning}{', overlapped' * serving.overlap}: on a convex drafter OGD and OptimisticOGD "
+            "with one step size and ensembles of OGD have a certificate, by forward KL on all positions, and Mixture "
+            "and Hedge on a mixture; none with --overlap"
         )
     if certifier is not None:
 

@@ -29,6 +29,18 @@ def load_runs(folder: Path) -> dict[int, dict[str, Trace]]:
     return runs
 
 
+def made_by(out: Path, names: Iterable[str]) -> list[dict[str, Any]]:
+    """The different provenances of the cells' runs, without their times."""
+    found: list[dict[str, Any]] = []
+    for name in names:
+        for traces in load_runs(out / name).values():
+            of = next(iter(traces.values())).header["provenance"]
+            entry = {key: of[key] for key in ("commit", "dirty", "command", "versions", "device")}
+            if entry not in found:
+                found.append(entry)
+    return found
+
+
 def whole(trace: Trace) -> np.ndarray:
     """Every prompt."""
     return np.ones(len(trace.columns["tokens"]), bool)

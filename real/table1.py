@@ -8,7 +8,7 @@ import csv
 from collections.abc import Iterable, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
-from statistics import mean, median, stdev
+from statistics import median, stdev
 from typing import Any
 
 import numpy as np
@@ -140,23 +140,13 @@ def rows(out: Path, names: Iterable[str]) -> list[dict[str, Any]]:
             hinted = hasattr(systems[system].learner, "hint")
             row["hint_gain"] = gains[system]["value"] if hinted and system in gains else None
             certified = [of[system].header["certificate"] for of in runs.values() if "certificate" in of[system].header]
-            ratios = [one["fixed"]["certificate_ratio"] for one in certified]
+            fixed = [(one["fixed"]["bound"], one["fixed"]["certificate_ratio"]) for one in certified]
+            frozen = [bound / ratio for bound, ratio in fixed if np.isfinite(ratio)]
             row["certified_seeds"] = len(certified)
-            row["certificate_ratio"] = mean(ratios) if ratios and np.isfinite(ratios).all() else None
+            whole = 0 < len(fixed) == len(frozen)
+            row["certificate_ratio"] = sum(bound for bound, _ in fixed) / sum(frozen) if whole else None
             row["slack"] = min((of["slack"] for one in certified for of in one.values()), default=None)
             found.append(row)
-    return found
-
-
-def made_by(out: Path, names: Iterable[str]) -> list[dict[str, Any]]:
-    """The different provenances of the cells' runs, without their times."""
-    found: list[dict[str, Any]] = []
-    for name in names:
-        for traces in load_runs(out / name).values():
-            of = next(iter(traces.values())).header["provenance"]
-            entry = {key: of[key] for key in ("commit", "dirty", "command", "versions", "device")}
-            if entry not in found:
-                found.append(entry)
     return found
 
 

@@ -1,5 +1,6 @@
 """A log alone gives the learner's own numbers back; moving comparators are the best there are."""
 
+from dataclasses import replace
 from itertools import pairwise, product
 
 import numpy as np
@@ -11,7 +12,7 @@ from theory import bounds, certificate, hindsight, path_limited, regret
 from theory.__main__ import app
 from theory.domain import Ball, Box, Free, Simplex
 from theory.hints import LastGradient, MovingAverage, Zero
-from theory.learners import OGD, Ensemble, Momentum, OptimisticOGD
+from theory.learners import OGD, AdaHedge, Ensemble, Hedge, LastLoss, Mixture, Momentum, OptimisticOGD
 from theory.loss import Linear, Quadratic
 from theory.problem import Problem
 from theory.step_size import AdaGradNorm, InverseSqrt, SelfConfident
@@ -81,6 +82,51 @@ def test_an_outside_hint_counts_in_the_hint_error():
     assert found.hint_error == pytest.approx(float(state.energy[0]))
     energy = bounds.comparator_energy_sharp(anchors, np.tile(candidates[0], (30, 1)))[-1]
     assert found.bound == pytest.approx(float(learner.bound(state, energy)))
+
+
+@pytest.mark.parametrize("meta", [AdaHedge(), Hedge(0.7), LastLoss()], ids=repr)
+@pytest.mark.parametrize("kind", ["linear", "quadratic"])
+def test_an_ensemble_is_certified_through_any_expert(kind, meta):
+    """Its bound is the expert's own, on the surrogate, and the linear regret to that expert, exactly."""
+    rng, domain = np.random.default_rng(3), Ball(1.0)
+    learner, candidates = Ensemble(OGD((0.1, 0.4), domain), meta), domain.project(rng.normal(size=(3, 4)))
+    losses = [Linear(p) if kind == "linear" else Quadratic(p) for p in rng.normal(size=(25, 4))]
+    for expert in (0, 1):
+        recorder, state = certificate.Recorder(learner, candidates, expert), learner.init(np.zeros(4))
+        alone = OGD(learner.base.step_size[expert], domain)
+        single, behind = alone.init(np.zeros(4)), 0.0
+        for t, loss_t in enumerate(losses):
+            grad_t = loss_t.grad(learner.predict(state))
+            behind += float(grad_t @ (learner.predict(state) - alone.predict(single)))
+            after, single = learner.update(state, loss_t), alone.update(single, Linear(grad_t))
+            recorder.add(state, loss_t, after, checkpoint=t // 9)
+            state = after
+        log = recorder.trace()
+        for sequence in certificate.sequences(log).values():
+            found = certificate.certificate(log, sequence)
+            assert found.slack >= 0
+            anchors_energy = bounds.telescoped(
+                log.columns["distance"][np.arange(25), sequence] ** 2,
+                log.columns["distance"][np.arange(1, 25), sequence[:-1]] ** 2,
+                log.columns["step_size"],
+            )[-1]
+            own = bounds.proximal(anchors_energy, alone.step_size, single.stability[0])
+            assert found.bound == pytest.approx(float(own) + behind, rel=1e-9)
+
+
+def test_experts_are_certified_by_the_gaps_they_paid():
+    rng = np.random.default_rng(4)
+    for learner in (Hedge(0.5), Mixture(1.0)):
+        recorder, state = certificate.Recorder(learner, list(np.eye(3))), learner.init(np.full(3, 1 / 3))
+        for losses_t in rng.uniform(size=(40, 3)) * [1.0, 0.5, 1.0]:
+            after = learner.update(state, Linear(losses_t))
+            recorder.add(state, Linear(losses_t), after)
+            state = after
+        log = recorder.trace()
+        assert list(certificate.sequences(log)) == ["best fixed"]
+        found = certificate.certificate(log, certificate.sequences(log)["best fixed"])
+        assert found.bound == pytest.approx(float(learner.expert_bound(state).max()), rel=1e-12)
+        assert 0 <= found.slack <= found.bound - found.dynamic_regret
 
 
 def test_changing_steps_are_certified_by_the_weighed_energy():
@@ -158,9 +204,13 @@ def test_certificates_refuse_what_they_cannot_certify():
     with pytest.raises(ValueError, match="no between"):
         certificate.certificate(Trace({}, log.columns), np.zeros(30))
     ensemble = Ensemble.tuned(Problem(Ball(1.0), 3, 30, 1.0))
-    for learner in (Momentum(0.1, 0.9), ensemble, OGD((0.1, 0.2))):
+    own = replace(ensemble, surrogate=False)
+    for learner in (Momentum(0.1, 0.9), own, OGD((0.1, 0.2)), AdaHedge()):
         with pytest.raises(ValueError, match="needs OGD or OptimisticOGD"):
             certificate.Recorder(learner, [np.zeros(3)])
+    for expert in (None, -1, len(ensemble.base.step_size)):
+        with pytest.raises(ValueError, match=rf"expert={expert}"):
+            certificate.Recorder(ensemble, [np.zeros(3)], expert)
     with pytest.raises(ValueError, match="0 candidates"):
         certificate.Recorder(OGD(0.1), [])
 

@@ -330,7 +330,7 @@ ERRORS = {
     "drafter setting": (("--drafter-set", "rank=2"), "drafter='adapter': has no setting 'rank'; there are burn_in"),
     "drafter value": (("--drafter-set", "part=bia"), "part='bia': must be one of adapter, matrix, bias"),
     "no drafter value": (("--drafter-set", "part"), "--drafter-set 'part': write key=value"),
-    "certificate": (("--certify", "log", "--overlap", "--learner", "ogd"), "overlapped: only OGD and OptimisticOGD"),
+    "certificate": (("--certify", "log", "--overlap", "--learner", "ogd"), "overlapped: on a convex drafter OGD and"),
     "state": (("--state", "broken.jsonl"), "not a readable state"),
     "state is a folder": (("--state", "."), "is a folder, not a state"),
     "device": (("--device", "abacus"), "device='abacus': not usable here"),

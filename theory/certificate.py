@@ -1,4 +1,4 @@
-"""The certificate: regret and bound of a proximal learner, recomputed from its log alone.
+r"""The certificate: regret and bound of a learner, recomputed from its log alone.
 
 A log is a ``Trace`` with one row per round of one run and K candidate comparators (checkpoints, best fixed decisions of
 segments, anything known when the log is written). It holds no decision, no gradient and no text, only
@@ -8,11 +8,21 @@ segments, anything known when the log is written). It holds no decision, no grad
     squared_error       ‖grad_t − hint_t‖², hint 0 for learners without one
     step_size           η_t, non-increasing
     distance[k]         ‖anchor_t − u^k‖, anchor x_t for OGD and x̂_t for OptimisticOGD
+    meta                what following several experts adds to the bound in this round; 0 for one proximal learner
     frozen_loss         f_t(x_1); may be missing
     checkpoint          index of the candidate in force in round t; may be missing
 
 and in its header ``between``, the K × K distances ‖u^i − u^j‖. That is enough for every sequence of candidates. The
-traces of the simulator hold cumulative sums at a hundred rounds, and the decoder's round log f_t(x_t), ‖grad‖² and
+bound after round t is A/(2η_t) + ½Σ_s η_s squared_error_s + Σ_s meta_s, with the comparator energy A of the run itself:
+
+    OGD, OptimisticOGD   their own theorem; meta = 0
+    Ensemble             Σ f(x_t) − f(u_t) ≤ Σ ⟨grad_t, x_t − u_t⟩ = Σ ⟨grad_t, x_t − x_t^i⟩ + Σ ⟨grad_t, x_t^i − u_t⟩
+                         for any expert i: the first sum is ``meta``, the second has the expert's theorem (OGD on the
+                         linear surrogate: anchor x_t^i, step η^i, squared_error ‖grad_t‖²)
+    Mixture, Hedge       the experts' bound alone, ln(1/p)/ε and the mixability gaps paid: all of it ``meta``; against
+                         fixed experts only, so the header says ``static``
+
+The traces of the simulator hold cumulative sums at a hundred rounds, and the decoder's round log f_t(x_t), ‖grad‖² and
 ‖grad − hint‖²: neither has the candidates, so neither can be certified again; ``Recorder`` writes what is needed.
 """
 
@@ -24,21 +34,27 @@ import numpy as np
 from theory import bounds, hindsight, step_size
 from theory.arrays import Array
 from theory.learner import Learner, State
+from theory.learners.ensemble import Ensemble
+from theory.learners.hedge import Hedge
+from theory.learners.mixture import Mixture
 from theory.learners.ogd import OGD
 from theory.learners.optimistic import OptimisticOGD
 from theory.loss import Loss
 from theory.trace import Trace
 
-NEEDED = ("loss", "candidate_loss", "squared_error", "step_size", "distance")
+NEEDED = ("loss", "candidate_loss", "squared_error", "step_size", "distance", "meta")
+
+
+ROUNDING = 1e-12
+"""Of 1 + bound: a mixture that has settled on one expert meets its bound exactly, up to this."""
 
 
 class Certificate(NamedTuple):
     """What a log says about one comparator sequence: at the last round, and over all rounds its slack.
 
-    ``bound`` is A/(2η_T) + ½Ση_t‖grad_t − hint_t‖² with the comparator energy A that the run itself leaves; ``slack``
-    is the smallest bound − regret after any round, and below 0 the certificate is false; ``certificate_ratio`` is bound
-    over the regret of the frozen x_1, nan where the log does not have it or it is not positive: below 1 the certificate
-    says that learning helped.
+    ``slack`` is the smallest bound − regret after any round, and below 0 the certificate is false;
+    ``certificate_ratio`` is bound over the regret of the frozen x_1, nan where the log does not have it or it is not
+    positive: below 1 the certificate says that learning helped.
     """
 
     dynamic_regret: float
@@ -53,22 +69,27 @@ class Recorder:
     """Writes the log of a run round by round.
 
     Args:
-        learner: OGD or OptimisticOGD, one decision (no experts).
-        candidates: u^1 … u^K, each ``[d]``.
+        learner: OGD or OptimisticOGD with one step size or a schedule; an ``Ensemble`` of OGD on its linear surrogate;
+            ``Mixture`` or ``Hedge``.
+        candidates: u^1 … u^K, each ``[d]``; of ``Mixture`` and ``Hedge`` experts, that is, vertices of the simplex.
+        expert: of an ensemble, the one whose theorem is used; any gives a true certificate, the leader at the end of
+            the run a strong one.
 
     Raises:
-        ValueError: for another learner, whose bound has another form, or for no candidate.
+        ValueError: for another learner, whose bound has another form, for no candidate, or an expert out of range.
     """
 
-    def __init__(self, learner: Learner, candidates: Sequence[Array]):
-        steps = getattr(learner, "step_size", ())
-        if not isinstance(learner, OGD | OptimisticOGD) or isinstance(steps, tuple) or not len(candidates):
+    def __init__(self, learner: Learner, candidates: Sequence[Array], expert: int | None = None):
+        if not certifiable(learner) or not len(candidates):
             raise ValueError(
                 f"Recorder({learner!r}, {len(candidates)} candidates): needs OGD or OptimisticOGD with one step size "
-                "or a schedule, and at least one candidate"
+                "or a schedule, an Ensemble of OGD with surrogate=True, Mixture or Hedge, and at least one candidate"
             )
-        self.learner, self.candidates = learner, list(candidates)
+        if isinstance(learner, Ensemble) and (expert is None or not 0 <= expert < len(_steps(learner))):
+            raise ValueError(f"Recorder(expert={expert!r}): one of 0 … {len(_steps(learner)) - 1} of the ensemble")
+        self.learner, self.candidates, self.expert = learner, list(candidates), expert
         self.x_1: Array | None = None
+        self.paid = 0.0
         self.rows: list[dict[str, Any]] = []
 
     def add(
@@ -78,32 +99,58 @@ class Recorder:
         x_t = self.learner.predict(before, hint)
         self.x_1 = x_t if self.x_1 is None else self.x_1
         value, grad = loss_t.value_and_grad(x_t)
-        hint_t = getattr(before, "hint", None) if hint is None else hint
-        error = grad if hint_t is None or isinstance(self.learner, OGD) else grad - hint_t
-        anchor = getattr(before, "anchor", x_t)
-        eta = self._step_size(before, after)
+        anchor, error, eta, meta = self._terms(before, after, x_t, grad, hint)
         row = {
             "loss": float(value),
             "candidate_loss": [float(loss_t.value(u)) for u in self.candidates],
             "squared_error": float((error * error).sum()),
             "step_size": float(eta) if isinstance(eta, int | float) else float(eta.sum()),
-            "distance": [_norm(anchor - u) for u in self.candidates],
+            "distance": [0.0 if anchor is None else _norm(anchor - u) for u in self.candidates],
+            "meta": meta,
             "frozen_loss": float(loss_t.value(self.x_1)),
         }
         self.rows.append(row if checkpoint is None else {**row, "checkpoint": checkpoint})
 
-    def _step_size(self, before: State, after: State) -> Array | float:
+    def _terms(
+        self, before: State, after: State, x_t: Array, grad: Array, hint: Array | None
+    ) -> tuple[Array | None, Array, Array | float, float]:
+        """(anchor or None, grad − hint, step size, meta) of a round, by theorem."""
         learner = self.learner
+        if isinstance(learner, Mixture | Hedge):
+            paid, self.paid = self.paid, float(learner.expert_bound(after).max())
+            return None, 0.0 * grad, 1.0, self.paid - paid
+        if isinstance(learner, Ensemble):
+            assert self.expert is not None
+            anchor = learner.base.predict(before.base)[self.expert]
+            return anchor, grad, _steps(learner)[self.expert], float((grad * (x_t - anchor)).sum())
         if isinstance(learner, OGD):
-            return step_size.correction(learner.step_size, before.energy, after.energy, after.rounds)
+            eta = step_size.correction(learner.step_size, before.energy, after.energy, after.rounds)
+            return x_t, grad, eta, 0.0
         assert isinstance(learner, OptimisticOGD)
-        return step_size.resolve(learner.step_size, before.energy)
+        eta = step_size.resolve(learner.step_size, before.energy)
+        return before.anchor, grad - (before.hint if hint is None else hint), eta, 0.0
 
     def trace(self, header: dict[str, Any] | None = None) -> Trace:
         """The log; ``header`` may bring provenance and ``settings``."""
         between = [[_norm(u - v) for v in self.candidates] for u in self.candidates]
+        static = isinstance(self.learner, Mixture | Hedge)
         columns = {name: np.array([row[name] for row in self.rows]) for name in self.rows[0]}
-        return Trace({**(header or {}), "between": between}, {"round": np.arange(len(self.rows)) + 1, **columns})
+        return Trace(
+            {**(header or {}), "between": between, "static": static},
+            {"round": np.arange(len(self.rows)) + 1, **columns},
+        )
+
+
+def certifiable(learner: Learner) -> bool:
+    """Whether a ``Recorder`` writes the log of such a learner."""
+    if isinstance(learner, Ensemble):
+        return learner.surrogate and isinstance(learner.base, OGD)
+    proximal = isinstance(learner, OGD | OptimisticOGD) and not isinstance(learner.step_size, tuple)
+    return proximal or isinstance(learner, Mixture | Hedge)
+
+
+def _steps(learner: Ensemble) -> tuple[float, ...]:
+    return learner.base.step_size  # pyright: ignore[reportAttributeAccessIssue] (certifiable: the base is OGD)
 
 
 def _norm(x: Array) -> float:
@@ -148,33 +195,38 @@ def paths(log: Trace, sequence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     compared, eta = read["candidate_loss"][t, sequence], read["step_size"]
     to_own, to_last = read["distance"][t, sequence] ** 2, read["distance"][t[1:], sequence[:-1]] ** 2
     energy, stability = bounds.telescoped(to_own, to_last, eta), 0.5 * np.cumsum(eta * read["squared_error"])
-    return np.cumsum(read["loss"] - compared), bounds.proximal(energy, eta, stability)
+    return np.cumsum(read["loss"] - compared), bounds.proximal(energy, eta, stability) + np.cumsum(read["meta"])
 
 
 def certificate(log: Trace, sequence: np.ndarray) -> Certificate:
     """The certificate against the candidates ``sequence`` ``[T]``, one index a round; errors as in ``paths``."""
     regret, bound = paths(log, sequence)
     read, sequence = _read(log), np.asarray(sequence, dtype=int)
-    t = np.arange(len(sequence))
+    t, slack = np.arange(len(sequence)), float(np.min(bound - regret))
     frozen = float(np.sum(read["frozen_loss"] - read["candidate_loss"][t, sequence])) if "frozen_loss" in read else 0.0
     return Certificate(
         dynamic_regret=float(regret[-1]),
         path_length=float(np.sum(read["between"][sequence[1:], sequence[:-1]])),
         hint_error=float(np.sum(read["squared_error"])),
         bound=float(bound[-1]),
-        slack=float(np.min(bound - regret)),
+        slack=0.0 if abs(slack) <= ROUNDING * (1 + abs(bound[-1])) else slack,
         certificate_ratio=float(bound[-1]) / frozen if frozen > 0 else float("nan"),
     )
 
 
 def sequences(log: Trace, segments: int = 4, switches: int = 2) -> dict[str, np.ndarray]:
-    """Comparator sequences ``[T]`` by name: best fixed, best per equal segment, checkpoints, best with S switches."""
+    """Comparator sequences ``[T]`` by name: best fixed, best per equal segment, checkpoints, best with S switches.
+
+    Of a ``static`` log, whose theorem is about fixed experts, the best fixed one alone.
+    """
     read = _read(log)
     losses = read["candidate_loss"]
+    fixed = {"best fixed": np.full(len(losses), np.argmin(losses.sum(axis=0)))}
+    if log.header.get("static"):
+        return fixed
     parts = np.array_split(np.arange(len(losses)), min(segments, len(losses)))
     best = [np.full(len(part), np.argmin(losses[part].sum(axis=0))) for part in parts]
-    found = {
-        "best fixed": np.full(len(losses), np.argmin(losses.sum(axis=0))),
+    found = fixed | {
         f"per segment ({len(parts)})": np.concatenate(best),
         f"{switches} switches": hindsight.best_switching(losses, switches),
     }
