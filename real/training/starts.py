@@ -1,4 +1,4 @@
-"""Warm-ups that are shipped: drafters as generalists for every embedded target, as specialists for the first."""
+"""Warm-ups that are shipped: every drafter for every embedded target, as generalist and as specialist."""
 
 import json
 from collections.abc import Callable, Sequence
