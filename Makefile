@@ -91,7 +91,7 @@ figures: $(READY)
 	@if [ -d out/demo ]; then $(PY) -m figures all out/demo; fi
 
 lossless: $(READY)
-	$(PY) -m real lossless --prompts 200
+	$(PY) -m real lossless --prompts 50
 	$(PY) -m real audit
 
 test: $(READY)

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
-__all__ = ["SlotCache", "rollback"]
+__all__ = ["RowCache", "SlotCache", "rollback"]
 
 BLOCK = 256
 """Slots a cache starts with unless told otherwise."""
@@ -115,6 +115,97 @@ class SlotCache(Cache):
         for ours, theirs in zip(self.slots, other.slots, strict=True):
             theirs.keys, theirs.values, theirs.is_initialized, theirs.at = ours.keys, ours.values, True, at
         return other
+
+
+class RowSlots(CacheLayerMixin):
+    """One layer of several texts: keys and values ``[rows, heads, size, width]``.
+
+    ``at``: positions ``[n, w]`` at which the next forward writes for the first n rows; it sees ``reach`` slots.
+    """
+
+    is_sliding = False
+    is_croppable = False
+
+    def __init__(self, rows: int, size: int):
+        super().__init__()
+        self.rows, self.size, self.reach = rows, size, 0
+        self.at: Tensor | None = None
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        """Take the memory; zeros, since what is hidden must still be finite."""
+        like = (states[:1].expand(self.rows, -1, -1, -1) for states in (key_states, value_states))
+        self.keys, self.values = (_room(states, self.size) for states in like)
+        self.is_initialized = True
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        """Write every row at its own positions; give the rows' keys and values up to ``reach``."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        assert self.at is not None
+        seen = []
+        for memory, states in ((self.keys, key_states), (self.values, value_states)):
+            assert memory is not None
+            part = memory[: len(states), :, : self.reach]
+            part.scatter_(2, self.at[:, None, :, None].expand_as(states), states)
+            seen.append(part)
+        return seen[0], seen[1]
+
+    def grow(self, reach: int) -> None:
+        """Double the slots until ``reach`` fits."""
+        while self.size < reach:
+            self.size *= 2
+        for name in ("keys", "values"):
+            old = getattr(self, name) if self.is_initialized else None
+            if old is not None and old.shape[2] < self.size:
+                grown = _room(old, self.size)
+                grown[:, :, : old.shape[2]] = old
+                setattr(self, name, grown)
+
+    def get_seq_length(self) -> int:
+        return 0
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        return self.reach, 0
+
+    def get_max_length(self) -> int:
+        return -1
+
+
+class RowCache(Cache):
+    """Memory of up to ``rows`` texts, each as long as it happens to be: a forward says where every row writes.
+
+    Nothing is rolled back: what was rejected lies after a text and is written over before anything may see it.
+    """
+
+    def __init__(self, layers: int, rows: int, size: int = BLOCK):
+        self.slots = [RowSlots(rows, size) for _ in range(layers)]
+        super().__init__(layers=list(self.slots))
+
+    def open(self, at: Tensor, reach: int) -> None:
+        """The next forward writes at ``at`` ``[n, w]`` and sees ``reach`` slots of the first n rows."""
+        for layer in self.slots:
+            layer.grow(reach)
+            layer.at, layer.reach = at, reach
+
+    def put(self, row: int, cache: SlotCache) -> None:
+        """Copy a text that was read alone."""
+        for layer, alone in zip(self.slots, cache.slots, strict=True):
+            if alone.length:
+                assert alone.keys is not None
+                assert alone.values is not None
+                if not layer.is_initialized:
+                    layer.lazy_initialization(alone.keys, alone.values)
+                layer.grow(alone.length)
+                for memory, one in ((layer.keys, alone.keys), (layer.values, alone.values)):
+                    assert memory is not None
+                    memory[row, :, : alone.length] = one[0, :, : alone.length]
+
+    def move(self, source: int, goal: int) -> None:
+        """Copy one row over another."""
+        for layer in self.slots:
+            for memory in (layer.keys, layer.values):
+                if memory is not None:
+                    memory[goal] = memory[source]
 
 
 def rollback(cache: SlotCache, count: int) -> None:

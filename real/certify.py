@@ -126,7 +126,7 @@ def certificates(log: Trace) -> dict[str, Certificate]:
     }
 
 
-def proximal_best(losses: list[Loss], x_1: Tensor, eta: float, steps: int = 30) -> Tensor:
+def proximal_best(losses: list[Loss], x_1: Tensor, eta: float, steps: int = 15) -> Tensor:
     r"""u that makes the certificate strong: about argmin of $\sum_t f_t(u) + \|u - x_1\|^2/(2\eta)$, by L-BFGS.
 
     That sum, plus what the gradients cost, is the bound on the learner's own loss; any u gives a true certificate.

@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
-from real.cache import SlotCache, rollback
+from real.cache import RowCache, SlotCache, rollback
 from real.compiled import Compiled
 
 FAMILIES = ("llama", "qwen2", "qwen3", "gpt_neox")  # proven by tests and by `python -m real lossless`
@@ -85,6 +85,16 @@ class CausalLM:
                 return self.compiled(ids, cache, width)
         output = self.body(input_ids=ids[None], past_key_values=cache, use_cache=cache is not None)
         return output.last_hidden_state[0]
+
+    def hidden_rows(self, ids: Tensor, at: Tensor, reach: int, cache: RowCache) -> Tensor:
+        """Last hidden states ``[n, w, d]`` of n texts: ids ``[n, w]``, read and written at positions ``at`` ``[n, w]``.
+
+        reach: above every position of ``at``. What lies before a position in its row must have been written.
+        """
+        cache.open(at, reach)
+        visible = torch.arange(reach, device=at.device) <= at[:, None, :, None]
+        rows = {"position_ids": at, "attention_mask": visible, "past_key_values": cache, "use_cache": True}
+        return self.body(input_ids=ids, **rows).last_hidden_state
 
     def head(self, hidden: Tensor) -> Tensor:
         """Next-token logits ``[n, d]`` → ``[n, V]``."""

@@ -209,12 +209,13 @@ class OnlineDecoder:
             self.hint_t = self.prompt_hint * loss.grad(anchor)
             self.drafter.load(self._check(self.learner.predict(self.learner_state, self.hint_t)))
 
-    def _learn_complete(self, session: Session, ledger: Ledger) -> None:
-        """Learn from every round whose last token is known."""
+    def _learn_complete(self, session: Session | None, ledger: Ledger) -> None:
+        """Learn from every round whose last token is known; ``session`` is the request whose features are to come."""
         assert self.drafter is not None
         while self.rounds.complete:
             with ledger("learn"):
-                self.rounds.join(session, self.drafter)
+                if session is not None:
+                    self.rounds.join(session, self.drafter)
                 pieces = self.rounds.take()
                 if self.record:
                     self.record(pieces)
