@@ -91,7 +91,8 @@ figures: $(READY)
 	@if [ -d out/demo ]; then $(PY) -m figures all out/demo; fi
 
 lossless: $(READY)
-	$(PY) -m real lossless --prompts 50
+	$(PY) -m real lossless
+	$(PY) -m real lossless --prompts 20 --compile
 	$(PY) -m real audit
 
 test: $(READY)
@@ -128,6 +129,7 @@ $(INFLATED)/target $(INFLATED)/draft: | $(READY)
 
 bench: $(READY)
 	$(PY) -m real bench --out results/bench.json
+	$(PY) -m real throughput --out results/throughput.json
 	$(PY) -m real profile --compile --out results/profile.json
 	$(PY) -m real floor --out results/floor.json
 	$(PY) -m real headroom --out results/headroom.json

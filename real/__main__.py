@@ -21,6 +21,7 @@ from real.agree import agree as check_agreement
 from real.agree import disagreements
 from real.audit import BETTOR
 from real.audit import audit as run_audit
+from real.bench import MODES
 from real.bench import bench as run_bench
 from real.benchmarks import BENCHMARKS, prepare
 from real.blocks import Block, blocks, run_blocks
@@ -40,6 +41,9 @@ from real.sampling import Sampling
 from real.streams import ASSETS, domains, read_prompts
 from real.summary import made_by, summarise
 from real.systems import METHODS, SYSTEMS
+from real.throughput import ROWS
+from real.throughput import show as show_rows
+from real.throughput import throughput as measure_rows
 from real.train import train as train_models
 from real.tune import WARM, tune_warm
 from real.tune import tune as run_tuning
@@ -310,6 +314,31 @@ def bench(
         run_bench(target, draft, turns, new, gamma, dtype, device, chat, out)
 
 
+@app.command()
+def throughput(
+    target: Target = "",
+    draft: Draft = "",
+    prompts: Annotated[str, typer.Option(help="A JSONL file, or a schedule.")] = "prose:64",
+    rows: Annotated[list[int] | None, typer.Option(help="Requests at once, repeatable; 1, 4, 16 if left out.")] = None,
+    new: Annotated[int, typer.Option(help="New tokens a request.")] = 64,
+    gamma: Gamma = 4,
+    dtype: Dtype = "float32",
+    device: Device = "cpu",
+    out: Annotated[Path | None, typer.Option(help="Keep the rows in this JSON file.")] = None,
+) -> None:
+    """Several requests at once: ours, plain and drafting, against transformers' batched generate, interleaved."""
+    with explained():
+        if gamma < 1 or new < 1:
+            raise ValueError(f"gamma={gamma!r}, new={new!r}: both must be at least 1")
+        models, stream = Models(target, draft, dtype, device), running.stream_of(prompts, 0)
+        ids = [models.pair.encode(list(prompt.turns), models.chat) for prompt in stream.prompts]
+        found = {mode: measure_rows(models.pair, ids, new, of, gamma, rows or ROWS) for mode, of in MODES.items()}
+        show_rows(found)
+        if out is not None:
+            settings = {"models": models.names, "prompts": prompts, "new": new, "gamma": gamma, "dtype": dtype}
+            save_json(out, {**settings, "rows": found, "provenance": provenance(device_name(device))})
+
+
 @app.command("profile")
 def profile_command(
     row: Annotated[str, typer.Argument(help="A named system, whose drafter is profiled at rest.")] = "sd",
@@ -423,10 +452,13 @@ def inflate(
 
 
 @app.command()
-def lossless(prompts: Annotated[int, typer.Option(help="Prompts per model family.")] = 200) -> None:
+def lossless(
+    prompts: Annotated[int, typer.Option(help="Prompts per model family.")] = 50,
+    compiled: Annotated[bool, typer.Option("--compile/--eager", help="torch.compile the models first.")] = False,
+) -> None:
     """Greedy output token for token equal to transformers' own; sampled output equal in law."""
     with explained():
-        if not run_lossless(prompts=prompts):
+        if not run_lossless(prompts=prompts, compiled=compiled):
             raise typer.Exit(1)
 
 

@@ -10,10 +10,11 @@ from itertools import cycle
 
 import torch
 
+from real.batch import BatchDecoder
 from real.decode import RULES
 from real.ledger import Ledger
 from real.loaded import FAMILIES, Models, start_path
-from real.lossless import MATRIX, transforms
+from real.lossless import BATCHED, MATRIX, ROWS, transforms
 from real.online import Serving
 from real.streams import mixed
 from real.systems import Method
@@ -50,14 +51,38 @@ def audit(
     """
     if tokens < 1:
         raise ValueError(f"tokens={tokens!r}: at least one")
-    share = -(-tokens // (len(families) * len(MATRIX) * len(RULES)))
+    batches = [(name, rows) for name in BATCHED for rows in ROWS]
+    share = -(-tokens // (len(families) * (len(MATRIX) * len(RULES) + len(batches))))
     for family in families:
         models = Models(family=family)
+        for name, rows in batches:
+            served, pace, state = _watch_rows(models, BATCHED[name], rows, share, seed, bettor)
+            evidence = float(state.log_wealth), float(state.log_peak), bool(bettor.alarm(state))
+            yield Audited(family, f"{name}, {rows} rows", "token", served, pace, *evidence)
         for name, method in MATRIX.items():
             for rule in RULES:
                 served, pace, state = _watch(models, method, rule, share, seed, bettor)
                 evidence = float(state.log_wealth), float(state.log_peak), bool(bettor.alarm(state))
                 yield Audited(family, name, rule, served, pace, *evidence)
+
+
+def _watch_rows(models: Models, method: Method, rows: int, share: int, seed: int, bettor: Audit):
+    """The same for requests served ``rows`` at a time, in the order they end."""
+    serving = Serving(max_new_tokens=96, burn_in=320)
+    warm = _warmed(models.family, method) if method.drafter else method
+    pair = models.pair_of(warm)
+    decoder = BatchDecoder(pair, models.drafter(warm, serving), method.learner, serving, seed, rows)
+    rng, served, steps = torch.Generator().manual_seed(seed + 1), 0, 0
+    state = bettor.init(torch.zeros((), dtype=torch.float64))
+    requests = cycle(mixed(seed).prompts)
+    while served < share:
+        prompts = [pair.encode(list(next(requests).turns), models.chat) for _ in range(2 * rows)]
+        for of in decoder.serve_all(prompts, Ledger()):
+            pits = transforms(pair, prompts[of.request], of.tokens, serving.sampling, rng)
+            state, _ = bettor.watch(state, pits, torch.ones(len(of.tokens), dtype=torch.bool))
+            served, steps = served + len(of.tokens), steps + of.counts.steps
+        decoder.seed += 1  # other random numbers
+    return served, served / steps, state
 
 
 def _warmed(family: str, method: Method) -> Method:

@@ -13,6 +13,7 @@ from statistics import median
 import torch
 from torch import Tensor
 
+from real.batch import BatchDecoder, in_order
 from real.decode import RULES
 from real.ledger import Ledger
 from real.loaded import decoder_of, drafter_of
@@ -63,6 +64,24 @@ MATRIX: dict[str, Method] = {
 }
 """One system of every kind of drafter, all learning, each checked under every rule that applies."""
 CHECKED |= {f"{name} {rule}": served(method, rule=rule) for name, method in MATRIX.items() for rule in RULES}
+
+
+def in_rows(method: Method, rows: int, gamma: int = 4) -> Served:
+    """The same, several prompts at a time (``real/batch.py``)."""
+
+    def texts(pair: Pair, prompts: Prompts, new: int, sampling: Sampling, seed: int) -> Iterator[list[int]]:
+        serving = Serving(gamma, ROUND, sampling, new, burn_in=BURN_IN)
+        decoder = BatchDecoder(pair, drafter_of(pair, method, serving), method.learner, serving, seed, rows)
+        for of in in_order(decoder.serve_all(prompts, Ledger(pair.device))):
+            yield of.tokens
+
+    return texts
+
+
+BATCHED = {"plain": Method(None), "adapter": MATRIX["adapter"]}
+"""What is checked in batches of ``ROWS``."""
+ROWS = (4, 16)
+CHECKED |= {f"{name}, {rows} rows": in_rows(method, rows) for name, method in BATCHED.items() for rows in ROWS}
 COSTS = (1.0, 1.3, 1.5, 1.6, 1.7)
 """Of drafts of 0 … 4 tokens, at which lengths chosen by cost take every value."""
 CHECKED["lengths by cost"] = served(Method("adapter", OGD(8.0)), costs=COSTS)
@@ -168,19 +187,29 @@ def check_sampled(label: str, pair: Pair, prompts: Prompts, new: int, methods: d
     return clean
 
 
+def _compile(pair: Pair, longest: int, gamma: int = 4) -> None:
+    pair.compile(gamma, longest + gamma + 1)
+    if pair.target.compiled is None or (pair.draft is not None and pair.draft.compiled is None):
+        raise ValueError("compiled=True: a model stayed eager, see the warning; nothing was checked")
+
+
 def lossless(
-    prompts: int = 200,
+    prompts: int = 50,
     new: int = 32,
     families: Sequence[str] = ("llama", "qwen3", "gpt_neox"),
     target: str | None = None,
     draft: str | None = None,
     texts: Prompts | None = None,
     methods: dict[str, Served] | None = None,
+    compiled: bool = False,
 ) -> bool:
     """Run all checks and print the table; False if any float64 or sampled check fails.
 
     With ``target`` and ``draft`` that pair is checked instead of random models; ``texts`` are then its prompts as token
-    ids (default: random ids). ``methods`` replaces ``CHECKED``.
+    ids (default: random ids). ``methods`` replaces ``CHECKED``. With ``compiled`` models, the reference stays eager.
+
+    Raises:
+        ValueError: for no prompt or no new token, or where a model does not compile.
     """
     if prompts < 1 or new < 1:
         raise ValueError(f"prompts={prompts!r}, new={new!r}: both must be at least 1")
@@ -192,7 +221,9 @@ def lossless(
             pair = random_pair(name, dtype) if target is None else load_pair(target, draft, dtype)
             ids = list(texts)[:prompts] if texts is not None else random_prompts(prompts, pair.target.vocab, 7)
             ids = ids if dtype == "float64" else ids[:FLOAT32_PROMPTS]
-            label = f"{name} {dtype}"
+            label = f"{name} {dtype}" + ", compiled" * compiled
+            if compiled:
+                _compile(pair, max(map(len, ids)) + new)
             if not check_greedy(label, pair, ids, new, methods, varied=target is None) and dtype == "float64":
                 failed.append(f"greedy {label}")
             if dtype == "float32" and not check_sampled(label, pair, ids, new, methods):

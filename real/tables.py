@@ -107,7 +107,7 @@ def claim(found: dict[str, Any]) -> str:
 def audited(row: Audited) -> str:
     """One system of the audit as a line."""
     verdict = "ALARM" if row.alarm else "clean"
-    served = f"{row.family:9} {row.system:12} {row.rule:6} {row.tokens:6d} tokens, {row.tokens_per_step:4.2f} a step"
+    served = f"{row.family:9} {row.system:16} {row.rule:6} {row.tokens:6d} tokens, {row.tokens_per_step:4.2f} a step"
     return f"{served}   log wealth {row.log_wealth:7.2f}, peak {row.log_peak:6.2f}   {verdict}"
 
 

@@ -62,7 +62,7 @@ def test_the_comparison_is_not_empty(family):
 
 
 @pytest.mark.parametrize("sampling", [Sampling(1.0), Sampling(0.7, top_k=40, top_p=0.9)], ids=str)
-@pytest.mark.parametrize("method", ["frozen", "ensemble", "weights-adam", "ngram"])
+@pytest.mark.parametrize("method", ["frozen", "ensemble", "weights-adam", "ngram", "adapter, 4 rows"])
 def test_sampled_text_has_the_targets_law(method, sampling):
     """Kolmogorov–Smirnov, false-alarm probability 1e-6, seeds fixed."""
     pair, prompts = random_pair("llama", "float32"), random_prompts(20, 256, 9)
