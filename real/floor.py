@@ -2,7 +2,8 @@
 
 Every drafter, random tokens among them, on every domain: the drafter at rest with its lengths chosen by cost
 (``theory/draft_length.py``) beside plain decoding, request by request. Costs come from the drafter's profile, measured
-first on requests of another seed. The promise is in units of those costs; here it is held against the clock.
+first on requests of another seed, at their upper limits. The promise is in units of those costs; here it is held
+against the clock.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,14 +16,13 @@ from real.compare import Comparison
 from real.intervals import draws, interval
 from real.loaded import Models
 from real.online import Serving
-from real.profile import measure, profile
+from real.profile import ONE_SIDED, measure, profile
 from real.streams import scheduled
 from real.systems import SYSTEMS, Method
 
 LEAST = 0.98
 """Net speed over plain decoding that is asked for, by the one-sided 95 % limit."""
-ONE_SIDED = 0.05
-PROFILED = 1
+PROFILED = 2
 """Requests of each domain that a profile is measured on."""
 DRAFTERS: dict[str, Method] = {
     "uniform": Method("uniform"),
@@ -52,7 +52,7 @@ def floor(
         method = DRAFTERS[name]
         sample = scheduled(",".join(f"{domain}:{PROFILED}" for domain in domains), 1)
         ids = [models.pair.encode(list(prompt.turns), models.chat) for prompt in sample.prompts]
-        costs = profile(measure(models, method, serving, ids)).costs
+        costs = profile(measure(models, method, serving, ids)).cautious
         stream = scheduled(",".join(f"{domain}:{prompts}" for domain in domains), 0)
         chosen = replace(serving, costs=costs)
         comparison = Comparison(models, {"plain": Method(None), name: method}, stream, chosen)

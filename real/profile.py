@@ -30,20 +30,30 @@ from theory.learners.frozen import Frozen
 from theory.trace import provenance, save_json
 
 FOLDER = Path("out/profiles")
+ONE_SIDED = 0.05
 
 
 @dataclass(frozen=True)
 class Profile:
-    """Median seconds of a step's parts by the number of tokens drafted, 0 … gamma."""
+    """Median seconds of a step's parts by the number of tokens drafted, 0 … gamma.
+
+    ``limit``: the one-sided 95 % upper limit of a step's cost, in plain steps, by a bootstrap over requests.
+    """
 
     draft: tuple[float, ...]
     verify: tuple[float, ...]
     step: tuple[float, ...]
+    limit: tuple[float, ...]
 
     @property
     def costs(self) -> tuple[float, ...]:
         """Of a step in plain steps; the first is 1, and noise apart a longer draft costs no less than a shorter one."""
         return tuple(float(cost) for cost in np.maximum.accumulate(self.step) / self.step[0])
+
+    @property
+    def cautious(self) -> tuple[float, ...]:
+        """``costs`` that are surely not too low: what a promise to be no slower than plain decoding rests on."""
+        return tuple(float(cost) for cost in np.maximum.accumulate(np.maximum(self.costs, self.limit)))
 
     @property
     def cost_ratio(self) -> float:
@@ -122,14 +132,22 @@ def profile(runs: dict[int, list[Request]]) -> Profile:
     Raises:
         ValueError: if a length never drafted in full: the requests are too short, or the drafter does not reach so far.
     """
-    parts = []
+    parts, by_request = [], []
     for gamma, requests in runs.items():
         steps = [step for request in requests for step in request.full]
         if not steps:
             raise ValueError(f"gamma={gamma}: no step drafted so many tokens; take longer requests or a smaller gamma")
         parts.append([median(column) for column in zip(*steps, strict=True)])
+        whole = parts[-1][-1]  # stands for a request without a full step
+        by_request.append(
+            [median(step[-1] for step in request.full) if request.full else whole for request in requests]
+        )
     draft, verify, step = zip(*parts, strict=True)
-    return Profile(draft, verify, step)
+    seconds = np.array(by_request)
+    drawn = draws(seconds.shape[1])[1:] @ seconds.T
+    limit = np.nan_to_num(np.quantile(drawn / drawn[:, :1], 1 - ONE_SIDED, axis=0))  # too few requests have none
+    limit[0] = 1.0
+    return Profile(draft, verify, step, tuple(limit.tolist()))
 
 
 def foretold(known: Profile, runs: dict[int, list[Request]]) -> list[dict[str, Any]]:
@@ -155,7 +173,12 @@ def settings_of(models: Models, method: Method, serving: Serving) -> dict[str, A
     compiled = models.pair.target.compiled is not None
     found = {"device": device_name(models.device), "dtype": models.dtype, "compiled": compiled, "gamma": serving.gamma}
     at_rest = replace(method, learner=Frozen(), prompt_hint=None, learn_prompt=False)
-    found |= {"models": models.names, "method": departures(at_rest), "temperature": serving.sampling.temperature}
+    found |= {
+        "form": 2,
+        "models": models.names,
+        "method": departures(at_rest),
+        "temperature": serving.sampling.temperature,
+    }
     return found | {"max_new_tokens": serving.max_new_tokens}
 
 
@@ -167,9 +190,9 @@ def cached(
     places = [str(Path(place).resolve()) for place in (models.target, *models.drafts.values())]
     key = sha256(json.dumps([settings, places], sort_keys=True).encode()).hexdigest()[:12]
     path = folder / f"{method.drafter}-{key}.json"
-    if path.is_file():
-        kept = json.loads(path.read_text())["seconds"]
-        return Profile(**{name: tuple(kept[name]) for name in ("draft", "verify", "step")})
+    kept = json.loads(path.read_text())["seconds"] if path.is_file() else {}
+    if "limit" in kept:  # which profiles of old have not
+        return Profile(**{name: tuple(kept[name]) for name in ("draft", "verify", "step", "limit")})
     found = profile(measure(models, method, serving, prompts))
     keep(path, settings, found)
     return found
@@ -178,5 +201,5 @@ def cached(
 def keep(path: Path, settings: dict[str, Any], found: Profile, rows: Sequence[dict[str, Any]] = ()) -> None:
     """Write a profile, and how well it foretold."""
     content = {"settings": settings, "seconds": asdict(found), "costs": found.costs, "cost_ratio": found.cost_ratio}
-    content |= {"verify_curve": found.verify_curve, "foretold": list(rows)}
+    content |= {"cautious_costs": found.cautious, "verify_curve": found.verify_curve, "foretold": list(rows)}
     save_json(path, content | {"provenance": provenance(settings["device"])})

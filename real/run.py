@@ -162,7 +162,7 @@ PROFILED = 8
 def by_cost(models: Models, chosen: Method, stream: Stream, serving: Serving) -> Serving:
     """The serving with costs of every draft length, from the profile on disk or a fresh one."""
     prompts = [models.pair.encode(list(prompt.turns), models.chat) for prompt in stream.prompts[:PROFILED]]
-    return replace(serving, costs=cached(models, chosen, serving, prompts).costs)
+    return replace(serving, costs=cached(models, chosen, serving, prompts).cautious)
 
 
 def run(

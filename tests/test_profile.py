@@ -37,7 +37,20 @@ def test_costs_are_medians_in_plain_steps_and_never_fall():
     assert found.costs == pytest.approx(STEPS)
     assert found.cost_ratio == pytest.approx(0.1)
     assert found.verify_curve == pytest.approx((1.0, 1.15, 1.3))
-    assert Profile(found.draft, found.verify, (1.0, 1.5, 1.2)).costs == (1.0, 1.5, 1.5)
+    assert Profile(found.draft, found.verify, (1.0, 1.5, 1.2), found.limit).costs == (1.0, 1.5, 1.5)
+
+
+def test_cautious_costs_are_upper_limits_over_requests():
+    even = profile({gamma: [request(gamma, 9, 9) for _ in range(8)] for gamma in range(3)})
+    assert even.cautious == pytest.approx(STEPS)
+    uneven = {gamma: [request(gamma, 9, 9, slow=1 + 0.1 * gamma * (i % 2)) for i in range(8)] for gamma in range(3)}
+    found = profile(uneven)
+    assert found.cautious[0] == 1
+    for gamma in (1, 2):
+        mean = STEPS[gamma] * (1 + 0.05 * gamma)
+        assert mean < found.cautious[gamma] < STEPS[gamma] * (1 + 0.1 * gamma)
+    few = profile({gamma: requests[:2] for gamma, requests in uneven.items()})
+    assert few.cautious == pytest.approx(few.costs)  # two requests have no interval
 
 
 def test_a_length_that_was_never_drafted_is_said():
@@ -54,7 +67,7 @@ def test_the_speed_law_foretells_what_its_costs_say_and_no_other():
         assert row["tokens_per_step"] == pytest.approx(pace)
         assert row["predicted"] == pytest.approx(pace / STEPS[row["gamma"]])
         assert row["holds"]
-    cheaper = Profile(found.draft, found.verify, (1.0, 1.0, 1.0))
+    cheaper = Profile(found.draft, found.verify, (1.0, 1.0, 1.0), found.limit)
     assert [row["holds"] for row in foretold(cheaper, runs)] == [False, False]
 
 

@@ -48,7 +48,7 @@ class DraftLength:
     """
 
     costs: tuple[float, ...]
-    share: float = 0.01
+    share: float = 0.005
     account: float = 4.0
     memory: float = 64.0
     rejected: float = 1.0
