@@ -19,6 +19,7 @@ from torch import Tensor
 
 from real.cache import RowCache
 from real.decode import RULES, Step
+from real.device import sent
 from real.drafters import Drafter, Piece
 from real.drafters.adapter import Adapter
 from real.drafters.independent import Independent
@@ -137,7 +138,7 @@ class BatchDecoder(OnlineDecoder):
         for model, cache in zip(self.models, self.caches, strict=True):
             alone = model.new_cache()
             if len(prompt) > 1:
-                ids = torch.tensor(prompt[:-1], device=model.device).clamp_(max=model.vocab - 1)
+                ids = sent(prompt[:-1], model.device).clamp(max=model.vocab - 1)
                 model.hidden(ids, alone)
             cache.put(place, alone)
         rng = torch.Generator().manual_seed(2**32 * self.seed + request)
@@ -161,13 +162,13 @@ class BatchDecoder(OnlineDecoder):
         drafts, uniforms = None, None
         if not sampling.greedy:
             drawn = [torch.rand(2 * gamma + 1, generator=row.rng, dtype=torch.float64) for row in rows]
-            uniforms = torch.stack(drawn).to(device)
+            uniforms = sent(torch.stack(drawn), device)
         if gamma:
             with ledger("draft"):
                 drafts = self._draft(rows, gamma, uniforms)
         with ledger("verify"):
-            lengths = torch.tensor([[len(row.tokens)] for row in rows], device=device)
-            ids = torch.tensor([row.tokens[-1:] for row in rows], device=device)
+            lengths = sent([[len(row.tokens)] for row in rows], device)
+            ids = sent([row.tokens[-1:] for row in rows], device)
             ids = ids if drafts is None else torch.cat([ids, drafts.tokens], 1)
             at = lengths - 1 + torch.arange(gamma + 1, device=device)
             reach = max(len(row.tokens) for row in rows) + gamma
@@ -205,11 +206,11 @@ class BatchDecoder(OnlineDecoder):
         drafter, sampling = self.drafter, self.serving.sampling
         assert isinstance(drafter, Independent)
         model, cache = drafter.model, self.caches[1]
-        lengths = torch.tensor([len(row.tokens) for row in rows], device=model.device)
+        lengths = sent([len(row.tokens) for row in rows], model.device)
         longest = max(len(row.tokens) for row in rows)
-        ids = torch.tensor([(row.tokens * 2 if len(row.tokens) == 1 else row.tokens)[-2:] for row in rows])
+        ids = sent([(row.tokens * 2 if len(row.tokens) == 1 else row.tokens)[-2:] for row in rows], model.device)
         at = torch.stack([(lengths - 2).clamp(min=0), lengths - 1], 1)
-        tokens, laws, states, ids = list[Tensor](), list[Tensor](), list[Tensor](), ids.to(model.device)
+        tokens, laws, states = list[Tensor](), list[Tensor](), list[Tensor]()
         before = None
         for i in range(gamma):
             hidden = model.hidden_rows(ids.clamp(max=model.vocab - 1), at, longest + i, cache)

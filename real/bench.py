@@ -19,9 +19,9 @@ from transformers import CompileConfig
 
 from real.compare import device_name
 from real.decode import Session, generate
+from real.device import drain
 from real.drafters import make_drafter
 from real.intervals import draws, interval
-from real.ledger import drain
 from real.models import CausalLM, Pair, load_pair
 from real.sampling import Sampling
 from theory.trace import provenance, save_json

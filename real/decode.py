@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from real.cache import rollback
+from real.device import sent
 from real.drafters.base import Drafter
 from real.models import CausalLM
 from real.sampling import Sampling
@@ -107,7 +108,7 @@ class Session:
             if drafter is not None and drafter.reads_target:
                 self.hidden = torch.empty(self.end, target.width, dtype=target.dtype, device=target.device)
             if len(prompt) > 1:
-                hidden = target.hidden(torch.tensor(prompt[:-1], device=target.device), self.cache)
+                hidden = target.hidden(sent(prompt[:-1], target.device), self.cache)
                 if self.hidden is not None:
                     self.hidden[: len(prompt) - 1] = hidden
                 if keep_prompt:
@@ -166,7 +167,7 @@ def step(
         draft_tokens, draft_probs = drafter.propose(gamma, sampling, uniforms[:gamma], confidence)  # [g], [g, V]
     count = len(draft_tokens)
     with clock("verify"):
-        pending = torch.tensor(session.tokens[-1:], device=target.device)
+        pending = sent(session.tokens[-1:], target.device)
         hidden = target.hidden(torch.cat([pending, draft_tokens]), session.cache)
         logits = target.head(hidden)  # [g + 1, V]
         if sampling.greedy:
@@ -192,7 +193,7 @@ def plain_step(
     """One token by the target alone, with the same kernels."""
     target = session.target
     with clock("verify"):
-        hidden = target.hidden(torch.tensor(session.tokens[-1:], device=target.device), session.cache)
+        hidden = target.hidden(sent(session.tokens[-1:], target.device), session.cache)
         logits = target.head(hidden)  # [1, V]
         token, laws = sampling.choose(logits, sampling.uniforms(1, rng, target.device))
         tokens = session.commit(token.tolist(), 0, hidden)

@@ -22,7 +22,7 @@ import torch
 
 from real.compare import Comparison
 from real.decode import Step
-from real.ledger import drain
+from real.device import drain
 from real.loaded import Models
 from real.models import CausalLM
 from real.online import Serving

@@ -12,14 +12,10 @@ from time import perf_counter
 
 import torch
 
+from real.device import drain
+
 LINES = ("prefill", "draft", "verify", "learn", "other")
 """Charged lines: prompt processing, proposing, verifying (for plain decoding: the step), learning, bookkeeping."""
-
-
-def drain(device: torch.device | str) -> None:
-    """Wait until a GPU has done all it was asked to; a CPU has already."""
-    if torch.device(device).type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 class _Stopwatch:

@@ -131,7 +131,7 @@ class OnlineDecoder:
         self.log: list[RoundLog] = []
         self.hint_t: Tensor | None = None
         self.learner_state = None
-        self.beside = Beside() if serving.overlap and self.learns else None
+        self.beside = Beside(pair.device) if serving.overlap and self.learns else None
         if self.learns and drafter is not None:
             self.learner_state = learner.init(drafter.x)
             self._check(learner.predict(self.learner_state))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from real.device import sent
 from theory.acceptance import categorical, process
 
 
@@ -55,7 +56,7 @@ class Sampling:
         """``count`` float64 uniforms in [0, 1) from ``rng`` (a CPU generator); greedy decoding consumes none."""
         if self.greedy:
             return torch.empty(0, dtype=torch.float64)
-        return torch.rand(count, generator=rng, dtype=torch.float64).to(device)
+        return sent(torch.rand(count, generator=rng, dtype=torch.float64), device)
 
 
 def one_hot(tokens: Tensor, vocab: int, dtype: torch.dtype = torch.float32) -> Tensor:

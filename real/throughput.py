@@ -14,8 +14,9 @@ import torch
 
 from real.batch import BatchDecoder
 from real.bench import Contender, Run, limits, measure, ratio
+from real.device import drain
 from real.drafters import make_drafter
-from real.ledger import Ledger, drain
+from real.ledger import Ledger
 from real.models import Pair
 from real.online import Serving
 from real.sampling import Sampling

@@ -250,3 +250,22 @@ def test_clock_sees_every_line(pair):
 def test_errors_show_argument_and_value(pair, make, words):
     with pytest.raises(ValueError, match=words):
         make(pair)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("sampling", [Sampling(0.0), Sampling(1.0)], ids=str)
+def test_a_step_waits_for_the_device_once(sampling):
+    pair = random_pair("qwen3", "float32")
+    for model in (pair.target.model, pair.draft.model):
+        model.to("cuda")
+    session = Session(pair.target, make_drafter("adapter", pair), [5, 6, 7, 8], 40)
+    stream = generate(session, 3, sampling, torch.Generator().manual_seed(0))
+    next(stream)
+    torch.cuda.set_sync_debug_mode("warn")
+    try:
+        with pytest.warns(UserWarning, match="called a synchronizing CUDA operation") as waited:
+            next(stream)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert len(waited) == 1

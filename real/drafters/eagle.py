@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from real.device import sent
 from real.drafters.base import Piece, since
 from real.drafters.flat import Flat, FlatLoss
 from real.drafters.layer import Follower, Following, Layer
@@ -75,7 +76,7 @@ class Eagle(Following):
         held, text = self.follower.held, len(self.tokens) - 1
         if text > held:
             assert self.hidden is not None
-            ids = torch.tensor(self.tokens[held + 1 : text + 1], device=self.target.device)
+            ids = sent(self.tokens[held + 1 : text + 1], self.target.device)
             self.feature = self.follower.read(self.module, self.embed(ids), self.hidden[held:text])[-1:]
             self._known = text
 

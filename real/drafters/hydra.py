@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from real.device import sent
 from real.drafters.base import Piece, since
 from real.drafters.flat import Flat, FlatLoss
 from real.drafters.layer import Follower, Following, Layer
@@ -88,7 +89,7 @@ class Hydra(Following):
     def logits_after(self, drafted: list[Tensor]) -> Tensor:
         if not drafted:
             self._read()
-            self.seen = self.embed(torch.tensor(self.tokens[-1:], device=self.target.device))
+            self.seen = self.embed(sent(self.tokens[-1:], self.target.device))
         else:
             self.seen = torch.cat([self.seen, self.embed(drafted[-1])], -1)
         return self.target.head(self.prefix.head(len(drafted), self.state_before, self.seen))

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from real.cache import rollback
+from real.device import sent
 from real.drafters.base import Drafter
 from real.models import CausalLM, Pair
 
@@ -45,7 +46,7 @@ class Independent(Drafter):
 
     def known(self, tokens: Sequence[int]) -> Tensor:
         """Token ids as the draft reads them: a padded id it has no embedding for is read as its last one."""
-        return torch.tensor(tokens, device=self.model.device).clamp_(max=self.model.vocab - 1)
+        return sent(list(tokens), self.model.device).clamp(max=self.model.vocab - 1)
 
     def common_law(self, target_probs: Tensor) -> Tensor:
         """The target's laws ``[n, V]`` on the ids both models have, renormalised, float32: what a loss may ask for."""
