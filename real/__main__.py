@@ -1,4 +1,4 @@
-"""``python -m real run | demo | results | summary | agree | record | tune | bench | lossless | train | list``."""
+"""The commands of the decoder: ``python -m real --help``.
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -26,6 +26,8 @@ from real.bench import bench as run_bench
 from real.benchmarks import BENCHMARKS, prepare
 from real.blocks import Block, blocks, run_blocks
 from real.compare import device_name
+from real.context import lengthened, long_prompt
+from real.context import measure as measure_context
 from real.experiments import EXPERIMENTS, Experiment
 from real.export import export as write_checkpoint
 from real.export import learned
@@ -337,6 +339,31 @@ def throughput(
         if out is not None:
             settings = {"models": models.names, "prompts": prompts, "new": new, "gamma": gamma, "dtype": dtype}
             save_json(out, {**settings, "rows": found, "provenance": provenance(device_name(device))})
+
+
+@app.command()
+def context(
+    tokens: Annotated[int, typer.Option(help="Of the prompt: requests of every domain, one after the other.")] = 32_768,
+    new: Annotated[int, typer.Option(help="New tokens after it.")] = 64,
+    gamma: Gamma = 4,
+    dtype: Dtype = "float32",
+    device: Device = "cpu",
+    out: Annotated[Path | None, typer.Option(help="Keep the rows in this JSON file.")] = None,
+) -> None:
+    """A long text on the embedded pair, plain and drafting, greedily: seconds, and memory above the weights."""
+    with explained():
+        pair = lengthened(str(ASSETS / "target"), str(ASSETS / "specialist"), tokens + new, dtype, device)
+        prompt, rows = long_prompt(pair, tokens), {}
+        for name, drafter in (("plain", ""), ("draft", "independent")):
+            with console.status(f"{name}, {tokens:,} tokens"):
+                rows[name] = measure_context(pair, drafter, prompt, new, gamma)
+        same = rows["plain"].pop("text") == rows["draft"].pop("text")
+        for shown in tables.context(rows):
+            console.print(shown)
+        console.print(f"the same text both times: {'yes' if same else 'no'}")
+        if out is not None:
+            settings = {"models": "target with specialist", "new": new, "gamma": gamma, "dtype": dtype, "same": same}
+            save_json(out, {**settings, "rows": rows, "provenance": provenance(device_name(device))})
 
 
 @app.command("profile")

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
-__all__ = ["RowCache", "SlotCache", "rollback"]
+__all__ = ["BLOCK", "RowCache", "SlotCache", "rollback"]
 
 BLOCK = 256
 """Slots a cache starts with unless told otherwise."""

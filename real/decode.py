@@ -27,6 +27,8 @@ RULES = {"token": token_rule, "block": block_rule}
 """How a sampled chain is verified; at temperature 0 both are the greedy rule."""
 Clock = Callable[[str], AbstractContextManager]  # with clock("prefill" | "draft" | "verify"): …
 _NOTHING = nullcontext()
+AHEAD, BEYOND = 4096, 32
+"""A cache begins with room for so many new tokens at most, and for drafts beyond the end of a text."""
 
 
 def untimed(line: str) -> AbstractContextManager:
@@ -100,8 +102,9 @@ class Session:
                 "prompt tokens (the target's context) and at least one new token; shorten the prompt"
             )
         self.target, self.drafter, self.tokens = target, drafter, list(prompt)
-        self.prompt_length, self.cache = len(prompt), target.new_cache()
+        self.prompt_length = len(prompt)
         self.end = min(len(prompt) + max_new_tokens, target.context + 1)  # longest text
+        self.cache = target.new_cache(min(self.end, len(prompt) + AHEAD) + BEYOND)
         self.eos = target.eos if eos is None else eos
         self.done, self.prompt_logits, self.hidden = False, None, None
         with clock("prefill"):

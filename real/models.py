@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
-from real.cache import RowCache, SlotCache, rollback
+from real.cache import BLOCK, RowCache, SlotCache, rollback
 from real.compiled import Compiled
 
 FAMILIES = ("llama", "qwen2", "qwen3", "gpt_neox")  # proven by tests and by `python -m real lossless`
@@ -68,9 +68,14 @@ class CausalLM:
         """The same model with weights of its own, eager."""
         return CausalLM(deepcopy(self.model), self.name)
 
-    def new_cache(self) -> SlotCache:
-        """An empty key/value cache; every layer keeps the whole sequence, so that a rollback is exact."""
-        return SlotCache(self.layers) if self.compiled is None else self.compiled.new_cache()
+    def new_cache(self, length: int = 0) -> SlotCache:
+        """An empty key/value cache with room for ``length`` tokens before it grows.
+
+        Every layer keeps the whole sequence, so that a rollback is exact.
+        """
+        if self.compiled is not None:
+            return self.compiled.new_cache()
+        return SlotCache(self.layers, BLOCK * max(1, -(-length // BLOCK)))
 
     def hidden(self, ids: Tensor, cache: SlotCache | None = None) -> Tensor:
         """Last hidden states of ``ids`` ``[n]`` after what ``cache`` holds, appended to it: ``[n, d]``.
@@ -235,15 +240,21 @@ def quiet() -> None:
         enable_progress_bars()
 
 
-def load_model(path: str | Path, dtype: str = "float32", device: str = "cpu", name: str = "model") -> CausalLM:
-    """Load one model by folder or hub name; ``name`` (``target`` or ``draft``) is what error messages call it."""
+def load_model(
+    path: str | Path, dtype: str = "float32", device: str = "cpu", name: str = "model", context: int = 0
+) -> CausalLM:
+    """Load one model by folder or hub name; ``name`` (``target`` or ``draft``) is what error messages call it.
+
+    context: longest text it is to serve, where that is not what it was made for; 0 leaves it as it is.
+    """
     if dtype not in DTYPES:
         raise ValueError(f"dtype={dtype!r}: must be one of {', '.join(DTYPES)}")
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"device={device!r}: not usable here ({str(error).splitlines()[0]}); try cpu") from None
-    model = _from_pretrained(AutoModelForCausalLM, path, name, dtype=DTYPES[dtype])
+    longer = {"max_position_embeddings": context} if context else {}
+    model = _from_pretrained(AutoModelForCausalLM, path, name, dtype=DTYPES[dtype], **longer)
     return CausalLM(model.to(device), name)
 
 

@@ -111,6 +111,20 @@ def audited(row: Audited) -> str:
     return f"{served}   log wealth {row.log_wealth:7.2f}, peak {row.log_peak:6.2f}   {verdict}"
 
 
+def context(rows: dict[str, dict[str, Any]]) -> Iterator[Table]:
+    """What ``real/context.py`` measured, memory in MiB."""
+    shown = Table(title="one long prompt; MiB above the weights", box=None, title_justify="left")
+    headings = ("tokens", "prefill s", "tokens/s", "tokens/step", "peak", "caches", "one mask", "the rest")
+    for heading in ("", *headings):
+        shown.add_column(heading, justify="right", no_wrap=True)
+    for name, row in rows.items():
+        rest = row["peak"] - row["caches"] - row["mask"]
+        sizes = (f"{value / 2**20:,.0f}" for value in (row["peak"], row["caches"], row["mask"], rest))
+        pace = f"{row['tokens_per_second']:.1f}", f"{row['tokens_per_step']:.2f}"
+        shown.add_row(name, f"{row['tokens']:,}", f"{row['prefill_seconds']:.1f}", *pace, *sizes)
+    yield shown
+
+
 def claims(content: dict[str, Any]) -> Iterator[Table]:
     """What ``real/claims.py`` reports: ensembles by stream, then hints by stream and round length."""
     shown = Table(title="net speed over that of the step size best in hindsight", box=None, title_justify="left")

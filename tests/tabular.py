@@ -38,7 +38,7 @@ class TabularLM:
         rng = torch.Generator().manual_seed(seed)
         return cls(spread * torch.randn(vocab**2, vocab, generator=rng, dtype=torch.float64))
 
-    def new_cache(self) -> TabularCache:
+    def new_cache(self, length: int = 0) -> TabularCache:
         return TabularCache()
 
     def hidden(self, ids: Tensor, cache: TabularCache) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from real.cache import rollback
+from real.cache import BLOCK, rollback
 from real.device import sent
 from real.drafters.base import Drafter
 from real.models import CausalLM, Pair
@@ -55,7 +55,7 @@ class Independent(Drafter):
 
     @torch.inference_mode()
     def begin(self, tokens: list[int], hidden: Tensor | None = None, keep_prompt: bool = False) -> None:
-        self.tokens, self.cached, self.cache = tokens, 0, self.model.new_cache()
+        self.tokens, self.cached, self.cache = tokens, 0, self.model.new_cache(len(tokens) + BLOCK)
         self._first, self._rows = 0, []
         self._read(len(tokens) - 1)
         if not keep_prompt:

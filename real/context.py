@@ -1,0 +1,93 @@
+"""`python -m real context`: a long text on an embedded pair, what it costs and how much memory it takes.
+
+The embedded models were made for 1,024 tokens; their positions are rotations without a table, so that longer texts run,
+if not well. What is asked here is the decoder's part: prefill in pieces, steps at the end of a long text, and the most
+memory above the weights: the key/value caches, one attention mask of a piece, and what a forward of a piece holds.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from itertools import chain, cycle, islice
+from pathlib import Path
+from resource import RUSAGE_SELF, getrusage
+from typing import Any
+
+import torch
+
+from real.cache import SlotCache
+from real.decode import Session, generate
+from real.device import drain
+from real.drafters import make_drafter
+from real.drafters.independent import Independent
+from real.models import CHUNK, Pair, load_model, load_tokenizer
+from real.sampling import Sampling
+from real.streams import mixed
+
+
+def lengthened(target: str, draft: str, context: int, dtype: str = "float32", device: str = "cpu") -> Pair:
+    """A pair for texts of up to ``context`` tokens, whatever it was made for."""
+    big, small = (load_model(path, dtype, device, "model", context) for path in (target, draft))
+    return Pair(big, small, load_tokenizer(target, "target"))
+
+
+def long_prompt(pair: Pair, tokens: int) -> list[int]:
+    """So many tokens of the embedded requests, one after the other, domains mixed."""
+    texts = (pair.encode(list(prompt.turns), False) for prompt in mixed(0).prompts)
+    return list(islice(cycle(chain.from_iterable(texts)), tokens))
+
+
+def measure(pair: Pair, drafter: str, prompt: Sequence[int], new: int, gamma: int) -> dict[str, Any]:
+    """Serve one prompt greedily, plainly if ``drafter`` is empty: the text, seconds, and bytes above the weights.
+
+    ``peak`` is the most held at once, ``caches`` the slots of the key/value caches, ``mask`` one float32 mask of the
+    last piece of the prompt.
+
+    Raises:
+        ValueError: if the prompt does not fit the target's context.
+    """
+    made = make_drafter(drafter, pair) if drafter else None
+    peak, start = watched_peak(pair.device), time.perf_counter()
+    session = Session(pair.target, made, list(prompt), new, eos=frozenset())
+    drain(pair.device)
+    prefilled = time.perf_counter()
+    steps = sum(1 for _ in generate(session, gamma, Sampling(0.0)))
+    drain(pair.device)
+    seconds = time.perf_counter() - prefilled
+    held = [session.cache, *([made.cache] if isinstance(made, Independent) else [])]
+    text = session.tokens[len(prompt) :]
+    return {
+        "tokens": len(prompt),
+        "prefill_seconds": prefilled - start,
+        "tokens_per_second": len(text) / seconds,
+        "tokens_per_step": len(text) / steps,
+        "peak": peak(),
+        "caches": sum(map(bytes_of, held)),
+        "mask": 4 * min(CHUNK, len(prompt)) * len(prompt),
+        "text": text,
+    }
+
+
+def bytes_of(cache: SlotCache) -> int:
+    """Of keys and values, whether their slots are filled or not."""
+    parts = [part for layer in cache.slots for part in (layer.keys, layer.values) if part is not None]
+    return sum(part.numel() * part.element_size() for part in parts)
+
+
+def watched_peak(device: torch.device) -> Callable[[], int]:
+    """Begins to watch; what it gives, when called, is the most bytes held since above those held at the beginning."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        return lambda: torch.cuda.max_memory_allocated(device) - before
+    reset = Path("/proc/self/clear_refs")
+    if not reset.exists():  # not on Linux: the peak of the whole process, which may be older
+        before = getrusage(RUSAGE_SELF).ru_maxrss
+        return lambda: getrusage(RUSAGE_SELF).ru_maxrss - before
+    reset.write_text("5")
+    before = _resident("VmRSS")
+    return lambda: _resident("VmHWM") - before
+
+
+def _resident(name: str) -> int:
+    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return 1024 * int(lines[name].split()[0])

@@ -1,0 +1,54 @@
+"""Long texts: prefilled in pieces, the text of a model that never heard of pieces, memory that is accounted for."""
+
+import json
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from test_real_cli import assets, quick, real, said  # noqa: E402, F401 (fixtures)
+
+from real import decode  # noqa: E402
+from real.context import bytes_of, lengthened, long_prompt, measure  # noqa: E402
+from real.decode import Session, generate  # noqa: E402
+from real.lossless import reference  # noqa: E402
+from real.models import Pair  # noqa: E402
+from real.sampling import Sampling  # noqa: E402
+from real.streams import ASSETS  # noqa: E402
+
+LONG = 4500
+"""Three pieces, and more than the embedded models were made for."""
+
+
+@pytest.fixture(scope="module")
+def pair() -> Pair:
+    return lengthened(str(ASSETS / "llama"), str(ASSETS / "specialist"), LONG + 16)
+
+
+def test_a_long_text_is_transformers_own(pair):
+    prompt = long_prompt(pair, LONG)
+    assert len(prompt) == LONG
+    (wanted,) = reference(pair, [prompt], 12)
+    rows = [measure(pair, drafter, prompt, 12, 3) for drafter in ("", "independent")]
+    assert rows[0]["text"] == rows[1]["text"] == wanted
+    for row in rows:
+        assert row["caches"] < row["peak"] < 2**31
+
+
+def test_the_cache_has_room_from_the_start_and_no_more_than_it_needs(pair):
+    session = Session(pair.target, None, [5] * 300, 200)
+    before = session.cache.size
+    list(generate(session, 1, Sampling(0.0)))
+    assert 499 <= session.cache.size == before <= 500 + decode.BEYOND + 256
+    per_slot = 2 * pair.target.layers * 2 * 32 * 4  # keys and values of two heads of 32, float32
+    assert bytes_of(session.cache) == before * per_slot
+
+
+def test_the_command_says_whether_the_text_is_the_same(tmp_path):
+    result = real("context", "--tokens", 1100, "--new", 4, "--out", "c.json")
+    assert result.exit_code == 0, said(result)
+    assert "the same text both times: yes" in said(result)
+    kept = json.loads((tmp_path / "c.json").read_text())
+    assert kept["same"] is True
+    assert {row["tokens"] for row in kept["rows"].values()} == {1100}
