@@ -1,4 +1,4 @@
-"""The commands of the decoder: ``python -m real --help``.
+"""The commands of the decoder: ``python -m real --help``."""
 
 from collections.abc import Mapping
 from dataclasses import replace
