@@ -364,6 +364,8 @@ def context(
         if out is not None:
             settings = {"models": "target with specialist", "new": new, "gamma": gamma, "dtype": dtype, "same": same}
             save_json(out, {**settings, "rows": rows, "provenance": provenance(device_name(device))})
+    if not same:
+        raise typer.Exit(1)
 
 
 @app.command("profile")

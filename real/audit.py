@@ -10,7 +10,7 @@ from itertools import cycle
 
 import torch
 
-from real.batch import BatchDecoder
+from real.batch import BatchDecoder, in_order
 from real.decode import RULES
 from real.ledger import Ledger
 from real.loaded import FAMILIES, Models, start_path
@@ -67,7 +67,7 @@ def audit(
 
 
 def _watch_rows(models: Models, method: Method, rows: int, share: int, seed: int, bettor: Audit):
-    """The same for requests served ``rows`` at a time, in the order they end."""
+    """The same for requests served ``rows`` at a time."""
     serving = Serving(max_new_tokens=96, burn_in=320)
     warm = _warmed(models.family, method) if method.drafter else method
     pair = models.pair_of(warm)
@@ -77,11 +77,10 @@ def _watch_rows(models: Models, method: Method, rows: int, share: int, seed: int
     requests = cycle(mixed(seed).prompts)
     while served < share:
         prompts = [pair.encode(list(next(requests).turns), models.chat) for _ in range(2 * rows)]
-        for of in decoder.serve_all(prompts, Ledger()):
+        for of in in_order(decoder.serve_all(prompts, Ledger())):  # the order must not depend on what was sampled
             pits = transforms(pair, prompts[of.request], of.tokens, serving.sampling, rng)
             state, _ = bettor.watch(state, pits, torch.ones(len(of.tokens), dtype=torch.bool))
             served, steps = served + len(of.tokens), steps + of.counts.steps
-        decoder.seed += 1  # other random numbers
     return served, served / steps, state
 
 

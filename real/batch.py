@@ -2,8 +2,9 @@
 
 Rows are ragged: after a step every row has a length of its own, so both caches are written at each row's own positions
 and a query sees its own row's slots up to itself (``RowCache``). A request that ends leaves, the next takes its place,
-and at the end the rows close up. What a row commits depends on its own text and its own random numbers alone, so a
-batch is lossless row by row. All rows are drafted by one decision x and feed one learner: a round is ν committed
+and at the end the rows close up. What a row commits depends on its own text, its own random numbers and the draft, so a
+batch is lossless row by row; while the draft is at rest, it is the text that the row would have had alone, rounding
+apart. All rows are drafted by one decision x and feed one learner: a round is ν committed
 tokens, whoever asked for them.
 
 The draft is a small model, at rest or with an output adapter, whose hidden states do not depend on x.
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -32,7 +34,7 @@ from theory.acceptance import greedy_rule
 from theory.learner import Learner
 
 
-class Served(NamedTuple):
+class Finished(NamedTuple):
     """A request that has ended: its number, what was committed, and the counts of its steps."""
 
     request: int
@@ -102,14 +104,13 @@ class BatchDecoder(OnlineDecoder):
             kind = model.model.config._attn_implementation
             if kind != "sdpa":
                 raise ValueError(f"{model.name}: attention {kind!r} takes no mask of every row; load it with 'sdpa'")
-        self.size, self.seed = rows, seed
+        self.size, self.seed, self.entered = rows, seed, 0
         self.caches = [RowCache(model.layers, rows) for model in self.models]
 
-    def serve_all(self, prompts: Iterable[list[int]], ledger: Ledger) -> Iterator[Served]:
+    def serve_all(self, prompts: Iterable[list[int]], ledger: Ledger) -> Iterator[Finished]:
         """Decode all requests → each when it ends, not in their order; ``ledger`` is charged for all of them.
 
-        A request draws from random numbers of its own, by the decoder's seed and its place among ``prompts``: what is
-        sampled does not depend on the rows beside it.
+        A request draws from random numbers of its own, by the decoder's seed and its place among all it was ever given.
         """
         waiting, rows = iter(enumerate(prompts)), list[Row]()
         while True:
@@ -126,7 +127,7 @@ class BatchDecoder(OnlineDecoder):
                 if rows[place].done:
                     row = rows[place]
                     self._leave(rows, place)
-                    yield Served(row.request, row.tokens[row.prompt_length :], row.counts)
+                    yield Finished(row.request, row.tokens[row.prompt_length :], row.counts)
         with ledger.serving():
             self._finish(ledger)
 
@@ -141,7 +142,9 @@ class BatchDecoder(OnlineDecoder):
                 ids = sent(prompt[:-1], model.device).clamp(max=model.vocab - 1)
                 model.hidden(ids, alone)
             cache.put(place, alone)
-        rng = torch.Generator().manual_seed(2**32 * self.seed + request)
+        own = np.random.SeedSequence([self.seed, self.entered]).generate_state(1)  # a CPU generator takes 32 bits
+        rng = torch.Generator().manual_seed(int(own[0]))
+        self.entered += 1
         end = min(len(prompt) + self.serving.max_new_tokens, target.context + 1)
         return Row(request, list(prompt), len(prompt), end, rng)
 
@@ -183,7 +186,7 @@ class BatchDecoder(OnlineDecoder):
                 assert uniforms is not None
                 accepted, token = RULES[self.serving.rule](laws, drafts.laws, drafts.tokens, uniforms[:, gamma:])
             chain = ids[:, 1:]
-            found = torch.cat([chain, accepted[:, None], token[:, None]], 1).tolist()  # the only sync
+            found = torch.cat([chain, accepted[:, None], token[:, None]], 1).tolist()  # the only wait of a step
         for i, (row, (*drafted, kept, last)) in enumerate(zip(rows, found, strict=True)):
             room = min(gamma, row.end - len(row.tokens))
             tokens = row.commit([*drafted[:kept], last], self.pair.target.eos)
@@ -233,17 +236,19 @@ class BatchDecoder(OnlineDecoder):
         laws, stop = cut(step.target_probs, self.rounds.law_top_k), len(row.tokens)
         start = stop - len(laws)
         if row.owed is not None:
-            self._add(row.tokens, start - 1, row.owed, before[None], torch.zeros(1, dtype=torch.bool))
+            self._add(
+                row.tokens, start - 1, row.owed, before[None], torch.zeros(1, dtype=torch.bool, device=laws.device)
+            )
         count = min(len(laws), len(states))
-        wrong = torch.arange(count) == (step.accepted if step.rejected else -1)
+        wrong = torch.arange(count, device=laws.device) == (step.accepted if step.rejected else -1)
         self._add(row.tokens, start, laws[:count], states[:count], wrong)
         row.owed = laws[count:] if len(laws) > count else None
 
     def _add(self, tokens: list[int], start: int, laws: Tensor, states: Tensor, wrong: Tensor) -> None:
-        self.rounds.add(Piece(tokens, start, start + len(laws), laws, states, None, wrong.to(laws.device)))
+        self.rounds.add(Piece(tokens, start, start + len(laws), laws, states, None, wrong))
 
 
-def in_order(served: Iterable[Served]) -> list[Served]:
+def in_order(served: Iterable[Finished]) -> list[Finished]:
     """All of them, by request."""
     found = sorted(served, key=lambda of: of.request)
     assert all(b.request == a.request + 1 for a, b in pairwise(found))

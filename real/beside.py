@@ -38,11 +38,10 @@ class Beside:
         begin = perf_counter()
         try:
             with torch.no_grad(), torch.cuda.stream(self._stream):  # modes belong to a thread; no stream, no effect
-                found = work()
-                if self._stream is not None:
-                    self._stream.synchronize()
-                return found
+                return work()
         finally:
+            if self._stream is not None:
+                self._stream.synchronize()
             self.seconds += perf_counter() - begin
 
     def take(self) -> Any:

@@ -5,9 +5,10 @@ hindsight and the learner is played again over the kept losses, which writes the
 reads (``theory/certificate.py``); an ensemble is certified through the expert that leads at the end. None of this is
 charged to serving: a run that is not certified is the same run.
 
-What is certified are the learner's plays x_t. A swap waits for a step boundary, so up to gamma positions of a round
-were drafted with x_{t−1}; and with a prompt hint x_t is what the learner plays once a request's hint is known, while
-positions of the round from the request before were drafted without it.
+What is certified are the learner's plays x_t; of a mixture and of routing, which learn once a position, the first play
+of a round, which bears all its positions. A swap waits for a step boundary, so up to gamma positions of a round were
+drafted with the decision before; and with a prompt hint x_t is what the learner plays once a request's hint is known,
+while positions of the round from the request before were drafted without it.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from real.feedback import Watched
+from real.feedback import Updated
 from real.online import OnlineDecoder
 from theory.certificate import Certificate, Recorder, certificate, sequences
 from theory.certificate import certifiable as has_certificate
@@ -47,7 +48,7 @@ def certifiable(decoder: OnlineDecoder) -> bool:
 
 
 class Certifier:
-    """Keeps what one decoder's learner saw; give ``note`` as the decoder's ``on_update``.
+    """Keeps what one decoder's learner saw; give ``note`` as the decoder's ``on_round``.
 
     Args:
         every: rounds between certificates; 0 only at the end. show: told each certificate, by comparator.
@@ -60,15 +61,15 @@ class Certifier:
         self.first: Any = None  # the learner's state before the first round
         self.last: Any = None  # and after the last
         self.x_1: Tensor | None = None
-        self.rounds: list[tuple[Loss, Tensor | None]] = []
+        self.rounds: list[list[tuple[Loss, Tensor | None]]] = []  # losses and outside hints
 
-    def note(self, before: Any, loss_t: Watched, after: Any, hint_t: Tensor | None) -> None:
+    def note(self, updates: Sequence[Updated]) -> None:
         """One round was learned."""
         if self.x_1 is None:
-            self.first = before
+            self.first = before = updates[0].before
             self.x_1 = self.learner.predict(before, torch.zeros_like(self.learner.predict(before))).clone()
-        self.last = after
-        self.rounds.append((loss_t.loss, hint_t))
+        self.last = updates[-1].after
+        self.rounds.append([(of.loss_t.loss, of.hint_t) for of in updates])
         if self.show and self.every and len(self.rounds) % self.every == 0:
             self.show(len(self.rounds), certificates(self.log()))
 
@@ -82,25 +83,31 @@ class Certifier:
             raise ValueError("no round was learned yet: serve until the burn-in is over, then certify")
         if isinstance(self.learner, Mixture | Hedge):  # a few weights, whose theorem is an identity: in float64
             recorder = Recorder(self.learner, list(torch.eye(len(self.x_1), dtype=torch.float64)))
-            rounds = [(_double(loss), hint) for loss, hint in self.rounds]
+            rounds = [[(_double(loss), hint) for loss, hint in updates] for updates in self.rounds]
             return self._played(recorder, type(self.first)(*(part.double() for part in self.first)), rounds, 0, header)
         expert, eta = None, getattr(self.learner, "step_size", 0.0)
         if isinstance(self.learner, Ensemble):
             expert = int(self.learner.meta.predict(self.last.meta).argmax())
             eta = self.learner.base.step_size[expert]  # pyright: ignore[reportAttributeAccessIssue] (certifiable)
-        losses = [loss for loss, _ in self.rounds]
+        losses = [loss for updates in self.rounds for loss, _ in updates]
         size = -(-len(losses) // SEGMENTS)
         parts = [losses, *(losses[i : i + size] for i in range(0, len(losses), size))]
         candidates = [self.x_1, *(proximal_best(part, self.x_1, float(eta)) for part in parts)]
         return self._played(Recorder(self.learner, candidates, expert), self.first, self.rounds, size, header)
 
     def _played(self, recorder: Recorder, state: Any, rounds: Sequence, size: int, header: dict | None) -> Trace:
-        """The learner played again over ``rounds``; candidates from the third on are of ``size`` rounds each."""
+        """The learner played again over ``rounds``; candidates from the third on are of ``size`` rounds each.
+
+        A mixture learns once a position and is swapped in once a round: its first play of a round bears all its losses.
+        """
+        t, several = 0, isinstance(self.learner, Mixture | Hedge)
         with torch.no_grad():
-            for t, (loss, hint) in enumerate(rounds):
-                after = self.learner.update(state, loss, hint)
-                recorder.add(state, loss, after, hint, checkpoint=2 + t // size if size else None)
-                state = after
+            for updates in rounds:
+                served = self.learner.predict(state) if several else None
+                for loss, hint in updates:
+                    after = self.learner.update(state, loss, hint)
+                    recorder.add(state, loss, after, hint, 2 + t // size if size else None, served)
+                    state, t = after, t + 1
         return recorder.trace(header)
 
 

@@ -53,7 +53,7 @@ class Comparison:
         for name, decoder in self.decoders.items():
             if certify and certifiable(decoder):
                 self.certifiers[name] = Certifier(decoder.learner)
-                decoder.on_update = self.certifiers[name].note
+                decoder.on_round = self.certifiers[name].note
         self.rows: dict[str, list[dict[str, float]]] = {name: [] for name in methods}
         self.provenance = provenance(device_name(models.device))  # the code that runs, not what it became meanwhile
 

@@ -39,8 +39,8 @@ def long_prompt(pair: Pair, tokens: int) -> list[int]:
 def measure(pair: Pair, drafter: str, prompt: Sequence[int], new: int, gamma: int) -> dict[str, Any]:
     """Serve one prompt greedily, plainly if ``drafter`` is empty: the text, seconds, and bytes above the weights.
 
-    ``peak`` is the most held at once, ``caches`` the slots of the key/value caches, ``mask`` one float32 mask of the
-    last piece of the prompt.
+    ``peak`` is the most held at once, ``caches`` the slots of the key/value caches, ``mask`` one float32 attention mask of
+    a piece of the prompt, the largest.
 
     Raises:
         ValueError: if the prompt does not fit the target's context.
@@ -62,9 +62,14 @@ def measure(pair: Pair, drafter: str, prompt: Sequence[int], new: int, gamma: in
         "tokens_per_step": len(text) / steps,
         "peak": peak(),
         "caches": sum(map(bytes_of, held)),
-        "mask": 4 * min(CHUNK, len(prompt)) * len(prompt),
+        "mask": max(4 * (stop - start) * stop for start, stop in pieces(len(prompt))),
         "text": text,
     }
+
+
+def pieces(length: int) -> list[tuple[int, int]]:
+    """Where the pieces of a prompt of so many tokens begin and end."""
+    return [(start, min(start + CHUNK, length)) for start in range(0, length, CHUNK)]
 
 
 def bytes_of(cache: SlotCache) -> int:

@@ -1,6 +1,7 @@
 """Between host and device: what is sent without waiting, and the one place that waits.
 
-A step of the decoder reads its outcome back once; anything else that waited would leave the device idle.
+A step (``real/decode.py``, ``real/batch.py``) reads its outcome back once; anything else that waited would leave the
+device idle. What measures, the ledger above all, waits as well: a clock has to.
 """
 
 from collections.abc import Sequence

@@ -80,8 +80,8 @@ class Serving:
         return -(-self.burn_in // self.nu)
 
 
-Update = Callable[[Any, Watched, Any, Tensor | None], Any]
-"""Shown every update, as ``Updated`` has it."""
+Learned = Callable[[Sequence[Updated]], Any]
+"""Shown the updates of every round."""
 
 
 class OnlineDecoder:
@@ -95,7 +95,7 @@ class OnlineDecoder:
         prompt_hint: this many times the gradient on the prompt is the outside hint for the rounds of a request:
             prefill has computed the target's laws there before the first token is drafted. Charged to learning.
         learn_prompt: the prompt's positions are feedback like any committed ones.
-        record: shown the pieces of every round. watch: shown every step. on_update: shown every update.
+        record: shown the pieces of every round. watch: shown every step. on_round: shown the updates of every round.
     """
 
     def __init__(
@@ -111,10 +111,10 @@ class OnlineDecoder:
         learn_prompt: bool = False,
         record: Callable[[Sequence[Piece]], Any] | None = None,
         watch: Callable[[Step], Any] | None = None,
-        on_update: Update | None = None,
+        on_round: Learned | None = None,
     ):
         self.pair, self.drafter, self.learner, self.serving, self.hint = pair, drafter, learner, serving, hint
-        self.record, self.watch, self.on_update = record, watch, on_update
+        self.record, self.watch, self.on_round = record, watch, on_round
         temperature = serving.sampling.temperature or 1.0
         self.objective = replace(objective, temperature=temperature, gamma=serving.gamma)
         self.rng = torch.Generator().manual_seed(seed)
@@ -288,7 +288,7 @@ class OnlineDecoder:
     def _note(self, updates: Sequence[Updated]) -> None:
         """Log the round at what was played: the mean loss, the summed energies. Nothing of it is charged."""
         losses, gradient, hint_error = [], 0.0, 0.0
-        for before, loss_t, after, outside in updates:
+        for before, loss_t, _, outside in updates:
             x_t, last = self.learner.predict(before, outside), loss_t.last
             # some learners need values alone, or gradients at their experts' own decisions
             grad_t = last if last is not None and last.shape == x_t.shape else loss_t.loss.grad(x_t)
@@ -297,9 +297,9 @@ class OnlineDecoder:
             losses.append(float(loss_t.value(x_t)))
             gradient += float((grad_t.double() ** 2).sum())
             hint_error += float((error.double() ** 2).sum())
-            if self.on_update:
-                self.on_update(before, loss_t, after, outside)
         self.log.append(RoundLog(len(self.log) + 1, sum(losses) / len(losses), gradient, hint_error))
+        if self.on_round:
+            self.on_round(updates)
 
     @property
     def hint_gain(self) -> float:

@@ -52,7 +52,7 @@ class Profile:
 
     @property
     def cautious(self) -> tuple[float, ...]:
-        """``costs`` that are surely not too low: what a promise to be no slower than plain decoding rests on."""
+        """``costs`` at their upper limits: what a promise to be no slower than plain decoding rests on."""
         return tuple(float(cost) for cost in np.maximum.accumulate(np.maximum(self.costs, self.limit)))
 
     @property

@@ -141,7 +141,7 @@ def rows(out: Path, names: Iterable[str]) -> list[dict[str, Any]]:
             row["hint_gain"] = gains[system]["value"] if hinted and system in gains else None
             certified = [of[system].header["certificate"] for of in runs.values() if "certificate" in of[system].header]
             fixed = [(one["fixed"]["bound"], one["fixed"]["certificate_ratio"]) for one in certified]
-            frozen = [bound / ratio for bound, ratio in fixed if np.isfinite(ratio)]
+            frozen = [bound / ratio for bound, ratio in fixed if ratio is not None and np.isfinite(ratio)]
             row["certified_seeds"] = len(certified)
             whole = 0 < len(fixed) == len(frozen)
             row["certificate_ratio"] = sum(bound for bound, _ in fixed) / sum(frozen) if whole else None

@@ -85,18 +85,13 @@ def throughput(
     for count in rows:
         if not 1 <= count <= len(prompts):
             raise ValueError(f"rows={count!r}: must be from 1 to the number of prompts, {len(prompts)}")
-        contenders = {
-            "plain": ours(pair, "", gamma),
-            "draft": ours(pair, "independent", gamma),
-            "generate": theirs(pair),
-        }
+    for count in rows:
         groups: list[Any] = [prompts[i : i + count] for i in range(0, len(prompts) - count + 1, count)]
         runs = measure(contenders, groups, new, sampling)
-        speeds = {
-            name: sum(run.tokens for run in done) / sum(run.seconds for run in done) for name, done in runs.items()
-        }
+        tokens = {name: sum(run.tokens for run in done) for name, done in runs.items()}
+        speeds = {name: tokens[name] / sum(run.seconds for run in done) for name, done in runs.items()}
         peers = {f"{one} ÷ {other}": ratio(runs[one], runs[other]) for one, other in PEERS}
-        pace = sum(run.tokens for run in runs["draft"]) / sum(run.steps for run in runs["draft"])
+        pace = tokens["draft"] / sum(run.steps for run in runs["draft"])
         found.append({"rows": count, "tokens_per_second": speeds, "tokens_per_step": pace, "ratios": peers})
     return found
 

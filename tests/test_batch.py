@@ -60,6 +60,14 @@ def test_what_is_sampled_does_not_depend_on_the_rows_beside(drafter, rule):
     assert len({tuple(text) for text in found[0]}) == len(PROMPTS)
 
 
+def test_every_seed_and_every_request_has_random_numbers_of_its_own():
+    pair, serving = pair_of("llama"), SAMPLED
+    prompts = [PROMPTS[3]] * 3
+    one, other = (BatchDecoder(pair, None, Frozen(), serving, seed, 2) for seed in (5, 6))
+    found = [*texts(one, prompts), *texts(other, prompts), *texts(one, prompts)]
+    assert len({tuple(text) for text in found}) == 9
+
+
 def test_an_end_token_ends_its_row_alone():
     pair = pair_of("llama")
     whole = reference(pair, PROMPTS, 24)

@@ -94,7 +94,7 @@ def test_a_gradient_leaves_the_module_that_drafts_alone(pair, drafter, monkeypat
     """It may be drafting on another thread: nothing of it is called, nor put in the place of its parameters."""
     made = decoder(pair, replace(BESIDE, overlap=False), drafter)
     losses = []
-    made.on_update = lambda before, loss_t, after, hint: losses.append(loss_t)
+    made.on_round = lambda updates: losses.extend(of.loss_t for of in updates)
     made.serve(PROMPTS[0], Ledger())
     want, x = losses[-1].grad(made.drafter.x), made.drafter.x + 1.0
 

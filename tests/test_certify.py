@@ -59,11 +59,21 @@ def test_a_certificate_holds_in_every_round_and_comes_back_from_the_log(pair, na
     shown: list = []
     assert certifiable(made)
     certifier = Certifier(learner, every=5, show=lambda rounds, found: shown.append((rounds, found)))
-    made.on_update = certifier.note
+    served: list[float] = []
+
+    def note(updates):
+        """The losses of what was being served: the decision before the round's first update."""
+        x = learner.predict(updates[0].before, updates[0].hint_t)
+        served.extend(float(of.loss_t.value(x)) for of in updates)
+        certifier.note(updates)
+
+    made.on_round = note
     for prompt in ([5, 6, 7, 8], [1, 2, 3, 1, 2, 3], [9, 8, 7], [4, 4, 4, 2]):
         made.serve(prompt, Ledger())
     log = certifier.log()
     experts = drafter in ("mixture", "routing")  # many updates a round, one a position
+    np.testing.assert_allclose(log.columns["loss"], served, rtol=1e-5, atol=1e-7)
+    assert len(served) > len(made.log) if experts else len(served) == len(made.log)
     if not experts:
         np.testing.assert_allclose(log.columns["loss"], [entry.loss for entry in made.log], rtol=1e-5)
         np.testing.assert_allclose(log.columns["squared_error"], [entry.hint_error for entry in made.log], rtol=1e-4)
@@ -77,7 +87,7 @@ def test_a_certificate_holds_in_every_round_and_comes_back_from_the_log(pair, na
     again = certificates(Trace.load(tmp_path / "log"))
     for comparator, certificate in found.items():
         np.testing.assert_allclose(again[comparator], certificate, rtol=1e-9)
-    assert [rounds for rounds, _ in shown] == list(range(5, len(log.columns["loss"]) + 1, 5))
+    assert [rounds for rounds, _ in shown] == list(range(5, len(made.log) + 1, 5))
     assert all(of.slack >= 0 for _, each in shown for of in each.values())
 
 
@@ -89,7 +99,7 @@ def test_a_run_taken_up_from_a_state_is_certified_from_there(pair):
         first.serve(prompt, Ledger())
     second.restore(first.state())
     before, certifier = len(second.log), Certifier(learner)
-    second.on_update = certifier.note
+    second.on_round = certifier.note
     second.serve([9, 8, 7], Ledger())
     log = certifier.log()
     assert before > 3
@@ -98,11 +108,31 @@ def test_a_run_taken_up_from_a_state_is_certified_from_there(pair):
     np.testing.assert_allclose(log.columns["squared_error"], errors, rtol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["mixture", "routing"])
+def test_weights_taken_up_from_a_state_are_certified_from_there(pair, name):
+    """What they had learned before is where the log begins; it is not paid again."""
+    drafter, learner, _ = CASES[name]
+    first, second = (decoder(pair, drafter, learner) for _ in range(2))
+    for prompt in ([5, 6, 7, 8], [1, 2, 3, 1, 2, 3]):
+        first.serve(prompt, Ledger())
+    second.restore(first.state())
+    certifier = Certifier(learner)
+    second.on_round = certifier.note
+    second.serve([9, 8, 7], Ledger())
+    log = certifier.log()
+    weights = learner.predict(certifier.first)
+    assert abs(float(weights[0]) - 0.5) > 0.01
+    np.testing.assert_allclose(
+        log.header["start"], -weights.double().log().numpy() / learner.meta_step_size, rtol=1e-4, atol=1e-6
+    )
+    assert certificates(log)["fixed"].slack >= 0
+
+
 def test_a_certificate_can_fail(pair):
     """A learner that steps uphill is not covered: its slack goes negative."""
     made = decoder(pair, "adapter", OGD(8.0))
     certifier = Certifier(OGD(8.0))
-    made.on_update = certifier.note
+    made.on_round = certifier.note
     for prompt in ([5, 6, 7, 8], [1, 2, 3, 1, 2, 3]):
         made.serve(prompt, Ledger())
     log = certifier.log()

@@ -10,6 +10,7 @@ from test_models import saved, tokenizer  # noqa: E402
 from typer.testing import CliRunner  # noqa: E402
 
 from real import __main__ as command  # noqa: E402
+from real.bench import timed_forwards  # noqa: E402
 from real.decode import Session, generate  # noqa: E402
 from real.drafters import make_drafter  # noqa: E402
 from real.drafters.adapter import Adapter  # noqa: E402
@@ -68,7 +69,11 @@ def test_transformers_serves_the_exported_draft_alike(part, tmp_path):
     helper.generation_config.update(
         num_assistant_tokens=4, num_assistant_tokens_schedule="constant", assistant_confidence_threshold=0.0
     )
-    text = pair.target.model.generate(ids, attention_mask=torch.ones_like(ids), assistant_model=helper, **settings)
+    with timed_forwards({"target": [(pair.target.model, "forward")]}) as record:
+        text = pair.target.model.generate(ids, attention_mask=torch.ones_like(ids), assistant_model=helper, **settings)
+    assert record.calls["target"] == len(runs[0][1]), "as many tokens were accepted"
+    own = list(generate(Session(pair.target, Independent(pair.draft, pair.target.vocab), PROMPT, 40), 4, Sampling(0.0)))
+    assert len(own) != len(runs[0][1]), "the draft before it was adapted accepts other tokens"
     assert text[0].tolist() == runs[0][0] == PROMPT + reference(pair, [PROMPT], 40)[0]
 
 

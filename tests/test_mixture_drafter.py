@@ -122,11 +122,11 @@ def test_the_mixture_pays_at_most_ln_n(pair):
     made = Mixture([make_drafter("independent", pair), Independent(perturbed(pair.target, 0.2, 5), 128)])
     total, each = [], []
 
-    def note(before, loss_t, after, hint):
-        total.append(float(loss_t.value(decoder.learner.predict(before))))
-        each.append(loss_t.value(torch.eye(2)).numpy())
+    def note(updates):
+        total.extend(float(of.loss_t.value(decoder.learner.predict(of.before))) for of in updates)
+        each.extend(of.loss_t.value(torch.eye(2)).numpy() for of in updates)
 
-    decoder = OnlineDecoder(pair, made, Bayes(), Serving(3, 8, Sampling(1.0), 60), 0, on_update=note)
+    decoder = OnlineDecoder(pair, made, Bayes(), Serving(3, 8, Sampling(1.0), 60), 0, on_round=note)
     for prompt in ([5, 6, 7, 8], [1, 2, 3]):
         decoder.serve(prompt, Ledger())
         assert sum(total) - np.sum(each, axis=0).min() <= np.log(2) + 1e-4

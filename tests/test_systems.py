@@ -43,7 +43,7 @@ def test_ens_eagle_weighs_bases_on_their_own_trajectories_by_their_own_losses_so
     learner, seen = SYSTEMS["ens-eagle"].learner, []
     made = OnlineDecoder(
         pair, make_drafter("eagle", pair), replace(learner, base=replace(learner.base, step_size=(1e-3, 4e-3, 1.6e-2))),
-        Serving(3, 16, max_new_tokens=60), on_update=lambda *update: seen.append(update),
+        Serving(3, 16, max_new_tokens=60), on_round=lambda updates: seen.extend(updates),
     )  # fmt: skip
     x_1 = made.drafter.x
     for prompt in random_prompts(4, 256, 3):

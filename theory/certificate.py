@@ -8,19 +8,23 @@ segments, anything known when the log is written). It holds no decision, no grad
     squared_error       ‖grad_t − hint_t‖², hint 0 for learners without one
     step_size           η_t, non-increasing
     distance[k]         ‖anchor_t − u^k‖, anchor x_t for OGD and x̂_t for OptimisticOGD
-    meta                what following several experts adds to the bound in this round; 0 for one proximal learner
+    surplus             what the bound grows by in this round besides; 0 for one proximal learner
     frozen_loss         f_t(x_1); may be missing
     checkpoint          index of the candidate in force in round t; may be missing
 
-and in its header ``between``, the K × K distances ‖u^i − u^j‖. That is enough for every sequence of candidates. The
-bound after round t is A/(2η_t) + ½Σ_s η_s squared_error_s + Σ_s meta_s, with the comparator energy A of the run itself:
+and in its header ``between``, the K × K distances ‖u^i − u^j‖, and ``start``, K numbers. That is enough for every
+sequence of candidates. The bound after round t, against a sequence that begins with candidate k, is
 
-    OGD, OptimisticOGD   their own theorem; meta = 0
+    start[k] + A/(2η_t) + ½Σ_s η_s squared_error_s + Σ_s surplus_s,       A the comparator energy of the run itself
+
+    OGD, OptimisticOGD   their own theorem; start = surplus = 0
     Ensemble             Σ f(x_t) − f(u_t) ≤ Σ ⟨grad_t, x_t − u_t⟩ = Σ ⟨grad_t, x_t − x_t^i⟩ + Σ ⟨grad_t, x_t^i − u_t⟩
-                         for any expert i: the first sum is ``meta``, the second has the expert's theorem (OGD on the
+                         for any expert i: the first sum is ``surplus``, the second has the expert's theorem (OGD on the
                          linear surrogate: anchor x_t^i, step η^i, squared_error ‖grad_t‖²)
-    Mixture, Hedge       the experts' bound alone, ln(1/p)/ε and the mixability gaps paid: all of it ``meta``; against
-                         fixed experts only, so the header says ``static``
+    Mixture, Hedge       ln(1/w_1^k)/ε is ``start``, w_1 the weights that the log begins with, and the mixability gaps
+                         paid are ``surplus``; against fixed experts only, so the header says ``static``
+
+If x_s was served instead of the play x_t, f_t(x_s) − f_t(x_t) is part of ``surplus``, exactly.
 
 The traces of the simulator hold cumulative sums at a hundred rounds, and the decoder's round log f_t(x_t), ‖grad‖² and
 ‖grad − hint‖²: neither has the candidates, so neither can be certified again; ``Recorder`` writes what is needed.
@@ -35,14 +39,14 @@ from theory import bounds, hindsight, step_size
 from theory.arrays import Array
 from theory.learner import Learner, State
 from theory.learners.ensemble import Ensemble
-from theory.learners.hedge import Hedge
+from theory.learners.hedge import Hedge, log_weights
 from theory.learners.mixture import Mixture
 from theory.learners.ogd import OGD
 from theory.learners.optimistic import OptimisticOGD
 from theory.loss import Loss
 from theory.trace import Trace
 
-NEEDED = ("loss", "candidate_loss", "squared_error", "step_size", "distance", "meta")
+NEEDED = ("loss", "candidate_loss", "squared_error", "step_size", "distance", "surplus")
 
 
 ROUNDING = 1e-12
@@ -89,24 +93,35 @@ class Recorder:
             raise ValueError(f"Recorder(expert={expert!r}): one of 0 … {len(_steps(learner)) - 1} of the ensemble")
         self.learner, self.candidates, self.expert = learner, list(candidates), expert
         self.x_1: Array | None = None
-        self.paid = 0.0
+        self.start = [0.0] * len(self.candidates)
         self.rows: list[dict[str, Any]] = []
 
     def add(
-        self, before: State, loss_t: Loss, after: State, hint: Array | None = None, checkpoint: int | None = None
+        self,
+        before: State,
+        loss_t: Loss,
+        after: State,
+        hint: Array | None = None,
+        checkpoint: int | None = None,
+        served: Array | None = None,
     ) -> None:
-        """One round: the states before and after its update, its loss, and the outside hint if there was one."""
+        """One round: the states before and after its update, its loss, and the outside hint if there was one.
+
+        ``served``: the decision that bore the loss, where it was not the play.
+        """
         x_t = self.learner.predict(before, hint)
-        self.x_1 = x_t if self.x_1 is None else self.x_1
+        if self.x_1 is None:
+            self.x_1, self.start = x_t, self._start(before)
         value, grad = loss_t.value_and_grad(x_t)
-        anchor, error, eta, meta = self._terms(before, after, x_t, grad, hint)
+        anchor, error, eta, surplus = self._terms(before, after, x_t, grad, hint)
+        suffered = float(value) if served is None else float(loss_t.value(served))
         row = {
-            "loss": float(value),
+            "loss": suffered,
             "candidate_loss": [float(loss_t.value(u)) for u in self.candidates],
             "squared_error": float((error * error).sum()),
             "step_size": float(eta) if isinstance(eta, int | float) else float(eta.sum()),
             "distance": [0.0 if anchor is None else _norm(anchor - u) for u in self.candidates],
-            "meta": meta,
+            "surplus": surplus + suffered - float(value),
             "frozen_loss": float(loss_t.value(self.x_1)),
         }
         self.rows.append(row if checkpoint is None else {**row, "checkpoint": checkpoint})
@@ -114,11 +129,10 @@ class Recorder:
     def _terms(
         self, before: State, after: State, x_t: Array, grad: Array, hint: Array | None
     ) -> tuple[Array | None, Array, Array | float, float]:
-        """(anchor or None, grad − hint, step size, meta) of a round, by theorem."""
+        """(anchor or None, grad − hint, step size, surplus) of a round, by theorem."""
         learner = self.learner
         if isinstance(learner, Mixture | Hedge):
-            paid, self.paid = self.paid, float(learner.expert_bound(after).max())
-            return None, 0.0 * grad, 1.0, self.paid - paid
+            return None, 0.0 * grad, 1.0, float((after.gap - before.gap).sum())
         if isinstance(learner, Ensemble):
             assert self.expert is not None
             anchor = learner.base.predict(before.base)[self.expert]
@@ -130,13 +144,20 @@ class Recorder:
         eta = step_size.resolve(learner.step_size, before.energy)
         return before.anchor, grad - (before.hint if hint is None else hint), eta, 0.0
 
+    def _start(self, before: State) -> list[float]:
+        """What each candidate costs before the first round."""
+        if not isinstance(self.learner, Mixture | Hedge):
+            return self.start
+        prices = -log_weights(before, self.learner.meta_step_size) / self.learner.meta_step_size
+        return [float((u * prices).sum()) for u in self.candidates]
+
     def trace(self, header: dict[str, Any] | None = None) -> Trace:
         """The log; ``header`` may bring provenance and ``settings``."""
         between = [[_norm(u - v) for v in self.candidates] for u in self.candidates]
         static = isinstance(self.learner, Mixture | Hedge)
         columns = {name: np.array([row[name] for row in self.rows]) for name in self.rows[0]}
         return Trace(
-            {**(header or {}), "between": between, "static": static},
+            {**(header or {}), "between": between, "start": self.start, "static": static},
             {"round": np.arange(len(self.rows)) + 1, **columns},
         )
 
@@ -164,16 +185,15 @@ def _read(log: Trace) -> dict[str, np.ndarray]:
         ValueError: for missing columns, or a header without distances between the candidates.
     """
     missing = [name for name in NEEDED if name not in log.columns]
-    if "between" not in log.header:
-        missing.append("between")
+    missing += [name for name in ("between", "start") if name not in log.header]
     if missing:
         raise ValueError(
             f"the log has no {', '.join(missing)}: a certificate needs {', '.join(NEEDED)} of every round and the "
-            "distances between the candidates in the header; write it with theory.certificate.Recorder"
+            "distances and start of the candidates in the header; write it with theory.certificate.Recorder"
         )
     columns = {name: np.asarray(column, dtype=float) for name, column in log.columns.items()}
     wide = {name: columns[name].reshape(len(columns["loss"]), -1) for name in ("candidate_loss", "distance")}
-    return columns | wide | {"between": np.asarray(log.header["between"], dtype=float)}
+    return columns | wide | {name: np.asarray(log.header[name], dtype=float) for name in ("between", "start")}
 
 
 def paths(log: Trace, sequence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -195,7 +215,8 @@ def paths(log: Trace, sequence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     compared, eta = read["candidate_loss"][t, sequence], read["step_size"]
     to_own, to_last = read["distance"][t, sequence] ** 2, read["distance"][t[1:], sequence[:-1]] ** 2
     energy, stability = bounds.telescoped(to_own, to_last, eta), 0.5 * np.cumsum(eta * read["squared_error"])
-    return np.cumsum(read["loss"] - compared), bounds.proximal(energy, eta, stability) + np.cumsum(read["meta"])
+    besides = read["start"][sequence[0]] + np.cumsum(read["surplus"])
+    return np.cumsum(read["loss"] - compared), bounds.proximal(energy, eta, stability) + besides
 
 
 def certificate(log: Trace, sequence: np.ndarray) -> Certificate:
