@@ -39,8 +39,8 @@ def long_prompt(pair: Pair, tokens: int) -> list[int]:
 def measure(pair: Pair, drafter: str, prompt: Sequence[int], new: int, gamma: int) -> dict[str, Any]:
     """Serve one prompt greedily, plainly if ``drafter`` is empty: the text, seconds, and bytes above the weights.
 
-    ``peak`` is the most held at once, ``caches`` the slots of the key/value caches, ``mask`` one attention mask of a piece
-    of the prompt, in float32, the largest.
+    ``peak`` is the most held at once, ``caches`` the slots of the key/value caches, ``mask`` the largest attention mask
+    of a piece of the prompt, in float32.
 
     Raises:
         ValueError: if the prompt does not fit the target's context.
