@@ -534,11 +534,15 @@ def claims(
         save_json(out / "claims.json", content | {"provenance": provenance()})
         for shown in tables.claims(content):
             console.print(shown)
+        if not content["ensembles"]:
+            console.print(f"nothing about ensembles: OUT lacks the stream {claiming.FIRST!r}, on which a step is tuned")
 
 
 @app.command("audit")
 def audit_command(
-    tokens: Annotated[int, typer.Option(help="Tokens served in all.")] = 100_000,
+    tokens: Annotated[
+        int, typer.Option(help="Tokens served in all, at least; requests are served whole, batches too.")
+    ] = 100_000,
     family: Annotated[list[str] | None, typer.Option(help="Embedded target, repeatable; all if left out.")] = None,
     out: Annotated[Path | None, typer.Option(help="Keep the rows in this JSON file.")] = None,
 ) -> None:

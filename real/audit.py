@@ -68,7 +68,7 @@ def audit(
 
 def _watch_rows(models: Models, method: Method, rows: int, share: int, seed: int, bettor: Audit):
     """The same for requests served ``rows`` at a time."""
-    serving = Serving(max_new_tokens=96, burn_in=320)
+    serving = Serving(max_new_tokens=48, burn_in=320)
     warm = _warmed(models.family, method) if method.drafter else method
     pair = models.pair_of(warm)
     decoder = BatchDecoder(pair, models.drafter(warm, serving), method.learner, serving, seed, rows)
@@ -76,7 +76,7 @@ def _watch_rows(models: Models, method: Method, rows: int, share: int, seed: int
     state = bettor.init(torch.zeros((), dtype=torch.float64))
     requests = cycle(mixed(seed).prompts)
     while served < share:
-        prompts = [pair.encode(list(next(requests).turns), models.chat) for _ in range(2 * rows)]
+        prompts = [pair.encode(list(next(requests).turns), models.chat) for _ in range(rows + rows // 2)]
         for of in in_order(decoder.serve_all(prompts, Ledger())):  # the order must not depend on what was sampled
             pits = transforms(pair, prompts[of.request], of.tokens, serving.sampling, rng)
             state, _ = bettor.watch(state, pits, torch.ones(len(of.tokens), dtype=torch.bool))

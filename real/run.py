@@ -42,7 +42,7 @@ class Report:
     """What a run measured: the methods' numbers, the learner's trace, the tokens after which it has paid.
 
     ``hint_gain``: None for a learner without hints. ``beside``: seconds of learning on a thread of its own; None if it
-    was not overlapped.
+    was not overlapped. ``idle``: tokens served where they were too few for a round to be learned; else 0.
     """
 
     methods: dict[str, dict[str, Any]]
@@ -51,6 +51,7 @@ class Report:
     break_even_tokens: float | None
     certificates: dict[str, Certificate]
     beside: float | None
+    idle: int = 0
 
 
 def method(spec: str, settings: dict[str, Any], drafter: str, temperature: float = 1.0) -> Method:
@@ -234,14 +235,20 @@ def run(
     traces = {method: comparison.trace(method, {}) for method in methods}
     table = measures(Sample({0: traces}))
     proven = {}
-    if certify is not None and certifier is not None:
+    if certify is not None and certifier is not None and certifier.rounds:
         log = certifier.log({"settings": about})
         log.save(certify)
         proven = certificates(log)
     beside = None if decoder.beside is None else decoder.beside.seconds
     learned = name not in ("plain", "frozen")
     hint_gain = decoder.hint_gain if hasattr(learning.learner, "hint") else None
-    return Report(table, traces, hint_gain, break_even({0: traces}, name) if learned else None, proven, beside)
+    idle = served_tokens(traces[name]) if decoder.learns and not decoder.log else 0
+    return Report(table, traces, hint_gain, break_even({0: traces}, name) if learned else None, proven, beside, idle)
+
+
+def served_tokens(trace: Trace) -> int:
+    """Committed in all requests."""
+    return int(trace.columns["tokens"].sum())
 
 
 def _text(value: Any) -> str:
@@ -254,7 +261,7 @@ def certified(found: Mapping[str, Certificate]) -> list[str]:
     lines = []
     for comparator, of in found.items():
         ratio = "" if isnan(of.certificate_ratio) else f", certificate_ratio {of.certificate_ratio:.2f}"
-        said = f"regret {of.dynamic_regret:.2f} ≤ bound {of.bound:.2f}, slack {of.slack:.2g}{ratio}"
+        said = f"regret {of.dynamic_regret:.2f} ≤ bound {of.bound:.2f}; over all rounds slack ≥ {of.slack:.2g}{ratio}"
         lines.append(f"certificate against {comparator}: {said}")
     return lines
 
@@ -278,5 +285,10 @@ def show(report: Report, console: Console) -> None:
         console.print(f"hint_gain {report.hint_gain:.3f}")
     if report.beside is not None:
         console.print(f"learned for {report.beside:.1f} s beside decoding, on a thread that may hold another core")
+    if report.idle:
+        console.print(
+            f"nothing was learned, and nothing certified: {report.idle} tokens are not more than the burn-in and one "
+            "round; serve more requests, or set --burn-in and --nu lower"
+        )
     for line in certified(report.certificates):
         console.print(line, highlight=False)

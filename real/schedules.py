@@ -45,11 +45,13 @@ def _part(part: str, random: Random, known: Sequence[str]) -> list[Stretch]:
         domain, _, count = part.partition(":")
         _check([domain], known)
         if not count.isdecimal() or int(count) < 1:
-            raise ValueError(f"{part!r} must be domain:count, for example {domain}:40")
+            raise ValueError(f"{part!r} must be domain:count, for example {domain}:40, the count at least 1")
         return [(domain, [domain] * int(count))]
     match = PART.fullmatch(part)
     if match is None or int(match["count"]) < 1 or match["kind"] not in KINDS:
-        raise ValueError(f"{part!r} must be one of {', '.join(f'{text}:40' for text, _ in KINDS.values())}")
+        raise ValueError(
+            f"{part!r} must be one of {', '.join(f'{text}:40' for text, _ in KINDS.values())}, the count at least 1"
+        )
     text, serve = KINDS[match["kind"]]
     try:
         return serve(match["given"], int(match["count"]), random, known)

@@ -25,15 +25,19 @@ def load(path: Path) -> tuple[Named, dict[str, str]]:
     """What ``save`` wrote, on the CPU.
 
     Raises:
-        ValueError: if the file is damaged or something else.
+        FileNotFoundError, ValueError: if there is no file, or it is damaged or something else.
     """
     if path.is_dir():
         raise ValueError(f"{path}: is a folder, not a state; name the file to keep it in")
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no state there; `python -m real run --state {path}` writes one")
     try:
         with safe_open(path, framework="pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except SafetensorError as error:
-        raise ValueError(f"{path}: not a readable state ({error}); remove it to start over") from None
+        raise ValueError(
+            f"{path}: not a readable state ({error}); give one that `run --state` wrote, or remove it and start over"
+        ) from None
 
 
 def under(prefix: str, named: Named) -> Named:
