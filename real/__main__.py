@@ -8,44 +8,32 @@ from typing import Annotated
 
 import torch
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from real import claims as claiming
-from real import floor as flooring
-from real import profile as profiling
 from real import run as running
+from real import speed, tables
 from real import table1 as table
-from real import tables
 from real.agree import agree as check_agreement
 from real.agree import disagreements
 from real.audit import BETTOR
 from real.audit import audit as run_audit
-from real.bench import MODES
-from real.bench import bench as run_bench
 from real.benchmarks import BENCHMARKS, prepare
 from real.blocks import Block, blocks, run_blocks
-from real.compare import device_name
-from real.context import lengthened, long_prompt
-from real.context import measure as measure_context
 from real.experiments import EXPERIMENTS, Experiment
 from real.export import export as write_checkpoint
 from real.export import learned
-from real.headroom import measure as measure_headroom
 from real.inflate import SHAPES
 from real.inflate import write as write_inflated
 from real.loaded import FAMILIES, Models
 from real.lossless import lossless as run_lossless
 from real.models import quiet
 from real.online import Serving
+from real.options import BurnIn, Device, Draft, Dtype, Gamma, Out, Target, advance, bar, console
 from real.record import record as write_recording
 from real.sampling import Sampling
 from real.streams import ASSETS, domains, read_prompts
 from real.summary import made_by, summarise
 from real.systems import METHODS, SYSTEMS
-from real.throughput import ROWS
-from real.throughput import show as show_rows
-from real.throughput import throughput as measure_rows
 from real.train import train as train_models
 from real.tune import WARM, tune_warm
 from real.tune import tune as run_tuning
@@ -55,20 +43,8 @@ from theory.terminal import complaints, explained
 from theory.trace import provenance, save_json
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Drafts that learn inside a lossless decoder.")
-console = Console()
-if not console.is_terminal:
-    console = Console(width=200)  # tables go to files whole
-
-Out = Annotated[Path, typer.Option(help="Directory of the results.")]
-Target = Annotated[str, typer.Option(help="Folder or hub name; the embedded target if left out.")]
-Draft = Annotated[str, typer.Option(help="Folder or hub name; the embedded specialist if left out.")]
-Gamma = Annotated[int, typer.Option(help="Tokens drafted a step.")]
-BurnIn = Annotated[int, typer.Option(help="Committed tokens that only set the adapter's whitening.")]
-Dtype = Annotated[str, typer.Option(help="float32, bfloat16, float16 or float64 for the models; learners are float32.")]
-Device = Annotated[str, typer.Option(help="cpu or cuda.")]
-
-
 app.command("train")(train_models)
+app.add_typer(speed.app)
 
 
 @app.callback()
@@ -76,17 +52,6 @@ def one_thread() -> None:
     """One thread on purpose: on small shared machines two ran ten times slower than one."""
     torch.set_num_threads(1)
     quiet()
-
-
-def bar() -> Progress:
-    """A progress bar that names what runs."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=complaints)
-
-
-def advance(progress: Progress, task: TaskID, done: int, total: int) -> None:
-    """Move the bar to ``done`` of ``total``."""
-    progress.update(task, completed=done, total=total)
 
 
 def run_experiments(experiments: Mapping[str, Experiment], out: Path, jobs: int = 1) -> None:
@@ -295,174 +260,6 @@ def agree(out: Out = Path("out/demo")) -> None:
     if wrong:
         complaints.print(f"the two worlds disagree: {', '.join(wrong)}; see {out / 'agreement.json'}", style="red")
         raise typer.Exit(1)
-
-
-@app.command()
-def bench(
-    target: Target = "",
-    draft: Draft = "",
-    prompts: Annotated[str, typer.Option(help="A JSONL file, or a schedule.")] = "prose:24",
-    new: Annotated[int, typer.Option(help="New tokens a request.")] = 64,
-    gamma: Gamma = 4,
-    dtype: Dtype = "float32",
-    device: Device = "cpu",
-    out: Annotated[Path | None, typer.Option(help="Keep the rows in this JSON file.")] = None,
-) -> None:
-    """Our frozen decoder against transformers' assisted generation, interleaved."""
-    with explained():
-        turns = [prompt.turns for prompt in running.stream_of(prompts, 0).prompts]
-        chat = None if target else False  # the embedded target continues text
-        target, draft = target or str(ASSETS / "target"), draft or str(ASSETS / "specialist")
-        run_bench(target, draft, turns, new, gamma, dtype, device, chat, out)
-
-
-@app.command()
-def throughput(
-    target: Target = "",
-    draft: Draft = "",
-    prompts: Annotated[str, typer.Option(help="A JSONL file, or a schedule.")] = "prose:64",
-    rows: Annotated[list[int] | None, typer.Option(help="Requests at once, repeatable; 1, 4, 16 if left out.")] = None,
-    new: Annotated[int, typer.Option(help="New tokens a request.")] = 64,
-    gamma: Gamma = 4,
-    dtype: Dtype = "float32",
-    device: Device = "cpu",
-    out: Annotated[Path | None, typer.Option(help="Keep the rows in this JSON file.")] = None,
-) -> None:
-    """Several requests at once: ours, plain and drafting, against transformers' batched generate, interleaved."""
-    with explained():
-        if gamma < 1 or new < 1:
-            raise ValueError(f"gamma={gamma!r}, new={new!r}: both must be at least 1")
-        models, stream = Models(target, draft, dtype, device), running.stream_of(prompts, 0)
-        ids = [models.pair.encode(list(prompt.turns), models.chat) for prompt in stream.prompts]
-        found = {mode: measure_rows(models.pair, ids, new, of, gamma, rows or ROWS) for mode, of in MODES.items()}
-        show_rows(found)
-        if out is not None:
-            settings = {"models": models.names, "prompts": prompts, "new": new, "gamma": gamma, "dtype": dtype}
-            save_json(out, {**settings, "rows": found, "provenance": provenance(device_name(device))})
-
-
-@app.command()
-def context(
-    tokens: Annotated[int, typer.Option(help="Of the prompt: requests of every domain, one after the other.")] = 32_768,
-    new: Annotated[int, typer.Option(help="New tokens after it.")] = 64,
-    gamma: Gamma = 4,
-    dtype: Dtype = "float32",
-    device: Device = "cpu",
-    out: Annotated[Path | None, typer.Option(help="Keep the rows in this JSON file.")] = None,
-) -> None:
-    """A long text on the embedded pair, plain and drafting, greedily: seconds, and memory above the weights."""
-    with explained():
-        pair = lengthened(str(ASSETS / "target"), str(ASSETS / "specialist"), tokens + new, dtype, device)
-        prompt, rows = long_prompt(pair, tokens), {}
-        for name, drafter in (("plain", ""), ("draft", "independent")):
-            with console.status(f"{name}, {tokens:,} tokens"):
-                rows[name] = measure_context(pair, drafter, prompt, new, gamma)
-        same = rows["plain"].pop("text") == rows["draft"].pop("text")
-        for shown in tables.context(rows):
-            console.print(shown)
-        console.print(f"the same text both times: {'yes' if same else 'no'}")
-        if out is not None:
-            settings = {"models": "target with specialist", "new": new, "gamma": gamma, "dtype": dtype, "same": same}
-            save_json(out, {**settings, "rows": rows, "provenance": provenance(device_name(device))})
-    if not same:
-        raise typer.Exit(1)
-
-
-@app.command("profile")
-def profile_command(
-    row: Annotated[str, typer.Argument(help="A named system, whose drafter is profiled at rest.")] = "sd",
-    target: Target = "",
-    draft: Draft = "",
-    prompts: Annotated[str, typer.Option(help="JSONL, or a schedule; half of them are foretold.")] = "prose:16",
-    gamma: Annotated[int, typer.Option(help="Longest draft.")] = 8,
-    new: Annotated[int, typer.Option(help="New tokens a request.")] = 64,
-    temperature: Annotated[float, typer.Option(help="0 decodes greedily.")] = 1.0,
-    family: Annotated[str, typer.Option(help="Embedded target: qwen3, llama or gpt_neox.")] = "qwen3",
-    compiled: Annotated[bool, typer.Option("--compile/--eager", help="torch.compile the models first.")] = False,
-    dtype: Dtype = "float32",
-    device: Device = "cpu",
-    out: Annotated[Path | None, typer.Option(help="Keep it in this JSON file.")] = None,
-) -> None:
-    """What a step costs by the tokens it drafts, and whether the speed law foretells runs from it."""
-    with explained():
-        method = running.row(row, {})
-        serving = Serving(gamma, max(Serving.nu, gamma + 1), Sampling(temperature), new)
-        models, stream = Models(target, draft, dtype, device, family), running.stream_of(prompts, 0)
-        if compiled:
-            with console.status("compiling"):
-                running.compile_for(models, method, stream, serving)
-        ids = [models.pair.encode(list(prompt.turns), models.chat) for prompt in stream.prompts]
-        with bar() as progress:
-            tasks = [progress.add_task(of, total=None) for of in ("measuring", "foretelling")]
-            runs = [
-                profiling.measure(models, method, serving, ids[half::2], partial(advance, progress, task))
-                for half, task in enumerate(tasks)
-            ]
-        found = profiling.profile(runs[0])
-        rows = profiling.foretold(found, runs[1])
-        console.print(tables.profile(found, rows))
-        if out is not None:
-            profiling.keep(out, profiling.settings_of(models, method, serving), found, rows)
-
-
-@app.command("floor")
-def floor_command(
-    prompts: Annotated[int, typer.Option(help="Requests of every domain.")] = 12,
-    new: Annotated[int, typer.Option(help="New tokens a request.")] = 64,
-    gamma: Gamma = 4,
-    temperature: Annotated[float, typer.Option(help="0 decodes greedily.")] = 1.0,
-    family: Annotated[str, typer.Option(help="Embedded target: qwen3, llama or gpt_neox.")] = "qwen3",
-    drafter: Annotated[list[str] | None, typer.Option(help="Repeatable; all if left out.")] = None,
-    domain: Annotated[list[str] | None, typer.Option(help="Repeatable; all if left out.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Keep the rows in this JSON file.")] = None,
-) -> None:
-    """Is a draft whose length is chosen by cost ever slower than plain decoding? Every drafter, every domain."""
-    with explained():
-        models, serving = Models(family=family), Serving(gamma, sampling=Sampling(temperature), max_new_tokens=new)
-        with bar() as progress:
-            tasks = {name: progress.add_task(name, total=None) for name in drafter or flooring.DRAFTERS}
-
-            def report(name: str, done: int, total: int) -> None:
-                advance(progress, tasks[name], done, total)
-
-            rows = flooring.floor(models, serving, domain or domains(), prompts, list(tasks), report)
-        console.print(tables.floor(rows))
-        if out is not None:
-            save_json(out, {"rows": rows, "provenance": provenance(device_name(models.device))})
-
-
-@app.command("headroom")
-def headroom_command(
-    row: Annotated[str, typer.Argument(help="A named system.")] = "adapter-ensemble",
-    target: Target = "",
-    draft: Draft = "",
-    prompts: Annotated[int, typer.Option(help="Requests of every domain.")] = 8,
-    gamma: Gamma = 4,
-    temperature: Annotated[float, typer.Option(help="0 decodes greedily.")] = 1.0,
-    family: Annotated[str, typer.Option(help="Embedded target: qwen3, llama or gpt_neox.")] = "qwen3",
-    compiled: Annotated[bool, typer.Option("--compile/--eager", help="torch.compile the models first.")] = False,
-    dtype: Dtype = "float32",
-    device: Device = "cpu",
-    domain: Annotated[list[str] | None, typer.Option(help="Repeatable; all if left out.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Keep the rows in this JSON file.")] = None,
-) -> None:
-    """What each limit costs a system on every domain, and which one binds."""
-    with explained():
-        models, serving = Models(target, draft, dtype, device, family), Serving(gamma, sampling=Sampling(temperature))
-        method = running.row(row, {})
-        if compiled:
-            every = ",".join(f"{name}:{prompts}" for name in domain or domains())
-            with console.status("compiling"):
-                running.compile_for(models, method, running.stream_of(every, 0), serving)
-        with bar() as progress:
-            task = progress.add_task(row, total=None)
-            rows = measure_headroom(
-                models, row, method, serving, domain or domains(), prompts,
-                partial(advance, progress, task),
-            )  # fmt: skip
-        console.print(tables.headroom(rows))
-        if out is not None:
-            save_json(out, {"rows": rows, "gamma": gamma, "provenance": provenance(device_name(models.device))})
 
 
 @app.command()

@@ -1,0 +1,198 @@
+"""Commands about speed: bench, throughput, context, profile, floor and headroom."""
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from real import floor as flooring
+from real import profile as profiling
+from real import run as running
+from real import tables
+from real.bench import MODES
+from real.bench import bench as run_bench
+from real.compare import device_name
+from real.context import lengthened, long_prompt
+from real.context import measure as measure_context
+from real.headroom import measure as measure_headroom
+from real.loaded import Models
+from real.online import Serving
+from real.options import Device, Draft, Dtype, Gamma, Target, advance, bar, console
+from real.sampling import Sampling
+from real.streams import ASSETS, domains
+from real.throughput import ROWS
+from real.throughput import show as show_rows
+from real.throughput import throughput as measure_rows
+from theory.terminal import explained
+from theory.trace import provenance, save_json
+
+app = typer.Typer()
+
+
+@app.command()
+def bench(
+    target: Target = "",
+    draft: Draft = "",
+    prompts: Annotated[str, typer.Option(help="A JSONL file, or a schedule.")] = "prose:24",
+    new: Annotated[int, typer.Option(help="New tokens a request.")] = 64,
+    gamma: Gamma = 4,
+    dtype: Dtype = "float32",
+    device: Device = "cpu",
+    out: Annotated[Path | None, typer.Option(help="Keep the rows in this JSON file.")] = None,
+) -> None:
+    """Our frozen decoder against transformers' assisted generation, interleaved."""
+    with explained():
+        turns = [prompt.turns for prompt in running.stream_of(prompts, 0).prompts]
+        chat = None if target else False  # the embedded target continues text
+        target, draft = target or str(ASSETS / "target"), draft or str(ASSETS / "specialist")
+        run_bench(target, draft, turns, new, gamma, dtype, device, chat, out)
+
+
+@app.command()
+def throughput(
+    target: Target = "",
+    draft: Draft = "",
+    prompts: Annotated[str, typer.Option(help="A JSONL file, or a schedule.")] = "prose:64",
+    rows: Annotated[list[int] | None, typer.Option(help="Requests at once, repeatable; 1, 4, 16 if left out.")] = None,
+    new: Annotated[int, typer.Option(help="New tokens a request.")] = 64,
+    gamma: Gamma = 4,
+    dtype: Dtype = "float32",
+    device: Device = "cpu",
+    out: Annotated[Path | None, typer.Option(help="Keep the rows in this JSON file.")] = None,
+) -> None:
+    """Several requests at once: ours, plain and drafting, against transformers' batched generate, interleaved."""
+    with explained():
+        if gamma < 1 or new < 1:
+            raise ValueError(f"gamma={gamma!r}, new={new!r}: both must be at least 1")
+        models, stream = Models(target, draft, dtype, device), running.stream_of(prompts, 0)
+        ids = [models.pair.encode(list(prompt.turns), models.chat) for prompt in stream.prompts]
+        found = {mode: measure_rows(models.pair, ids, new, of, gamma, rows or ROWS) for mode, of in MODES.items()}
+        show_rows(found)
+        if out is not None:
+            settings = {"models": models.names, "prompts": prompts, "new": new, "gamma": gamma, "dtype": dtype}
+            save_json(out, {**settings, "rows": found, "provenance": provenance(device_name(device))})
+
+
+@app.command()
+def context(
+    tokens: Annotated[int, typer.Option(help="Of the prompt: requests of every domain, one after the other.")] = 32_768,
+    new: Annotated[int, typer.Option(help="New tokens after it.")] = 64,
+    gamma: Gamma = 4,
+    dtype: Dtype = "float32",
+    device: Device = "cpu",
+    out: Annotated[Path | None, typer.Option(help="Keep the rows in this JSON file.")] = None,
+) -> None:
+    """A long text on the embedded pair, plain and drafting, greedily: seconds, and memory above the weights."""
+    with explained():
+        pair = lengthened(str(ASSETS / "target"), str(ASSETS / "specialist"), tokens + new, dtype, device)
+        prompt, rows = long_prompt(pair, tokens), {}
+        for name, drafter in (("plain", ""), ("draft", "independent")):
+            with console.status(f"{name}, {tokens:,} tokens"):
+                rows[name] = measure_context(pair, drafter, prompt, new, gamma)
+        same = rows["plain"].pop("text") == rows["draft"].pop("text")
+        for shown in tables.context(rows):
+            console.print(shown)
+        console.print(f"the same text both times: {'yes' if same else 'no'}")
+        if out is not None:
+            settings = {"models": "target with specialist", "new": new, "gamma": gamma, "dtype": dtype, "same": same}
+            save_json(out, {**settings, "rows": rows, "provenance": provenance(device_name(device))})
+    if not same:
+        raise typer.Exit(1)
+
+
+@app.command("profile")
+def profile_command(
+    row: Annotated[str, typer.Argument(help="A named system, whose drafter is profiled at rest.")] = "sd",
+    target: Target = "",
+    draft: Draft = "",
+    prompts: Annotated[str, typer.Option(help="JSONL, or a schedule; half of them are foretold.")] = "prose:16",
+    gamma: Annotated[int, typer.Option(help="Longest draft.")] = 8,
+    new: Annotated[int, typer.Option(help="New tokens a request.")] = 64,
+    temperature: Annotated[float, typer.Option(help="0 decodes greedily.")] = 1.0,
+    family: Annotated[str, typer.Option(help="Embedded target: qwen3, llama or gpt_neox.")] = "qwen3",
+    compiled: Annotated[bool, typer.Option("--compile/--eager", help="torch.compile the models first.")] = False,
+    dtype: Dtype = "float32",
+    device: Device = "cpu",
+    out: Annotated[Path | None, typer.Option(help="Keep it in this JSON file.")] = None,
+) -> None:
+    """What a step costs by the tokens it drafts, and whether the speed law foretells runs from it."""
+    with explained():
+        method = running.row(row, {})
+        serving = Serving(gamma, max(Serving.nu, gamma + 1), Sampling(temperature), new)
+        models, stream = Models(target, draft, dtype, device, family), running.stream_of(prompts, 0)
+        if compiled:
+            with console.status("compiling"):
+                running.compile_for(models, method, stream, serving)
+        ids = [models.pair.encode(list(prompt.turns), models.chat) for prompt in stream.prompts]
+        with bar() as progress:
+            tasks = [progress.add_task(of, total=None) for of in ("measuring", "foretelling")]
+            runs = [
+                profiling.measure(models, method, serving, ids[half::2], partial(advance, progress, task))
+                for half, task in enumerate(tasks)
+            ]
+        found = profiling.profile(runs[0])
+        rows = profiling.foretold(found, runs[1])
+        console.print(tables.profile(found, rows))
+        if out is not None:
+            profiling.keep(out, profiling.settings_of(models, method, serving), found, rows)
+
+
+@app.command("floor")
+def floor_command(
+    prompts: Annotated[int, typer.Option(help="Requests of every domain.")] = 12,
+    new: Annotated[int, typer.Option(help="New tokens a request.")] = 64,
+    gamma: Gamma = 4,
+    temperature: Annotated[float, typer.Option(help="0 decodes greedily.")] = 1.0,
+    family: Annotated[str, typer.Option(help="Embedded target: qwen3, llama or gpt_neox.")] = "qwen3",
+    drafter: Annotated[list[str] | None, typer.Option(help="Repeatable; all if left out.")] = None,
+    domain: Annotated[list[str] | None, typer.Option(help="Repeatable; all if left out.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Keep the rows in this JSON file.")] = None,
+) -> None:
+    """Is a draft whose length is chosen by cost ever slower than plain decoding? Every drafter, every domain."""
+    with explained():
+        models, serving = Models(family=family), Serving(gamma, sampling=Sampling(temperature), max_new_tokens=new)
+        with bar() as progress:
+            tasks = {name: progress.add_task(name, total=None) for name in drafter or flooring.DRAFTERS}
+
+            def report(name: str, done: int, total: int) -> None:
+                advance(progress, tasks[name], done, total)
+
+            rows = flooring.floor(models, serving, domain or domains(), prompts, list(tasks), report)
+        console.print(tables.floor(rows))
+        if out is not None:
+            save_json(out, {"rows": rows, "provenance": provenance(device_name(models.device))})
+
+
+@app.command("headroom")
+def headroom_command(
+    row: Annotated[str, typer.Argument(help="A named system.")] = "adapter-ensemble",
+    target: Target = "",
+    draft: Draft = "",
+    prompts: Annotated[int, typer.Option(help="Requests of every domain.")] = 8,
+    gamma: Gamma = 4,
+    temperature: Annotated[float, typer.Option(help="0 decodes greedily.")] = 1.0,
+    family: Annotated[str, typer.Option(help="Embedded target: qwen3, llama or gpt_neox.")] = "qwen3",
+    compiled: Annotated[bool, typer.Option("--compile/--eager", help="torch.compile the models first.")] = False,
+    dtype: Dtype = "float32",
+    device: Device = "cpu",
+    domain: Annotated[list[str] | None, typer.Option(help="Repeatable; all if left out.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Keep the rows in this JSON file.")] = None,
+) -> None:
+    """What each limit costs a system on every domain, and which one binds."""
+    with explained():
+        models, serving = Models(target, draft, dtype, device, family), Serving(gamma, sampling=Sampling(temperature))
+        method = running.row(row, {})
+        if compiled:
+            every = ",".join(f"{name}:{prompts}" for name in domain or domains())
+            with console.status("compiling"):
+                running.compile_for(models, method, running.stream_of(every, 0), serving)
+        with bar() as progress:
+            task = progress.add_task(row, total=None)
+            rows = measure_headroom(
+                models, row, method, serving, domain or domains(), prompts,
+                partial(advance, progress, task),
+            )  # fmt: skip
+        console.print(tables.headroom(rows))
+        if out is not None:
+            save_json(out, {"rows": rows, "gamma": gamma, "provenance": provenance(device_name(models.device))})
