@@ -93,7 +93,7 @@ figures: $(READY)
 lossless: $(READY)
 	$(PY) -m real lossless
 	$(PY) -m real lossless --prompts 20 --compile
-	$(PY) -m real audit
+	$(PY) -m real audit --out results/audit.json
 
 test: $(READY)
 	$(PY) -m pytest

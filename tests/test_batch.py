@@ -51,6 +51,16 @@ def test_greedy_rows_are_transformers_own(family, drafter, rows):
         assert made.drafter.x.abs().max() > 0
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("drafter", ["", "adapter"])
+def test_greedy_rows_are_transformers_own_on_a_gpu(drafter):
+    pair = random_pair("qwen3", "float64")
+    for model in (pair.target.model, pair.draft.model):
+        model.to("cuda")
+    assert texts(decoder(pair, drafter, 4)) == reference(pair, PROMPTS, 24)
+
+
 @pytest.mark.parametrize("rule", ["token", "block"])
 @pytest.mark.parametrize("drafter", ["", "independent"])
 def test_what_is_sampled_does_not_depend_on_the_rows_beside(drafter, rule):

@@ -13,6 +13,7 @@ from real.beside import Beside  # noqa: E402
 from real.certify import certifiable  # noqa: E402
 from real.drafters import make_drafter  # noqa: E402
 from real.ledger import Ledger  # noqa: E402
+from real.lossless import reference  # noqa: E402
 from real.models import Pair, perturbed, random_model  # noqa: E402
 from real.online import OnlineDecoder, Serving  # noqa: E402
 from real.sampling import Sampling  # noqa: E402
@@ -105,3 +106,18 @@ def test_a_gradient_leaves_the_module_that_drafts_alone(pair, drafter, monkeypat
         monkeypatch.setattr(module, "forward", refuse)
     assert torch.equal(losses[-1].grad(made.drafter.x), want)
     assert not torch.equal(losses[-1].grad(x), want)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("drafter", ["adapter", "eagle"])
+def test_on_a_gpu_learning_has_a_stream_of_its_own_and_the_text_stays_the_targets(drafter):
+    target = random_model("llama", 0, "float64", vocab=128)
+    on_gpu = Pair(target, perturbed(target, 0.05, 1), None)
+    for model in (on_gpu.target.model, on_gpu.draft.model):
+        model.to("cuda")
+    made = decoder(on_gpu, replace(BESIDE, sampling=Sampling(0.0)), drafter)
+    texts = [made.serve(prompt, Ledger("cuda"))[0] for prompt in PROMPTS]
+    assert texts == reference(on_gpu, PROMPTS, 30)
+    assert made.log
+    assert made.beside._stream is not None
