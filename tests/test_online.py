@@ -268,8 +268,10 @@ def test_errors_name_argument_value_and_rule(pair, make, words):
 
 def test_a_damaged_state_is_refused(tmp_path):
     (tmp_path / "s").write_bytes(b"not a state")
-    with pytest.raises(ValueError, match=r"not a readable state.*remove it to start over"):
+    with pytest.raises(ValueError, match=r"not a readable state.*remove it and start over"):
         load(tmp_path / "s")
+    with pytest.raises(FileNotFoundError, match="no state there; `python -m real run --state"):
+        load(tmp_path / "none")
 
 
 def test_a_cut_law_keeps_the_likeliest_and_sums_to_one():
