@@ -24,7 +24,7 @@ help:
 	@echo 'make test      the test suite, from nothing'
 	@echo 'make results   the full runs behind the README (long, resumable): results/'
 	@echo 'make systems   the systems on every domain and target, and what ensembles and hints are worth (hours, resumable)'
-	@echo 'make bench     against transformers, what a step costs, the floor under plain decoding, headroom (under 20 minutes)'
+	@echo 'make bench     against transformers, what a step costs, rows of a batch, the floor under plain decoding, headroom'
 	@echo 'make lossless  every drafter and rule on three model families: same tokens as plain decoding, same law'
 	@echo 'make figures   figures and report again, from the result files of the demo and of results/'
 	@echo 'make lint      ruff and pyright'

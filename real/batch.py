@@ -4,8 +4,8 @@ Rows are ragged: after a step every row has a length of its own, so both caches 
 and a query sees its own row's slots up to itself (``RowCache``). A request that ends leaves, the next takes its place,
 and at the end the rows close up. What a row commits depends on its own text, its own random numbers and the draft, so a
 batch is lossless row by row; while the draft is at rest, it is the text that the row would have had alone, rounding
-apart. All rows are drafted by one decision x and feed one learner: a round is ν committed
-tokens, whoever asked for them.
+apart. All rows are drafted by one decision x and feed one learner: a round is ν committed tokens, whoever asked for
+them.
 
 The draft is a small model, at rest or with an output adapter, whose hidden states do not depend on x.
 """
@@ -97,8 +97,13 @@ class BatchDecoder(OnlineDecoder):
             raise ValueError(
                 f"drafter={type(drafter).__name__}: a batch is drafted by a small model; choose adapter or independent"
             )
-        if serving.costs or serving.confidence or self.learn_prompt or self.prompt_hint is not None:
-            raise ValueError("rows of a batch draft gamma tokens each and do not read prompts; leave those options out")
+        prompt_hint = self.prompt_hint
+        if serving.costs or serving.confidence or self.learn_prompt or prompt_hint is not None:
+            raise ValueError(
+                f"costs={serving.costs!r}, confidence={serving.confidence!r}, prompt_hint={prompt_hint!r}, "
+                f"learn_prompt={self.learn_prompt!r}: rows of a batch draft gamma tokens each and do not read prompts; "
+                "leave those options out"
+            )
         self.models: list[CausalLM] = [pair.target, *([drafter.model] if isinstance(drafter, Independent) else [])]
         for model in self.models:
             kind = model.model.config._attn_implementation

@@ -19,6 +19,9 @@ Draft = Annotated[str, typer.Option(help="Folder or hub name; the embedded speci
 Gamma = Annotated[int, typer.Option(help="Tokens drafted a step.")]
 BurnIn = Annotated[int, typer.Option(help="Committed tokens that only set the adapter's whitening.")]
 Dtype = Annotated[str, typer.Option(help="float32, bfloat16, float16 or float64 for the models; learners are float32.")]
+Prompts = Annotated[str, typer.Option(help="A JSONL file, or a schedule.")]
+New = Annotated[int, typer.Option(help="New tokens a request.")]
+Kept = Annotated[Path | None, typer.Option(help="Keep the rows in this JSON file.")]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 
 

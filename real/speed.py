@@ -18,7 +18,7 @@ from real.context import measure as measure_context
 from real.headroom import measure as measure_headroom
 from real.loaded import Models
 from real.online import Serving
-from real.options import Device, Draft, Dtype, Gamma, Target, advance, bar, console
+from real.options import Device, Draft, Dtype, Gamma, Kept, New, Prompts, Target, advance, bar, console
 from real.sampling import Sampling
 from real.streams import ASSETS, domains
 from real.throughput import ROWS
@@ -34,12 +34,12 @@ app = typer.Typer()
 def bench(
     target: Target = "",
     draft: Draft = "",
-    prompts: Annotated[str, typer.Option(help="A JSONL file, or a schedule.")] = "prose:24",
-    new: Annotated[int, typer.Option(help="New tokens a request.")] = 64,
+    prompts: Prompts = "prose:24",
+    new: New = 64,
     gamma: Gamma = 4,
     dtype: Dtype = "float32",
     device: Device = "cpu",
-    out: Annotated[Path | None, typer.Option(help="Keep the rows in this JSON file.")] = None,
+    out: Kept = None,
 ) -> None:
     """Our frozen decoder against transformers' assisted generation, interleaved."""
     with explained():
@@ -53,13 +53,13 @@ def bench(
 def throughput(
     target: Target = "",
     draft: Draft = "",
-    prompts: Annotated[str, typer.Option(help="A JSONL file, or a schedule.")] = "prose:64",
+    prompts: Prompts = "prose:64",
     rows: Annotated[list[int] | None, typer.Option(help="Requests at once, repeatable; 1, 4, 16 if left out.")] = None,
-    new: Annotated[int, typer.Option(help="New tokens a request.")] = 64,
+    new: New = 64,
     gamma: Gamma = 4,
     dtype: Dtype = "float32",
     device: Device = "cpu",
-    out: Annotated[Path | None, typer.Option(help="Keep the rows in this JSON file.")] = None,
+    out: Kept = None,
 ) -> None:
     """Several requests at once: ours, plain and drafting, against transformers' batched generate, interleaved."""
     with explained():
@@ -81,7 +81,7 @@ def context(
     gamma: Gamma = 4,
     dtype: Dtype = "float32",
     device: Device = "cpu",
-    out: Annotated[Path | None, typer.Option(help="Keep the rows in this JSON file.")] = None,
+    out: Kept = None,
 ) -> None:
     """A long text on the embedded pair, plain and drafting, greedily: seconds, and memory above the weights."""
     with explained():
@@ -108,7 +108,7 @@ def profile_command(
     draft: Draft = "",
     prompts: Annotated[str, typer.Option(help="JSONL, or a schedule; half of them are foretold.")] = "prose:16",
     gamma: Annotated[int, typer.Option(help="Longest draft.")] = 8,
-    new: Annotated[int, typer.Option(help="New tokens a request.")] = 64,
+    new: New = 64,
     temperature: Annotated[float, typer.Option(help="0 decodes greedily.")] = 1.0,
     family: Annotated[str, typer.Option(help="Embedded target: qwen3, llama or gpt_neox.")] = "qwen3",
     compiled: Annotated[bool, typer.Option("--compile/--eager", help="torch.compile the models first.")] = False,
@@ -141,13 +141,13 @@ def profile_command(
 @app.command("floor")
 def floor_command(
     prompts: Annotated[int, typer.Option(help="Requests of every domain.")] = 12,
-    new: Annotated[int, typer.Option(help="New tokens a request.")] = 64,
+    new: New = 64,
     gamma: Gamma = 4,
     temperature: Annotated[float, typer.Option(help="0 decodes greedily.")] = 1.0,
     family: Annotated[str, typer.Option(help="Embedded target: qwen3, llama or gpt_neox.")] = "qwen3",
     drafter: Annotated[list[str] | None, typer.Option(help="Repeatable; all if left out.")] = None,
     domain: Annotated[list[str] | None, typer.Option(help="Repeatable; all if left out.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Keep the rows in this JSON file.")] = None,
+    out: Kept = None,
 ) -> None:
     """Is a draft whose length is chosen by cost ever slower than plain decoding? Every drafter, every domain."""
     with explained():
@@ -177,7 +177,7 @@ def headroom_command(
     dtype: Dtype = "float32",
     device: Device = "cpu",
     domain: Annotated[list[str] | None, typer.Option(help="Repeatable; all if left out.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Keep the rows in this JSON file.")] = None,
+    out: Kept = None,
 ) -> None:
     """What each limit costs a system on every domain, and which one binds."""
     with explained():
