@@ -173,12 +173,7 @@ def settings_of(models: Models, method: Method, serving: Serving) -> dict[str, A
     compiled = models.pair.target.compiled is not None
     found = {"device": device_name(models.device), "dtype": models.dtype, "compiled": compiled, "gamma": serving.gamma}
     at_rest = replace(method, learner=Frozen(), prompt_hint=None, learn_prompt=False)
-    found |= {
-        "form": 2,
-        "models": models.names,
-        "method": departures(at_rest),
-        "temperature": serving.sampling.temperature,
-    }
+    found |= {"models": models.names, "method": departures(at_rest), "temperature": serving.sampling.temperature}
     return found | {"max_new_tokens": serving.max_new_tokens}
 
 
