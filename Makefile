@@ -119,9 +119,10 @@ PAIR := --target $(INFLATED)/target --draft $(INFLATED)/draft --device $(DEVICE)
 
 gpu: $(READY) $(INFLATED)/target $(INFLATED)/draft
 	@if [ $(DEVICE) = cuda ]; then $(PY) -m pytest -m gpu; fi
+	$(PY) -m real headroom --domain prose --prompts 12 --burn-in 256 --compile $(PAIR) --out out/gpu/headroom.json
+	$(PY) -m real bench --prompts prose:6 --new 48 --contender '*compiled' --contender generate --contender assisted \
+	  --contender 'prompt*' $(PAIR) --out out/gpu/bench.json
 	$(PY) -m real run --learner ensemble --prompts prose:6 --burn-in 256 --compile $(PAIR)
-	$(PY) -m real headroom frozen --domain prose --prompts 6 --compile $(PAIR) --out out/gpu/headroom.json
-	$(PY) -m real bench --prompts prose:6 $(PAIR) --out out/gpu/bench.json
 
 $(INFLATED)/target $(INFLATED)/draft: | $(READY)
 	$(PY) -m real inflate $(if $(filter %/target,$@),real/assets/target --like $(BIG),real/assets/specialist --like $(SMALL)) \

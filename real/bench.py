@@ -1,15 +1,15 @@
 """`python -m real bench`: our decoder against transformers' own, the same pair, prompts and gamma.
 
 Contenders serve every prompt in turn, in rotating order, after a warm-up on two prompts read backwards, so that none
-has seen an answer. Theirs are made fair: constant schedule, confidence threshold 0, top_k 0 when sampling. On a CPU
-model forwards are timed where they can be: in ours around ``CausalLM.hidden`` and ``head``, in theirs around the whole
-``model.forward``, so the comparison of what is left outside favours theirs.
+has seen an answer. Theirs are made fair: constant schedule, confidence threshold 0, top_k 0 when sampling. Model
+forwards are timed where they can be, on a GPU by events in its stream: in ours around ``CausalLM.hidden`` and ``head``,
+in theirs around the whole ``model.forward``, so the comparison of what is left outside favours theirs.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,14 @@ import torch
 from transformers import CompileConfig
 
 from real.compare import device_name
+from real.compiled import slots
 from real.decode import Session, generate
 from real.device import drain
 from real.drafters import make_drafter
 from real.intervals import draws, interval
 from real.models import CausalLM, Pair, load_pair
 from real.sampling import Sampling
+from theory.experiment import select
 from theory.trace import provenance, save_json
 
 MODES = {"greedy": Sampling(0.0), "sampled": Sampling(1.0)}
@@ -46,14 +48,40 @@ TARGETS = (
     Target("plain", "generate", 1.0),
 )
 """The names are those of ``contenders``. The last two are no speed-up: they say what our plain baseline is worth."""
+ON_GPU = (replace(TARGETS[0], factor=3.0), *TARGETS[1:])
+"""There launches, not arithmetic, take an eager decoder's time."""
 
 
-@dataclass
 class Forwards:
-    """Calls and seconds of every wrapped function, by name."""
+    """Calls and seconds of every wrapped function, by name. A GPU's seconds are known when the block has ended."""
 
-    calls: dict[str, int]
-    seconds: dict[str, float]
+    def __init__(self, names: Iterable[str], device: torch.device):
+        self.device = device
+        self.calls = dict.fromkeys(names, 0)
+        self.seconds = dict.fromkeys(names, 0.0)
+        self._spans: list[tuple[str, torch.cuda.Event, torch.cuda.Event]] = []
+
+    def time(self, name: str, forward: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
+        """``forward(*args, **kwargs)``, counted and timed; on a GPU without waiting for it."""
+        self.calls[name] += 1
+        if self.device.type != "cuda":
+            start = time.perf_counter()
+            output = forward(*args, **kwargs)
+            self.seconds[name] += time.perf_counter() - start
+            return output
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        output = forward(*args, **kwargs)
+        end.record()
+        self._spans.append((name, start, end))
+        return output
+
+    def settle(self) -> None:
+        """Add up what a GPU has timed."""
+        drain(self.device)
+        for name, start, end in self._spans:
+            self.seconds[name] += start.elapsed_time(end) / 1e3
+        self._spans = []
 
     @property
     def inside(self) -> float:
@@ -61,19 +89,12 @@ class Forwards:
 
 
 @contextmanager
-def timed_forwards(functions: Mapping[str, Sequence[tuple[Any, str]]]):
+def timed_forwards(functions: Mapping[str, Sequence[tuple[Any, str]]], device: torch.device | str = "cpu"):
     """Time methods, given as (object, name), while the block runs; those under one heading are summed."""
-    record = Forwards(dict.fromkeys(functions, 0), dict.fromkeys(functions, 0.0))
+    record = Forwards(functions, torch.device(device))
 
     def wrap(heading: str, forward: Callable) -> Callable:
-        def timed(*args, **kwargs):
-            start = time.perf_counter()
-            output = forward(*args, **kwargs)
-            record.seconds[heading] += time.perf_counter() - start
-            record.calls[heading] += 1
-            return output
-
-        return timed
+        return lambda *args, **kwargs: record.time(heading, forward, args, kwargs)
 
     for heading, methods in functions.items():
         for of, name in methods:
@@ -84,13 +105,14 @@ def timed_forwards(functions: Mapping[str, Sequence[tuple[Any, str]]]):
         for methods in functions.values():
             for of, name in methods:
                 delattr(of, name)  # the class's own again
+        record.settle()
 
 
 @dataclass(frozen=True)
 class Run:
     """One request: tokens committed, steps (target forwards that commit), seconds: in all, outside forwards, of CPU.
 
-    ``steps`` is nan where forwards cannot be counted, ``outside`` where they cannot be timed.
+    ``steps`` and ``outside`` are nan where forwards cannot be counted and timed.
     """
 
     tokens: int
@@ -112,13 +134,13 @@ def ours(pair: Pair, drafter: str, gamma: int) -> Contender:
 
     def serve(prompt: list[int], new: int, sampling: Sampling, seed: int) -> Run:
         rng = torch.Generator().manual_seed(seed)
-        with timed_forwards(functions) as record:
+        with timed_forwards(functions, pair.device) as record:
             start, cpu = time.perf_counter(), time.process_time()
             session = Session(pair.target, made, prompt, new)
             steps = sum(1 for _ in generate(session, gamma, sampling, rng))
             drain(pair.device)
             seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
-        return Run(len(session.tokens) - len(prompt), steps, seconds, _outside(pair, seconds, record), cpu)
+        return Run(len(session.tokens) - len(prompt), steps, seconds, seconds - record.inside, cpu)
 
     return serve
 
@@ -133,7 +155,7 @@ def theirs(pair: Pair, timed: bool = True, **settings: Any) -> Contender:
         chosen = {"do_sample": False} if sampling.greedy else {"do_sample": True, **asdict(sampling)}
         ids = torch.tensor([prompt], device=pair.device)
         torch.manual_seed(seed)  # generate() takes no generator
-        with timed_forwards(models if timed else {}) as record:
+        with timed_forwards(models if timed else {}, pair.device) as record:
             start, cpu = time.perf_counter(), time.process_time()
             output = target.generate(
                 ids, attention_mask=torch.ones_like(ids), max_new_tokens=new, pad_token_id=0, repetition_penalty=1.0,
@@ -142,15 +164,10 @@ def theirs(pair: Pair, timed: bool = True, **settings: Any) -> Contender:
             drain(pair.device)
             seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
         steps = record.calls["target"] if timed else float("nan")
-        outside = _outside(pair, seconds, record) if timed else float("nan")
+        outside = seconds - record.inside if timed else float("nan")
         return Run(output.shape[1] - len(prompt), steps, seconds, outside, cpu)
 
     return serve
-
-
-def _outside(pair: Pair, seconds: float, record: Forwards) -> float:
-    """Seconds outside forwards; nan on CUDA, where a forward returns before it is done."""
-    return float("nan") if pair.device.type == "cuda" else seconds - record.inside
 
 
 def compiled(pair: Pair, gamma: int, size: int) -> Pair:
@@ -210,16 +227,17 @@ def measure(
     return runs
 
 
-def row(runs: Mapping[str, Sequence[Run]]) -> dict[str, Any]:
-    """What the runs of one mode add up to: a line a contender, and a comparison for each of ``TARGETS``."""
+def row(runs: Mapping[str, Sequence[Run]], targets: Sequence[Target] = TARGETS) -> dict[str, Any]:
+    """What the runs of one mode add up to: a line a contender, and a comparison for each of ``targets``."""
     lines, held = {}, []
     for name, done in runs.items():
         whole = {of: sum(getattr(run, of) for run in done) for of in ("tokens", "seconds", "steps", "outside", "cpu")}
         tokens, steps = whole["tokens"], whole["steps"]
         line = {"tokens_per_second": tokens / whole["seconds"], "tokens_per_cpu_second": tokens / whole["cpu"]}
         line |= {"tokens_per_step": tokens / steps, "outside_ms_per_step": 1e3 * whole["outside"] / steps}
+        line |= {"outside_share": whole["outside"] / whole["seconds"]}
         lines[name] = {key: None if np.isnan(value) else value for key, value in line.items()}
-    for target in TARGETS:
+    for target in targets:
         if target.ours in runs and target.theirs in runs:
             found = ratio(runs[target.ours], runs[target.theirs])
             low = found["low"]
@@ -235,10 +253,10 @@ def limits(found: Mapping[str, float | None]) -> str:
 def show(rows: Mapping[str, Mapping[str, Any]]) -> None:
     """Print for each mode its contenders and, under them, whether it holds what is asked."""
     for mode, found in rows.items():
-        print(f"\n{mode:18} {'tokens/s':>9} {'per CPU-s':>10} {'tokens/step':>12} {'ms outside forwards/step':>25}")
+        print(f"\n{mode:18} {'tokens/s':>9} {'per CPU-s':>10} {'tokens/step':>12} {'ms outside':>11} {'share':>7}")
         for name, line in found["contenders"].items():
             steps, outside = line["tokens_per_step"], line["outside_ms_per_step"]
-            told = "" if steps is None else f" {steps:12.3f} {outside:25.3f}"
+            told = "" if steps is None else f" {steps:12.3f} {outside:11.3f} {100 * line['outside_share']:5.1f} %"
             print(f"{name:18} {line['tokens_per_second']:9.1f} {line['tokens_per_cpu_second']:10.1f}{told}")
         for one in found["targets"]:
             asked = f"lower limit >= {one['factor']:g}: {'yes' if one['holds'] else 'no'}"
@@ -254,19 +272,24 @@ def bench(
     dtype: str = "float32",
     device: str = "cpu",
     chat: bool | None = None,
+    chosen: Sequence[str] | None = None,
     out: Path | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Compare on ``prompts`` (each a list of turns), greedy and sampled; print a table and return its rows by mode.
 
-    chat: use the chat template; None uses it where the tokenizer has one. out: a JSON file to keep the rows in.
+    chat: use the chat template; None uses it where the tokenizer has one. chosen: who serves, of ``contenders``;
+    None takes all. out: a JSON file to keep the rows in.
     """
     if gamma < 1 or new < 1 or not prompts:
         raise ValueError(f"gamma={gamma!r}, new={new!r}, {len(prompts)} prompts: each must be at least 1")
     torch.set_num_threads(1)
     pair = load_pair(target, draft, dtype, device)
     ids = [pair.encode(list(turns), chat) for turns in prompts]
-    fast = compiled(pair, gamma, max(map(len, ids)) + new + gamma + 1)
-    rows = {mode: row(measure(contenders(pair, fast, gamma), ids, new, sampling)) for mode, sampling in MODES.items()}
+    fast = compiled(pair, gamma, slots(max(map(len, ids)) + new + gamma + 1, pair.device))
+    asked, rows = ON_GPU if pair.device.type == "cuda" else TARGETS, {}
+    for mode, sampling in MODES.items():
+        serving = select(contenders(pair, fast, gamma), chosen or ["*"])
+        rows[mode] = row(measure(serving, ids, new, sampling), asked)
     assert pair.draft is not None
     given = {"target": (target, pair.target), "draft": (draft, pair.draft)}
     names = {key: (Path(path).name if Path(path).is_dir() else path) + of.label for key, (path, of) in given.items()}

@@ -15,9 +15,15 @@ from weakref import ref
 import torch
 from torch import Tensor
 
-from real.cache import SlotCache
+from real.cache import BLOCK, SlotCache
 
-__all__ = ["Compiled"]
+__all__ = ["Compiled", "slots"]
+
+
+def slots(tokens: int, device: torch.device) -> int:
+    """Slots for texts of so many tokens. On a GPU in whole blocks: attention over a mask wants its rows aligned, and
+    runs that differ little then share what the compiler keeps."""
+    return BLOCK * -(-tokens // BLOCK) if device.type == "cuda" else tokens
 
 
 class Compiled:

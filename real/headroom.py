@@ -137,6 +137,7 @@ def headroom(
     known = {name: value for name, value in bars.items() if value is not None}
     found = {"speedup": speedup(), "without": bars, "binds": max(known, key=known.__getitem__), "tokens_per_step": pace}
     found |= {"accepted": meter.accepted / max(meter.examined, 1)}
+    found["shares"] = {line: spent / whole for line, spent in seconds.items() if line not in ("total", "tokens")}
     found["overlap"] = meter.overlap / meter.examined if meter.sampled else None
     verify = seconds["verify"] / meter.steps
     return found | {"verify_ms": 1e3 * verify, "memory_ms": 1e3 * memory_seconds, "of_memory": memory_seconds / verify}

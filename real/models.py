@@ -24,6 +24,8 @@ FAMILIES = ("llama", "qwen2", "qwen3", "gpt_neox")  # proven by tests and by `py
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 CHUNK = 2048
 """Most tokens of one forward over a cache; a longer prompt is prefilled in so many at a time."""
+UNLIKELY = -20.0
+"""Log-probability below which compiled and eager need not agree."""
 PROBE = (3, 1, 4, 1, 5)  # token ids of the check at load
 
 
@@ -122,19 +124,25 @@ class CausalLM:
             return
         error, allowed = self._compiled_error(self.compiled)
         if not error <= allowed:
-            self._stay_eager(f"its logits differ from the eager ones by {error:.1e}, more than {allowed:.1e}")
+            self._stay_eager(f"its log-probabilities differ from eager ones by {error:.1e}, more than {allowed:.1e}")
 
     @torch.inference_mode()
     def _compiled_error(self, compiled: Compiled) -> tuple[float, float]:
-        """How far compiled logits are from those of one eager forward, and how far rounding may move them.
+        """How far compiled log-probabilities are from those of one eager forward, and how far rounding may move them.
 
         Every width, every width padded, a piece too long for any, and the last slots, a token taken back after each.
-        Rounding is allowed four times what it does to eager forwards of the same pieces, and 64 units of float32, in
-        which transformers computes norms and rotations whatever the model's dtype.
+        Tokens less likely than exp(``UNLIKELY``) count as that likely: an id that is never drawn may have a logit so
+        large that its rounding alone is more than all others. Rounding is allowed four times what it does to eager
+        forwards of the same pieces, a unit of the model's dtype, and 64 units of float32, in which transformers
+        computes norms and rotations whatever the model's dtype.
         """
         longest = max(compiled.widths)
         text = torch.randint(self.vocab, (compiled.size,), generator=torch.Generator().manual_seed(0)).to(self.device)
-        whole = self.logits(text)
+
+        def told(ids: Tensor, cache: SlotCache | None = None) -> Tensor:
+            return self.logits(ids, cache).double().log_softmax(-1).clamp(min=UNLIKELY)
+
+        whole = told(text)
 
         def worst(cache: SlotCache) -> float:
             errors = [0.0]
@@ -143,12 +151,12 @@ class CausalLM:
                 rollback(cache, cache.length - start)
                 stop = compiled.size - longest if count == compiled.size else start + count
                 if start < stop <= compiled.size:
-                    error = (self.logits(text[start:stop], cache) - whole[start:stop]).abs().max()
+                    error = (told(text[start:stop], cache) - whole[start:stop]).abs().max()
                     errors.append(float(error.nan_to_num(float("inf"))))
             return max(errors)
 
-        units = 64 * torch.finfo(torch.float32).eps * max(1.0, float(whole.abs().max()))
-        return worst(compiled.new_cache()), 4 * worst(SlotCache(self.layers)) + units
+        units = 64 * torch.finfo(torch.float32).eps + torch.finfo(self.dtype).eps
+        return worst(compiled.new_cache()), 4 * worst(SlotCache(self.layers)) - UNLIKELY * units
 
     def compile_like(self, other: "CausalLM") -> None:
         """Compile as ``other`` is compiled, if it is."""

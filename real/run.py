@@ -13,6 +13,7 @@ from rich.table import Table
 
 from real.certify import certificates
 from real.compare import Comparison, departures
+from real.compiled import slots
 from real.drafters import DRAFTERS
 from real.drafters.independent import Independent
 from real.drafters.mixture import Mixture
@@ -153,7 +154,7 @@ def compile_for(models: Models, chosen: Method, stream: Stream, serving: Serving
     longest = max(len(prompt) for prompt in prompts) + serving.max_new_tokens
     drafter = DRAFTERS.get(chosen.drafter or "")
     on_draft = drafter is not None and issubclass(drafter, Independent | Mixture)
-    models.compile(serving.gamma, longest + serving.gamma + 1, on_draft)
+    models.compile(serving.gamma, slots(longest + serving.gamma + 1, models.pair.device), on_draft)
 
 
 PROFILED = 8

@@ -18,7 +18,7 @@ from real.context import measure as measure_context
 from real.headroom import measure as measure_headroom
 from real.loaded import Models
 from real.online import Serving
-from real.options import Device, Draft, Dtype, Gamma, Kept, New, Prompts, Target, advance, bar, console
+from real.options import BurnIn, Device, Draft, Dtype, Gamma, Kept, New, Prompts, Target, advance, bar, console
 from real.sampling import Sampling
 from real.streams import ASSETS, domains
 from real.throughput import ROWS
@@ -39,6 +39,7 @@ def bench(
     gamma: Gamma = 4,
     dtype: Dtype = "float32",
     device: Device = "cpu",
+    contender: Annotated[list[str] | None, typer.Option(help="Who serves; repeatable, all if left out.")] = None,
     out: Kept = None,
 ) -> None:
     """Our frozen decoder against transformers' assisted generation, interleaved."""
@@ -46,7 +47,7 @@ def bench(
         turns = [prompt.turns for prompt in running.stream_of(prompts, 0).prompts]
         chat = None if target else False  # the embedded target continues text
         target, draft = target or str(ASSETS / "target"), draft or str(ASSETS / "specialist")
-        run_bench(target, draft, turns, new, gamma, dtype, device, chat, out)
+        run_bench(target, draft, turns, new, gamma, dtype, device, chat, contender, out)
 
 
 @app.command()
@@ -173,6 +174,7 @@ def headroom_command(
     gamma: Gamma = 4,
     temperature: Annotated[float, typer.Option(help="0 decodes greedily.")] = 1.0,
     family: Annotated[str, typer.Option(help="Embedded target: qwen3, llama or gpt_neox.")] = "qwen3",
+    burn_in: BurnIn = Serving.burn_in,
     compiled: Annotated[bool, typer.Option("--compile/--eager", help="torch.compile the models first.")] = False,
     dtype: Dtype = "float32",
     device: Device = "cpu",
@@ -181,7 +183,8 @@ def headroom_command(
 ) -> None:
     """What each limit costs a system on every domain, and which one binds."""
     with explained():
-        models, serving = Models(target, draft, dtype, device, family), Serving(gamma, sampling=Sampling(temperature))
+        serving = Serving(gamma, sampling=Sampling(temperature), burn_in=burn_in)
+        models = Models(target, draft, dtype, device, family)
         method = running.row(row, {})
         if compiled:
             every = ",".join(f"{name}:{prompts}" for name in domain or domains())

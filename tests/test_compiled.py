@@ -14,9 +14,11 @@ import real.models  # noqa: E402
 from real.compiled import Compiled  # noqa: E402
 from real.decode import Session, generate  # noqa: E402
 from real.drafters import make_drafter  # noqa: E402
+from real.inflate import SHAPES, inflate, large_config  # noqa: E402
 from real.lossless import random_pair, random_prompts, reference  # noqa: E402
-from real.models import random_model  # noqa: E402
+from real.models import CausalLM, load_model, random_model  # noqa: E402
 from real.sampling import Sampling  # noqa: E402
+from real.streams import ASSETS  # noqa: E402
 
 GAMMA, SLOTS = 3, 64
 
@@ -132,7 +134,7 @@ def test_it_retreats_with_the_reason_when_the_compiler_fails(monkeypatch):
 
 @pytest.mark.parametrize("wrong", [1, 4])
 @pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
-def test_it_retreats_when_the_logits_of_any_width_differ(monkeypatch, wrong, dtype):
+def test_it_retreats_when_the_law_of_any_width_differs(monkeypatch, wrong, dtype):
     model = random_model("llama", 0, dtype)
 
     class Wrong(Compiled):
@@ -144,9 +146,18 @@ def test_it_retreats_when_the_logits_of_any_width_differ(monkeypatch, wrong, dty
     model.compile((1, 4), 16)
     assert model.compiled is not None
     monkeypatch.setattr(real.models, "Compiled", Wrong)
-    with pytest.warns(UserWarning, match="logits differ from the eager ones by"):
+    with pytest.warns(UserWarning, match="log-probabilities differ from eager ones by"):
         model.compile((1, 4), 16)
     assert model.compiled is None
+
+
+def test_rounding_of_a_logit_that_is_never_drawn_is_no_difference(monkeypatch, compiler):
+    """Ids that an inflated model forbids have logits of −2·10⁴, of which a unit of bfloat16 is 128."""
+    monkeypatch.setitem(SHAPES, "two layers", SHAPES["qwen3-tiny"] | {"num_hidden_layers": 2})
+    small = load_model(ASSETS / "specialist")
+    model = CausalLM(inflate(small, large_config(small, "two layers"), dtype="bfloat16"), "draft")
+    model.compile((1, 2), 16)
+    assert model.compiled is not None
 
 
 @pytest.mark.parametrize(
