@@ -37,7 +37,7 @@ class Wide(NGram):
 
     def logits_after(self, drafted):
         context = [*self.tokens[-self.order :], *map(int, drafted)][-self.order :]
-        return torch.from_numpy(np.log(self.law(context)))[None]
+        return self.law(context).log()[None]
 
 
 def tabular(mode: str = "mix", seed: int = 0) -> Mixture:
@@ -71,7 +71,7 @@ def test_mixed_law_is_the_weighted_sum():
     made.begin(list(PROMPT))
     parts = [made.parts[0].model.table, made.parts[2].model.table]
     row = PROMPT[-2] * V + PROMPT[-1]
-    laws = [parts[0][row].softmax(-1), torch.from_numpy(made.parts[1].law(PROMPT[-2:])), parts[1][row].softmax(-1)]
+    laws = [parts[0][row].softmax(-1), made.parts[1].law(PROMPT[-2:]), parts[1][row].softmax(-1)]
     want = 0.5 * laws[0] + 0.2 * laws[1] + 0.3 * laws[2]
     proposal = made.propose(1, Sampling(1.0), torch.tensor([0.4], dtype=torch.float64))
     torch.testing.assert_close(proposal.probs[0].double(), want, rtol=1e-6, atol=1e-6)

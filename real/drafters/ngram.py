@@ -8,24 +8,27 @@ A proper law at every position, so it is verified like any other draft's.
 Reference: Witten & Bell 1991; prompt-lookup and suffix decoding are its deterministic relatives.
 """
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from real.device import sent
 from real.drafters.base import Drafter
 from real.models import Pair
 
 
 class NGram(Drafter):
-    """Counts of 1 … order + 1 consecutive tokens; nothing to train, it learns by remembering."""
+    """Counts of 1 … order + 1 consecutive tokens; nothing to train, it learns by remembering.
+
+    Contexts are looked up on the host; what is as wide as the vocabulary stays on the device.
+    """
 
     trains = False
 
     def __init__(self, vocab: int, order: int = 4, device: torch.device | str = "cpu"):
         if order < 1:
             raise ValueError(f"order={order!r}: must be at least 1 token of context")
-        self.vocab, self.order, self.device = vocab, order, device
-        self.unigrams = np.zeros(vocab)
+        self.vocab, self.order, self.device = vocab, order, torch.device(device)
+        self._take(torch.zeros(vocab, dtype=torch.float64))
         self.tables: list[dict[tuple[int, ...], dict[int, int]]] = [{} for _ in range(order)]
         self.tokens: list[int] = []
         self._counted = 0
@@ -41,30 +44,38 @@ class NGram(Drafter):
 
     def commit(self) -> None:
         """Count the tokens appended since the last call."""
-        tokens = self.tokens
+        tokens, new = self.tokens, self.tokens[self._counted :]
         for i in range(self._counted, len(tokens)):
-            self.unigrams[tokens[i]] += 1
             for k in range(1, min(self.order, i) + 1):
                 row = self.tables[k - 1].setdefault(tuple(tokens[i - k : i]), {})
                 row[tokens[i]] = row.get(tokens[i], 0) + 1
+        if new:
+            ids = sent(new, self.device)
+            self.unigrams.index_add_(0, ids, torch.ones_like(ids, dtype=torch.float64))
+            self._seen.update(new)
+            self._total += len(new)
         self._counted = len(tokens)
 
-    def law(self, context: list[int]) -> np.ndarray:
+    def law(self, context: list[int]) -> Tensor:
         """Next-token law after ``context``: float64 ``[V]``, sums to 1, every entry positive."""
-        types = max(np.count_nonzero(self.unigrams), 1)
-        law = (self.unigrams + types / self.vocab) / (self.unigrams.sum() + types)
+        types = max(len(self._seen), 1)
+        rest, ids, added = 1.0, [], []  # mass of what is known without a context; what contexts add to which ids
         for k in range(1, min(self.order, len(context)) + 1):
             row = self.tables[k - 1].get(tuple(context[-k:]))
             if row is None:
                 break
             total = sum(row.values()) + len(row)
-            law *= len(row) / total
-            law[list(row)] += np.fromiter(row.values(), float, len(row)) / total
-        return law
+            share = len(row) / total
+            rest, ids = rest * share, [*ids, *row]
+            added = [*(mass * share for mass in added), *(count / total for count in row.values())]
+        law = (self.unigrams + types / self.vocab).mul_(rest / (self._total + types))
+        if not ids:
+            return law
+        return law.index_add_(0, sent(ids, self.device), sent(torch.tensor(added, dtype=law.dtype), self.device))
 
     def logits_after(self, drafted: list[Tensor]) -> Tensor:
         context = [*self.tokens[-self.order :], *(int(token) for token in drafted)][-self.order :]
-        return torch.from_numpy(np.log(self.law(context))).to(self.device, torch.float32)[None]
+        return self.law(context).log().float()[None]
 
     def state(self) -> dict[str, Tensor]:
         """All counts: one row (context padded with −1 on the left, token, count) per n-gram of two tokens or more."""
@@ -73,11 +84,16 @@ class NGram(Drafter):
             for context, row in table.items():
                 rows += [[-1] * (self.order - k) + [*context, token, count] for token, count in row.items()]
         counts = torch.tensor(rows, dtype=torch.int64).reshape(-1, self.order + 2)
-        return {"counts": counts, "unigrams": torch.from_numpy(self.unigrams.copy())}
+        return {"counts": counts, "unigrams": self.unigrams.cpu().clone()}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        self.unigrams = state["unigrams"].numpy().copy()
+        self._take(state["unigrams"])
         self.tables = [{} for _ in range(self.order)]
         for *padded, token, count in state["counts"].tolist():
             context = tuple(value for value in padded if value >= 0)
             self.tables[len(context) - 1].setdefault(context, {})[token] = count
+
+    def _take(self, unigrams: Tensor) -> None:
+        """How often every token was seen."""
+        self.unigrams = unigrams.to(self.device, copy=True)
+        self._seen, self._total = set(unigrams.nonzero()[:, 0].tolist()), int(unigrams.sum())
