@@ -28,7 +28,7 @@ from real.loaded import FAMILIES, Models
 from real.lossless import lossless as run_lossless
 from real.models import quiet
 from real.online import Serving
-from real.options import BurnIn, Device, Draft, Dtype, Gamma, Out, Target, advance, bar, console
+from real.options import BurnIn, Device, Draft, Dtype, Gamma, Out, Target, Tune, advance, bar, console
 from real.record import record as write_recording
 from real.sampling import Sampling
 from real.streams import ASSETS, domains, read_prompts
@@ -149,6 +149,7 @@ def run(
     compiled: Annotated[
         bool | None, typer.Option("--compile/--eager", help="torch.compile the models first; on CUDA if left out.")
     ] = None,
+    tune: Tune = False,
     by_cost: Annotated[
         bool, typer.Option("--by-cost", help="Choose draft lengths up to gamma by cost; profiles the pair first.")
     ] = False,
@@ -185,7 +186,7 @@ def run(
             compiled = torch.device(device).type == "cuda"
         if compiled:
             with console.status("compiling"):
-                running.compile_for(models, method, stream, serving)
+                running.compile_for(models, method, stream, serving, tune)
         if by_cost:
             with console.status("profiling"):
                 serving = running.by_cost(models, method, stream, serving)

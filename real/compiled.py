@@ -6,8 +6,9 @@ launch. Fewer queries than a width are padded: what padding writes lies beyond w
 The eager forward of ``real/models.py`` stays the reference, and what is compiled is held against it before it serves.
 """
 
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from types import FunctionType
 from typing import Any
 from weakref import ref
@@ -26,6 +27,21 @@ def slots(tokens: int, device: torch.device) -> int:
     return BLOCK * -(-tokens // BLOCK) if device.type == "cuda" else tokens
 
 
+@contextmanager
+def _tuning() -> Iterator[None]:
+    """What is compiled inside may take its weights for constants, and times kernels of its matrices without a word."""
+    from torch._inductor import config, select_algorithm  # seconds to import, and seldom needed
+
+    loud, select_algorithm.PRINT_AUTOTUNE = select_algorithm.PRINT_AUTOTUNE, False
+    settings = {"freezing": True, "max_autotune_gemm": True, "max_autotune_report_choices_stats": False}
+    try:
+        with config.patch(settings), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "TypedStorage is deprecated")  # of torch's own making
+            yield
+    finally:
+        select_algorithm.PRINT_AUTOTUNE = loud
+
+
 class Compiled:
     """Last hidden states of a body for up to ``max(widths)`` queries after a cache.
 
@@ -35,13 +51,15 @@ class Compiled:
     Args:
         body: a transformers model without its head, of so many decoder ``layers``.
         widths: numbers of queries to compile for. size: slots of the cache; what needs more runs eagerly.
+        tuned: on a CPU, search for the fastest kernel of every matrix, which takes minutes, and keep the matrices as it
+            wants them, once more for every width: weights must never change. On a GPU it says nothing.
 
     Raises:
         ValueError: if a width is not from 1 to ``size``, or a layer does not attend to the whole text. Whatever
             ``torch.compile`` or the capture raises.
     """
 
-    def __init__(self, body: Any, layers: int, widths: Sequence[int], size: int):
+    def __init__(self, body: Any, layers: int, widths: Sequence[int], size: int, tuned: bool = False):
         if not widths or min(widths) < 1 or size < max(widths):
             raise ValueError(f"widths={tuple(widths)!r}, size={size!r}: there must be widths, each from 1 to size")
         config = body.config.get_text_config()
@@ -49,8 +67,9 @@ class Compiled:
         kinds = set(getattr(config, "layer_types", None) or window) - {"full_attention"}
         if kinds:
             raise ValueError(f"layers of {', '.join(sorted(kinds))}: every layer must attend to the whole text")
-        self.body, self.size, self.widths = body, size, sorted(set(widths))
         device = next(body.parameters()).device
+        self.body, self.size, self.widths = body, size, sorted(set(widths))
+        self.tuned = tuned and device.type == "cpu"
         self._ids = {width: torch.zeros(1, width, dtype=torch.long, device=device) for width in self.widths}
         self._at = {width: torch.arange(width, device=device) for width in self.widths}
         self._offsets = torch.arange(self.widths[-1], device=device)
@@ -58,7 +77,8 @@ class Compiled:
         self._lent: Callable[[], SlotCache | None] = lambda: None
         with torch.inference_mode(), torch.cuda.device(device) if device.type == "cuda" else nullcontext():
             body(input_ids=self._ids[self.widths[0]], past_key_values=self._memory, use_cache=True)  # takes the memory
-            self._runs = {width: self._run(width) for width in self.widths}
+            with _tuning() if self.tuned else nullcontext():
+                self._runs = {width: self._run(width) for width in self.widths}
 
     def new_cache(self) -> SlotCache:
         """An empty cache in the memory."""

@@ -44,9 +44,9 @@ class Models:
         self.drafts = {"specialist": str(draft or ASSETS / "specialist"), "generalist": str(ASSETS / "generalist")}
         self.pairs = {"specialist": load_pair(self.target, self.drafts["specialist"], dtype, device)}
 
-    def compile(self, gamma: int, size: int, draft: bool = True) -> None:
+    def compile(self, gamma: int, size: int, draft: bool = True, tuned: bool = False) -> None:
         """Compile the target and its drafts, before decoders are made (``Pair.compile``)."""
-        self.pair.compile(gamma, size, draft)
+        self.pair.compile(gamma, size, draft, tuned)
 
     @property
     def pair(self) -> Pair:

@@ -111,14 +111,14 @@ class CausalLM:
         """``head(hidden(ids, cache))``: ``[n]`` → ``[n, V]``."""
         return self.readout(self.hidden(ids, cache))
 
-    def compile(self, widths: Sequence[int], size: int) -> None:
+    def compile(self, widths: Sequence[int], size: int, tuned: bool = False) -> None:
         """Compile the body for so many queries at a time over a cache of ``size`` slots (``real/compiled.py``).
 
         Where that fails, or does not reproduce the eager forward, a warning says why and the model stays eager.
         """
         self.compiled = None
         try:
-            self.compiled = Compiled(self.body, self.layers, widths, size)
+            self.compiled = Compiled(self.body, self.layers, widths, size, tuned)
         except Exception as error:  # whatever a compiler may raise
             self._stay_eager(" ".join([f"{type(error).__name__}:", *str(error).split("\n")[:2]]).strip())
             return
@@ -158,10 +158,10 @@ class CausalLM:
         units = 64 * torch.finfo(torch.float32).eps + torch.finfo(self.dtype).eps
         return worst(compiled.new_cache()), 4 * worst(SlotCache(self.layers)) - UNLIKELY * units
 
-    def compile_like(self, other: "CausalLM") -> None:
-        """Compile as ``other`` is compiled, if it is."""
+    def compile_like(self, other: "CausalLM", trains: bool = False) -> None:
+        """Compile as ``other`` is compiled, if it is; a model that trains cannot be tuned."""
         if other.compiled is not None:
-            self.compile(other.compiled.widths, other.compiled.size)
+            self.compile(other.compiled.widths, other.compiled.size, other.compiled.tuned and not trains)
 
     def _stay_eager(self, reason: str) -> None:
         self.compiled = None
@@ -206,14 +206,15 @@ class Pair:
     def device(self) -> torch.device:
         return self.target.device
 
-    def compile(self, gamma: int, size: int, draft: bool = True) -> None:
+    def compile(self, gamma: int, size: int, draft: bool = True, tuned: bool = False) -> None:
         """Compile both models for steps that draft up to ``gamma`` tokens, texts of up to ``size`` tokens.
 
         draft: the draft model too, if there is one; drafters that run on the target's states have no use for it.
+        tuned: see ``Compiled``; drafters that train weights do so in copies of their own.
         """
-        self.target.compile((1, gamma + 1), size)
+        self.target.compile((1, gamma + 1), size, tuned)
         if draft and self.draft is not None:
-            self.draft.compile((1, 2), size)
+            self.draft.compile((1, 2), size, tuned)
 
     def encode(self, turns: list[str], chat: bool | None = None) -> list[int]:
         """Token ids of one prompt. ``turns`` alternate user, assistant, user…; the last is answered.

@@ -22,6 +22,9 @@ Dtype = Annotated[str, typer.Option(help="float32, bfloat16, float16 or float64 
 Prompts = Annotated[str, typer.Option(help="A JSONL file, or a schedule.")]
 New = Annotated[int, typer.Option(help="New tokens a request.")]
 Kept = Annotated[Path | None, typer.Option(help="Keep the rows in this JSON file.")]
+Tune = Annotated[
+    bool, typer.Option("--tune", help="With --compile on a CPU: search for the fastest matrix kernels; minutes more.")
+]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 
 

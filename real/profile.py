@@ -174,6 +174,8 @@ def settings_of(models: Models, method: Method, serving: Serving) -> dict[str, A
     found = {"device": device_name(models.device), "dtype": models.dtype, "compiled": compiled, "gamma": serving.gamma}
     at_rest = replace(method, learner=Frozen(), prompt_hint=None, learn_prompt=False)
     found |= {"models": models.names, "method": departures(at_rest), "temperature": serving.sampling.temperature}
+    if models.pair.target.compiled is not None and models.pair.target.compiled.tuned:
+        found["tuned"] = True
     return found | {"max_new_tokens": serving.max_new_tokens}
 
 

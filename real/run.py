@@ -148,13 +148,13 @@ def stream_of(prompts: str, seed: int) -> Stream:
     return scheduled(prompts, seed)
 
 
-def compile_for(models: Models, chosen: Method, stream: Stream, serving: Serving) -> None:
+def compile_for(models: Models, chosen: Method, stream: Stream, serving: Serving, tuned: bool = False) -> None:
     """Compile the models that the method runs, for the longest text of the stream."""
     prompts = (models.pair.encode(list(prompt.turns), models.chat) for prompt in stream.prompts)
     longest = max(len(prompt) for prompt in prompts) + serving.max_new_tokens
     drafter = DRAFTERS.get(chosen.drafter or "")
     on_draft = drafter is not None and issubclass(drafter, Independent | Mixture)
-    models.compile(serving.gamma, slots(longest + serving.gamma + 1, models.pair.device), on_draft)
+    models.compile(serving.gamma, slots(longest + serving.gamma + 1, models.pair.device), on_draft, tuned)
 
 
 PROFILED = 8

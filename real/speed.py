@@ -18,7 +18,7 @@ from real.context import measure as measure_context
 from real.headroom import measure as measure_headroom
 from real.loaded import Models
 from real.online import Serving
-from real.options import BurnIn, Device, Draft, Dtype, Gamma, Kept, New, Prompts, Target, advance, bar, console
+from real.options import BurnIn, Device, Draft, Dtype, Gamma, Kept, New, Prompts, Target, Tune, advance, bar, console
 from real.sampling import Sampling
 from real.streams import ASSETS, domains
 from real.throughput import ROWS
@@ -113,6 +113,7 @@ def profile_command(
     temperature: Annotated[float, typer.Option(help="0 decodes greedily.")] = 1.0,
     family: Annotated[str, typer.Option(help="Embedded target: qwen3, llama or gpt_neox.")] = "qwen3",
     compiled: Annotated[bool, typer.Option("--compile/--eager", help="torch.compile the models first.")] = False,
+    tune: Tune = False,
     dtype: Dtype = "float32",
     device: Device = "cpu",
     out: Annotated[Path | None, typer.Option(help="Keep it in this JSON file.")] = None,
@@ -124,7 +125,7 @@ def profile_command(
         models, stream = Models(target, draft, dtype, device, family), running.stream_of(prompts, 0)
         if compiled:
             with console.status("compiling"):
-                running.compile_for(models, method, stream, serving)
+                running.compile_for(models, method, stream, serving, tune)
         ids = [models.pair.encode(list(prompt.turns), models.chat) for prompt in stream.prompts]
         with bar() as progress:
             tasks = [progress.add_task(of, total=None) for of in ("measuring", "foretelling")]
@@ -176,6 +177,7 @@ def headroom_command(
     family: Annotated[str, typer.Option(help="Embedded target: qwen3, llama or gpt_neox.")] = "qwen3",
     burn_in: BurnIn = Serving.burn_in,
     compiled: Annotated[bool, typer.Option("--compile/--eager", help="torch.compile the models first.")] = False,
+    tune: Tune = False,
     dtype: Dtype = "float32",
     device: Device = "cpu",
     domain: Annotated[list[str] | None, typer.Option(help="Repeatable; all if left out.")] = None,
@@ -189,7 +191,7 @@ def headroom_command(
         if compiled:
             every = ",".join(f"{name}:{prompts}" for name in domain or domains())
             with console.status("compiling"):
-                running.compile_for(models, method, running.stream_of(every, 0), serving)
+                running.compile_for(models, method, running.stream_of(every, 0), serving, tune)
         with bar() as progress:
             task = progress.add_task(row, total=None)
             rows = measure_headroom(

@@ -67,6 +67,23 @@ def test_greedy_text_is_transformers_own_from_captured_graphs():
         assert session.tokens[len(prompt) :] == text
 
 
+def test_tuned_text_is_transformers_own(compiler, eager):
+    """Weights are constants then; a drafter that trains them has its own copy, which is not tuned."""
+    made = random_pair("qwen3", "float64")
+    made.compile(GAMMA, SLOTS, tuned=True)
+    assert made.target.compiled.tuned
+    assert made.draft.compiled.tuned
+    drafter = make_drafter("weights", made)
+    assert not drafter.model.compiled.tuned
+    drafter.load(drafter.x + 0.01)
+    prompts = random_prompts(3, made.target.vocab, 3)
+    for prompt, wanted in zip(prompts, reference(eager, prompts, 24), strict=True):
+        for of in (drafter, make_drafter("adapter", made)):
+            session = Session(made.target, of, prompt, 24)
+            list(generate(session, GAMMA, Sampling(0.0)))
+            assert session.tokens[len(prompt) :] == wanted
+
+
 def test_laws_are_the_eager_ones_whatever_the_number_of_queries(pair, eager):
     ids = torch.arange(20) * 7 % pair.target.vocab
     with torch.inference_mode():

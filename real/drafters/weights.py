@@ -35,7 +35,7 @@ class Weights(Independent):
         if lora:
             _inject(self.model.model, lora, seed)
         self.flat = Flat(self.model.model, everything=not lora)
-        self.model.compile_like(model)
+        self.model.compile_like(model, trains=True)
 
     @property
     def dimension(self) -> int:
