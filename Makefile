@@ -82,8 +82,8 @@ results: $(READY)
 # Runs lie beside what is made of them, and only the latter is tracked.
 systems: $(READY)
 	$(PY) -m real claims --jobs 2 --out results/claims
-	for block in generalist specialist greedy; do \
-	  $(PY) -m real table1 --block $$block --seeds 3 --jobs 2 --out results/table1 || exit 1; done
+	for block in generalist:5 specialist:5 greedy:4; do \
+	  $(PY) -m real table1 --block $${block%:*} --prompts $${block#*:} --seeds 3 --jobs 2 --out results/table1 || exit 1; done
 	$(PY) -m figures all results
 
 figures: $(READY)

@@ -184,6 +184,7 @@ def run(
         models, name = Models(target, draft, dtype, device, family), row or learner
         if compiled is None:
             compiled = torch.device(device).type == "cuda"
+        running.check_tune(tune, compiled, device)
         if compiled:
             with console.status("compiling"):
                 running.compile_for(models, method, stream, serving, tune)

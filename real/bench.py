@@ -1,7 +1,8 @@
 """`python -m real bench`: our decoder against transformers' own, the same pair, prompts and gamma.
 
 Contenders serve every prompt in turn, in rotating order, after a warm-up on two prompts read backwards, so that none
-has seen an answer. Theirs are made fair: constant schedule, confidence threshold 0, top_k 0 when sampling. Model
+has seen an answer. Theirs are made fair: constant schedule, confidence threshold 0, top_k 0 when sampling. What is
+compiled of ours is tuned too (``Compiled``); the static cache of theirs is compiled as ``generate`` does it. Model
 forwards are timed where they can be, on a GPU by events in its stream: in ours around ``CausalLM.hidden`` and ``head``,
 in theirs around the whole ``model.forward``, so the comparison of what is left outside favours theirs.
 """
@@ -47,7 +48,7 @@ TARGETS = (
     Target("plain, compiled", "generate, static", 1.0),
     Target("plain", "generate", 1.0),
 )
-"""The names are those of ``contenders``. The last two are no speed-up: they say what our plain baseline is worth."""
+"""The names are those of ``CONTENDERS``. The last two are no speed-up: they say what our plain baseline is worth."""
 ON_GPU = (replace(TARGETS[0], factor=3.0), *TARGETS[1:])
 """There launches, not arithmetic, take an eager decoder's time."""
 
@@ -70,9 +71,10 @@ class Forwards:
             self.seconds[name] += time.perf_counter() - start
             return output
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        start.record()
+        stream = torch.cuda.current_stream(self.device)
+        start.record(stream)
         output = forward(*args, **kwargs)
-        end.record()
+        end.record(stream)
         self._spans.append((name, start, end))
         return output
 
@@ -105,7 +107,7 @@ def timed_forwards(functions: Mapping[str, Sequence[tuple[Any, str]]], device: t
         for methods in functions.values():
             for of, name in methods:
                 delattr(of, name)  # the class's own again
-        record.settle()
+    record.settle()
 
 
 @dataclass(frozen=True)
@@ -178,31 +180,40 @@ def compiled(pair: Pair, gamma: int, size: int) -> Pair:
     return fast
 
 
-def contenders(pair: Pair, fast: Pair, gamma: int) -> dict[str, Contender]:
-    """Everyone who serves, by name; ``fast`` is ``pair`` compiled.
-
-    The n-gram drafter starts empty and remembers every request since; prompt lookup reads the request at hand alone.
-    """
+def _assisted(pair: Pair, gamma: int) -> Contender:
     assert pair.draft is not None
-    draft = pair.draft.model
-    draft.generation_config.num_assistant_tokens = gamma
-    draft.generation_config.num_assistant_tokens_schedule = "constant"
-    draft.generation_config.assistant_confidence_threshold = 0.0
-    static: dict[str, Any] = {"cache_implementation": "static"}
+    settings = pair.draft.model.generation_config
+    settings.num_assistant_tokens, settings.num_assistant_tokens_schedule = gamma, "constant"
+    settings.assistant_confidence_threshold = 0.0
+    return theirs(pair, assistant_model=pair.draft.model)
+
+
+def _static(pair: Pair) -> Contender:
+    settings: dict[str, Any] = {"cache_implementation": "static"}
     if pair.device.type == "cpu":  # where generate() would not compile by itself
-        static["compile_config"] = CompileConfig(fullgraph=False, dynamic=False, mode="default")
-        static["compile_config"]._compile_all_devices = True  # pyright: ignore[reportAttributeAccessIssue]
-    return {
-        "plain": ours(pair, "", gamma),
-        "plain, compiled": ours(fast, "", gamma),
-        "draft": ours(pair, "adapter", gamma),
-        "draft, compiled": ours(fast, "adapter", gamma),
-        "ngram, compiled": ours(fast, "ngram", gamma),
-        "generate": theirs(pair),
-        "generate, static": theirs(pair, timed=False, **static),
-        "assisted": theirs(pair, assistant_model=draft),
-        "prompt lookup": theirs(pair, prompt_lookup_num_tokens=gamma),
-    }
+        settings["compile_config"] = CompileConfig(fullgraph=False, dynamic=False, mode="default")
+        settings["compile_config"]._compile_all_devices = True  # pyright: ignore[reportAttributeAccessIssue]
+    return theirs(pair, timed=False, **settings)
+
+
+CONTENDERS: dict[str, Callable[[Pair, Pair, int], Contender]] = {
+    "plain": lambda pair, fast, gamma: ours(pair, "", gamma),
+    "plain, compiled": lambda pair, fast, gamma: ours(fast, "", gamma),
+    "draft": lambda pair, fast, gamma: ours(pair, "adapter", gamma),
+    "draft, compiled": lambda pair, fast, gamma: ours(fast, "adapter", gamma),
+    "ngram, compiled": lambda pair, fast, gamma: ours(fast, "ngram", gamma),
+    "generate": lambda pair, fast, gamma: theirs(pair),
+    "generate, static": lambda pair, fast, gamma: _static(pair),
+    "assisted": lambda pair, fast, gamma: _assisted(pair, gamma),
+    "prompt lookup": lambda pair, fast, gamma: theirs(pair, prompt_lookup_num_tokens=gamma),
+}
+"""Who serves, made from a pair, the pair compiled, and gamma. The n-gram drafter starts empty and remembers every
+request since; prompt lookup reads the request at hand alone."""
+
+
+def _how(model: CausalLM) -> str:
+    """What became of compiling it."""
+    return "eager" if model.compiled is None else "tuned" if model.compiled.tuned else "compiled"
 
 
 def ratio(one: Sequence[Run], other: Sequence[Run], per: str = "seconds") -> dict[str, float | None]:
@@ -277,18 +288,24 @@ def bench(
 ) -> dict[str, dict[str, Any]]:
     """Compare on ``prompts`` (each a list of turns), greedy and sampled; print a table and return its rows by mode.
 
-    chat: use the chat template; None uses it where the tokenizer has one. chosen: who serves, of ``contenders``;
-    None takes all. out: a JSON file to keep the rows in.
+    chat: use the chat template; None uses it where the tokenizer has one. chosen: who serves, names of ``CONTENDERS``
+    or patterns of them; None takes all. out: a JSON file to keep the rows in.
+
+    Raises:
+        ValueError: for numbers below 1, nobody of that name, or what ``load_pair`` refuses.
     """
     if gamma < 1 or new < 1 or not prompts:
         raise ValueError(f"gamma={gamma!r}, new={new!r}, {len(prompts)} prompts: each must be at least 1")
+    making = select(CONTENDERS, chosen or ["*"])
     torch.set_num_threads(1)
     pair = load_pair(target, draft, dtype, device)
     ids = [pair.encode(list(turns), chat) for turns in prompts]
-    fast = compiled(pair, gamma, slots(max(map(len, ids)) + new + gamma + 1, pair.device))
+    fast, longest = pair, max(map(len, ids)) + new + gamma + 1
+    if any("compiled" in name for name in making):
+        fast = compiled(pair, gamma, slots(longest, pair.device))
     asked, rows = ON_GPU if pair.device.type == "cuda" else TARGETS, {}
     for mode, sampling in MODES.items():
-        serving = select(contenders(pair, fast, gamma), chosen or ["*"])
+        serving = {name: make(pair, fast, gamma) for name, make in making.items()}
         rows[mode] = row(measure(serving, ids, new, sampling), asked)
     assert pair.draft is not None
     given = {"target": (target, pair.target), "draft": (draft, pair.draft)}
@@ -299,5 +316,6 @@ def bench(
     show(rows)
     if out is not None:
         settings = {**names, "prompts": len(ids), "new": new, "gamma": gamma, "dtype": dtype}
+        settings["compiled"] = {of.name: _how(of) for of in (fast.target, fast.draft) if of is not None}
         save_json(out, {**settings, "rows": rows, "provenance": provenance(device_name(device))})
     return rows

@@ -52,7 +52,7 @@ class Compiled:
         body: a transformers model without its head, of so many decoder ``layers``.
         widths: numbers of queries to compile for. size: slots of the cache; what needs more runs eagerly.
         tuned: on a CPU, search for the fastest kernel of every matrix, which takes minutes, and keep the matrices as it
-            wants them, once more for every width: weights must never change. On a GPU it says nothing.
+            wants them, once more for every width: weights must never change. Ignored on a GPU.
 
     Raises:
         ValueError: if a width is not from 1 to ``size``, or a layer does not attend to the whole text. Whatever

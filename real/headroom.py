@@ -102,7 +102,7 @@ def weight_bytes(model: CausalLM) -> int:
 def headroom(
     meter: Meter, seconds: dict[str, float], plain: dict[str, float], gamma: int, memory_seconds: float
 ) -> dict[str, Any]:
-    """The speed-up measured, the one without each limit, and the limit that binds.
+    """The speed-up measured, the one without each limit, and the limit that binds; ``shares`` of the time by line.
 
     Args:
         meter: what was noted of the run's steps.

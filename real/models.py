@@ -24,8 +24,8 @@ FAMILIES = ("llama", "qwen2", "qwen3", "gpt_neox")  # proven by tests and by `py
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 CHUNK = 2048
 """Most tokens of one forward over a cache; a longer prompt is prefilled in so many at a time."""
-UNLIKELY = -20.0
-"""Log-probability below which compiled and eager need not agree."""
+UNLIKELY, ROWS = -20.0, 64
+"""Log-probability below which compiled and eager need not agree, and positions that are compared at once."""
 PROBE = (3, 1, 4, 1, 5)  # token ids of the check at load
 
 
@@ -84,8 +84,11 @@ class CausalLM:
 
         More than ``CHUNK`` ids are read piece by piece, so that memory grows with the text and not with its square.
         """
-        if cache is not None and len(ids) > CHUNK:
-            return torch.cat([self.hidden(piece, cache) for piece in ids.split(CHUNK)])
+        if cache is None or len(ids) <= CHUNK:
+            return self._piece(ids, cache)
+        return torch.cat([self._piece(piece, cache) for piece in ids.split(CHUNK)])
+
+    def _piece(self, ids: Tensor, cache: SlotCache | None) -> Tensor:
         if cache is not None and self.compiled is not None:
             width = self.compiled.width(len(ids), cache)
             if width is not None:
@@ -119,10 +122,10 @@ class CausalLM:
         self.compiled = None
         try:
             self.compiled = Compiled(self.body, self.layers, widths, size, tuned)
-        except Exception as error:  # whatever a compiler may raise
+            error, allowed = self._compiled_error(self.compiled)
+        except Exception as error:  # whatever a compiler may raise, or a device without room for what it made
             self._stay_eager(" ".join([f"{type(error).__name__}:", *str(error).split("\n")[:2]]).strip())
             return
-        error, allowed = self._compiled_error(self.compiled)
         if not error <= allowed:
             self._stay_eager(f"its log-probabilities differ from eager ones by {error:.1e}, more than {allowed:.1e}")
 
@@ -133,16 +136,16 @@ class CausalLM:
         Every width, every width padded, a piece too long for any, and the last slots, a token taken back after each.
         Tokens less likely than exp(``UNLIKELY``) count as that likely: an id that is never drawn may have a logit so
         large that its rounding alone is more than all others. Rounding is allowed four times what it does to eager
-        forwards of the same pieces, a unit of the model's dtype, and 64 units of float32, in which transformers
-        computes norms and rotations whatever the model's dtype.
+        forwards of the same pieces, and of a log-probability of ``UNLIKELY`` one unit of the model's dtype and 64 of
+        float32, in which transformers computes norms and rotations whatever the model's dtype.
         """
         longest = max(compiled.widths)
         text = torch.randint(self.vocab, (compiled.size,), generator=torch.Generator().manual_seed(0)).to(self.device)
 
-        def told(ids: Tensor, cache: SlotCache | None = None) -> Tensor:
-            return self.logits(ids, cache).double().log_softmax(-1).clamp(min=UNLIKELY)
+        whole = self.hidden(text)
 
-        whole = told(text)
+        def told(hidden: Tensor) -> Tensor:
+            return self.head(hidden).double().log_softmax(-1).clamp(min=UNLIKELY)
 
         def worst(cache: SlotCache) -> float:
             errors = [0.0]
@@ -151,12 +154,13 @@ class CausalLM:
                 rollback(cache, cache.length - start)
                 stop = compiled.size - longest if count == compiled.size else start + count
                 if start < stop <= compiled.size:
-                    error = (told(text[start:stop], cache) - whole[start:stop]).abs().max()
-                    errors.append(float(error.nan_to_num(float("inf"))))
+                    rows = (of.split(ROWS) for of in (self.hidden(text[start:stop], cache), whole[start:stop]))
+                    for ours, theirs in zip(*rows, strict=True):  # so many laws at once take little memory
+                        errors.append(float((told(ours) - told(theirs)).abs().max().nan_to_num(float("inf"))))
             return max(errors)
 
         units = 64 * torch.finfo(torch.float32).eps + torch.finfo(self.dtype).eps
-        return worst(compiled.new_cache()), 4 * worst(SlotCache(self.layers)) - UNLIKELY * units
+        return worst(compiled.new_cache()), 4 * worst(SlotCache(self.layers)) + abs(UNLIKELY) * units
 
     def compile_like(self, other: "CausalLM", trains: bool = False) -> None:
         """Compile as ``other`` is compiled, if it is; a model that trains cannot be tuned."""

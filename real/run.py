@@ -148,6 +148,14 @@ def stream_of(prompts: str, seed: int) -> Stream:
     return scheduled(prompts, seed)
 
 
+def check_tune(tune: bool, compiled: bool, device: str) -> None:
+    """ValueError where tuning is asked for and there is nothing to tune."""
+    if tune and not compiled:
+        raise ValueError("--tune: tunes what is compiled; add --compile")
+    if tune and not device.startswith("cpu"):
+        raise ValueError(f"--tune with --device {device}: matrix kernels are searched for on a CPU alone; leave it out")
+
+
 def compile_for(models: Models, chosen: Method, stream: Stream, serving: Serving, tuned: bool = False) -> None:
     """Compile the models that the method runs, for the longest text of the stream."""
     prompts = (models.pair.encode(list(prompt.turns), models.chat) for prompt in stream.prompts)

@@ -10,7 +10,7 @@ from real import floor as flooring
 from real import profile as profiling
 from real import run as running
 from real import tables
-from real.bench import MODES
+from real.bench import CONTENDERS, MODES
 from real.bench import bench as run_bench
 from real.compare import device_name
 from real.context import lengthened, long_prompt
@@ -39,7 +39,9 @@ def bench(
     gamma: Gamma = 4,
     dtype: Dtype = "float32",
     device: Device = "cpu",
-    contender: Annotated[list[str] | None, typer.Option(help="Who serves; repeatable, all if left out.")] = None,
+    contender: Annotated[
+        list[str] | None, typer.Option(help=f"Repeatable, or patterns; all if left out: {'; '.join(CONTENDERS)}.")
+    ] = None,
     out: Kept = None,
 ) -> None:
     """Our frozen decoder against transformers' assisted generation, interleaved."""
@@ -120,6 +122,7 @@ def profile_command(
 ) -> None:
     """What a step costs by the tokens it drafts, and whether the speed law foretells runs from it."""
     with explained():
+        running.check_tune(tune, compiled, device)
         method = running.row(row, {})
         serving = Serving(gamma, max(Serving.nu, gamma + 1), Sampling(temperature), new)
         models, stream = Models(target, draft, dtype, device, family), running.stream_of(prompts, 0)
@@ -185,6 +188,7 @@ def headroom_command(
 ) -> None:
     """What each limit costs a system on every domain, and which one binds."""
     with explained():
+        running.check_tune(tune, compiled, device)
         serving = Serving(gamma, sampling=Sampling(temperature), burn_in=burn_in)
         models = Models(target, draft, dtype, device, family)
         method = running.row(row, {})

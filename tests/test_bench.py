@@ -9,11 +9,12 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from real.bench import (  # noqa: E402
+    CONTENDERS,
+    ON_GPU,
     TARGETS,
     Run,
     bench,
     compiled,
-    contenders,
     measure,
     ours,
     ratio,
@@ -34,7 +35,8 @@ def pair():
 
 @pytest.fixture(scope="module")
 def serving(pair, compiler):
-    return contenders(pair, compiled(pair, GAMMA, 64), GAMMA)
+    fast = compiled(pair, GAMMA, 64)
+    return {name: make(pair, fast, GAMMA) for name, make in CONTENDERS.items()}
 
 
 def test_all_do_the_same_work(serving):
@@ -60,6 +62,13 @@ def test_timers_count_and_leave_no_trace(pair):
     assert pair.target.model.forward == before
 
 
+def test_the_share_outside_forwards_is_of_the_whole_time():
+    runs = [Run(10, 5, 2.0, 0.5, 2.0), Run(10, 5, 3.0, 0.75, 3.0)]
+    line = row({"draft": runs})["contenders"]["draft"]
+    assert line["outside_share"] == pytest.approx(0.25)
+    assert line["outside_ms_per_step"] == pytest.approx(125)
+
+
 def test_a_row_holds_every_contender_and_what_is_asked(pair):
     """Two contenders are enough for the one comparison between them."""
     serving = {"draft": ours(pair, "adapter", GAMMA), "assisted": theirs(pair, assistant_model=pair.draft.model)}
@@ -80,8 +89,9 @@ def test_no_contender_has_seen_a_request_before(pair):
         assert sum(run.tokens for run in runs["ngram"]) < 1.2 * sum(run.steps for run in runs["ngram"])
 
 
-def test_every_target_names_two_contenders(serving):
-    assert {name for target in TARGETS for name in (target.ours, target.theirs)} <= set(serving)
+def test_every_target_names_two_contenders():
+    assert {name for target in (*TARGETS, *ON_GPU) for name in (target.ours, target.theirs)} <= set(CONTENDERS)
+    assert [target.factor for target in ON_GPU] == [3.0, *(target.factor for target in TARGETS[1:])]
 
 
 def test_a_target_is_held_by_the_lower_limit():
@@ -109,3 +119,5 @@ def test_interval_is_a_point_for_proportional_runs_and_covers_the_ratio_otherwis
 def test_bad_input():
     with pytest.raises(ValueError, match="gamma=0"):
         bench("target", "draft", [["a"]], gamma=0)
+    with pytest.raises(ValueError, match=r"'asisted'; near it: assisted.* All: plain; plain, compiled; draft"):
+        bench("target", "draft", [["a"]], chosen=["asisted"])

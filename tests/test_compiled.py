@@ -11,7 +11,7 @@ pytest.importorskip("transformers")
 from transformers import AutoConfig  # noqa: E402
 
 import real.models  # noqa: E402
-from real.compiled import Compiled  # noqa: E402
+from real.compiled import Compiled, slots  # noqa: E402
 from real.decode import Session, generate  # noqa: E402
 from real.drafters import make_drafter  # noqa: E402
 from real.inflate import SHAPES, inflate, large_config  # noqa: E402
@@ -73,15 +73,12 @@ def test_tuned_text_is_transformers_own(compiler, eager):
     made.compile(GAMMA, SLOTS, tuned=True)
     assert made.target.compiled.tuned
     assert made.draft.compiled.tuned
-    drafter = make_drafter("weights", made)
-    assert not drafter.model.compiled.tuned
-    drafter.load(drafter.x + 0.01)
-    prompts = random_prompts(3, made.target.vocab, 3)
+    assert not check_swapped(made).model.compiled.tuned
+    drafter, prompts = make_drafter("adapter", made), random_prompts(3, made.target.vocab, 3)
     for prompt, wanted in zip(prompts, reference(eager, prompts, 24), strict=True):
-        for of in (drafter, make_drafter("adapter", made)):
-            session = Session(made.target, of, prompt, 24)
-            list(generate(session, GAMMA, Sampling(0.0)))
-            assert session.tokens[len(prompt) :] == wanted
+        session = Session(made.target, drafter, prompt, 24)
+        list(generate(session, GAMMA, Sampling(0.0)))
+        assert session.tokens[len(prompt) :] == wanted
 
 
 def test_laws_are_the_eager_ones_whatever_the_number_of_queries(pair, eager):
@@ -121,7 +118,11 @@ def test_a_mixture_of_two_drafters_on_one_compiled_draft(pair, eager):
 
 
 def test_weights_that_are_swapped_are_those_that_draft(pair):
-    """A compiled copy drafts with what was loaded into it, not with what it was compiled with."""
+    check_swapped(pair)
+
+
+def check_swapped(pair):
+    """A compiled copy drafts with what was loaded into it, not with what it was compiled with → its drafter."""
     drafter = make_drafter("weights", pair)
     assert drafter.model.compiled is not None
     drafter.begin([3, 1, 4, 1, 5])
@@ -133,6 +134,7 @@ def test_weights_that_are_swapped_are_those_that_draft(pair):
         after, want = drafter.logits_after([]), drafter.model.logits(torch.tensor([3, 1, 4, 1, 5]))[-1:]
     torch.testing.assert_close(after, want, rtol=0, atol=1e-5)
     assert float((after - before).abs().max()) > 0.1
+    return drafter
 
 
 def test_it_retreats_with_the_reason_when_the_compiler_fails(monkeypatch):
@@ -166,6 +168,23 @@ def test_it_retreats_when_the_law_of_any_width_differs(monkeypatch, wrong, dtype
     with pytest.warns(UserWarning, match="log-probabilities differ from eager ones by"):
         model.compile((1, 4), 16)
     assert model.compiled is None
+
+
+def test_it_retreats_when_the_comparison_has_no_room(monkeypatch):
+    def full(*args):
+        raise torch.OutOfMemoryError("no room for a law")
+
+    monkeypatch.setattr(torch, "compile", lambda forward, **_: forward)
+    monkeypatch.setattr(CausalLM, "_compiled_error", full)
+    model = random_model("llama", 0)
+    with pytest.warns(UserWarning, match="served eagerly; OutOfMemoryError: no room for a law"):
+        model.compile((1, 4), 16)
+    assert model.compiled is None
+
+
+def test_slots_come_in_blocks_on_a_gpu():
+    assert [slots(count, torch.device("cuda")) for count in (1, 256, 257)] == [256, 256, 512]
+    assert slots(257, torch.device("cpu")) == 257
 
 
 def test_rounding_of_a_logit_that_is_never_drawn_is_no_difference(monkeypatch, compiler):

@@ -241,6 +241,34 @@ def test_ngram_law_is_proper_and_learns_by_remembering():
     np.testing.assert_array_equal(again.law([9, 3, 4]), drafter.law([9, 3, 4]))
 
 
+def test_ngram_matches_the_recursion_at_every_order():
+    """law_k = (count + types·law_{k−1}) / (count of the context + types), from the uniform law up."""
+    rng = np.random.default_rng(0)
+    vocab, text = 5, rng.integers(0, 4, 60).tolist()
+    drafter = NGram(vocab, order=3)
+    drafter.begin(text)
+    for context in ([1, 2, 3], text[-3:], [2, 4, 1], text[10:13]):
+        law = np.full(vocab, 1 / vocab)
+        for k in range(4):
+            ends = [i for i in range(k, len(text)) if text[i - k : i] == context[3 - k :]]
+            if not ends:
+                break
+            counts = np.bincount([text[i] for i in ends], minlength=vocab)
+            types = np.count_nonzero(counts)
+            law = (counts + types * law) / (counts.sum() + types)
+        np.testing.assert_allclose(drafter.law(context), law, rtol=1e-12)
+
+
+def test_a_draft_of_ngrams_is_looked_up_along_its_own_path():
+    drafter = NGram(6, order=2)
+    drafter.begin([0, 1, 2, 3, 0, 1, 4, 5])
+    tokens = [torch.tensor([token]) for token in (0, 1, 2)]
+    for _ in range(2):
+        for i in range(4):
+            want = drafter.law([0, 1, 2, 3, 0, 1, 4, 5, *(0, 1, 2)[:i]][-2:])
+            np.testing.assert_allclose(drafter.logits_after(tokens[:i])[0].double().exp(), want, rtol=1e-5)
+
+
 def test_ngram_matches_witten_bell_by_hand():
     drafter = NGram(4, order=1)
     drafter.begin([0, 1, 0, 2, 0, 1])

@@ -333,6 +333,7 @@ ERRORS = {
     "certificate": (("--certify", "log", "--overlap", "--learner", "ogd"), "overlapped: on a convex drafter OGD and"),
     "state": (("--state", "broken.jsonl"), "not a readable state"),
     "state is a folder": (("--state", "."), "is a folder, not a state"),
+    "tune": (("--tune",), "--tune: tunes what is compiled; add --compile"),
     "device": (("--device", "abacus"), "device='abacus': not usable here"),
 }  # fmt: skip
 

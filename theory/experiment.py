@@ -9,19 +9,22 @@ from typing import Any, TypeVar
 from theory.trace import Trace, done
 
 Row = TypeVar("Row")
+FEW = 12
+"""Names that fit into a message."""
 
 
 def select(rows: Mapping[str, Row], patterns: Iterable[str]) -> dict[str, Row]:
     """The rows whose names match any pattern (``drift/*``), in the table's order.
 
     Raises:
-        ValueError: if a pattern matches none, with the nearest names.
+        ValueError: if a pattern matches none, with the nearest names, and all where they are few.
     """
     patterns = list(patterns)
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in rows):
             near = ", ".join(get_close_matches(pattern, rows, n=3, cutoff=0.3)) or ", ".join(list(rows)[:5])
-            raise ValueError(f"no row matches {pattern!r}; near it: {near}. `list` shows all {len(rows)} rows")
+            rest = f"All: {'; '.join(rows)}" if len(rows) <= FEW else f"`list` shows all {len(rows)} rows"
+            raise ValueError(f"no row matches {pattern!r}; near it: {near}. {rest}")
     return {name: row for name, row in rows.items() if any(fnmatchcase(name, pattern) for pattern in patterns)}
 
 

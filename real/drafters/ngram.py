@@ -31,6 +31,7 @@ class NGram(Drafter):
         self._take(torch.zeros(vocab, dtype=torch.float64))
         self.tables: list[dict[tuple[int, ...], dict[int, int]]] = [{} for _ in range(order)]
         self.tokens: list[int] = []
+        self._path: list[int] = []  # what was drafted in this step, on the host
         self._counted = 0
 
     @classmethod
@@ -74,8 +75,9 @@ class NGram(Drafter):
         return law.index_add_(0, sent(ids, self.device), sent(torch.tensor(added, dtype=law.dtype), self.device))
 
     def logits_after(self, drafted: list[Tensor]) -> Tensor:
-        context = [*self.tokens[-self.order :], *(int(token) for token in drafted)][-self.order :]
-        return self.law(context).log().float()[None]
+        # the one place that waits for a GPU within a draft: a context is looked up on the host
+        self._path = [*self._path[: len(drafted) - 1], int(drafted[-1])] if drafted else []
+        return self.law([*self.tokens[-self.order :], *self._path][-self.order :]).log().float()[None]
 
     def state(self) -> dict[str, Tensor]:
         """All counts: one row (context padded with −1 on the left, token, count) per n-gram of two tokens or more."""
@@ -94,6 +96,6 @@ class NGram(Drafter):
             self.tables[len(context) - 1].setdefault(context, {})[token] = count
 
     def _take(self, unigrams: Tensor) -> None:
-        """How often every token was seen."""
+        """Take up how often every token was seen."""
         self.unigrams = unigrams.to(self.device, copy=True)
         self._seen, self._total = set(unigrams.nonzero()[:, 0].tolist()), int(unigrams.sum())
