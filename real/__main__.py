@@ -29,6 +29,7 @@ from real.lossless import lossless as run_lossless
 from real.models import quiet
 from real.online import Serving
 from real.options import BurnIn, Device, Draft, Dtype, Gamma, Out, Target, Tune, advance, bar, console
+from real.profile import FOLDER as PROFILES
 from real.record import record as write_recording
 from real.sampling import Sampling
 from real.streams import ASSETS, domains, read_prompts
@@ -191,8 +192,12 @@ def run(
         if by_cost:
             with console.status("profiling"):
                 serving = running.by_cost(models, method, stream, serving)
+            costs = ", ".join(f"{cost:.2f}" for cost in serving.costs)
+            console.print(
+                f"steps of 0 … {gamma} drafted tokens cost {costs} plain ones (upper limits, kept in {PROFILES})"
+            )
         with bar() as progress:
-            task = progress.add_task(f"plain, frozen, {name}", total=len(stream.prompts))
+            task = progress.add_task(", ".join(dict.fromkeys(("plain", "frozen", name))), total=len(stream.prompts))
             report = running.run(
                 models, name, method, stream, serving, seed, state,
                 partial(advance, progress, task), certify, certify_every, progress.console.print,

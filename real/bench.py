@@ -2,9 +2,9 @@
 
 Contenders serve every prompt in turn, in rotating order, after a warm-up on two prompts read backwards, so that none
 has seen an answer. Theirs are made fair: constant schedule, confidence threshold 0, top_k 0 when sampling. What is
-compiled of ours is tuned too (``Compiled``); the static cache of theirs is compiled as ``generate`` does it. Model
-forwards are timed where they can be, on a GPU by events in its stream: in ours around ``CausalLM.hidden`` and ``head``,
-in theirs around the whole ``model.forward``, so the comparison of what is left outside favours theirs.
+compiled of ours is tuned too on a CPU (``Compiled``); the static cache of theirs is compiled as ``generate`` does it.
+Model forwards are timed where they can be, on a GPU by events in its stream: in ours around ``CausalLM.hidden`` and
+``head``, in theirs around the whole ``model.forward``, so the comparison of what is left outside favours theirs.
 """
 
 import time

@@ -9,8 +9,8 @@ One system beside plain decoding on every domain. From the run's own laws and cl
     draft       a draft that is the target: gamma + 1 tokens a step
     memory      verification that reads the target's weights once, at the copy bandwidth of this device
 
-The longest bar is the limit that binds. ``memory`` says what a better kernel could give, and is nothing on a target so
-small that its weights stay in a processor's cache.
+The longest bar is the limit that binds. ``memory`` says what a better kernel could give; on a
+small target calls take the time that it would save.
 """
 
 import time

@@ -78,8 +78,8 @@ class Models:
         path = start_path(self.family, method)
         if not self.family or not path.is_file():
             raise ValueError(
-                f"start={method.start!r}: no warm-up of {method.drafter!r} for the target {_name(self.target)}; start "
-                "from scratch (start=''), or use an embedded family"
+                f"start={method.start!r}: no warm-up of {method.drafter!r} for the target {_name(self.target)}; take a "
+                "row that starts from scratch, such as frozen or ensemble, or an embedded family"
             )
         return path
 

@@ -1,7 +1,7 @@
 """Hugging Face causal language models as the decoder sees them: hidden states, logits, a cache that rolls back.
 
-With ``drafters/layer.py`` and ``train.py`` all of ``real/`` that knows transformers. Everything goes through its public
-interface (``base_model``, ``get_output_embeddings``, ``Cache``), and what that assumes is checked once, at load.
+Nearly all of ``real/`` that knows transformers. Everything goes through its public interface (``base_model``,
+``get_output_embeddings``, ``Cache``), and what that assumes is checked once, at load.
 """
 
 import warnings

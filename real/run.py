@@ -61,9 +61,11 @@ def method(spec: str, settings: dict[str, Any], drafter: str, temperature: float
     Raises:
         ValueError: for an unknown learner, setting or drafter, or a learner that does not fit.
     """
-    if drafter not in DRAFTERS or not DRAFTERS[drafter].trains:
-        able = ", ".join(name for name, kind in DRAFTERS.items() if kind.trains)
-        raise ValueError(f"--drafter {drafter}: nothing to train there; choose one of {able}")
+    able = ", ".join(name for name, kind in DRAFTERS.items() if kind.trains)
+    if drafter not in DRAFTERS:
+        raise ValueError(f"--drafter {drafter}: no such drafter; choose one of {able}")
+    if not DRAFTERS[drafter].trains:
+        raise ValueError(f"--drafter {drafter}: nothing to train there; choose one of {able}, or a row of `real list`")
     if drafter == "mixture":
         experts = Problem(Simplex(), 2, 1000, 1.0, loss_range=1.0, exp_concavity=1.0)
         return Method(drafter, make_learner("mixture" if spec == "ensemble" else spec, settings, experts))

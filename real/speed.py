@@ -106,7 +106,9 @@ def context(
 
 @app.command("profile")
 def profile_command(
-    row: Annotated[str, typer.Argument(help="A named system, whose drafter is profiled at rest.")] = "sd",
+    row: Annotated[
+        str, typer.Argument(help="A named system, whose drafter is profiled at rest; sd, frozen on models of your own.")
+    ] = "",
     target: Target = "",
     draft: Draft = "",
     prompts: Annotated[str, typer.Option(help="JSONL, or a schedule; half of them are foretold.")] = "prose:16",
@@ -123,7 +125,7 @@ def profile_command(
     """What a step costs by the tokens it drafts, and whether the speed law foretells runs from it."""
     with explained():
         running.check_tune(tune, compiled, device)
-        method = running.row(row, {})
+        method = running.row(row or ("frozen" if target or draft else "sd"), {})
         serving = Serving(gamma, max(Serving.nu, gamma + 1), Sampling(temperature), new)
         models, stream = Models(target, draft, dtype, device, family), running.stream_of(prompts, 0)
         if compiled:
@@ -139,6 +141,8 @@ def profile_command(
         found = profiling.profile(runs[0])
         rows = profiling.foretold(found, runs[1])
         console.print(tables.profile(found, rows))
+        if min(found.step) < found.step[0]:
+            console.print("a drafting step was measured faster than a plain one: the machine was busy, measure again")
         if out is not None:
             profiling.keep(out, profiling.settings_of(models, method, serving), found, rows)
 
@@ -171,7 +175,7 @@ def floor_command(
 
 @app.command("headroom")
 def headroom_command(
-    row: Annotated[str, typer.Argument(help="A named system.")] = "adapter-ensemble",
+    row: Annotated[str, typer.Argument(help="A named system; adapter-ensemble, ensemble on models of your own.")] = "",
     target: Target = "",
     draft: Draft = "",
     prompts: Annotated[int, typer.Option(help="Requests of every domain.")] = 8,
@@ -191,6 +195,7 @@ def headroom_command(
         running.check_tune(tune, compiled, device)
         serving = Serving(gamma, sampling=Sampling(temperature), burn_in=burn_in)
         models = Models(target, draft, dtype, device, family)
+        row = row or ("ensemble" if target or draft else "adapter-ensemble")
         method = running.row(row, {})
         if compiled:
             every = ",".join(f"{name}:{prompts}" for name in domain or domains())

@@ -319,6 +319,7 @@ ERRORS = {
     "no value": (("--set", "step_size"), "write key=value"),
     "copies": (("--learner", "ogd", "--set", "step_size=(1.,2.)"), "the drafter serves one decision"),
     "drafter": (("--drafter", "ngram"), "--drafter ngram: nothing to train there"),
+    "no drafter": (("--drafter", "ngrams"), "--drafter ngrams: no such drafter; choose one of adapter"),
     "weights learner": (("--drafter", "weights", "--learner", "ogd"), "choose one of adam, frozen"),
     "prompts": (("--prompts", "absent.jsonl"), "no such file"),
     "broken line": (("--prompts", "broken.jsonl"), "broken.jsonl, line 2: not JSON"),
