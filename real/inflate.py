@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from real.models import DTYPES, PROBE, CausalLM, load_model, load_tokenizer
+from real.streams import ASSETS
 
 QWEN3 = {"model_type": "qwen3", "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 151936}
 SHAPES: dict[str, dict[str, Any]] = {
@@ -195,6 +196,8 @@ def write(
 ) -> int:
     """Write the checkpoint with its tokenizer to a new folder; returns its number of parameters.
 
+    An embedded model's tokenizer goes without its chat template: these models continue text.
+
     Raises:
         ValueError: if the folder is there, or what ``large_config`` refuses.
     """
@@ -203,6 +206,8 @@ def write(
     small, tokenizer = load_model(model), load_tokenizer(model)
     large = inflate(small, large_config(small, like, Path(model).name), seed, dtype, device)
     large.save_pretrained(out)
+    if Path(model).resolve().parent == ASSETS.resolve():
+        tokenizer.chat_template = None
     tokenizer.save_pretrained(out)
     return sum(parameter.numel() for parameter in large.parameters())
 

@@ -11,6 +11,7 @@ pytest.importorskip("transformers")
 from transformers import AutoConfig, AutoModelForCausalLM  # noqa: E402
 
 from real.inflate import SHAPES, inflate, large_config, planned, write  # noqa: E402
+from real.loaded import Models  # noqa: E402
 from real.lossless import random_prompts, reference  # noqa: E402
 from real.models import CausalLM, Pair, load_model, load_pair, random_model  # noqa: E402
 from real.streams import ASSETS  # noqa: E402
@@ -100,6 +101,8 @@ def test_the_checkpoint_is_an_ordinary_one_and_says_what_it_is(tmp_path):
     assert pair.target.label == " (inflated from specialist)"
     assert pair.draft.label == ""
     assert json.loads((tmp_path / "big/config.json").read_text())["inflated_from"] == "specialist"
+    embedded = Models().pair.encode(["Once upon a time"], chat=False)
+    assert pair.encode(["Once upon a time"]) == embedded  # of a text to go on with, not of a chat
     with pytest.raises(ValueError, match=r"is there already; nothing was written"):
         write(ASSETS / "specialist", shape(tmp_path, "qwen3"), tmp_path / "big")
 
