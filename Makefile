@@ -120,7 +120,7 @@ PAIR := --target $(INFLATED)/target --draft $(INFLATED)/draft --device $(DEVICE)
 gpu: $(READY) $(INFLATED)/target $(INFLATED)/draft
 	@if [ $(DEVICE) = cuda ]; then $(PY) -m pytest -m gpu; fi
 	$(PY) -m real headroom ensemble --domain prose --prompts 12 --burn-in 256 --compile $(PAIR) --out out/gpu/headroom.json
-	$(PY) -m real bench --prompts prose:6 --new 48 --contender '*compiled' --contender generate --contender assisted \
+	$(PY) -m real bench --prompts prose:4 --new 48 --contender '*compiled' --contender generate --contender assisted \
 	  --contender 'prompt*' $(PAIR) --out out/gpu/bench.json
 	$(PY) -m real run --learner ensemble --prompts prose:6 --burn-in 256 --compile $(PAIR)
 

@@ -179,19 +179,24 @@ def settings_of(models: Models, method: Method, serving: Serving) -> dict[str, A
     return found | {"max_new_tokens": serving.max_new_tokens}
 
 
+def place(models: Models, method: Method, serving: Serving, folder: Path = FOLDER) -> Path:
+    """Where the profile of these settings is kept."""
+    settings = settings_of(models, method, serving)
+    places = [str(Path(place).resolve()) for place in (models.target, *models.drafts.values())]
+    key = sha256(json.dumps([settings, places], sort_keys=True).encode()).hexdigest()[:12]
+    return folder / f"{method.drafter}-{key}.json"
+
+
 def cached(
     models: Models, method: Method, serving: Serving, prompts: Sequence[list[int]], folder: Path = FOLDER
 ) -> Profile:
     """The profile under ``folder``, measured and written there if it is not."""
-    settings = settings_of(models, method, serving)
-    places = [str(Path(place).resolve()) for place in (models.target, *models.drafts.values())]
-    key = sha256(json.dumps([settings, places], sort_keys=True).encode()).hexdigest()[:12]
-    path = folder / f"{method.drafter}-{key}.json"
+    path = place(models, method, serving, folder)
     kept = json.loads(path.read_text())["seconds"] if path.is_file() else {}
     if "limit" in kept:  # which profiles of old have not
         return Profile(**{name: tuple(kept[name]) for name in ("draft", "verify", "step", "limit")})
     found = profile(measure(models, method, serving, prompts))
-    keep(path, settings, found)
+    keep(path, settings_of(models, method, serving), found)
     return found
 
 

@@ -143,8 +143,10 @@ def profile_command(
         console.print(tables.profile(found, rows))
         if min(found.step) < found.step[0]:
             console.print("a drafting step was measured faster than a plain one: the machine was busy, measure again")
-        if out is not None:
-            profiling.keep(out, profiling.settings_of(models, method, serving), found, rows)
+        kept = [profiling.place(models, method, serving), *([] if out is None else [out])]
+        for path in kept:
+            profiling.keep(path, profiling.settings_of(models, method, serving), found, rows)
+        console.print(f"kept in {kept[0]}: --by-cost takes it up with the same gamma, temperature and new tokens")
 
 
 @app.command("floor")

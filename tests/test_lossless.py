@@ -43,7 +43,7 @@ def test_greedy_is_generate_token_for_token_in_float64(family, capsys):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_greedy_is_generate_token_for_token_on_a_gpu():
-    pair, prompts = random_pair("qwen3", "float64"), random_prompts(10, 256, 7)
+    pair, prompts = random_pair("qwen3", "float64"), random_prompts(5, 256, 7)
     for model in (pair.target.model, pair.draft.model):
         model.to("cuda")
     assert check_greedy("qwen3 on cuda", pair, prompts, 32, CHECKED)

@@ -136,18 +136,20 @@ def test_floor_rows_are_paired_by_request_and_domain():
 
 
 def test_the_commands_measure_once_and_serve_by_cost(tmp_path, monkeypatch):
-    result = real("profile", "frozen", "--prompts", "prose:6", "--gamma", 2, "--new", 8, "--out", "p.json")
+    result = real("profile", "frozen", "--prompts", "prose:6", "--gamma", 2, "--new", 12, "--out", "p.json")
     assert result.exit_code == 0, said(result)
     kept = json.loads((tmp_path / "p.json").read_text())
     assert len(kept["costs"]) == 3
     assert [row["gamma"] for row in kept["foretold"]] == [1, 2]
     assert "cost_ratio" in said(result)
-    again = ("--prompts", "prose:3", "--by-cost", "--gamma", 2)
-    assert run(*again).exit_code == 0
-    monkeypatch.setattr(profiling, "measure", None)  # the second time it is taken from its file
-    assert run(*again).exit_code == 0
-    result = run(*again[:-1], 3)
-    assert isinstance(result.exception, TypeError)  # another gamma would be measured
+    again = ("--prompts", "prose:3", "--by-cost", "--gamma")
+    assert run(*again, 1).exit_code == 0
+    monkeypatch.setattr(profiling, "measure", None)  # what was measured is taken from its file
+    for gamma in (1, 2):  # by the run before, and by the profile
+        result = run(*again, gamma)
+        assert result.exit_code == 0, said(result)
+        assert "cost 1.00, " in said(result)
+    assert isinstance(run(*again, 3).exception, TypeError)  # another gamma would be measured
 
 
 def test_the_floor_command_has_a_row_for_every_drafter_and_domain(tmp_path):
