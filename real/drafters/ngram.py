@@ -75,7 +75,7 @@ class NGram(Drafter):
         return law.index_add_(0, sent(ids, self.device), sent(torch.tensor(added, dtype=law.dtype), self.device))
 
     def logits_after(self, drafted: list[Tensor]) -> Tensor:
-        # the one place that waits for a GPU within a draft: a context is looked up on the host
+        # waits for a GPU: a context is looked up on the host
         self._path = [*self._path[: len(drafted) - 1], int(drafted[-1])] if drafted else []
         return self.law([*self.tokens[-self.order :], *self._path][-self.order :]).log().float()[None]
 
