@@ -194,7 +194,8 @@ def run(
                 serving = running.by_cost(models, method, stream, serving)
             costs = ", ".join(f"{cost:.2f}" for cost in serving.costs)
             console.print(
-                f"steps of 0 … {gamma} drafted tokens cost {costs} plain ones (upper limits, kept in {PROFILES})"
+                f"steps of 0 … {gamma} drafted tokens cost {costs} plain ones, the first after a plain one "
+                f"{serving.switch:.2f} more (upper limits, kept in {PROFILES})"
             )
         with bar() as progress:
             task = progress.add_task(", ".join(dict.fromkeys(("plain", "frozen", name))), total=len(stream.prompts))

@@ -52,9 +52,9 @@ def floor(
         method = DRAFTERS[name]
         sample = scheduled(",".join(f"{domain}:{PROFILED}" for domain in domains), 1)
         ids = [models.pair.encode(list(prompt.turns), models.chat) for prompt in sample.prompts]
-        costs = profile(measure(models, method, serving, ids)).cautious
+        found = profile(measure(models, method, serving, ids))
         stream = scheduled(",".join(f"{domain}:{prompts}" for domain in domains), 0)
-        chosen = replace(serving, costs=costs)
+        chosen = replace(serving, costs=found.cautious, switch=found.switch)
         comparison = Comparison(models, {"plain": Method(None), name: method}, stream, chosen)
         comparison.warm_up()
         comparison.run(lambda done, total, name=name: progress(name, done, total))

@@ -41,6 +41,7 @@ class Serving:
         overlap: learn beside the next round instead of before it, see ``real/beside.py``.
         costs: of steps that draft 0, 1, … gamma tokens, in plain steps (``real/profile.py``): with them every step's
             length is chosen by cost (``theory/draft_length.py``), gamma being the longest; empty drafts gamma always.
+            switch: what the first one that drafts after a plain one costs besides, where lengths are chosen.
     """
 
     gamma: int = 4
@@ -53,6 +54,7 @@ class Serving:
     confidence: float = 0.0
     overlap: bool = False
     costs: tuple[float, ...] = ()
+    switch: float = 0.0
 
     def __post_init__(self):
         if self.gamma < 1:
@@ -126,8 +128,10 @@ class OnlineDecoder:
             raise ValueError(f"prompt_hint={prompt_hint!r}: {learner!r} takes no hints; choose an optimistic learner")
         self.prompt_hint = prompt_hint if self.learns else None
         self.learn_prompt = learn_prompt and self.learns
-        self.lengths = DraftLength(serving.costs) if serving.costs and drafter is not None else None
+        self.lengths = DraftLength(serving.costs, serving.switch) if serving.costs and drafter is not None else None
         self.length_state = None if self.lengths is None else self.lengths.init()
+        self.gamma = 0 if drafter is None else serving.gamma
+        self._choose_length()
         self.log: list[RoundLog] = []
         self.hint_t: Tensor | None = None
         self.learner_state = None
@@ -147,14 +151,15 @@ class OnlineDecoder:
             if reads_prompt:
                 self._read_prompt(session, ledger)
             while not session.done:
-                gamma = self._length(ledger)
-                if gamma == 0:
+                if self.gamma == 0:
                     step = plain_step(session, serving.sampling, self.rng, ledger)
                 else:
                     step = speculative_step(
-                        session, gamma, serving.sampling, self.rng, ledger, serving.rule, serving.confidence
+                        session, self.gamma, serving.sampling, self.rng, ledger, serving.rule, serving.confidence
                     )
-                self._note_length(step, ledger)
+                if self.lengths is not None:
+                    with ledger("draft"):
+                        self._choose_length(step)
                 with ledger("measure"):
                     counts.add(step)
                     if self.watch:
@@ -169,22 +174,14 @@ class OnlineDecoder:
             self._finish(ledger)
         return session.tokens[len(prompt) :], counts
 
-    def _length(self, ledger: Ledger) -> int:
-        """How many tokens the next step drafts; 0 decodes plainly."""
-        if self.drafter is None:
-            return 0
-        if self.lengths is None or self.length_state is None:
-            return self.serving.gamma
-        with ledger("draft"):
-            return self.lengths.choose(self.length_state)
-
-    def _note_length(self, step: Step, ledger: Ledger) -> None:
-        """Show what the step did to what chooses the next one's length."""
+    def _choose_length(self, after: Step | None = None) -> None:
+        """How many tokens the next step drafts, by what the one before did; 0 decodes plainly."""
         if self.lengths is None or self.length_state is None:
             return
-        with ledger("draft"):
-            counts = len(step.tokens), step.accepted + step.rejected, int(step.rejected)
-            self.length_state = self.lengths.observe(self.length_state, step.drafted, *counts)
+        if after is not None:
+            counts = len(after.tokens), after.accepted + after.rejected, int(after.rejected)
+            self.length_state = self.lengths.observe(self.length_state, after.drafted, *counts)
+        self.gamma = self.lengths.choose(self.length_state)
 
     def _read_prompt(self, session: Session, ledger: Ledger) -> None:
         """Learn from the prompt, or take its gradient as the hint of this request."""
@@ -337,6 +334,7 @@ class OnlineDecoder:
         self.rng.set_state(named["rng"])
         if self.length_state is not None:
             self.length_state = Lengths(*named["lengths"].tolist())
+            self._choose_length()
         self.rounds.restore(under("rounds.", named), self.pair.device)
         if self.drafter is not None:
             self.drafter.restore(under("drafter.", named))

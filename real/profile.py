@@ -1,23 +1,25 @@
 """`python -m real profile`: what a step costs that drafts 0, 1, … gamma tokens, on this machine with these models.
 
 Plain decoding and every draft length serve the same requests in turn; a cost is the median time of the steps that
-drafted so many tokens over that of a plain step. The other half of the requests then asks whether the speed law, fed
-with these costs, turns their tokens per step into the speed-up measured. A profile is kept by all that it is of.
+drafted so many tokens over that of a plain step. A step that drafts alone among plain ones costs more, and slows those
+after it: requests are served once more to time that. The other half of the requests then asks whether the speed law,
+fed with the costs, turns their tokens per step into the speed-up measured. A profile is kept by all that it is of.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
+from itertools import cycle, repeat
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from real.compare import departures, device_name
-from real.decode import Session, generate
+from real.decode import Session, plain_step, speculative_step
 from real.drafters import Drafter
 from real.intervals import CENTRAL, draws, interval
 from real.ledger import Ledger
@@ -31,6 +33,8 @@ from theory.trace import provenance, save_json
 
 FOLDER = Path("out/profiles")
 ONE_SIDED = 0.05
+APART = 4
+"""Steps from one that drafts to the next where drafting steps are timed among plain ones."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +42,15 @@ class Profile:
     """Median seconds of a step's parts by the number of tokens drafted, 0 … gamma.
 
     ``limit``: the one-sided 95 % upper limit of a step's cost, in plain steps, by a bootstrap over requests.
+    ``switch``: the same of what a step that drafts alone among plain ones costs more than one among its like, with what
+    it adds to the plain ones after it; on average over the lengths.
     """
 
     draft: tuple[float, ...]
     verify: tuple[float, ...]
     step: tuple[float, ...]
     limit: tuple[float, ...]
+    switch: float = 0.0
 
     @property
     def costs(self) -> tuple[float, ...]:
@@ -66,33 +73,61 @@ class Profile:
         return tuple(seconds / self.verify[0] for seconds in self.verify)
 
 
+class Timed(NamedTuple):
+    """One step: tokens it was asked to draft, drafted and committed, and its seconds."""
+
+    asked: int
+    drafted: int
+    tokens: int
+    draft: float
+    verify: float
+    whole: float
+
+
 @dataclass(frozen=True)
 class Request:
-    """One request served at one draft length: tokens and seconds of its steps, and each full step's parts."""
+    """One request served at one draft length: tokens and seconds of its steps, and each full step's parts.
+
+    ``lone``: seconds of ``APART`` steps whose first alone drafted so many tokens, and drafted them all; where none are
+    to be drafted, of ``APART`` plain steps.
+    """
 
     tokens: int
     steps: int
     seconds: float
     full: tuple[tuple[float, float, float], ...]
+    lone: tuple[float, ...] = ()
 
 
 def served(
-    target: CausalLM, drafter: Drafter | None, serving: Serving, gamma: int, prompt: list[int], seed: int
-) -> Request:
-    """Serve a prompt at one draft length, its steps timed; prefill is not counted."""
-    session = Session(target, drafter if gamma else None, prompt, serving.max_new_tokens)
-    ledger, rng = Ledger(target.device), torch.Generator().manual_seed(seed)
-    tokens, steps, seconds, full = 0, 0, 0.0, []
-    stream = generate(session, max(gamma, 1), serving.sampling, rng, ledger)
-    before, start = dict(ledger.seconds), ledger.now()
-    for step in stream:
-        end = ledger.now()
-        draft, verify = (ledger.seconds[line] - before[line] for line in ("draft", "verify"))
-        if step.drafted == gamma:
-            full.append((draft, verify, end - start))
-        tokens, steps, seconds = tokens + len(step.tokens), steps + 1, seconds + end - start
+    target: CausalLM, drafter: Drafter | None, serving: Serving, lengths: Iterable[int], prompt: list[int], seed: int
+) -> list[Timed]:
+    """Serve a prompt, each step asked to draft the next of endless ``lengths``; prefill is not timed."""
+    session = Session(target, drafter, prompt, serving.max_new_tokens)
+    ledger, rng, steps = Ledger(target.device), torch.Generator().manual_seed(seed), []
+    for asked in lengths:
+        if session.done:
+            break
         before, start = dict(ledger.seconds), ledger.now()
-    return Request(tokens, steps, seconds, tuple(full))
+        if asked:
+            step = speculative_step(session, asked, serving.sampling, rng, ledger)
+        else:
+            step = plain_step(session, serving.sampling, rng, ledger)
+        whole = ledger.now() - start
+        draft, verify = (ledger.seconds[line] - before[line] for line in ("draft", "verify"))
+        steps.append(Timed(asked, step.drafted, len(step.tokens), draft, verify, whole))
+    return steps
+
+
+def _request(steps: Sequence[Timed], lone: tuple[float, ...]) -> Request:
+    full = tuple((step.draft, step.verify, step.whole) for step in steps if step.drafted == step.asked)
+    return Request(sum(step.tokens for step in steps), len(steps), sum(step.whole for step in steps), full, lone)
+
+
+def _groups(steps: Sequence[Timed], gamma: int) -> tuple[float, ...]:
+    """Seconds of ``APART`` steps whose first drafted ``gamma`` tokens."""
+    groups = (steps[i : i + APART] for i in range(0, len(steps) - APART + 1, APART))
+    return tuple(sum(step.whole for step in group) for group in groups if group[0].asked == group[0].drafted == gamma)
 
 
 def measure(
@@ -104,7 +139,8 @@ def measure(
 ) -> dict[int, list[Request]]:
     """Every prompt at every length 0 … gamma, the drafter at rest, in rotating order, after a warm-up on the first.
 
-    What a drafter remembers of requests is forgotten after each.
+    Once more it is served by plain steps but for every ``APART``-th, which drafts 1 … gamma tokens in turn. What a
+    drafter remembers of requests is forgotten after each.
 
     Raises:
         ValueError: for a method that drafts nothing, or no prompts.
@@ -112,16 +148,18 @@ def measure(
     target, drafter = models.pair_of(method).target, models.drafter(method, serving)
     if drafter is None or not prompts:
         raise ValueError(f"{method}, {len(prompts)} prompts: needs a system that drafts, and at least one prompt")
-    blank = drafter.state()
-    lengths = list(range(serving.gamma + 1))
+    blank, lengths = drafter.state(), range(serving.gamma + 1)
+    alone = [asked for gamma in lengths[1:] for asked in (gamma, *[0] * (APART - 1))]
+    turns = [-1, *lengths]
     runs: dict[int, list[Request]] = {gamma: [] for gamma in lengths}
     for i, prompt in enumerate([prompts[0], *prompts]):
-        turn = i % len(lengths)
-        for gamma in lengths[turn:] + lengths[:turn]:
+        first, steps = i % len(turns), {}
+        for turn in turns[first:] + turns[:first]:
             drafter.restore(blank)
-            request = served(target, drafter, serving, gamma, prompt, i)
-            if i:
-                runs[gamma].append(request)
+            asked = repeat(turn) if turn >= 0 else cycle(alone)
+            steps[turn] = served(target, drafter if turn else None, serving, asked, prompt, i)
+        for gamma in lengths if i else ():
+            runs[gamma].append(_request(steps[gamma], _groups(steps[-1 if gamma else 0], gamma)))
         progress(i, len(prompts))
     return runs
 
@@ -132,22 +170,40 @@ def profile(runs: dict[int, list[Request]]) -> Profile:
     Raises:
         ValueError: if a length never drafted in full: the requests are too short, or the drafter does not reach so far.
     """
-    parts, by_request = [], []
+    parts = []
     for gamma, requests in runs.items():
         steps = [step for request in requests for step in request.full]
         if not steps:
             raise ValueError(f"gamma={gamma}: no step drafted so many tokens; take longer requests or a smaller gamma")
         parts.append([median(column) for column in zip(*steps, strict=True)])
-        whole = parts[-1][-1]  # stands for a request without a full step
-        by_request.append(
-            [median(step[-1] for step in request.full) if request.full else whole for request in requests]
-        )
     draft, verify, step = zip(*parts, strict=True)
-    seconds = np.array(by_request)
-    drawn = draws(seconds.shape[1])[1:] @ seconds.T
-    limit = np.nan_to_num(np.quantile(drawn / drawn[:, :1], 1 - ONE_SIDED, axis=0))  # too few requests have none
-    limit[0] = 1.0
-    return Profile(draft, verify, step, tuple(limit.tolist()))
+    in_a_row = [
+        _resampled([[whole for *_, whole in request.full] for request in requests]) for requests in runs.values()
+    ]
+    apart = [_resampled([request.lone for request in requests]) for requests in runs.values()]
+    costs = [seconds / in_a_row[0] for seconds in in_a_row]
+    switches = [1 + APART * (alone / apart[0] - 1) - cost for alone, cost in zip(apart[1:], costs[1:], strict=True)]
+    limit = (1.0, *map(_upper, costs[1:]))
+    return Profile(draft, verify, step, limit, _upper(np.mean(switches, axis=0)))
+
+
+def _resampled(requests: Sequence[Sequence[float]]) -> np.ndarray:
+    """The median second by resamples of the requests, nan where they are too few or none has any."""
+    seconds = np.array([second for request in requests for second in request])
+    owners = np.repeat(np.arange(len(requests)), [len(request) for request in requests])
+    counts = draws(len(requests))[1:]
+    if not len(seconds) or np.isnan(counts).any():
+        return np.full(len(counts), np.nan)
+    order = np.argsort(seconds)
+    below = counts[:, owners[order]].cumsum(1)
+    medians = seconds[order][(2 * below >= below[:, -1:]).argmax(1)]
+    return np.where(below[:, -1] > 0, medians, np.nan)
+
+
+def _upper(resamples: np.ndarray) -> float:
+    """The one-sided limit; 0 where there is none: too few requests, or all too short for a step alone."""
+    there = resamples[~np.isnan(resamples)]
+    return max(0.0, float(np.quantile(there, 1 - ONE_SIDED))) if len(there) else 0.0
 
 
 def foretold(known: Profile, runs: dict[int, list[Request]]) -> list[dict[str, Any]]:
@@ -193,8 +249,9 @@ def cached(
     """The profile under ``folder``, measured and written there if it is not."""
     path = place(models, method, serving, folder)
     kept = json.loads(path.read_text())["seconds"] if path.is_file() else {}
-    if "limit" in kept:  # which profiles of old have not
-        return Profile(**{name: tuple(kept[name]) for name in ("draft", "verify", "step", "limit")})
+    if "switch" in kept:  # which profiles of old have not
+        draft, verify, step, limit = (tuple(kept[name]) for name in ("draft", "verify", "step", "limit"))
+        return Profile(draft, verify, step, limit, kept["switch"])
     found = profile(measure(models, method, serving, prompts))
     keep(path, settings_of(models, method, serving), found)
     return found

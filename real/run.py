@@ -172,9 +172,10 @@ PROFILED = 8
 
 
 def by_cost(models: Models, chosen: Method, stream: Stream, serving: Serving) -> Serving:
-    """The serving with costs of every draft length, from the profile on disk or a fresh one."""
+    """The serving with costs of every draft length and of a switch, from the profile on disk or a fresh one."""
     prompts = [models.pair.encode(list(prompt.turns), models.chat) for prompt in stream.prompts[:PROFILED]]
-    return replace(serving, costs=cached(models, chosen, serving, prompts).cautious)
+    found = cached(models, chosen, serving, prompts)
+    return replace(serving, costs=found.cautious, switch=found.switch)
 
 
 def run(
@@ -223,7 +224,9 @@ def run(
     decoder = comparison.decoders[name]
     about = {"target": models.names["target"], "draft_model": models.names[learning.draft]}
     about |= {name: _text(value) for name, value in departures(learning).items()}
-    served = departures(replace(serving, costs=()))  # costs are measured anew, and no part of what was learned
+    served = departures(
+        replace(serving, costs=(), switch=0.0)
+    )  # costs are measured anew, and no part of what was learned
     about |= {f"serving.{name}": _text(value) for name, value in served.items()}
     if state is not None and state.exists():
         tensors, theirs = load(state)

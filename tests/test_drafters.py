@@ -259,6 +259,42 @@ def test_ngram_matches_the_recursion_at_every_order():
         np.testing.assert_allclose(drafter.law(context), law, rtol=1e-12)
 
 
+@pytest.mark.parametrize("when", ["drafting", "saved", "next request"])
+def test_ngram_counts_what_was_committed_once_when_it_is_needed(when):
+    """After plain steps nothing has been counted; then everything is, once, and never again."""
+    drafter, whole = NGram(6, order=2), NGram(6, order=2)
+    text, after = [0, 1, 2], [3, 4, 3, 4]
+    drafter.begin(text)
+    for token in after:
+        text.append(token)
+        drafter.commit()
+    whole.begin([0, 1, 2, *after])
+    for _ in range(2):
+        if when == "drafting":
+            drafter.logits_after([])
+        elif when == "saved":
+            drafter.state()
+        else:
+            drafter.begin([5])
+    if when == "next request":
+        whole.begin([5])
+        whole.begin([5])
+    for context in ([2, 3], [4, 3], [1, 5]):
+        np.testing.assert_array_equal(drafter.law(context), whole.law(context))
+
+
+def test_ngrams_taken_up_from_a_state_forget_the_request_they_followed():
+    drafter = NGram(6, order=2)
+    blank, text = drafter.state(), [0, 1, 2]
+    drafter.begin(text)
+    text += [3, 4]
+    drafter.restore(blank)
+    drafter.begin([5])
+    fresh = NGram(6, order=2)
+    fresh.begin([5])
+    np.testing.assert_array_equal(drafter.law([1, 2]), fresh.law([1, 2]))
+
+
 def test_a_draft_of_ngrams_is_looked_up_along_its_own_path():
     drafter = NGram(6, order=2)
     drafter.begin([0, 1, 2, 3, 0, 1, 4, 5])

@@ -1,16 +1,20 @@
 r"""How many tokens to draft: the best length by the speed law, and a promise that speculation never costs much.
 
-Costs are in plain target steps: ``costs[γ]`` of a step that drafts γ tokens, ``costs[0]`` = 1. With the rejection
-probability ε estimated from the past, the speed law asks for the γ that maximises E(ε, γ)/costs[γ], γ = 0 being plain
-decoding. An estimate may be wrong, and plain steps show nothing of ε. So the length is conservative (Wu et al. 2016):
-speculation draws on an account of at most B plain steps,
+Costs are in plain target steps: ``costs[γ]`` of a step that drafts γ tokens, ``costs[0]`` = 1, and κ more for the
+first one that drafts after a plain one,
 
-    step t may draft γ only if  costs[γ] − 1 ≤ b_t,       b_{t+1} = min{B, b_t + (1 + δ)·tokens_t − costs[γ_t]},
+    c_t = costs[γ_t] + κ·1{γ_t > 0 = γ_{t−1}}.
+
+With the rejection probability ε estimated from the past, the speed law asks for the γ that maximises E(ε, γ)/costs[γ],
+γ = 0 being plain decoding. An estimate may be wrong, and plain steps show nothing of ε. So the length is conservative
+(Wu et al. 2016): speculation draws on an account of at most B plain steps,
+
+    step t may draft γ_t only if  c_t − 1 ≤ b_t,       b_{t+1} = min{B, b_t + (1 + δ)·tokens_t − c_t},
 
 and where the law asks for 0 but the account has room, one token is drafted to look again. A step commits at least one
 token, so b_t ≥ 0, and on every path, over every stretch of steps s … t, whatever the draft and the text,
 
-    Σ costs[γ]  ≤  (1 + δ)·Σ tokens + B :
+    Σ c_t  ≤  (1 + δ)·Σ tokens_t + B :
 
 time in units of plain decoding is at most 1 + δ times the tokens, but for B steps.
 """
@@ -26,11 +30,12 @@ from theory.speedup import tokens_per_step
 
 
 class State(NamedTuple):
-    """Discounted counts of the past, and the account in plain steps."""
+    """Discounted counts of the past, the account in plain steps, and whether the last step drafted (1) or not (0)."""
 
     verified: float
     rejected: float
     account: float
+    drafting: float
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class DraftLength:
     Attributes:
         costs: of a step that drafts 0, 1, … tokens, in plain steps; ``costs[0]`` is 1, and they do not fall: a step may
             draft fewer tokens than it was allowed.
-        share: δ ≥ 0. account: B; lengths that cost more than B + 1 are never chosen.
+        switch: κ ≥ 0. share: δ ≥ 0. account: B; lengths that cost more than B + 1 are never chosen.
         memory: verified positions after which an observation counts 1/e; at least 1.
         rejected, verified: the counts that the estimate of ε starts from.
 
@@ -49,8 +54,9 @@ class DraftLength:
     """
 
     costs: tuple[float, ...]
+    switch: float = 0.0
     share: float = 0.005
-    account: float = 4.0
+    account: float = 8.0
     memory: float = 64.0
     rejected: float = 1.0
     verified: float = 3.0
@@ -58,7 +64,8 @@ class DraftLength:
     def __post_init__(self):
         if len(self.costs) < 2 or self.costs[0] != 1 or not all(a <= b for a, b in pairwise(self.costs)):
             raise ValueError(f"costs={self.costs!r}: of 0, 1, … drafted tokens; the first is 1, and they must not fall")
-        for name, value, least in (("share", self.share, 0), ("account", self.account, 0), ("memory", self.memory, 1)):
+        for name, least in (("switch", 0), ("share", 0), ("account", 0), ("memory", 1)):
+            value = getattr(self, name)
             if not value >= least:
                 raise ValueError(f"{name}={value!r}: must be at least {least}")
         if not 0 < self.rejected < self.verified:
@@ -68,12 +75,16 @@ class DraftLength:
 
     def init(self) -> State:
         """Before the first step."""
-        return State(self.verified, self.rejected, self.account)
+        return State(self.verified, self.rejected, self.account, 0.0)
+
+    def cost(self, state: State, gamma: int) -> float:
+        """c_t of the next step if it drafts ``gamma``, in plain steps."""
+        return self.costs[gamma] + (self.switch if gamma and not state.drafting else 0.0)
 
     def choose(self, state: State) -> int:
         """γ of the next step."""
         gamma = max(1, _fastest(self.costs, state.rejected / state.verified))
-        while self.costs[gamma] - 1 > state.account:
+        while self.cost(state, gamma) - 1 > state.account:
             gamma -= 1
         return gamma
 
@@ -81,9 +92,9 @@ class DraftLength:
         """After a step that drafted ``gamma``, no more than was chosen, and committed ``tokens`` ≥ 1; of ``verified``
         positions examined ``rejected`` were."""
         keep = (1 - 1 / self.memory) ** verified
-        account = state.account + (1 + self.share) * tokens - self.costs[gamma]  # not below 0 but for rounding
-        account = min(self.account, max(0.0, account))
-        return State(keep * state.verified + verified, keep * state.rejected + rejected, account)
+        account = state.account + (1 + self.share) * tokens - self.cost(state, gamma)
+        account = min(self.account, max(0.0, account))  # not below 0 but for rounding
+        return State(keep * state.verified + verified, keep * state.rejected + rejected, account, float(gamma > 0))
 
 
 @lru_cache(16)

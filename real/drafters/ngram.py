@@ -40,10 +40,14 @@ class NGram(Drafter):
         return cls(pair.target.vocab, device=pair.device, **settings)
 
     def begin(self, tokens: list[int], hidden: Tensor | None = None, keep_prompt: bool = False) -> None:
+        self._count()
         self.tokens, self._counted = tokens, 0
-        self.commit()
+        self._count()
 
     def commit(self) -> None:
+        return None  # what was committed is counted when it is next needed: plain steps cost nothing
+
+    def _count(self) -> None:
         """Count the tokens appended since the last call."""
         tokens, new = self.tokens, self.tokens[self._counted :]
         for i in range(self._counted, len(tokens)):
@@ -75,12 +79,15 @@ class NGram(Drafter):
         return law.index_add_(0, sent(ids, self.device), sent(torch.tensor(added, dtype=law.dtype), self.device))
 
     def logits_after(self, drafted: list[Tensor]) -> Tensor:
+        if not drafted:
+            self._count()
         # waits for a GPU: a context is looked up on the host
         self._path = [*self._path[: len(drafted) - 1], int(drafted[-1])] if drafted else []
         return self.law([*self.tokens[-self.order :], *self._path][-self.order :]).log().float()[None]
 
     def state(self) -> dict[str, Tensor]:
         """All counts: one row (context padded with −1 on the left, token, count) per n-gram of two tokens or more."""
+        self._count()
         rows = []
         for k, table in enumerate(self.tables, start=1):
             for context, row in table.items():
@@ -89,6 +96,7 @@ class NGram(Drafter):
         return {"counts": counts, "unigrams": self.unigrams.cpu().clone()}
 
     def restore(self, state: dict[str, Tensor]) -> None:
+        self.tokens, self._counted = [], 0
         self._take(state["unigrams"])
         self.tables = [{} for _ in range(self.order)]
         for *padded, token, count in state["counts"].tolist():
