@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.strategies import laws, vectors
@@ -179,6 +179,8 @@ def process_by_sorting(logits, temperature, top_k, top_p):
     return law / law.sum()
 
 
+@example(0, 1.0, 0, 1.0)
+@example(0, 2.0, 0, 1.0)
 @given(st.integers(0, 10**6), st.floats(0.2, 3), st.sampled_from([0, 1, 3, 50]), st.sampled_from([1.0, 0.9, 0.5, 0.01]))
 def test_process_is_temperature_then_top_k_then_top_p(seed, temperature, top_k, top_p):
     logits = np.random.default_rng(seed).normal(size=(2, 3, 8)) * 2

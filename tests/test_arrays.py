@@ -29,10 +29,15 @@ CALLS = {
     "max": lambda xp, a, b, i: xp.max(a, axis=0),
     "min": lambda xp, a, b, i: xp.min(a, axis=-1, keepdims=True),
     "cumsum": lambda xp, a, b, i: xp.cumsum(a, 1),
+    "cumprod": lambda xp, a, b, i: xp.cumprod(a, 1),
     "sort": lambda xp, a, b, i: xp.sort(a),
     "argsort": lambda xp, a, b, i: xp.argsort(a),
     "argmax": lambda xp, a, b, i: xp.argmax(a, axis=-1),
     "take_along_axis": lambda xp, a, b, i: xp.take_along_axis(a, i, axis=-1),
+    "take_along_axis of one for all": lambda xp, a, b, i: xp.take_along_axis(a, i[:, :1], axis=-1),
+    "take_along_axis of rows": lambda xp, a, b, i: xp.take_along_axis(
+        a, xp.broadcast_to(i[:, :1, :1] % 4, (3, 1, 5)), 1
+    ),
     "flip": lambda xp, a, b, i: xp.flip(a, -1),
     "moveaxis": lambda xp, a, b, i: xp.moveaxis(a, 0, -1),
     "broadcast_to": lambda xp, a, b, i: xp.broadcast_to(a[:1], (3, 4, 5)),

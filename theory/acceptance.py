@@ -20,16 +20,16 @@ def process(logits: Array, temperature: float = 1.0, top_k: int = 0, top_p: floa
     top_k = 0 and top_p = 1 leave the law whole. Ties with the k-th logit are kept, as transformers keeps them.
     """
     xp = namespace(logits)
-    logits = logits / temperature
-    nothing = xp.zeros_like(logits) - inf
+    if temperature != 1:
+        logits = logits / temperature
     if 0 < top_k < logits.shape[-1]:
         kth = xp.flip(xp.sort(logits), -1)[..., top_k - 1 : top_k]
-        logits = xp.where(logits < kth, nothing, logits)
+        logits = xp.where(logits < kth, -inf, logits)
     if top_p < 1.0:
         order = xp.argsort(logits)  # ascending: the tail of mass at most 1 − top_p goes, the most likely token never
         tail = xp.cumsum(xp.softmax(xp.take_along_axis(logits, order, axis=-1)), -1) <= 1.0 - top_p
         tail = tail & (xp.arange(logits.shape[-1], like=logits) < logits.shape[-1] - 1)
-        logits = xp.where(xp.take_along_axis(tail, xp.argsort(order), axis=-1), nothing, logits)
+        logits = xp.where(xp.take_along_axis(tail, xp.argsort(order), axis=-1), -inf, logits)
     return xp.softmax(logits)
 
 
@@ -47,22 +47,19 @@ def residual(target_probs: Array, draft_probs: Array) -> Array:
     xp = namespace(target_probs)
     excess = xp.maximum(target_probs - draft_probs, 0.0)
     mass = xp.sum(excess, axis=-1, keepdims=True)
-    safe = xp.where(mass > 0, mass, xp.ones_like(mass))
-    return xp.where(mass > 0, excess / safe, target_probs)
+    differ = mass > 0
+    return xp.where(differ, excess, target_probs) / xp.where(differ, mass, 1.0)
 
 
 def categorical(probs: Array, uniform: Array) -> Array:
     """Token whose cumulative interval holds ``uniform``: probs ``[..., V]``, uniform ``[...]`` → int ``[...]``.
 
-    Tokens of probability 0 are never drawn, whatever the rounding of the cumulative sum.
+    Tokens of probability 0 are never drawn, whatever the rounding of the cumulative sum: of two floats u < 1 and s > 0
+    with as many digits, the product is rounded to less than s.
     """
     xp = namespace(probs)
     cumulative = xp.cumsum(probs, -1)
-    total = cumulative[..., -1:]
-    passed = (cumulative <= uniform[..., None] * total) & (
-        cumulative < total
-    )  # the second half: rounding at uniform ≈ 1
-    return xp.sum(xp.integer(passed), axis=-1)
+    return xp.sum(cumulative <= uniform[..., None] * cumulative[..., -1:], axis=-1)
 
 
 def accept(target_probs: Array, draft_probs: Array, token: Array, uniform: Array) -> Array:
@@ -77,7 +74,7 @@ def accept(target_probs: Array, draft_probs: Array, token: Array, uniform: Array
 def leading(kept: Array) -> Array:
     """How many leading entries are true: bool ``[..., gamma]`` → int ``[...]``."""
     xp = namespace(kept)
-    return xp.sum(xp.integer(xp.cumsum(xp.integer(~kept), -1) == 0), axis=-1)
+    return xp.sum(xp.cumprod(xp.integer(kept), -1), axis=-1)
 
 
 def following(target_probs: Array, draft_probs: Array, accepted: Array) -> Array:

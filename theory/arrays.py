@@ -46,7 +46,18 @@ def _numpy_like(library: str) -> SimpleNamespace:
     m = np if library == "numpy" else sys.modules["jax.numpy"]
     same = (
         *("exp", "log", "sqrt", "abs", "where", "maximum", "minimum", "isfinite", "any", "all", "sum", "max", "min"),
-        *("cumsum", "sort", "argsort", "argmax", "take_along_axis", "flip", "moveaxis", "broadcast_to", "squeeze"),
+        *(
+            "cumsum",
+            "cumprod",
+            "sort",
+            "argsort",
+            "argmax",
+            "take_along_axis",
+            "flip",
+            "moveaxis",
+            "broadcast_to",
+            "squeeze",
+        ),
         *("stack", "concatenate", "zeros_like", "ones_like"),
     )
     xp = SimpleNamespace(**{name: getattr(m, name) for name in same})
@@ -75,12 +86,20 @@ def _torch() -> SimpleNamespace:
     xp.maximum = lambda a, b: t.maximum(a, b) if t.is_tensor(b) else t.clamp(a, min=b)
     xp.minimum = lambda a, b: t.minimum(a, b) if t.is_tensor(b) else t.clamp(a, max=b)
     xp.cumsum = lambda a, axis: t.cumsum(a, dim=axis)
+    xp.cumprod = lambda a, axis: t.cumprod(a, dim=axis)
     xp.sort = lambda a, axis=-1: t.sort(a, dim=axis).values
     xp.argsort = lambda a, axis=-1: t.argsort(a, dim=axis, stable=True)
     xp.flip = lambda a, axis: t.flip(a, dims=(axis,))
     xp.squeeze = lambda a, axis: t.squeeze(a, dim=axis)
     xp.concatenate = lambda arrays, axis=0: t.cat(tuple(arrays), dim=axis)
-    xp.take_along_axis = lambda a, indices, axis: t.take_along_dim(a, indices, dim=axis)
+
+    def take_along_axis(a: Array, indices: Array, axis: int) -> Array:
+        k = axis % a.ndim
+        if a.shape[:k] + a.shape[k + 1 :] == indices.shape[:k] + indices.shape[k + 1 :]:
+            return a.gather(k, indices)  # which does not look for negative ones first
+        return t.take_along_dim(a, indices, dim=k)
+
+    xp.take_along_axis = take_along_axis
     xp.asarray = lambda value, like: t.as_tensor(value, dtype=like.dtype, device=like.device)
     xp.arange = lambda n, like: t.arange(n, device=like.device)
     xp.integer = lambda a: a.long()
