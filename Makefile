@@ -132,7 +132,7 @@ bench: $(READY)
 	$(PY) -m real bench --out results/bench.json
 	$(PY) -m real throughput --prompts prose:32 --out results/throughput.json
 	$(PY) -m real profile --compile --out results/profile.json
-	$(PY) -m real floor --out out/floor.json
+	$(PY) -m real floor --prompts 6 --out out/floor.json
 	$(PY) -m real headroom --out results/headroom.json
 	$(PY) -m figures headroom results
 

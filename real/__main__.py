@@ -188,7 +188,7 @@ def run(
         running.check_tune(tune, compiled, device)
         if compiled:
             with console.status("compiling"):
-                running.compile_for(models, method, stream, serving, tune)
+                running.compile_for(models, method, stream, serving, tune, varied=by_cost or confidence > 0)
         if by_cost:
             with console.status("profiling"):
                 serving = running.by_cost(models, method, stream, serving)

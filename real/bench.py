@@ -176,7 +176,7 @@ def compiled(pair: Pair, gamma: int, size: int) -> Pair:
     """The same models compiled and tuned, for texts of up to ``size`` tokens."""
     assert pair.draft is not None
     fast = Pair(CausalLM(pair.target.model, "target"), CausalLM(pair.draft.model, "draft"), pair.tokenizer)
-    fast.compile(gamma, size, tuned=True)
+    fast.compile((gamma,), size, tuned=True)
     return fast
 
 

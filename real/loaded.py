@@ -1,5 +1,6 @@
 """The models of a comparison, each loaded once: a target and its drafts, embedded or the user's own."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,9 +45,9 @@ class Models:
         self.drafts = {"specialist": str(draft or ASSETS / "specialist"), "generalist": str(ASSETS / "generalist")}
         self.pairs = {"specialist": load_pair(self.target, self.drafts["specialist"], dtype, device)}
 
-    def compile(self, gamma: int, size: int, draft: bool = True, tuned: bool = False) -> None:
+    def compile(self, lengths: Sequence[int], size: int, draft: bool = True, tuned: bool = False) -> None:
         """Compile the target and its drafts, before decoders are made (``Pair.compile``)."""
-        self.pair.compile(gamma, size, draft, tuned)
+        self.pair.compile(lengths, size, draft, tuned)
 
     @property
     def pair(self) -> Pair:

@@ -190,7 +190,7 @@ def check_sampled(label: str, pair: Pair, prompts: Prompts, new: int, methods: d
 
 
 def _compile(pair: Pair, longest: int, gamma: int = 4) -> None:
-    pair.compile(gamma, longest + gamma + 1)
+    pair.compile((gamma,), longest + gamma + 1)
     if pair.target.compiled is None or (pair.draft is not None and pair.draft.compiled is None):
         raise ValueError("compiled=True: a model stayed eager, see the warning; nothing was checked")
 

@@ -210,13 +210,14 @@ class Pair:
     def device(self) -> torch.device:
         return self.target.device
 
-    def compile(self, gamma: int, size: int, draft: bool = True, tuned: bool = False) -> None:
-        """Compile both models for steps that draft up to ``gamma`` tokens, texts of up to ``size`` tokens.
+    def compile(self, lengths: Sequence[int], size: int, draft: bool = True, tuned: bool = False) -> None:
+        """Compile both models for plain steps and steps that draft so many tokens, texts of up to ``size`` tokens.
 
+        Drafts of other lengths are padded to the next one.
         draft: the draft model too, if there is one; drafters that run on the target's states have no use for it.
         tuned: see ``Compiled``; drafters that train weights do so in copies of their own.
         """
-        self.target.compile((1, gamma + 1), size, tuned)
+        self.target.compile((1, *(gamma + 1 for gamma in lengths)), size, tuned)
         if draft and self.draft is not None:
             self.draft.compile((1, 2), size, tuned)
 

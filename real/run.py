@@ -158,13 +158,19 @@ def check_tune(tune: bool, compiled: bool, device: str) -> None:
         raise ValueError(f"--tune with --device {device}: matrix kernels are searched for on a CPU alone; leave it out")
 
 
-def compile_for(models: Models, chosen: Method, stream: Stream, serving: Serving, tuned: bool = False) -> None:
-    """Compile the models that the method runs, for the longest text of the stream."""
+def compile_for(
+    models: Models, chosen: Method, stream: Stream, serving: Serving, tuned: bool = False, varied: bool = False
+) -> None:
+    """Compile the models that the method runs, for the longest text of the stream.
+
+    varied: many drafts are shorter than gamma, and worth compiling for: those of 1, 2, 4, 8, … tokens.
+    """
+    shorter = [2**k for k in range(serving.gamma) if varied and 2**k < serving.gamma]
     prompts = (models.pair.encode(list(prompt.turns), models.chat) for prompt in stream.prompts)
     longest = max(len(prompt) for prompt in prompts) + serving.max_new_tokens
     drafter = DRAFTERS.get(chosen.drafter or "")
     on_draft = drafter is not None and issubclass(drafter, Independent | Mixture)
-    models.compile(serving.gamma, slots(longest + serving.gamma + 1, models.pair.device), on_draft, tuned)
+    models.compile((*shorter, serving.gamma), slots(longest + serving.gamma + 1, models.pair.device), on_draft, tuned)
 
 
 PROFILED = 8

@@ -130,7 +130,7 @@ def profile_command(
         models, stream = Models(target, draft, dtype, device, family), running.stream_of(prompts, 0)
         if compiled:
             with console.status("compiling"):
-                running.compile_for(models, method, stream, serving, tune)
+                running.compile_for(models, method, stream, serving, tune, varied=True)
         ids = [models.pair.encode(list(prompt.turns), models.chat) for prompt in stream.prompts]
         with bar() as progress:
             tasks = [progress.add_task(of, total=None) for of in ("measuring", "foretelling")]

@@ -57,7 +57,7 @@ def test_greedy_text_is_transformers_own_from_captured_graphs():
         model.to("cuda")
     prompts = random_prompts(3, on_gpu.target.vocab, 3)
     wanted = reference(on_gpu, prompts, 24)
-    on_gpu.compile(GAMMA, SLOTS)
+    on_gpu.compile((GAMMA,), SLOTS)
     assert on_gpu.target.compiled is not None
     assert on_gpu.draft.compiled is not None
     drafter = make_drafter("adapter", on_gpu)
@@ -70,7 +70,7 @@ def test_greedy_text_is_transformers_own_from_captured_graphs():
 def test_tuned_text_is_transformers_own(compiler, eager):
     """Weights are constants then; a drafter that trains them has its own copy, which is not tuned."""
     made = random_pair("qwen3", "float64")
-    made.compile(GAMMA, SLOTS, tuned=True)
+    made.compile((GAMMA,), SLOTS, tuned=True)
     assert made.target.compiled.tuned
     assert made.draft.compiled.tuned
     assert not check_swapped(made).model.compiled.tuned

@@ -19,6 +19,7 @@ from real.loaded import decoder_of, drafter_of  # noqa: E402
 from real.lossless import COSTS, random_pair, random_prompts, reference  # noqa: E402
 from real.online import Serving  # noqa: E402
 from real.profile import APART, Profile, Request, foretold, measure, profile  # noqa: E402
+from real.run import compile_for  # noqa: E402
 from real.sampling import Sampling  # noqa: E402
 from real.systems import Method  # noqa: E402
 from theory.learners.ogd import OGD  # noqa: E402
@@ -178,3 +179,15 @@ def test_the_floor_command_has_a_row_for_every_drafter_and_domain(tmp_path):
     }
     assert "at least one of" in said(real("floor", "--drafter", "nothing"))
     assert set(DRAFTERS) == {"uniform", "sd", "ngram", "heads", "hydra", "eagle", "mixture"}
+
+
+@pytest.mark.parametrize(
+    "gamma, varied, lengths", [(4, False, (4,)), (1, True, (1,)), (4, True, (1, 2, 4)), (6, True, (1, 2, 4, 6))]
+)
+def test_shorter_drafts_are_compiled_for_where_lengths_vary(gamma, varied, lengths):
+    asked = []
+    pair = SimpleNamespace(device=torch.device("cpu"), encode=lambda turns, chat: [0] * len(turns[0]))
+    models = SimpleNamespace(pair=pair, chat=False, compile=lambda *args: asked.append(args))
+    stream = SimpleNamespace(prompts=[SimpleNamespace(turns=("a" * length,)) for length in (3, 7)])
+    compile_for(models, Method("independent"), stream, Serving(gamma, max_new_tokens=10), varied=varied)
+    assert asked == [(lengths, 7 + 10 + gamma + 1, True, False)]
