@@ -58,7 +58,9 @@ def floor(
         comparison = Comparison(models, {"plain": Method(None), name: method}, stream, chosen)
         comparison.warm_up()
         comparison.run(lambda done, total, name=name: progress(name, done, total))
-        rows += _rows(name, comparison.rows["plain"], comparison.rows[name], stream.segment, domains)
+        paid = {"costs": chosen.costs, "switch": chosen.switch}
+        made = _rows(name, comparison.rows["plain"], comparison.rows[name], stream.segment, domains)
+        rows += [row | paid for row in made]
     return rows
 
 

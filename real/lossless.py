@@ -36,11 +36,13 @@ FLOAT32_PROMPTS = 50  # at most: float32 flips and the sampled law are reported 
 ROUND, BURN_IN = 16, 64  # committed tokens between weight swaps, and before the first
 
 
-def served(method: Method, gamma: int = 4, rule: str = "token", costs: tuple[float, ...] = ()) -> Served:
+def served(
+    method: Method, gamma: int = 4, rule: str = "token", costs: tuple[float, ...] = (), switch: float = 0.0
+) -> Served:
     """Decode with a method of ``real/systems.py``, weights swapped inside requests every ``ROUND`` tokens."""
 
     def texts(pair: Pair, prompts: Prompts, new: int, sampling: Sampling, seed: int) -> Iterator[list[int]]:
-        serving = Serving(gamma, ROUND, sampling, new, burn_in=BURN_IN, rule=rule, costs=costs)
+        serving = Serving(gamma, ROUND, sampling, new, burn_in=BURN_IN, rule=rule, costs=costs, switch=switch)
         decoder = decoder_of(pair, method, drafter_of(pair, method, serving), serving, seed)
         for prompt in prompts:
             yield decoder.serve(prompt, Ledger(pair.device))[0]
@@ -84,9 +86,9 @@ ROWS = (4, 16)
 IN_ROWS = {f"{name}, {rows} rows": in_rows(method, rows) for name, method in BATCHED.items() for rows in ROWS}
 IN_ROWS["adapter block, 4 rows"] = in_rows(MATRIX["adapter"], 4, rule="block")
 CHECKED |= IN_ROWS
-COSTS = (1.0, 1.3, 1.5, 1.6, 1.7)
-"""Of drafts of 0 … 4 tokens, at which lengths chosen by cost take every value."""
-CHECKED["lengths by cost"] = served(Method("adapter", OGD(8.0)), costs=COSTS)
+COSTS, SWITCH = (1.0, 1.3, 1.5, 1.6, 1.7), 0.2
+"""Of drafts of 0 … 4 tokens and of a switch, at which lengths chosen by cost take every value."""
+CHECKED["lengths by cost"] = served(Method("adapter", OGD(8.0)), costs=COSTS, switch=SWITCH)
 
 
 @dataclass(frozen=True)

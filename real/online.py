@@ -61,6 +61,8 @@ class Serving:
             raise ValueError(f"gamma={self.gamma!r}: a step drafts at least one token; plain decoding is run beside it")
         if self.nu < self.gamma + 1:
             raise ValueError(f"nu={self.nu!r}: a round must hold a whole step, at least gamma + 1 = {self.gamma + 1}")
+        if not self.switch >= 0:
+            raise ValueError(f"switch={self.switch!r}: must be at least 0, in plain steps")
         if self.costs and len(self.costs) != self.gamma + 1:
             raise ValueError(
                 f"costs={self.costs!r}: needs one entry for each of 0 … gamma = {self.gamma} drafted tokens; profile it"
@@ -168,9 +170,12 @@ class OnlineDecoder:
                     with ledger("other"):
                         self.rounds.collect(step)
                     self._learn_complete(session, ledger)
-            if self.drafter is not None and (self.learns or self.record):
-                with ledger("learn"):
-                    self.rounds.join(session, self.drafter)
+            if self.drafter is not None:
+                if self.learns or self.record:
+                    with ledger("learn"):
+                        self.rounds.join(session, self.drafter)
+                with ledger("draft"):
+                    self.drafter.end()
             self._finish(ledger)
         return session.tokens[len(prompt) :], counts
 

@@ -1,16 +1,17 @@
 """`python -m real profile`: what a step costs that drafts 0, 1, … gamma tokens, on this machine with these models.
 
 Plain decoding and every draft length serve the same requests in turn; a cost is the median time of the steps that
-drafted so many tokens over that of a plain step. A step that drafts alone among plain ones costs more, and slows those
-after it: requests are served once more to time that. The other half of the requests then asks whether the speed law,
-fed with the costs, turns their tokens per step into the speed-up measured. A profile is kept by all that it is of.
+drafted so many tokens over that of a plain step. A step that drafts after plain ones costs more, for its draft has to
+catch up, and slows the plain ones after it: requests are served once more to time that. What a plain step costs more
+for having a drafter at hand is not counted. The other half of the requests then asks whether the speed law, fed with
+the costs, turns their tokens per step into the speed-up measured. A profile is kept by all that it is of.
 """
 
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
-from itertools import cycle, repeat
+from itertools import cycle
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -33,17 +34,21 @@ from theory.trace import provenance, save_json
 
 FOLDER = Path("out/profiles")
 ONE_SIDED = 0.05
-APART = 4
-"""Steps from one that drafts to the next where drafting steps are timed among plain ones."""
+APART, SEEN = 16, 4
+"""Steps from one that drafts to the next where it is timed among plain ones, and steps that it is timed with: itself
+and the plain ones after it. Short requests have them nearer."""
+MIXED = -1
+"""Such a request in the order of turns, beside those of one draft length."""
 
 
 @dataclass(frozen=True)
 class Profile:
     """Median seconds of a step's parts by the number of tokens drafted, 0 … gamma.
 
-    ``limit``: the one-sided 95 % upper limit of a step's cost, in plain steps, by a bootstrap over requests.
-    ``switch``: the same of what a step that drafts alone among plain ones costs more than one among its like, with what
-    it adds to the plain ones after it; on average over the lengths.
+    ``limit``: the one-sided 95 % upper limit of a step's cost, in plain steps, by a bootstrap over requests; the cost
+    itself where there are too few.
+    ``switch``: the same of what a step that drafts one token ``APART`` steps after the last costs more than one among
+    its like, with what it adds to the plain ones after it.
     """
 
     draft: tuple[float, ...]
@@ -88,8 +93,8 @@ class Timed(NamedTuple):
 class Request:
     """One request served at one draft length: tokens and seconds of its steps, and each full step's parts.
 
-    ``lone``: seconds of ``APART`` steps whose first alone drafted so many tokens, and drafted them all; where none are
-    to be drafted, of ``APART`` plain steps.
+    ``lone``: seconds of ``SEEN`` steps whose first alone drafted so many tokens; where none are to be drafted, of as
+    many plain steps in the same places.
     """
 
     tokens: int
@@ -124,10 +129,10 @@ def _request(steps: Sequence[Timed], lone: tuple[float, ...]) -> Request:
     return Request(sum(step.tokens for step in steps), len(steps), sum(step.whole for step in steps), full, lone)
 
 
-def _groups(steps: Sequence[Timed], gamma: int) -> tuple[float, ...]:
-    """Seconds of ``APART`` steps whose first drafted ``gamma`` tokens."""
-    groups = (steps[i : i + APART] for i in range(0, len(steps) - APART + 1, APART))
-    return tuple(sum(step.whole for step in group) for group in groups if group[0].asked == group[0].drafted == gamma)
+def _groups(steps: Sequence[Timed], gamma: int, apart: int) -> tuple[float, ...]:
+    """Seconds of ``SEEN`` steps whose first, every ``apart``-th one of all, drafted ``gamma`` tokens."""
+    groups = (steps[i : i + SEEN] for i in range(apart - 1, len(steps) - SEEN + 1, apart))
+    return tuple(sum(step.whole for step in group) for group in groups if group[0].drafted == gamma)
 
 
 def measure(
@@ -139,8 +144,8 @@ def measure(
 ) -> dict[int, list[Request]]:
     """Every prompt at every length 0 … gamma, the drafter at rest, in rotating order, after a warm-up on the first.
 
-    Once more it is served by plain steps but for every ``APART``-th, which drafts 1 … gamma tokens in turn. What a
-    drafter remembers of requests is forgotten after each.
+    Once more it is served by plain steps but for every ``APART``-th, which drafts one token. What a drafter remembers
+    of requests is forgotten after each.
 
     Raises:
         ValueError: for a method that drafts nothing, or no prompts.
@@ -148,18 +153,19 @@ def measure(
     target, drafter = models.pair_of(method).target, models.drafter(method, serving)
     if drafter is None or not prompts:
         raise ValueError(f"{method}, {len(prompts)} prompts: needs a system that drafts, and at least one prompt")
-    blank, lengths = drafter.state(), range(serving.gamma + 1)
-    alone = [asked for gamma in lengths[1:] for asked in (gamma, *[0] * (APART - 1))]
-    turns = [-1, *lengths]
-    runs: dict[int, list[Request]] = {gamma: [] for gamma in lengths}
+    apart = max(SEEN, min(APART, serving.max_new_tokens // SEEN))
+    plans: dict[int, Iterable[int]] = {gamma: [gamma] for gamma in range(serving.gamma + 1)}
+    plans[MIXED] = [*[0] * (apart - 1), 1]
+    blank, turns = drafter.state(), list(plans)
+    runs: dict[int, list[Request]] = {gamma: [] for gamma in range(serving.gamma + 1)}
     for i, prompt in enumerate([prompts[0], *prompts]):
         first, steps = i % len(turns), {}
         for turn in turns[first:] + turns[:first]:
             drafter.restore(blank)
-            asked = repeat(turn) if turn >= 0 else cycle(alone)
-            steps[turn] = served(target, drafter if turn else None, serving, asked, prompt, i)
-        for gamma in lengths if i else ():
-            runs[gamma].append(_request(steps[gamma], _groups(steps[-1 if gamma else 0], gamma)))
+            steps[turn] = served(target, drafter if turn else None, serving, cycle(plans[turn]), prompt, i)
+        lone = {0: _groups(steps[0], 0, apart), 1: _groups(steps[MIXED], 1, apart)}
+        for gamma, requests in runs.items() if i else ():
+            requests.append(_request(steps[gamma], lone.get(gamma, ())))
         progress(i, len(prompts))
     return runs
 
@@ -168,7 +174,8 @@ def profile(runs: dict[int, list[Request]]) -> Profile:
     """Medians over the full steps of all requests.
 
     Raises:
-        ValueError: if a length never drafted in full: the requests are too short, or the drafter does not reach so far.
+        ValueError: if a length never drafted in full, or one token never alone: the requests are too short, or the
+            drafter does not reach so far.
     """
     parts = []
     for gamma, requests in runs.items():
@@ -177,33 +184,32 @@ def profile(runs: dict[int, list[Request]]) -> Profile:
             raise ValueError(f"gamma={gamma}: no step drafted so many tokens; take longer requests or a smaller gamma")
         parts.append([median(column) for column in zip(*steps, strict=True)])
     draft, verify, step = zip(*parts, strict=True)
-    in_a_row = [
-        _resampled([[whole for *_, whole in request.full] for request in requests]) for requests in runs.values()
-    ]
-    apart = [_resampled([request.lone for request in requests]) for requests in runs.values()]
-    costs = [seconds / in_a_row[0] for seconds in in_a_row]
-    switches = [1 + APART * (alone / apart[0] - 1) - cost for alone, cost in zip(apart[1:], costs[1:], strict=True)]
-    limit = (1.0, *map(_upper, costs[1:]))
-    return Profile(draft, verify, step, limit, _upper(np.mean(switches, axis=0)))
+    plain, *drafting = (_resampled([[step[-1] for step in r.full] for r in requests]) for requests in runs.values())
+    costs = [seconds / plain for seconds in drafting]
+    if not any(request.lone for request in runs[1]):
+        raise ValueError("requests too short: none had a draft alone among plain steps; take longer ones")
+    apart, alone = (_resampled([request.lone for request in runs[gamma]]) for gamma in (0, 1))
+    switch = 1 + SEEN * (alone / apart - 1) - costs[0]
+    return Profile(draft, verify, step, (1.0, *map(_upper, costs)), max(0.0, _upper(switch)))
 
 
 def _resampled(requests: Sequence[Sequence[float]]) -> np.ndarray:
-    """The median second by resamples of the requests, nan where they are too few or none has any."""
+    """The median second, of the requests themselves and of resamples; nan where they are too few or none has any."""
     seconds = np.array([second for request in requests for second in request])
     owners = np.repeat(np.arange(len(requests)), [len(request) for request in requests])
-    counts = draws(len(requests))[1:]
-    if not len(seconds) or np.isnan(counts).any():
-        return np.full(len(counts), np.nan)
     order = np.argsort(seconds)
-    below = counts[:, owners[order]].cumsum(1)
-    medians = seconds[order][(2 * below >= below[:, -1:]).argmax(1)]
-    return np.where(below[:, -1] > 0, medians, np.nan)
+    seconds, owners = seconds[order], owners[order]
+    medians = []
+    for counts in draws(len(requests)):
+        below = counts[owners].cumsum()
+        medians.append(seconds[np.searchsorted(below, below[-1] / 2)] if below[-1] > 0 else np.nan)
+    return np.array(medians)
 
 
-def _upper(resamples: np.ndarray) -> float:
-    """The one-sided limit; 0 where there is none: too few requests, or all too short for a step alone."""
-    there = resamples[~np.isnan(resamples)]
-    return max(0.0, float(np.quantile(there, 1 - ONE_SIDED))) if len(there) else 0.0
+def _upper(values: np.ndarray) -> float:
+    """The one-sided limit by the resamples ``values[1:]`` that have one, ``values[0]`` if none has."""
+    there = values[1:][~np.isnan(values[1:])]
+    return float(np.quantile(there, 1 - ONE_SIDED)) if len(there) else float(values[0])
 
 
 def foretold(known: Profile, runs: dict[int, list[Request]]) -> list[dict[str, Any]]:
@@ -248,8 +254,8 @@ def cached(
 ) -> Profile:
     """The profile under ``folder``, measured and written there if it is not."""
     path = place(models, method, serving, folder)
-    kept = json.loads(path.read_text())["seconds"] if path.is_file() else {}
-    if "switch" in kept:  # which profiles of old have not
+    kept = json.loads(path.read_text()).get("measured") if path.is_file() else None
+    if kept is not None:  # which profiles of old have not
         draft, verify, step, limit = (tuple(kept[name]) for name in ("draft", "verify", "step", "limit"))
         return Profile(draft, verify, step, limit, kept["switch"])
     found = profile(measure(models, method, serving, prompts))
@@ -259,6 +265,6 @@ def cached(
 
 def keep(path: Path, settings: dict[str, Any], found: Profile, rows: Sequence[dict[str, Any]] = ()) -> None:
     """Write a profile, and how well it foretold."""
-    content = {"settings": settings, "seconds": asdict(found), "costs": found.costs, "cost_ratio": found.cost_ratio}
+    content = {"settings": settings, "measured": asdict(found), "costs": found.costs, "cost_ratio": found.cost_ratio}
     content |= {"cautious_costs": found.cautious, "verify_curve": found.verify_curve, "foretold": list(rows)}
     save_json(path, content | {"provenance": provenance(settings["device"])})

@@ -230,9 +230,8 @@ def run(
     decoder = comparison.decoders[name]
     about = {"target": models.names["target"], "draft_model": models.names[learning.draft]}
     about |= {name: _text(value) for name, value in departures(learning).items()}
-    served = departures(
-        replace(serving, costs=(), switch=0.0)
-    )  # costs are measured anew, and no part of what was learned
+    # costs are measured anew, and no part of what was learned
+    served = departures(replace(serving, costs=(), switch=0.0))
     about |= {f"serving.{name}": _text(value) for name, value in served.items()}
     if state is not None and state.exists():
         tensors, theirs = load(state)

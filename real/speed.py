@@ -172,7 +172,8 @@ def floor_command(
             rows = flooring.floor(models, serving, domain or domains(), prompts, list(tasks), report)
         console.print(tables.floor(rows))
         if out is not None:
-            save_json(out, {"rows": rows, "provenance": provenance(device_name(models.device))})
+            settings = {"gamma": gamma, "new": new, "temperature": temperature, "prompts": prompts, "family": family}
+            save_json(out, {**settings, "rows": rows, "provenance": provenance(device_name(models.device))})
 
 
 @app.command("headroom")

@@ -6,6 +6,7 @@ from typing import Any
 from rich.table import Table
 
 from real.audit import Audited
+from real.floor import LEAST
 from real.profile import Profile
 
 COLUMNS = {
@@ -54,7 +55,8 @@ def experiment(name: str, part: dict[str, Any]) -> Iterator[Table]:
 
 def profile(found: Profile, foretold: Sequence[dict[str, Any]]) -> Table:
     """Costs by draft length, and the speed-ups they foretell beside those measured on other requests."""
-    shown = Table(title=f"cost_ratio {found.cost_ratio:.3f}", box=None, title_justify="left")
+    title = f"cost_ratio {found.cost_ratio:.3f}; a draft after plain steps costs {found.switch:.2f} more"
+    shown = Table(title=title, box=None, title_justify="left")
     headings = ("drafted", "cost, plain steps", "verify, plain", "ms", "tokens/step", "foretold", "measured", "holds")
     for heading in headings:
         shown.add_column(heading, justify="right")
@@ -69,7 +71,8 @@ def profile(found: Profile, foretold: Sequence[dict[str, Any]]) -> Table:
 
 def floor(rows: Sequence[dict[str, Any]]) -> Table:
     """Net speed over plain by drafter and domain, the lowest limits first."""
-    shown = Table(title="draft length by cost ÷ plain decoding", box=None, title_justify="left")
+    title = f"draft length by cost ÷ plain decoding; it holds where the one-sided limit is at least {LEAST}"
+    shown = Table(title=title, box=None, title_justify="left")
     for heading in ("drafter", "domain", "net speedup", "one-sided 95 %", "drafted a step", "tokens/step", "holds"):
         shown.add_column(heading, justify="right")
     for row in sorted(rows, key=lambda row: row["one_sided"] or 0):

@@ -131,6 +131,10 @@ def test_categorical_never_draws_what_has_probability_zero():
     np.testing.assert_array_equal(categorical(np.broadcast_to(law, (3, 5)), edge), [1, 3, 3])
     tenths = np.full(10, 0.1)  # sums to 1 − 1.1e-16
     assert categorical(np.append(tenths, 0.0), np.array(1 - 2**-53)) == 9
+    narrow = np.append(tenths, 0.0).astype(np.float32)
+    for last in (np.array(1 - 2**-53), np.array(np.float32(1 - 2**-24))):  # more digits than the law, and as many
+        assert categorical(narrow, last) == 9
+        assert categorical(torch.from_numpy(narrow)[None], torch.from_numpy(last[None])) == 9
 
 
 def greedy_by_loop(target, draft):
@@ -177,6 +181,12 @@ def process_by_sorting(logits, temperature, top_k, top_p):
         mass += law[token]
     law = np.where(kept, law, 0.0)
     return law / law.sum()
+
+
+def test_laws_keep_their_precision():
+    for narrow in (np.eye(3, dtype=np.float32), torch.eye(3)):
+        for law in (process(narrow, 0.7, 2, 0.9), residual(narrow, 0 * narrow)):
+            assert law.dtype == narrow.dtype
 
 
 @example(0, 1.0, 0, 1.0)

@@ -90,8 +90,9 @@ def test_switches_leave_fewer_looks():
     assert 25 <= sum(length > 0 for length in lengths) <= 50  # 0.6 each, but for the first ones in a row
 
 
-def test_it_comes_back_when_the_draft_becomes_good():
-    policy = DraftLength(COSTS)
+@pytest.mark.parametrize("switch", [0.0, 0.3])
+def test_it_comes_back_when_the_draft_becomes_good(switch):
+    policy = DraftLength(COSTS, switch)
     state, *_ = served(policy, 1.0, 2000, 0)
     *_, lengths = served(policy, 0.05, 600, 1, state)
     assert np.median(lengths[-100:]) >= 4

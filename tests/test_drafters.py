@@ -259,7 +259,7 @@ def test_ngram_matches_the_recursion_at_every_order():
         np.testing.assert_allclose(drafter.law(context), law, rtol=1e-12)
 
 
-@pytest.mark.parametrize("when", ["drafting", "saved", "next request"])
+@pytest.mark.parametrize("when", ["drafting", "saved", "the end", "next request"])
 def test_ngram_counts_what_was_committed_once_when_it_is_needed(when):
     """After plain steps nothing has been counted; then everything is, once, and never again."""
     drafter, whole = NGram(6, order=2), NGram(6, order=2)
@@ -274,6 +274,8 @@ def test_ngram_counts_what_was_committed_once_when_it_is_needed(when):
             drafter.logits_after([])
         elif when == "saved":
             drafter.state()
+        elif when == "the end":
+            drafter.end()
         else:
             drafter.begin([5])
     if when == "next request":

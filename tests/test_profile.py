@@ -18,7 +18,7 @@ from real.ledger import Ledger  # noqa: E402
 from real.loaded import decoder_of, drafter_of  # noqa: E402
 from real.lossless import COSTS, random_pair, random_prompts, reference  # noqa: E402
 from real.online import Serving  # noqa: E402
-from real.profile import APART, Profile, Request, foretold, measure, profile  # noqa: E402
+from real.profile import SEEN, Profile, Request, cached, foretold, measure, place, profile  # noqa: E402
 from real.run import compile_for  # noqa: E402
 from real.sampling import Sampling  # noqa: E402
 from real.systems import Method  # noqa: E402
@@ -30,7 +30,8 @@ STEPS = (1.0, 1.25, 1.5)
 
 def request(gamma: int, tokens: int, steps: int, seconds: float | None = None, slow: float = 1.0) -> Request:
     full = tuple((0.1 * gamma, STEPS[gamma] - 0.1 * gamma, slow * STEPS[gamma]) for _ in range(steps))
-    return Request(tokens, steps, slow * steps * STEPS[gamma] if seconds is None else seconds, full)
+    lone = (slow * (SEEN - 1 + STEPS[gamma]),)
+    return Request(tokens, steps, slow * steps * STEPS[gamma] if seconds is None else seconds, full, lone)
 
 
 def test_costs_are_medians_in_plain_steps_and_never_fall():
@@ -54,18 +55,33 @@ def test_cautious_costs_are_upper_limits_over_requests():
     assert few.cautious == pytest.approx(few.costs)  # two requests have no interval
 
 
-@pytest.mark.parametrize(
-    "lone, expected", [((1.5, 1.75), 0.25), ((1.25, 1.5), 0.0), ((1.75, 1.5), 0.25), ((1.0, 1.25), 0.0)]
-)
-def test_a_switch_is_what_a_lone_draft_costs_besides(lone, expected):
-    """Groups of steps whose first drafts, beside groups of plain steps; on average over the lengths, never negative."""
-    seconds = {0: (APART * STEPS[0],) * 3} | {
-        gamma: (APART - 1 + cost,) * 3 for gamma, cost in enumerate(lone, start=1)
-    }
-    runs = {gamma: [replace(request(gamma, 9, 9), lone=seconds[gamma]) for _ in range(8)] for gamma in range(3)}
-    assert profile(runs).switch == pytest.approx(expected)
-    shortest = {gamma: [request(gamma, 9, 9) for _ in range(8)] for gamma in range(3)}
-    assert profile(shortest).switch == 0  # no request was long enough
+def alone(cost: float, requests: int = 8, unlike: float = 0.0) -> dict[int, list[Request]]:
+    """Runs whose lone drafts cost ``cost`` plain steps, ``unlike`` more in every other request, and half have none."""
+    runs = {gamma: [request(gamma, 9, 9) for _ in range(requests)] for gamma in range(3)}
+    runs = {gamma: [replace(of, lone=()) for of in requests] for gamma, requests in runs.items()}
+    for i in range(0, requests, 2):
+        seconds = {0: (SEEN * STEPS[0],) * 2, 1: (SEEN - 1 + cost + unlike * (i % 4 == 0),) * 2}
+        for gamma in seconds:
+            runs[gamma][i] = replace(runs[gamma][i], lone=seconds[gamma])
+    return runs
+
+
+@pytest.mark.parametrize("requests", [2, 8])
+@pytest.mark.parametrize("cost, switch", [(1.75, 0.5), (1.5, 0.25), (1.25, 0.0), (1.0, 0.0)])
+def test_a_switch_is_what_a_lone_draft_costs_besides(cost, switch, requests):
+    """Beside as many plain steps in the same places; never negative, and with few requests as it was measured."""
+    assert profile(alone(cost, requests)).switch == pytest.approx(switch)
+
+
+def test_a_switch_is_charged_at_its_upper_limit():
+    assert profile(alone(1.5, 24)).switch == pytest.approx(0.25)
+    assert profile(alone(1.5, 24, unlike=0.1)).switch == pytest.approx(0.35)  # as in half of the requests
+
+
+def test_without_a_lone_draft_there_is_no_profile():
+    runs = {gamma: [replace(request(gamma, 9, 9), lone=()) for _ in range(8)] for gamma in range(3)}
+    with pytest.raises(ValueError, match="none had a draft alone among plain steps; take longer ones"):
+        profile(runs)
 
 
 def test_a_length_that_was_never_drafted_is_said():
@@ -96,15 +112,16 @@ def test_measuring_serves_every_prompt_at_every_length():
     assert served == dict.fromkeys(range(3), [12] * 3)
     assert all(r.steps == len(r.full) == 12 for r in runs[0])
     assert all(1 <= len(r.full) <= r.steps < 12 for r in runs[2])
-    assert [len(r.lone) for r in runs[0]] == [12 // APART] * 3
-    assert [sum(len(r.lone) for r in runs[gamma]) for gamma in (1, 2)] == [3, 3]
+    assert [len(r.lone) for r in (*runs[0], *runs[2])] == [2] * 3 + [0] * 3  # of steps 4 … 7 and 8 … 11
+    assert all(1 <= len(r.lone) <= 2 for r in runs[1])  # an accepted draft leaves a step less
     for requests in runs.values():
         assert all(0 < sum(step[2] for step in r.full) <= r.seconds * (1 + 1e-9) for r in requests)
         assert all(draft + verify <= whole for r in requests for draft, verify, whole in r.full)
 
 
-def decoder(pair, costs=COSTS, sampling=Sampling(0.0)):
-    method, serving = Method("adapter", OGD(8.0)), Serving(4, 16, sampling, 40, burn_in=16, costs=costs)
+def decoder(pair, costs=COSTS, switch=0.0):
+    method = Method("adapter", OGD(8.0))
+    serving = Serving(4, 16, Sampling(0.0), 40, burn_in=16, costs=costs, switch=switch)
     return decoder_of(pair, method, drafter_of(pair, method, serving), serving)
 
 
@@ -135,9 +152,37 @@ def test_where_drafting_is_dear_it_decodes_plainly_but_for_its_account():
     assert steps.count(0) > 0.9 * len(steps)
 
 
+def test_the_decoder_looks_less_often_where_a_switch_is_dear():
+    pair, looks = random_pair("llama", "float64"), {}
+    for switch in (0.0, 2.0):
+        one, steps = decoder(pair, costs=(1.0, 3.0, 5.0, 7.0, 9.0), switch=switch), []
+        one.watch = lambda step, steps=steps: steps.append(step.drafted)
+        for prompt in random_prompts(4, 512, 3):
+            one.serve(prompt, Ledger())
+        looks[switch] = sum(drafted > 0 for drafted in steps)
+    assert 0 < looks[2.0] < looks[0.0]
+
+
+def test_a_profile_of_old_is_measured_again(tmp_path):
+    """It knew nothing of switches."""
+    pair = random_pair("llama", "float64")
+    drafter = drafter_of(pair, Method("independent"), Serving())
+    models = SimpleNamespace(pair_of=lambda method: pair, drafter=lambda method, serving: drafter, pair=pair, names={})
+    models.device, models.dtype, models.target, models.drafts = "cpu", "float64", "t", {"specialist": "d"}
+    method, serving = Method("independent"), Serving(2, sampling=Sampling(0.0), max_new_tokens=12)
+    prompts = random_prompts(3, 512, 3)
+    path = place(models, method, serving, tmp_path)
+    path.write_text(json.dumps({"seconds": {name: [1, 2, 3] for name in ("draft", "verify", "step", "limit")}}))
+    found = cached(models, method, serving, prompts, tmp_path)
+    assert found.step != (1, 2, 3)
+    assert cached(models, method, serving, [], tmp_path) == found  # from its file
+
+
 def test_costs_must_fit_gamma():
     with pytest.raises(ValueError, match=r"costs=\(1.0, 2.0\): needs one entry for each of 0 … gamma = 4"):
         Serving(4, costs=(1.0, 2.0))
+    with pytest.raises(ValueError, match=r"switch=-1: must be at least 0"):
+        Serving(switch=-1)
 
 
 def test_floor_rows_are_paired_by_request_and_domain():
@@ -166,6 +211,7 @@ def test_the_commands_measure_once_and_serve_by_cost(tmp_path, monkeypatch):
         result = run(*again, gamma)
         assert result.exit_code == 0, said(result)
         assert "cost 1.00, " in said(result)
+        assert "the first after a plain one" in said(result)
     assert isinstance(run(*again, 3).exception, TypeError)  # another gamma would be measured
 
 
@@ -173,7 +219,10 @@ def test_the_floor_command_has_a_row_for_every_drafter_and_domain(tmp_path):
     chosen = ("--drafter", "uniform", "--drafter", "ngram", "--domain", "prose", "--domain", "c")
     result = real("floor", "--prompts", 1, "--new", 10, "--gamma", 2, *chosen, "--out", "f.json")
     assert result.exit_code == 0, said(result)
-    rows = json.loads((tmp_path / "f.json").read_text())["rows"]
+    kept = json.loads((tmp_path / "f.json").read_text())
+    assert (kept["gamma"], kept["new"], kept["prompts"]) == (2, 10, 1)
+    rows = kept["rows"]
+    assert all(len(row["costs"]) == 3 and row["switch"] >= 0 for row in rows)
     assert {(row["drafter"], row["domain"]) for row in rows} == {
         (drafter, domain) for drafter in ("uniform", "ngram") for domain in ("prose", "c", "all")
     }

@@ -54,8 +54,8 @@ def residual(target_probs: Array, draft_probs: Array) -> Array:
 def categorical(probs: Array, uniform: Array) -> Array:
     """Token whose cumulative interval holds ``uniform``: probs ``[..., V]``, uniform ``[...]`` → int ``[...]``.
 
-    Tokens of probability 0 are never drawn, whatever the rounding of the cumulative sum: of two floats u < 1 and s > 0
-    with as many digits, the product is rounded to less than s.
+    Tokens of probability 0 are never drawn where the sum is taken in order: of floats u < 1 and s, normal and with no
+    fewer digits than u, or multiplied with as many as u, the product is rounded to less than s.
     """
     xp = namespace(probs)
     cumulative = xp.cumsum(probs, -1)

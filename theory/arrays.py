@@ -46,19 +46,8 @@ def _numpy_like(library: str) -> SimpleNamespace:
     m = np if library == "numpy" else sys.modules["jax.numpy"]
     same = (
         *("exp", "log", "sqrt", "abs", "where", "maximum", "minimum", "isfinite", "any", "all", "sum", "max", "min"),
-        *(
-            "cumsum",
-            "cumprod",
-            "sort",
-            "argsort",
-            "argmax",
-            "take_along_axis",
-            "flip",
-            "moveaxis",
-            "broadcast_to",
-            "squeeze",
-        ),
-        *("stack", "concatenate", "zeros_like", "ones_like"),
+        *("cumsum", "cumprod", "sort", "argsort", "argmax", "take_along_axis", "flip", "moveaxis", "broadcast_to"),
+        *("squeeze", "stack", "concatenate", "zeros_like", "ones_like"),
     )
     xp = SimpleNamespace(**{name: getattr(m, name) for name in same})
     xp.asarray = lambda value, like: m.asarray(value, dtype=like.dtype)

@@ -92,7 +92,7 @@ class Simplex:
         rank = xp.asarray(xp.arange(x.shape[-1], like=x) + 1, like=x)
         excess = (xp.cumsum(descending, -1) - 1.0) / rank
         support = xp.sum(xp.where(descending > excess, xp.ones_like(x), xp.zeros_like(x)), axis=-1, keepdims=True)
-        threshold = xp.take_along_axis(excess, xp.integer(support) - 1, axis=-1)
+        threshold = xp.take_along_axis(excess, xp.maximum(xp.integer(support), 1) - 1, axis=-1)
         return xp.maximum(x - threshold, 0.0)
 
     def contains(self, x: Array, tolerance: float = 1e-9) -> Array:

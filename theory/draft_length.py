@@ -3,7 +3,7 @@ r"""How many tokens to draft: the best length by the speed law, and a promise th
 Costs are in plain target steps: ``costs[γ]`` of a step that drafts γ tokens, ``costs[0]`` = 1, and κ more for the
 first one that drafts after a plain one,
 
-    c_t = costs[γ_t] + κ·1{γ_t > 0 = γ_{t−1}}.
+    c_t = costs[γ_t] + κ·1{γ_t > 0 = γ_{t−1}},   γ_0 = 0.
 
 With the rejection probability ε estimated from the past, the speed law asks for the γ that maximises E(ε, γ)/costs[γ],
 γ = 0 being plain decoding. An estimate may be wrong, and plain steps show nothing of ε. So the length is conservative
@@ -45,7 +45,8 @@ class DraftLength:
     Attributes:
         costs: of a step that drafts 0, 1, … tokens, in plain steps; ``costs[0]`` is 1, and they do not fall: a step may
             draft fewer tokens than it was allowed.
-        switch: κ ≥ 0. share: δ ≥ 0. account: B; lengths that cost more than B + 1 are never chosen.
+        switch: κ ≥ 0. share: δ ≥ 0. account: B; lengths that cost more than B + 1 are never chosen,
+            nor, after a plain step, those above B + 1 − κ.
         memory: verified positions after which an observation counts 1/e; at least 1.
         rejected, verified: the counts that the estimate of ε starts from.
 

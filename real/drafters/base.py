@@ -142,6 +142,10 @@ class Drafter(ABC):
     def commit(self) -> None:
         """The session has appended what verification committed; drop all state beyond it."""
 
+    def end(self) -> None:
+        """The request is done; take up what is to be remembered of it."""
+        return None
+
     def reseed(self, seed: int) -> None:
         """Take up the run's seed, where a drafter has choices of its own to make; their randomness is its ``state``."""
         return None
@@ -182,5 +186,5 @@ class Drafter(ABC):
         return {}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Take up a saved ``state``."""
+        """Take up a saved ``state``, between requests."""
         return None

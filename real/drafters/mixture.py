@@ -128,6 +128,10 @@ class Mixture(Drafter):
             if self.tokens[start + i] != token:
                 break
 
+    def end(self) -> None:
+        for part in self.parts:
+            part.end()
+
     def features(self, start: int, stop: int) -> Tensor:
         """The parts' laws at each position ``[stop − start, N, V]``; zeros where verification examined nothing."""
         some = next(iter(self._laws.values()), torch.zeros(len(self.parts), self.vocab))

@@ -45,7 +45,10 @@ class NGram(Drafter):
         self._count()
 
     def commit(self) -> None:
-        return None  # what was committed is counted when it is next needed: plain steps cost nothing
+        return None  # what was committed is counted at the next draft, or when the request is done
+
+    def end(self) -> None:
+        self._count()
 
     def _count(self) -> None:
         """Count the tokens appended since the last call."""
@@ -62,7 +65,7 @@ class NGram(Drafter):
         self._counted = len(tokens)
 
     def law(self, context: list[int]) -> Tensor:
-        """Next-token law after ``context``: float64 ``[V]``, sums to 1, every entry positive."""
+        """Next-token law after ``context``, from what is counted: float64 ``[V]``, sums to 1, every entry positive."""
         types = max(len(self._seen), 1)
         rest, ids, added = 1.0, [], []  # mass of what is known without a context; what contexts add to which ids
         for k in range(1, min(self.order, len(context)) + 1):
