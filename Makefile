@@ -25,10 +25,10 @@ help:
 	@echo 'make results   the full runs behind the README (long, resumable): results/'
 	@echo 'make systems   the systems on every domain and target, and what ensembles and hints are worth (hours, resumable)'
 	@echo 'make bench     against transformers, what a step costs, rows of a batch, the floor under plain decoding, headroom'
-	@echo 'make lossless  every drafter and rule on three model families: same tokens as plain decoding, same law'
+	@echo 'make lossless  every drafter on three model families: same tokens as plain decoding, same law under every rule'
 	@echo 'make figures   figures and report again, from the result files of the demo and of results/'
 	@echo 'make lint      ruff and pyright'
-	@echo 'make mutants   changes every operator and constant that theorems rest on; a test must notice (about 20 minutes)'
+	@echo 'make mutants   changes operators and constants of learners, bounds, step sizes, verification and the speed law; tests must notice (20 minutes)'
 	@echo 'make gpu       on a CUDA device: its tests, a Qwen3-8B-shaped pair made here, served and compared (10 minutes)'
 	@echo 'make clean     removes caches and out/demo; keeps .venv and results/'
 

@@ -87,7 +87,7 @@ IN_ROWS = {f"{name}, {rows} rows": in_rows(method, rows) for name, method in BAT
 IN_ROWS["adapter block, 4 rows"] = in_rows(MATRIX["adapter"], 4, rule="block")
 CHECKED |= IN_ROWS
 COSTS, SWITCH = (1.0, 1.3, 1.5, 1.6, 1.7), 0.2
-"""Of drafts of 0 … 4 tokens and of a switch, at which lengths chosen by cost take every value."""
+"""Of drafts of 0 … 4 tokens and of a switch, at which lengths chosen by cost take several values."""
 CHECKED["lengths by cost"] = served(Method("adapter", OGD(8.0)), costs=COSTS, switch=SWITCH)
 
 

@@ -180,7 +180,7 @@ class OnlineDecoder:
         return session.tokens[len(prompt) :], counts
 
     def _choose_length(self, after: Step | None = None) -> None:
-        """How many tokens the next step drafts, by what the one before did; 0 decodes plainly."""
+        """Set how many tokens the next step drafts, 0 decoding plainly; ``after`` is what came before it."""
         if self.lengths is None or self.length_state is None:
             return
         if after is not None:

@@ -1,10 +1,10 @@
 """`python -m real profile`: what a step costs that drafts 0, 1, … gamma tokens, on this machine with these models.
 
 Plain decoding and every draft length serve the same requests in turn; a cost is the median time of the steps that
-drafted so many tokens over that of a plain step. A step that drafts after plain ones costs more, for its draft has to
-catch up, and slows the plain ones after it: requests are served once more to time that. What a plain step costs more
-for having a drafter at hand is not counted. The other half of the requests then asks whether the speed law, fed with
-the costs, turns their tokens per step into the speed-up measured. A profile is kept by all that it is of.
+drafted so many tokens over that of a plain step. A step that drafts after plain ones may cost more, where its draft has
+to catch up, and slow the plain ones after it: requests are served once more to time that. What a drafter costs plain
+steps farther off is not counted. The other half of the requests then asks whether the speed law, fed with the costs,
+turns their tokens per step into the speed-up measured. A profile is kept by all that it is of.
 """
 
 import json
@@ -46,9 +46,9 @@ class Profile:
     """Median seconds of a step's parts by the number of tokens drafted, 0 … gamma.
 
     ``limit``: the one-sided 95 % upper limit of a step's cost, in plain steps, by a bootstrap over requests; the cost
-    itself where there are too few.
+    itself, or a little less, where there are too few.
     ``switch``: the same of what a step that drafts one token ``APART`` steps after the last costs more than one among
-    its like, with what it adds to the plain ones after it.
+    its like, with what it adds to the plain ones after it; at least 0, and taken for a draft of any length.
     """
 
     draft: tuple[float, ...]
@@ -93,8 +93,8 @@ class Timed(NamedTuple):
 class Request:
     """One request served at one draft length: tokens and seconds of its steps, and each full step's parts.
 
-    ``lone``: seconds of ``SEEN`` steps whose first alone drafted so many tokens; where none are to be drafted, of as
-    many plain steps in the same places.
+    ``lone``, when served once more: seconds of ``SEEN`` steps whose first alone drafted so many tokens; where none are
+    to be drafted, of as many plain steps in the same places.
     """
 
     tokens: int
@@ -144,8 +144,8 @@ def measure(
 ) -> dict[int, list[Request]]:
     """Every prompt at every length 0 … gamma, the drafter at rest, in rotating order, after a warm-up on the first.
 
-    Once more it is served by plain steps but for every ``APART``-th, which drafts one token. What a drafter remembers
-    of requests is forgotten after each.
+    Once more it is served by plain steps but for every ``APART``-th, nearer where requests are short, which drafts one
+    token. What a drafter remembers of requests is forgotten before each.
 
     Raises:
         ValueError: for a method that drafts nothing, or no prompts.
@@ -186,7 +186,7 @@ def profile(runs: dict[int, list[Request]]) -> Profile:
     draft, verify, step = zip(*parts, strict=True)
     plain, *drafting = (_resampled([[step[-1] for step in r.full] for r in requests]) for requests in runs.values())
     costs = [seconds / plain for seconds in drafting]
-    if not any(request.lone for request in runs[1]):
+    if not all(any(request.lone for request in runs[gamma]) for gamma in (0, 1)):
         raise ValueError("requests too short: none had a draft alone among plain steps; take longer ones")
     apart, alone = (_resampled([request.lone for request in runs[gamma]]) for gamma in (0, 1))
     switch = 1 + SEEN * (alone / apart - 1) - costs[0]
@@ -194,7 +194,7 @@ def profile(runs: dict[int, list[Request]]) -> Profile:
 
 
 def _resampled(requests: Sequence[Sequence[float]]) -> np.ndarray:
-    """The median second, of the requests themselves and of resamples; nan where they are too few or none has any."""
+    """The median second, of the requests themselves and of resamples, nan where those have none; some must have one."""
     seconds = np.array([second for request in requests for second in request])
     owners = np.repeat(np.arange(len(requests)), [len(request) for request in requests])
     order = np.argsort(seconds)

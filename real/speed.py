@@ -146,7 +146,7 @@ def profile_command(
         kept = [profiling.place(models, method, serving), *([] if out is None else [out])]
         for path in kept:
             profiling.keep(path, profiling.settings_of(models, method, serving), found, rows)
-        console.print(f"kept in {kept[0]}: --by-cost takes it up with the same gamma, temperature and new tokens")
+        console.print(f"kept in {kept[0]}: --by-cost takes it up where models, drafter and options are the same")
 
 
 @app.command("floor")

@@ -1,7 +1,7 @@
 """Accept/reject arithmetic: the lossless token rule, for numpy and torch arrays alike.
 
 Its parts (``following``, ``leading``, ``residual``, ``categorical``) also make the block rule (theory/block_rule.py);
-the two files are the only accept/reject arithmetic of the repository.
+the two files are the only accept/reject rules of the repository.
 
 ``target_probs`` and ``draft_probs`` are next-token laws, last axis the vocabulary. Randomness comes in as uniforms in
 [0, 1), so that one function serves any generator and every outcome can be enumerated in a test.
@@ -54,8 +54,8 @@ def residual(target_probs: Array, draft_probs: Array) -> Array:
 def categorical(probs: Array, uniform: Array) -> Array:
     """Token whose cumulative interval holds ``uniform``: probs ``[..., V]``, uniform ``[...]`` → int ``[...]``.
 
-    Tokens of probability 0 are never drawn where the sum is taken in order: of floats u < 1 and s, normal and with no
-    fewer digits than u, or multiplied with as many as u, the product is rounded to less than s.
+    Tokens of probability 0 are never drawn where the sum is taken in order (a GPU's or jax's need not be): of normal
+    floats u < 1 and s, multiplied with the digits of u or more, the product is rounded to less than s.
     """
     xp = namespace(probs)
     cumulative = xp.cumsum(probs, -1)

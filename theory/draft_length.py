@@ -6,10 +6,10 @@ first one that drafts after a plain one,
     c_t = costs[γ_t] + κ·1{γ_t > 0 = γ_{t−1}},   γ_0 = 0.
 
 With the rejection probability ε estimated from the past, the speed law asks for the γ that maximises E(ε, γ)/costs[γ],
-γ = 0 being plain decoding. An estimate may be wrong, and plain steps show nothing of ε. So the length is conservative
-(Wu et al. 2016): speculation draws on an account of at most B plain steps,
+as if all steps were alike, γ = 0 being plain decoding. An estimate may be wrong, and plain steps show nothing of ε. So
+the length is conservative (Wu et al. 2016): speculation draws on an account of at most B plain steps,
 
-    step t may draft γ_t only if  c_t − 1 ≤ b_t,       b_{t+1} = min{B, b_t + (1 + δ)·tokens_t − c_t},
+    step t may draft γ_t only if  c_t − 1 ≤ b_t,       b_{t+1} = min{B, b_t + (1 + δ)·tokens_t − c_t},   b_1 = B,
 
 and where the law asks for 0 but the account has room, one token is drafted to look again. A step commits at least one
 token, so b_t ≥ 0, and on every path, over every stretch of steps s … t, whatever the draft and the text,

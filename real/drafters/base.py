@@ -4,6 +4,7 @@
     proposal = drafter.propose(gamma, sampling, uniforms)
     ...verification appends the committed tokens to the same list...
     drafter.commit()                                       forget what was rejected
+    drafter.end()                                          the request is done
 
 The trainable part is one flat float32 vector: ``drafter.x`` reads it, ``drafter.load(x)`` swaps it at a step boundary,
 ``drafter.losses(pieces, objective)`` turns served positions into the losses a learner sees.

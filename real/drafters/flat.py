@@ -1,6 +1,6 @@
 """Parameters of a torch module as one flat vector, and losses of it by autograd: what every deep drafter shares.
 
-Not convex: regret is measured here, no bound is claimed. Tied weights appear once.
+Not convex: losses are logged, no bound is claimed. Tied weights appear once.
 """
 
 from collections.abc import Callable, Sequence

@@ -2,7 +2,7 @@
 
 One flat vector, every parameter a view into one buffer.
 
-Not convex: regret is measured here, no bound is claimed. A swap makes the draft's cache stale, so it is recomputed at
+Not convex: losses are logged, no bound is claimed. A swap makes the draft's cache stale, so it is recomputed at
 the swap; whoever calls ``load`` charges that time to learning.
 """
 
