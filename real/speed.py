@@ -111,7 +111,7 @@ def profile_command(
     ] = "",
     target: Target = "",
     draft: Draft = "",
-    prompts: Annotated[str, typer.Option(help="JSONL, or a schedule; half of them are foretold.")] = "prose:16",
+    prompts: Annotated[str, typer.Option(help="JSONL, or a schedule; half of them are foretold.")] = "prose:32",
     gamma: Annotated[int, typer.Option(help="Longest draft.")] = 8,
     new: New = 64,
     temperature: Annotated[float, typer.Option(help="0 decodes greedily.")] = 1.0,
