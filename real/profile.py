@@ -91,14 +91,15 @@ class Timed(NamedTuple):
 
 @dataclass(frozen=True)
 class Request:
-    """One request served at one draft length: tokens and seconds of its steps, and each full step's parts.
+    """One request served at one draft length: tokens and seconds of its steps, how many tokens each drafted, and the
+    parts of the full ones: the last draft less.
 
     ``lone``, when served once more: seconds of ``SEEN`` steps whose first alone drafted so many tokens; where none are
     to be drafted, of as many plain steps in the same places.
     """
 
     tokens: int
-    steps: int
+    drafted: tuple[int, ...]
     seconds: float
     full: tuple[tuple[float, float, float], ...]
     lone: tuple[float, ...] = ()
@@ -126,7 +127,8 @@ def served(
 
 def _request(steps: Sequence[Timed], lone: tuple[float, ...]) -> Request:
     full = tuple((step.draft, step.verify, step.whole) for step in steps if step.drafted == step.asked)
-    return Request(sum(step.tokens for step in steps), len(steps), sum(step.whole for step in steps), full, lone)
+    drafted = tuple(step.drafted for step in steps)
+    return Request(sum(step.tokens for step in steps), drafted, sum(step.whole for step in steps), full, lone)
 
 
 def _groups(steps: Sequence[Timed], gamma: int, apart: int) -> tuple[float, ...]:
@@ -213,18 +215,24 @@ def _upper(values: np.ndarray) -> float:
 
 
 def foretold(known: Profile, runs: dict[int, list[Request]]) -> list[dict[str, Any]]:
-    """For each length: the speed-up over plain of these requests, predicted from their tokens per step and measured."""
+    """For each length: the speed-up over plain of these requests, predicted and measured.
+
+    Predicted are their tokens over the costs of their steps by what each drafted.
+    """
     plain, rows = runs[0], []
     for gamma, requests in runs.items():
         if not gamma:
             continue
-        columns = [[r.tokens, r.steps, r.seconds, p.tokens, p.seconds] for r, p in zip(requests, plain, strict=True)]
-        tokens, steps, seconds, plain_tokens, plain_seconds = (draws(len(columns)) @ np.array(columns)).T
+        columns = [
+            [r.tokens, sum(known.costs[drafted] for drafted in r.drafted), r.seconds, p.tokens, p.seconds]
+            for r, p in zip(requests, plain, strict=True)
+        ]
+        tokens, cost, seconds, plain_tokens, plain_seconds = (draws(len(columns)) @ np.array(columns)).T
         measured = tokens / seconds / (plain_tokens / plain_seconds)
-        ratio = tokens / steps / known.costs[gamma] / measured
+        ratio = tokens / cost / measured
         width = float(np.nan_to_num(np.diff(np.quantile(ratio[1:], CENTRAL))[0] / 2))
-        error = float(ratio[0] - 1)
-        row = {"gamma": gamma, "cost": known.costs[gamma], "tokens_per_step": float(tokens[0] / steps[0])}
+        error, steps = float(ratio[0] - 1), sum(len(r.drafted) for r in requests)
+        row = {"gamma": gamma, "cost": known.costs[gamma], "tokens_per_step": float(tokens[0]) / steps}
         row |= {"predicted": float(ratio[0] * measured[0]), "measured": interval(measured), "error": error}
         rows.append(row | {"holds": abs(error) <= max(LARGEST_ERROR, width)})
     return rows

@@ -31,7 +31,7 @@ STEPS = (1.0, 1.25, 1.5)
 def request(gamma: int, tokens: int, steps: int, seconds: float | None = None, slow: float = 1.0) -> Request:
     full = tuple((0.1 * gamma, STEPS[gamma] - 0.1 * gamma, slow * STEPS[gamma]) for _ in range(steps))
     lone = (slow * (SEEN - 1 + STEPS[gamma]),)
-    return Request(tokens, steps, slow * steps * STEPS[gamma] if seconds is None else seconds, full, lone)
+    return Request(tokens, (gamma,) * steps, slow * steps * STEPS[gamma] if seconds is None else seconds, full, lone)
 
 
 def test_costs_are_medians_in_plain_steps_and_never_fall():
@@ -86,7 +86,7 @@ def test_without_a_lone_draft_there_is_no_profile():
 
 def test_a_length_that_was_never_drafted_is_said():
     with pytest.raises(ValueError, match="gamma=2: no step drafted so many tokens"):
-        profile({0: [request(0, 4, 4)], 1: [request(1, 4, 4)], 2: [Request(4, 4, 1.0, ())]})
+        profile({0: [request(0, 4, 4)], 1: [request(1, 4, 4)], 2: [Request(4, (1,) * 4, 1.0, ())]})
 
 
 def test_the_speed_law_foretells_what_its_costs_say_and_no_other():
@@ -94,10 +94,14 @@ def test_the_speed_law_foretells_what_its_costs_say_and_no_other():
     runs = {gamma: [request(gamma, 4 + i + gamma, 4 + i, slow=1 + 0.1 * i) for i in range(6)] for gamma in range(3)}
     found = profile(runs)
     for row in foretold(found, runs):
-        pace = sum(r.tokens for r in runs[row["gamma"]]) / sum(r.steps for r in runs[row["gamma"]])
+        pace = sum(r.tokens for r in runs[row["gamma"]]) / sum(len(r.drafted) for r in runs[row["gamma"]])
         assert row["tokens_per_step"] == pytest.approx(pace)
         assert row["predicted"] == pytest.approx(pace / STEPS[row["gamma"]])
         assert row["holds"]
+    last = [replace(of, drafted=(*of.drafted[1:], 1)) for of in runs[2]]
+    whole = {gamma: [replace(of, seconds=len(of.drafted) * STEPS[gamma]) for of in runs[gamma]] for gamma in (0, 1)}
+    last = [replace(of, seconds=(len(of.drafted) - 1) * STEPS[2] + STEPS[1]) for of in last]
+    assert foretold(found, whole | {2: last})[1]["error"] == pytest.approx(0)  # last steps that draft less cost less
     cheaper = Profile(found.draft, found.verify, (1.0, 1.0, 1.0), found.limit)
     assert [row["holds"] for row in foretold(cheaper, runs)] == [False, False]
 
@@ -110,8 +114,8 @@ def test_measuring_serves_every_prompt_at_every_length():
     runs = measure(models, Method("independent"), serving, prompts)
     served = {gamma: [request.tokens for request in requests] for gamma, requests in runs.items()}
     assert served == dict.fromkeys(range(3), [12] * 3)
-    assert all(r.steps == len(r.full) == 12 for r in runs[0])
-    assert all(1 <= len(r.full) <= r.steps < 12 for r in runs[2])
+    assert all(r.drafted == (0,) * 12 and len(r.full) == 12 for r in runs[0])
+    assert all(1 <= r.drafted.count(2) == len(r.full) <= len(r.drafted) < 12 for r in runs[2])
     assert [len(r.lone) for r in (*runs[0], *runs[2])] == [2] * 3 + [0] * 3  # of steps 4 … 7 and 8 … 11
     assert all(1 <= len(r.lone) <= 2 for r in runs[1])  # an accepted draft leaves a step less
     for requests in runs.values():
