@@ -4,7 +4,7 @@ Plain decoding and every draft length serve the same requests in turn; a cost is
 drafted so many tokens over that of a plain step. A step that drafts after plain ones may cost more, where its draft has
 to catch up, and slow the plain ones after it: requests are served once more to time that. What a drafter costs plain
 steps farther off is not counted. The other half of the requests then asks whether the speed law, fed with the costs,
-turns their tokens per step into the speed-up measured. A profile is kept by all that it is of.
+turns what their steps drafted and committed into the speed-up measured. A profile is kept by all that it is of.
 """
 
 import json
