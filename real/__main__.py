@@ -29,7 +29,7 @@ from real.lossless import lossless as run_lossless
 from real.models import quiet
 from real.online import Serving
 from real.options import BurnIn, Device, Draft, Dtype, Gamma, Out, Target, Tune, advance, bar, console
-from real.profile import FOLDER as PROFILES
+from real.profile import place
 from real.record import record as write_recording
 from real.sampling import Sampling
 from real.streams import ASSETS, domains, read_prompts
@@ -195,7 +195,8 @@ def run(
             costs = ", ".join(f"{cost:.2f}" for cost in serving.costs)
             console.print(
                 f"steps of 0 … {gamma} drafted tokens cost {costs} plain ones, the first after a plain one "
-                f"{serving.switch:.2f} more (upper limits, kept in {PROFILES})"
+                f"{serving.switch:.2f} more (upper limits, kept in {place(models, method, serving)}; without that file "
+                "they are measured again)"
             )
         with bar() as progress:
             task = progress.add_task(", ".join(dict.fromkeys(("plain", "frozen", name))), total=len(stream.prompts))

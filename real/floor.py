@@ -45,8 +45,10 @@ def floor(
     Raises:
         ValueError: for a drafter that is not in ``DRAFTERS``, or fewer than one prompt.
     """
-    if prompts < 1 or not set(names) <= set(DRAFTERS):
-        raise ValueError(f"prompts={prompts!r}, drafters {tuple(names)}: at least one of {', '.join(DRAFTERS)}")
+    if prompts < 1:
+        raise ValueError(f"prompts={prompts!r}: at least one request of every domain, and four for a limit")
+    if not names or not set(names) <= set(DRAFTERS):
+        raise ValueError(f"drafters {tuple(names)}: at least one, each one of {', '.join(DRAFTERS)}")
     rows = []
     for name in names:
         method = DRAFTERS[name]

@@ -27,6 +27,7 @@ from real.ledger import Ledger
 from real.loaded import Models
 from real.models import CausalLM
 from real.online import Serving
+from real.sampling import Sampling
 from real.speed_check import LARGEST_ERROR
 from real.systems import Method
 from theory.learners.frozen import Frozen
@@ -189,7 +190,10 @@ def profile(runs: dict[int, list[Request]]) -> Profile:
     plain, *drafting = (_resampled([[step[-1] for step in r.full] for r in requests]) for requests in runs.values())
     costs = [seconds / plain for seconds in drafting]
     if not all(any(request.lone for request in runs[gamma]) for gamma in (0, 1)):
-        raise ValueError("requests too short: none had a draft alone among plain steps; take longer ones")
+        raise ValueError(
+            "requests too short to be profiled: none had a draft alone among plain steps; let them have "
+            f"{2 * SEEN} new tokens or more"
+        )
     apart, alone = (_resampled([request.lone for request in runs[gamma]]) for gamma in (0, 1))
     switch = 1 + SEEN * (alone / apart - 1) - costs[0]
     return Profile(draft, verify, step, (1.0, *map(_upper, costs)), max(0.0, _upper(switch)))
@@ -244,6 +248,8 @@ def settings_of(models: Models, method: Method, serving: Serving) -> dict[str, A
     found = {"device": device_name(models.device), "dtype": models.dtype, "compiled": compiled, "gamma": serving.gamma}
     at_rest = replace(method, learner=Frozen(), prompt_hint=None, learn_prompt=False)
     found |= {"models": models.names, "method": departures(at_rest), "temperature": serving.sampling.temperature}
+    cuts = {"top_k": serving.sampling.top_k, "top_p": serving.sampling.top_p}
+    found |= cuts if cuts != {"top_k": Sampling.top_k, "top_p": Sampling.top_p} else {}
     if models.pair.target.compiled is not None and models.pair.target.compiled.tuned:
         found["tuned"] = True
     return found | {"max_new_tokens": serving.max_new_tokens}
@@ -260,15 +266,23 @@ def place(models: Models, method: Method, serving: Serving, folder: Path = FOLDE
 def cached(
     models: Models, method: Method, serving: Serving, prompts: Sequence[list[int]], folder: Path = FOLDER
 ) -> Profile:
-    """The profile under ``folder``, measured and written there if it is not."""
+    """The profile under ``folder``, whatever requests it was measured on; measured and written there if it is not."""
     path = place(models, method, serving, folder)
-    kept = json.loads(path.read_text()).get("measured") if path.is_file() else None
-    if kept is not None:  # which profiles of old have not
+    found = _kept(path)
+    if found is None:
+        found = profile(measure(models, method, serving, prompts))
+        keep(path, settings_of(models, method, serving), found)
+    return found
+
+
+def _kept(path: Path) -> Profile | None:
+    """The profile in a file; None if there is none, or one of old, or what is no profile."""
+    try:
+        kept = json.loads(path.read_text())["measured"]
         draft, verify, step, limit = (tuple(kept[name]) for name in ("draft", "verify", "step", "limit"))
         return Profile(draft, verify, step, limit, kept["switch"])
-    found = profile(measure(models, method, serving, prompts))
-    keep(path, settings_of(models, method, serving), found)
-    return found
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def keep(path: Path, settings: dict[str, Any], found: Profile, rows: Sequence[dict[str, Any]] = ()) -> None:

@@ -178,7 +178,15 @@ PROFILED = 8
 
 
 def by_cost(models: Models, chosen: Method, stream: Stream, serving: Serving) -> Serving:
-    """The serving with costs of every draft length and of a switch, from the profile on disk or a fresh one."""
+    """The serving with costs of every draft length and of a switch, from the profile on disk or a fresh one.
+
+    Raises:
+        ValueError: for a system that drafts nothing, or requests too short to be profiled.
+    """
+    if chosen.drafter is None:
+        raise ValueError(
+            "--by-cost: this row drafts nothing, so there is no length to choose; take a row with a drafter"
+        )
     prompts = [models.pair.encode(list(prompt.turns), models.chat) for prompt in stream.prompts[:PROFILED]]
     found = cached(models, chosen, serving, prompts)
     return replace(serving, costs=found.cautious, switch=found.switch)

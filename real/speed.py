@@ -127,7 +127,10 @@ def profile_command(
         running.check_tune(tune, compiled, device)
         method = running.row(row or ("frozen" if target or draft else "sd"), {})
         serving = Serving(gamma, max(Serving.nu, gamma + 1), Sampling(temperature), new)
-        models, stream = Models(target, draft, dtype, device, family), running.stream_of(prompts, 0)
+        stream = running.stream_of(prompts, 0)
+        if len(stream.prompts) < 2:
+            raise ValueError(f"--prompts {prompts}: one request; take two or more, half of them are foretold")
+        models = Models(target, draft, dtype, device, family)
         if compiled:
             with console.status("compiling"):
                 running.compile_for(models, method, stream, serving, tune, varied=True)
@@ -156,7 +159,9 @@ def floor_command(
     gamma: Gamma = 4,
     temperature: Annotated[float, typer.Option(help="0 decodes greedily.")] = 1.0,
     family: Annotated[str, typer.Option(help="Embedded target: qwen3, llama or gpt_neox.")] = "qwen3",
-    drafter: Annotated[list[str] | None, typer.Option(help="Repeatable; all if left out.")] = None,
+    drafter: Annotated[
+        list[str] | None, typer.Option(help=f"{', '.join(flooring.DRAFTERS)}; repeatable, all if left out.")
+    ] = None,
     domain: Annotated[list[str] | None, typer.Option(help="Repeatable; all if left out.")] = None,
     out: Kept = None,
 ) -> None:

@@ -77,7 +77,8 @@ def floor(rows: Sequence[dict[str, Any]]) -> Table:
         shown.add_column(heading, justify="right")
     for row in sorted(rows, key=lambda row: row["one_sided"] or 0):
         low = "" if row["one_sided"] is None else f"{row['one_sided']:.3f}"
-        numbers = (f"{row['drafted_per_step']:.2f}", f"{row['tokens_per_step']:.2f}", "yes" if row["holds"] else "no")
+        holds = "" if row["one_sided"] is None else "yes" if row["holds"] else "no"
+        numbers = (f"{row['drafted_per_step']:.2f}", f"{row['tokens_per_step']:.2f}", holds)
         shown.add_row(row["drafter"], row["domain"], _cell(row["speedup"]), low, *numbers)
     return shown
 

@@ -80,7 +80,9 @@ def test_a_switch_is_charged_at_its_upper_limit():
 
 def test_without_a_lone_draft_there_is_no_profile():
     runs = {gamma: [replace(request(gamma, 9, 9), lone=()) for _ in range(8)] for gamma in range(3)}
-    with pytest.raises(ValueError, match="none had a draft alone among plain steps; take longer ones"):
+    with pytest.raises(
+        ValueError, match="none had a draft alone among plain steps; let them have 8 new tokens or more"
+    ):
         profile(runs)
 
 
@@ -167,8 +169,8 @@ def test_the_decoder_looks_less_often_where_a_switch_is_dear():
     assert 0 < looks[2.0] < looks[0.0]
 
 
-def test_a_profile_of_old_is_measured_again(tmp_path):
-    """It knew nothing of switches."""
+def test_a_profile_of_old_and_what_is_none_are_measured_again(tmp_path):
+    """Old ones knew nothing of switches."""
     pair = random_pair("llama", "float64")
     drafter = drafter_of(pair, Method("independent"), Serving())
     models = SimpleNamespace(pair_of=lambda method: pair, drafter=lambda method, serving: drafter, pair=pair, names={})
@@ -176,10 +178,15 @@ def test_a_profile_of_old_is_measured_again(tmp_path):
     method, serving = Method("independent"), Serving(2, sampling=Sampling(0.0), max_new_tokens=12)
     prompts = random_prompts(3, 512, 3)
     path = place(models, method, serving, tmp_path)
-    path.write_text(json.dumps({"seconds": {name: [1, 2, 3] for name in ("draft", "verify", "step", "limit")}}))
-    found = cached(models, method, serving, prompts, tmp_path)
-    assert found.step != (1, 2, 3)
-    assert cached(models, method, serving, [], tmp_path) == found  # from its file
+    fields = {name: [1, 2, 3] for name in ("draft", "verify", "step", "limit")}
+    contents = ("", "[]", '{"measured": ', json.dumps({"seconds": fields}), json.dumps({"measured": fields}))
+    for content in contents:
+        path.write_text(content)
+        found = cached(models, method, serving, prompts, tmp_path)
+        assert found.step != (1, 2, 3)
+        assert cached(models, method, serving, [], tmp_path) == found  # from its file
+    cut = replace(serving, sampling=Sampling(0.0, top_k=3))
+    assert place(models, method, cut, tmp_path) != path
 
 
 def test_costs_must_fit_gamma():
@@ -217,6 +224,8 @@ def test_the_commands_measure_once_and_serve_by_cost(tmp_path, monkeypatch):
         assert "cost 1.00, " in said(result)
         assert "the first after a plain one" in said(result)
     assert isinstance(run(*again, 3).exception, TypeError)  # another gamma would be measured
+    assert "take two or more" in said(real("profile", "--prompts", "prose:1"))
+    assert "this row drafts nothing" in said(real("run", "plain", "--prompts", "prose:1", "--by-cost"))
 
 
 def test_the_floor_command_has_a_row_for_every_drafter_and_domain(tmp_path):
@@ -230,7 +239,8 @@ def test_the_floor_command_has_a_row_for_every_drafter_and_domain(tmp_path):
     assert {(row["drafter"], row["domain"]) for row in rows} == {
         (drafter, domain) for drafter in ("uniform", "ngram") for domain in ("prose", "c", "all")
     }
-    assert "at least one of" in said(real("floor", "--drafter", "nothing"))
+    assert "each one of uniform, sd" in said(real("floor", "--drafter", "nothing"))
+    assert "at least one request of every domain" in said(real("floor", "--prompts", 0))
     assert set(DRAFTERS) == {"uniform", "sd", "ngram", "heads", "hydra", "eagle", "mixture"}
 
 
