@@ -191,7 +191,8 @@ def profile(runs: dict[int, list[Request]]) -> Profile:
     costs = [seconds / plain for seconds in drafting]
     if not all(any(request.lone for request in runs[gamma]) for gamma in (0, 1)):
         raise ValueError(
-            "requests too short to be profiled: none had a draft alone among plain steps; let them have "
+            f"requests of {max(request.tokens for request in runs[0])} tokens at most are too short to be profiled: "
+            "none had a draft alone among plain steps; let them have "
             f"{2 * SEEN} new tokens or more"
         )
     apart, alone = (_resampled([request.lone for request in runs[gamma]]) for gamma in (0, 1))

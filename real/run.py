@@ -185,7 +185,7 @@ def by_cost(models: Models, chosen: Method, stream: Stream, serving: Serving) ->
     """
     if chosen.drafter is None:
         raise ValueError(
-            "--by-cost: this row drafts nothing, so there is no length to choose; take a row with a drafter"
+            f"--by-cost: {chosen} drafts nothing, so there is no length to choose; take a row with a drafter"
         )
     prompts = [models.pair.encode(list(prompt.turns), models.chat) for prompt in stream.prompts[:PROFILED]]
     found = cached(models, chosen, serving, prompts)

@@ -81,7 +81,8 @@ def test_a_switch_is_charged_at_its_upper_limit():
 def test_without_a_lone_draft_there_is_no_profile():
     runs = {gamma: [replace(request(gamma, 9, 9), lone=()) for _ in range(8)] for gamma in range(3)}
     with pytest.raises(
-        ValueError, match="none had a draft alone among plain steps; let them have 8 new tokens or more"
+        ValueError,
+        match=r"requests of 9 tokens at most are too short .*; let them have 8 new tokens or more",
     ):
         profile(runs)
 
@@ -225,7 +226,7 @@ def test_the_commands_measure_once_and_serve_by_cost(tmp_path, monkeypatch):
         assert "the first after a plain one" in said(result)
     assert isinstance(run(*again, 3).exception, TypeError)  # another gamma would be measured
     assert "take two or more" in said(real("profile", "--prompts", "prose:1"))
-    assert "this row drafts nothing" in said(real("run", "plain", "--prompts", "prose:1", "--by-cost"))
+    assert "the target alone drafts nothing" in said(real("run", "plain", "--prompts", "prose:1", "--by-cost"))
 
 
 def test_the_floor_command_has_a_row_for_every_drafter_and_domain(tmp_path):
