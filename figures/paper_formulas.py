@@ -9,8 +9,8 @@ from matplotlib.patches import Patch
 
 from figures import stream, style
 from figures.results import MissingResult, Table, groups, labelled, stack
-from theory.paper_speed import paper_tokens_per_step
-from theory.speedup import rejection_bound, tokens_per_step_lower
+from theory.speculation.paper_speed import paper_tokens_per_step
+from theory.speculation.speedup import rejection_bound, tokens_per_step_lower
 
 WIDTH = style.COLUMN
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from figures import FIGURES, style
 from figures.results import MissingResult, summary, traces
-from theory.trace import atomic
+from theory.runs.trace import atomic
 
 METHOD_COLUMNS = {
     "tokens_per_step": "tokens per step",

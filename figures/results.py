@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from theory.trace import Trace
+from theory.runs.trace import Trace
 
 Table = dict[str, np.ndarray]
 """Named columns of equal length, one entry a plotted point."""

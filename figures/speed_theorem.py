@@ -9,7 +9,7 @@ from matplotlib.patches import Patch
 
 from figures import stream, style
 from figures.results import Table, groups, labelled, stack
-from theory.speedup import tokens_per_step, verified_lower, verified_upper
+from theory.speculation.speedup import tokens_per_step, verified_lower, verified_upper
 
 WIDTH = style.COLUMN
 SUMMED = ("tokens", "steps", "rejections", "verified")

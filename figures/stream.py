@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from figures.results import Table, labelled, stack, traces
-from theory.trace import Trace
+from theory.runs.trace import Trace
 
 NEEDS = ("segment", "tokens", "steps", "alpha_sum", "verified", "seconds_total")
 POINTS = 160

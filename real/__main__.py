@@ -38,10 +38,10 @@ from real.systems import METHODS, SYSTEMS
 from real.train import train as train_models
 from real.tune import WARM, tune_warm
 from real.tune import tune as run_tuning
-from theory.choose import parse_settings
-from theory.experiment import select
-from theory.terminal import complaints, explained
-from theory.trace import provenance, save_json
+from theory.runs.choose import parse_settings
+from theory.runs.experiment import select
+from theory.runs.terminal import complaints, explained
+from theory.runs.trace import provenance, save_json
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Drafts that learn inside a lossless decoder.")
 app.command("train")(train_models)

@@ -24,9 +24,9 @@ from real.sampling import Sampling
 from real.speed_check import pathwise, speed_law
 from real.streams import scheduled
 from real.systems import METHODS, SYSTEMS
-from theory.agreement import free_run, one_step
-from theory.practice import ADAPTER_LEARNERS
-from theory.trace import Trace, done, provenance, save_json
+from theory.runs.agreement import free_run, one_step
+from theory.runs.practice import ADAPTER_LEARNERS
+from theory.runs.trace import Trace, done, provenance, save_json
 
 RUNS = (("ogd", 2), ("optimistic", 3), ("ensemble", 6))
 """Learners and draft lengths that are predicted; nothing was recorded with any of them."""

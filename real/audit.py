@@ -1,7 +1,7 @@
 """`python -m real audit`: is what was served the target's own text? Every kind of drafter, on the embedded models.
 
 The served tokens are read back: one plain transformers forward over the finished text gives the law each of them should
-have had, and ``theory/audit.py`` bets against it, all texts of a system one after the other.
+have had, and ``theory/speculation/audit.py`` bets against it, all texts of a system one after the other.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ from real.lossless import BATCHED, MATRIX, ROWS, transforms
 from real.online import Serving
 from real.streams import mixed
 from real.systems import Method
-from theory.audit import Audit
+from theory.speculation.audit import Audit
 
 
 @dataclass(frozen=True)

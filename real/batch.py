@@ -30,8 +30,8 @@ from real.ledger import Ledger
 from real.models import CausalLM, Pair
 from real.online import OnlineDecoder, Serving
 from real.rounds import cut
-from theory.acceptance import greedy_rule
 from theory.learner import Learner
+from theory.speculation.acceptance import greedy_rule
 
 
 class Finished(NamedTuple):

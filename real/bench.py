@@ -26,8 +26,8 @@ from real.drafters import make_drafter
 from real.intervals import draws, interval
 from real.models import CausalLM, Pair, load_pair
 from real.sampling import Sampling
-from theory.experiment import select
-from theory.trace import provenance, save_json
+from theory.runs.experiment import select
+from theory.runs.trace import provenance, save_json
 
 MODES = {"greedy": Sampling(0.0), "sampled": Sampling(1.0)}
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from theory.trace import atomic
+from theory.runs.trace import atomic
 
 
 @dataclass(frozen=True)

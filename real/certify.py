@@ -2,8 +2,8 @@
 
 While serving, only the losses and outside hints are kept. Whenever a certificate is asked for, comparators are found in
 hindsight and the learner is played again over the kept losses, which writes the log that ``python -m theory certify``
-reads (``theory/certificate.py``); an ensemble is certified through the expert that leads at the end. None of this is
-charged to serving: a run that is not certified is the same run.
+reads (``theory/checker/certificate.py``); an ensemble is certified through the expert that leads at the end. None of
+this is charged to serving: a run that is not certified is the same run.
 
 What is certified are the learner's plays x_t; of a mixture and of routing, which learn once a position, the first play
 of a round, which bears all its positions. A swap waits for a step boundary, so up to gamma positions of a round were
@@ -20,15 +20,15 @@ from torch import Tensor
 
 from real.feedback import Updated
 from real.online import OnlineDecoder
-from theory.certificate import Certificate, Recorder, certificate, sequences
-from theory.certificate import certifiable as has_certificate
+from theory.checker.certificate import Certificate, Recorder, certificate, sequences
+from theory.checker.certificate import certifiable as has_certificate
 from theory.hindsight import Total
 from theory.learner import Learner
 from theory.learners.ensemble import Ensemble
 from theory.learners.hedge import Hedge
 from theory.learners.mixture import Mixture
 from theory.loss import Loss
-from theory.trace import Trace
+from theory.runs.trace import Trace
 
 SEGMENTS = 4
 """Equal parts of a run that get a comparator of their own."""

@@ -20,7 +20,7 @@ from real.online import OnlineDecoder, Serving
 from real.state import load, save, under
 from real.streams import Stream
 from real.systems import Method
-from theory.trace import SettingsDiffer, Trace, done, plain, provenance, significant
+from theory.runs.trace import SettingsDiffer, Trace, done, plain, provenance, significant
 
 CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT_EVERY = 8  # prompts

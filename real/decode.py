@@ -2,8 +2,8 @@
 
 A request is prefilled up to, not including, its last token; that *pending* token is the first input of the next step,
 so every committed token comes from a step. A step drafts gamma tokens, runs the target once on pending + drafted, and
-commits the accepted ones plus one recovered or bonus token (``theory.acceptance.token_rule``; at temperature 0
-``greedy_rule``). Both caches are then rolled back to the committed text.
+commits the accepted ones plus one recovered or bonus token (``theory.speculation.acceptance.token_rule``; at
+temperature 0 ``greedy_rule``). Both caches are then rolled back to the committed text.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,8 +18,8 @@ from real.device import sent
 from real.drafters.base import Drafter
 from real.models import CausalLM
 from real.sampling import Sampling
-from theory.acceptance import greedy_rule, token_rule
-from theory.block_rule import block_rule
+from theory.speculation.acceptance import greedy_rule, token_rule
+from theory.speculation.block_rule import block_rule
 
 __all__ = ["RULES", "Clock", "Session", "Step", "generate", "plain_step", "speculative_step", "step"]
 

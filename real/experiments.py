@@ -1,7 +1,7 @@
 """Experiments as immutable named rows: which systems are compared, on what stream, how it is served.
 
-Hyper-parameters of the adapter's learners are those of ``theory/practice.py``, fixed on the stream ``TUNING``, whose
-shifted domain no reported result uses.
+Hyper-parameters of the adapter's learners are those of ``theory/runs/practice.py``, fixed on the stream ``TUNING``,
+whose shifted domain no reported result uses.
 """
 
 from dataclasses import dataclass

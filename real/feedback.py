@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from real.decode import Step
-from theory.acceptance import alpha
 from theory.loss import Loss
+from theory.speculation.acceptance import alpha
 
 
 class NonFiniteGradient(ValueError):

@@ -1,9 +1,9 @@
 """`python -m real floor`: does choosing the draft's length by cost ever make decoding slower than plain?
 
 Every drafter, random tokens among them, on every domain: the drafter at rest with its lengths chosen by cost
-(``theory/draft_length.py``) beside plain decoding, request by request. Costs come from the drafter's profile, measured
-first on requests of another seed, at their upper limits. The promise is in units of those costs; here it is held
-against the clock.
+(``theory/speculation/draft_length.py``) beside plain decoding, request by request. Costs come from the drafter's
+profile, measured first on requests of another seed, at their upper limits. The promise is in units of those costs; here
+it is held against the clock.
 """
 
 from collections.abc import Callable, Sequence

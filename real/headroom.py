@@ -5,8 +5,8 @@ One system beside plain decoding on every domain. From the run's own laws and cl
     learning    its time                                      drafting   its time
     overhead    time that is neither drafting, verifying, prefill nor learning
     rule        the block rule instead of the token rule, on the very chains that were drafted
-    one draft   two draws a position, if the best lossless rule chose between them (``theory/multi_draft.py``)
-    draft       a draft that is the target: gamma + 1 tokens a step
+    one draft   two draws a position, if the best lossless rule chose between them
+    (``theory/speculation/multi_draft.py``) draft       a draft that is the target: gamma + 1 tokens a step
     memory      verification that reads the target's weights once, at the copy bandwidth of this device
 
 The longest bar is the limit that binds. ``memory`` says what a better kernel could give; on a
@@ -28,9 +28,9 @@ from real.models import CausalLM
 from real.online import Serving
 from real.streams import scheduled
 from real.systems import Method
-from theory.block_rule import block_thresholds, prefix_weights
-from theory.multi_draft import best_acceptance
-from theory.speedup import tokens_per_step
+from theory.speculation.block_rule import block_thresholds, prefix_weights
+from theory.speculation.multi_draft import best_acceptance
+from theory.speculation.speedup import tokens_per_step
 
 DRAFTS = 2
 """Draws a position of the bar ``one draft``."""

@@ -3,7 +3,8 @@
 Greedy: every method's text equals ``model.generate(do_sample=False)`` token for token; in float64 without exception, in
 float32 up to near-ties, each listed with the gap between the target's two largest logits. Sampled: the target's laws
 are recomputed by one plain transformers forward over the finished text, and the committed tokens' randomised
-probability integral transforms are tested for uniformity (theory/audit.py) with a stated false-alarm probability.
+probability integral transforms are tested for uniformity (theory/speculation/audit.py) with a stated false-alarm
+probability.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,11 +22,11 @@ from real.models import Pair, load_pair, perturbed, random_model
 from real.online import Serving
 from real.sampling import Sampling
 from real.systems import METHODS, Method
-from theory.audit import pit
 from theory.learners.adam import Adam
 from theory.learners.hedge import Hedge
 from theory.learners.mixture import Mixture
 from theory.learners.ogd import OGD
+from theory.speculation.audit import pit
 
 Prompts = Sequence[list[int]]
 Served = Callable[[Pair, Prompts, int, Sampling, int], Iterable[list[int]]]
@@ -129,7 +130,8 @@ def compare(pair: Pair, prompts: Prompts, texts: Iterable[list[int]], wanted: li
 def transforms(pair: Pair, prompt: list[int], text: list[int], sampling: Sampling, rng: torch.Generator) -> Tensor:
     """Randomised probability integral transforms of ``text``, i.i.d. uniform if it was sampled from the target.
 
-    One plain forward over the finished text gives every law (``theory.audit.pit``). Returns float64 ``[len(text)]``.
+    One plain forward over the finished text gives every law (``theory.speculation.audit.pit``). Returns float64
+    ``[len(text)]``.
     """
     ids = torch.tensor([prompt + text], device=pair.device)
     laws = sampling.law(pair.target.model(ids).logits[0, len(prompt) - 1 : -1]).double().cpu()

@@ -20,10 +20,10 @@ from real.objective import DISTIL, Objective
 from real.rounds import Rounds
 from real.sampling import Sampling
 from real.state import check, flatten, rebuild, under
-from theory.draft_length import DraftLength
-from theory.draft_length import State as Lengths
 from theory.learner import Learner
 from theory.learners.frozen import Frozen
+from theory.speculation.draft_length import DraftLength
+from theory.speculation.draft_length import State as Lengths
 
 Hint = Callable[[Drafter, Sequence[Piece]], Tensor]
 """An outside hint for the next round ``[d]``, from the drafter and the round just served."""
@@ -40,7 +40,8 @@ class Serving:
             0 shows all. rule: of ``real.decode.RULES``. confidence: end a draft at the first token less probable.
         overlap: learn beside the next round instead of before it, see ``real/beside.py``.
         costs: of steps that draft 0, 1, … gamma tokens, in plain steps (``real/profile.py``): with them every step's
-            length is chosen by cost (``theory/draft_length.py``), gamma being the longest; empty drafts gamma always.
+            length is chosen by cost (``theory/speculation/draft_length.py``), gamma being the longest; empty drafts
+            gamma always.
             switch: what the first one that drafts after a plain one costs besides, where lengths are chosen.
     """
 

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from theory.terminal import complaints
+from theory.runs.terminal import complaints
 
 console = Console()
 if not console.is_terminal:

@@ -31,7 +31,7 @@ from real.sampling import Sampling
 from real.speed_check import LARGEST_ERROR
 from real.systems import Method
 from theory.learners.frozen import Frozen
-from theory.trace import provenance, save_json
+from theory.runs.trace import provenance, save_json
 
 FOLDER = Path("out/profiles")
 ONE_SIDED = 0.05

@@ -23,10 +23,10 @@ from real.loaded import Models
 from real.online import OnlineDecoder, Serving
 from real.streams import Stream, scheduled
 from real.systems import ROWS, Method
-from theory.adapter import adapter_loss, readout, whitening
 from theory.learners.frozen import Frozen
 from theory.loss import SoftmaxKL
-from theory.trace import SettingsDiffer, atomic, plain, provenance
+from theory.runs.trace import SettingsDiffer, atomic, plain, provenance
+from theory.speculation.adapter import adapter_loss, readout, whitening
 
 FORMAT = "onlinespec-recording-1"
 

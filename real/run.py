@@ -27,15 +27,15 @@ from real.streams import Stream, as_given, read_prompts, scheduled
 from real.summary import Sample, break_even, measures
 from real.systems import DEEP_LEARNERS, ROWS, Method
 from real.tables import comparison
-from theory.adapter import adapter_problem
-from theory.certificate import Certificate
-from theory.choose import altered, make_learner
+from theory.checker.certificate import Certificate
 from theory.domain import Free, Simplex
-from theory.experiment import select
 from theory.learners.frozen import Frozen
-from theory.practice import ADAPTER_LEARNERS, HEADS_LEARNERS, on_adapter
 from theory.problem import Problem
-from theory.trace import Trace
+from theory.runs.choose import altered, make_learner
+from theory.runs.experiment import select
+from theory.runs.practice import ADAPTER_LEARNERS, HEADS_LEARNERS, on_adapter
+from theory.runs.trace import Trace
+from theory.speculation.adapter import adapter_problem
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from real.device import sent
-from theory.acceptance import categorical, process
+from theory.speculation.acceptance import categorical, process
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,8 @@ from real.streams import ASSETS, domains
 from real.throughput import ROWS
 from real.throughput import show as show_rows
 from real.throughput import throughput as measure_rows
-from theory.terminal import explained
-from theory.trace import provenance, save_json
+from theory.runs.terminal import explained
+from theory.runs.trace import provenance, save_json
 
 app = typer.Typer()
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from real.intervals import CENTRAL, draws
 from real.summary import load_runs
-from theory.speedup import speedup, steps_range
-from theory.trace import Trace
+from theory.runs.trace import Trace
+from theory.speculation.speedup import speedup, steps_range
 
 LARGEST_ERROR = 0.05  # relative; or the interval, if that is wider
 

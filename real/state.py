@@ -8,7 +8,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from theory.trace import atomic
+from theory.runs.trace import atomic
 
 Named = dict[str, Tensor]
 

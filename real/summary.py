@@ -15,7 +15,7 @@ import numpy as np
 from real.intervals import FEWEST, draws, interval
 from real.streams import scheduled
 from real.systems import NAMED
-from theory.trace import Trace, provenance
+from theory.runs.trace import Trace, provenance
 
 Sums = dict[str, np.ndarray]
 """Column → sum over the prompts of each resample ``[resamples]``; entry 0 is the sample itself."""

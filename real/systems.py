@@ -2,7 +2,7 @@
 
 ``METHODS`` are those of the main results, on the embedded pair; ``SYSTEMS`` are those of arXiv 2603.12617 in the forms
 their own papers give them, the public code's variants as controls, and what lies beyond. Hyper-parameters of convex
-drafters are in units of whitened features (``theory/practice.py``).
+drafters are in units of whitened features (``theory/runs/practice.py``).
 """
 
 from dataclasses import dataclass, replace
@@ -19,8 +19,8 @@ from theory.learners.mixture import Mixture
 from theory.learners.momentum import Momentum
 from theory.learners.ogd import OGD
 from theory.learners.optimistic import OptimisticOGD
-from theory.practice import ADAPTER_LEARNERS, HEADS_GRID, HEADS_LEARNERS, HEADS_STEP
-from theory.practice import GRID as ADAPTER_GRID
+from theory.runs.practice import ADAPTER_LEARNERS, HEADS_GRID, HEADS_LEARNERS, HEADS_STEP
+from theory.runs.practice import GRID as ADAPTER_GRID
 
 
 @dataclass(frozen=True)

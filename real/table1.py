@@ -20,9 +20,9 @@ from real.sampling import Sampling
 from real.streams import domains
 from real.summary import Sample, break_even, by_question, hint_gains, load_runs, measures
 from real.systems import SPECIALISTS, SYSTEMS, Method
-from theory.experiment import select
 from theory.learners.frozen import Frozen
-from theory.trace import atomic
+from theory.runs.experiment import select
+from theory.runs.trace import atomic
 
 GENERALISTS = ("sd", "heads", "hydra", "eagle")
 """Systems at rest that have seen every domain: how far a specialist's learning could come."""

@@ -21,7 +21,6 @@ from real.online import Serving
 from real.record import losses, record
 from real.streams import scheduled
 from real.systems import Method
-from theory.acceptance import alpha
 from theory.hints import LastGradient, MovingAverage
 from theory.learner import Learner
 from theory.learners.adam import Adam
@@ -30,9 +29,10 @@ from theory.learners.frozen import Frozen
 from theory.learners.momentum import Momentum
 from theory.learners.ogd import OGD
 from theory.learners.optimistic import OptimisticOGD
-from theory.speedup import tokens_per_step
+from theory.runs.trace import plain, provenance, save_json
+from theory.speculation.acceptance import alpha
+from theory.speculation.speedup import tokens_per_step
 from theory.step_size import geometric
-from theory.trace import plain, provenance, save_json
 
 STEPS = geometric(4.0, 7)
 CANDIDATES: tuple[Learner, ...] = (

@@ -18,11 +18,11 @@ from sim.experiments import EXPERIMENTS, Experiment, altered_name, file_name
 from sim.hardest import hardest
 from sim.simulator import ROUNDING
 from sim.sweep import Finished, sweep
-from theory.choose import parse_settings, source, users_own
-from theory.experiment import result_path, select
-from theory.practice import ADAPTER_LEARNERS, HEADS_LEARNERS, on_adapter
-from theory.terminal import complaints, explained
-from theory.trace import atomic, done
+from theory.runs.choose import parse_settings, source, users_own
+from theory.runs.experiment import result_path, select
+from theory.runs.practice import ADAPTER_LEARNERS, HEADS_LEARNERS, on_adapter
+from theory.runs.terminal import complaints, explained
+from theory.runs.trace import atomic, done
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Learners against synthetic and recorded streams.")
 console = Console(emoji=False)

@@ -8,7 +8,7 @@ import numpy as np
 from sim.environments.drift import Drift
 from sim.environments.tracking import Tracking
 from sim.simulator import game
-from theory.choose import make_learner
+from theory.runs.choose import make_learner
 
 
 def speed(name: str, seeds: int, dimension: int = 10, horizon: int = 1000, repeats: int = 3) -> float:

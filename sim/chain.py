@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from theory.acceptance import Walk, accept
+from theory.speculation.acceptance import Walk, accept
 
 
 class Decoded(NamedTuple):

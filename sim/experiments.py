@@ -20,9 +20,9 @@ from sim.environments.switching import Switching
 from sim.environments.tokens import Tokens
 from sim.environments.tracking import Tracking
 from sim.simulator import play
-from theory.choose import make_learner, source, users_own
 from theory.learner import Learner
-from theory.trace import Trace
+from theory.runs.choose import make_learner, source, users_own
+from theory.runs.trace import Trace
 
 
 @dataclass(frozen=True)

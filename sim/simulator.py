@@ -8,12 +8,12 @@ import numpy as np
 
 from sim.environments.base import Claim, Environment, Episode
 from theory import bounds
-from theory.claims import constant_steps
+from theory.checker.claims import constant_steps
 from theory.learner import Learner, State
 from theory.loss import Loss
 from theory.problem import Problem
 from theory.regret import dynamic_regret
-from theory.trace import Trace, plain, provenance
+from theory.runs.trace import Trace, plain, provenance
 
 REGRET_CLAIMS = ("bound", "certificate", "guarantee")
 LOGGED = 100

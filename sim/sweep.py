@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from joblib import Parallel, delayed
 
 from sim.experiments import Experiment
-from theory.experiment import result_path, run_once
-from theory.trace import done
+from theory.runs.experiment import result_path, run_once
+from theory.runs.trace import done
 
 
 class Finished(NamedTuple):

@@ -9,9 +9,19 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.strategies import laws, vectors
-from theory import acceptance
-from theory.acceptance import Walk, accept, alpha, categorical, greedy_rule, leading, process, residual, token_rule
-from theory.speedup import tokens_per_step
+from theory.speculation import acceptance
+from theory.speculation.acceptance import (
+    Walk,
+    accept,
+    alpha,
+    categorical,
+    greedy_rule,
+    leading,
+    process,
+    residual,
+    token_rule,
+)
+from theory.speculation.speedup import tokens_per_step
 
 VOCABULARY = 3
 GRID = (np.arange(12) + 0.5) / 12

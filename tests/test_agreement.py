@@ -30,15 +30,15 @@ from real.systems import METHODS, SYSTEMS, Method  # noqa: E402
 from sim import __main__ as simulator  # noqa: E402
 from sim.environments import replay  # noqa: E402
 from sim.environments.recording import Recording  # noqa: E402
-from theory.agreement import difference, free_run, like, one_step  # noqa: E402
 from theory.hints import MovingAverage  # noqa: E402
 from theory.learners.ensemble import Ensemble  # noqa: E402
 from theory.learners.frozen import Frozen  # noqa: E402
 from theory.learners.ogd import OGD  # noqa: E402
 from theory.learners.optimistic import OptimisticOGD  # noqa: E402
 from theory.loss import Quadratic  # noqa: E402
-from theory.practice import ADAPTER_LEARNERS, HEADS_LEARNERS, on_adapter  # noqa: E402
-from theory.trace import Trace  # noqa: E402
+from theory.runs.agreement import difference, free_run, like, one_step  # noqa: E402
+from theory.runs.practice import ADAPTER_LEARNERS, HEADS_LEARNERS, on_adapter  # noqa: E402
+from theory.runs.trace import Trace  # noqa: E402
 
 GENTLE = {
     "ogd": OGD(4.0),

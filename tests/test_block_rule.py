@@ -9,10 +9,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.strategies import laws
-from theory import block_rule as module
-from theory.acceptance import alpha, following, greedy_rule, leading, token_rule
-from theory.block_rule import block_rule, block_thresholds, prefix_weights, trailing
-from theory.tabular import Proposal, Tabular, enumerate_step, output_law, total_variation
+from theory.speculation import block_rule as module
+from theory.speculation.acceptance import alpha, following, greedy_rule, leading, token_rule
+from theory.speculation.block_rule import block_rule, block_thresholds, prefix_weights, trailing
+from theory.speculation.tabular import Proposal, Tabular, enumerate_step, output_law, total_variation
 
 TREE = (2, 2, 2, 2)
 """Laws of two tokens by the last three: at gamma = 2 they depend on the whole prefix of the step."""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.strategies import Played, expert_losses, games, laws, vectors
 from theory import bounds, hindsight, regret
-from theory.checks import plays
+from theory.checker.checks import plays
 from theory.domain import Ball, Free
 from theory.hints import LastGradient, MovingAverage, Zero
 from theory.learners import LEARNERS, OGD, AdaHedge, Ensemble, Hedge, OptimisticOGD

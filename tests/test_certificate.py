@@ -8,15 +8,16 @@ import pytest
 from scipy.optimize import linprog
 from typer.testing import CliRunner
 
-from theory import bounds, certificate, hindsight, path_limited, regret
+from theory import bounds, hindsight, path_limited, regret
 from theory.__main__ import app
+from theory.checker import certificate
 from theory.domain import Ball, Box, Free, Simplex
 from theory.hints import LastGradient, MovingAverage, Zero
 from theory.learners import OGD, AdaHedge, Ensemble, Hedge, LastLoss, Mixture, Momentum, OptimisticOGD
 from theory.loss import Linear, Quadratic
 from theory.problem import Problem
+from theory.runs.trace import Trace
 from theory.step_size import AdaGradNorm, InverseSqrt, SelfConfident
-from theory.trace import Trace
 
 LEARNERS = {
     "ogd": OGD(0.2, Ball(1.0)),

@@ -14,7 +14,7 @@ from real.models import Pair, perturbed, random_model  # noqa: E402
 from real.objective import Objective  # noqa: E402
 from real.online import OnlineDecoder, Serving  # noqa: E402
 from real.sampling import Sampling  # noqa: E402
-from theory.certificate import paths, sequences  # noqa: E402
+from theory.checker.certificate import paths, sequences  # noqa: E402
 from theory.hints import MovingAverage, Zero  # noqa: E402
 from theory.learners.adam import Adam  # noqa: E402
 from theory.learners.ensemble import Ensemble  # noqa: E402
@@ -23,7 +23,7 @@ from theory.learners.last_loss import LastLoss  # noqa: E402
 from theory.learners.mixture import Mixture  # noqa: E402
 from theory.learners.ogd import OGD  # noqa: E402
 from theory.learners.optimistic import OptimisticOGD  # noqa: E402
-from theory.trace import Trace  # noqa: E402
+from theory.runs.trace import Trace  # noqa: E402
 
 SERVING = Serving(gamma=3, nu=8, sampling=Sampling(1.0), max_new_tokens=60)
 CASES = {

@@ -11,7 +11,7 @@ from tests.strategies import BOUNDED, Played, games, vectors
 from tests.test_bounds import measured_regret, sweeping
 from tests.test_gradient_learners import BOTH, ROUNDING, growing, record
 from theory import bounds
-from theory.checks import plays
+from theory.checker.checks import plays
 from theory.domain import Ball, Free
 from theory.learners import coin_betting
 from theory.learners.coin_betting import CoinBetting

@@ -16,7 +16,7 @@ from real.compare import settings_of
 from real.experiments import EXPERIMENTS
 from real.loaded import Models
 from real.systems import ROWS
-from theory.trace import done
+from theory.runs.trace import done
 
 RESULTS = Path(__file__).parent.parent / "results/real"
 

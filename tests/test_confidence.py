@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import binom
 
-from theory import confidence
-from theory.acceptance import Walk
-from theory.confidence import bet_cost, confidence_sequence, deviation, variation
-from theory.speedup import rejection_deviation
+from theory.speculation import confidence
+from theory.speculation.acceptance import Walk
+from theory.speculation.confidence import bet_cost, confidence_sequence, deviation, variation
+from theory.speculation.speedup import rejection_deviation
 
 FALSE_ALARM = 1e-6
 """Probability that a coverage test below fails although everything is right."""

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
-from theory.acceptance import alpha  # noqa: E402
 from theory.divergence import DIVERGENCES, Speed  # noqa: E402
 from theory.loss import Blocks, SoftmaxKL  # noqa: E402
-from theory.speedup import tokens_per_step  # noqa: E402
+from theory.speculation.acceptance import alpha  # noqa: E402
+from theory.speculation.speedup import tokens_per_step  # noqa: E402
 
 SEEDS = st.integers(0, 2**31)
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from theory.draft_length import DraftLength
-from theory.speedup import best_gamma, tokens_per_step
+from theory.speculation.draft_length import DraftLength
+from theory.speculation.speedup import best_gamma, tokens_per_step
 
 COSTS = (1.0, 1.3, 1.5, 1.7, 1.9, 2.1, 2.3)
 

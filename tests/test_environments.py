@@ -14,8 +14,8 @@ from sim.environments.tokens import Tokens
 from sim.environments.tracking import Tracking
 from sim.simulator import game, play
 from theory import bounds
-from theory.choose import make_learner
 from theory.loss import SoftmaxKL
+from theory.runs.choose import make_learner
 
 PATHS = [Stationary(), Drift(0.0), Drift(3.7), Drift(40.0), Periodic(50), Switching(0), Switching(1), Switching(7)]
 SMALL_TOKENS = Tokens(Drift(4.0), horizon=60, vocabulary=12, contexts=3, favourites=1, reach=6.0, nu=8, gamma=3)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.strategies import expert_losses, laws
 from tests.test_bounds import ROUNDING, alternating
 from theory import bounds, hindsight, regret
-from theory.checks import plays
+from theory.checker.checks import plays
 from theory.domain import Simplex
 from theory.hints import LastGradient, MovingAverage, Zero
 from theory.learners import FixedShare, Hedge, LastLoss, Mixture

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from figures import FIGURES, acceptance, regret, report, speed, stream, style, systems
 from figures.__main__ import app, build
 from figures.results import MissingResult
-from theory.trace import Trace
+from theory.runs.trace import Trace
 
 SEEDS, PROMPTS, GAMMA = 4, 40, 4
 METHODS = {"plain": 0.0, "frozen": 0.0, "ngram": -0.15, "ogd": 0.05, "optimistic": 0.07, "ensemble": 0.09, "adam": 0.11}

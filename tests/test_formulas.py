@@ -10,7 +10,7 @@ from math import inf, log, pi, sqrt
 import numpy as np
 import pytest
 
-from theory import bounds, speedup, step_size
+from theory import bounds, step_size
 from theory.domain import Ball, Simplex
 from theory.hints import LastGradient
 from theory.learners import (
@@ -32,6 +32,7 @@ from theory.learners import (
 from theory.learners.chunked import Chunked
 from theory.learners.delayed import Delayed
 from theory.problem import Problem
+from theory.speculation import speedup
 from theory.step_size import AdaGradNorm, InverseSqrt, SelfConfident
 
 MOVING = Problem(Ball(1.0), 4, 8, 3.0, smoothness=5.0, path_length=7.0)

@@ -12,7 +12,7 @@ from tests import test_pseudocode
 from tests.strategies import Played, games
 from tests.test_bounds import measured_regret, sweeping
 from theory import bounds, regret, step_size
-from theory.checks import checks, plays
+from theory.checker.checks import checks, plays
 from theory.domain import Ball, Free
 from theory.hints import LastGradient, MovingAverage, Zero
 from theory.learners import OGD, OptimisticOGD

@@ -15,7 +15,7 @@ from sim.environments.tracking import Tracking
 from sim.experiments import Experiment
 from sim.hardest import hardest
 from theory import hindsight
-from theory.choose import make_learner
+from theory.runs.choose import make_learner
 
 SHORT = {
     "still": Tracking(horizon=40),

@@ -23,7 +23,7 @@ from real.feedback import Counts  # noqa: E402
 from real.lossless import FALSE_ALARM, random_pair, random_prompts, reference, transforms, uniformity  # noqa: E402
 from real.sampling import Sampling  # noqa: E402
 from tests.tabular import TabularLM, enumerate_step, output_law, total_variation  # noqa: E402
-from theory.acceptance import categorical  # noqa: E402
+from theory.speculation.acceptance import categorical  # noqa: E402
 
 PROMPT = [2, 0, 1]
 

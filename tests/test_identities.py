@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.strategies import BOUNDED, expert_losses, games, vectors
 from theory import bounds, regret
-from theory.checks import plays
+from theory.checker.checks import plays
 from theory.domain import Ball, Free, Simplex
 from theory.hints import LastGradient, Zero
 from theory.learners import OGD, AdaHedge, Ensemble, Hedge, OptimisticHedge, OptimisticOGD, Sword

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from theory.checks import checks, plays
-from theory.choose import make_learner
+from theory.checker.checks import checks, plays
 from theory.domain import Ball, Box, Domain, Free, Simplex
 from theory.hints import LastGradient, MovingAverage, Zero
 from theory.learners import (
@@ -28,6 +27,7 @@ from theory.learners.chunked import Chunked
 from theory.learners.delayed import Delayed
 from theory.loss import Counted, Linear, Quadratic
 from theory.problem import Problem
+from theory.runs.choose import make_learner
 from theory.step_size import AdaGradNorm, InverseSqrt, SelfConfident, geometric
 
 DOMAINS: list[Domain] = [Ball(1.0), Box(-1.0, 0.5), Simplex(), Free()]

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tests.test_learner_laws import DIMENSION, SUBJECTS
-from theory.checks import plays
+from theory.checker.checks import plays
 from theory.domain import Ball, Free, Simplex
 from theory.learners import LEARNERS, FixedShare, LastLoss, Mixture
 from theory.loss import Linear, MixtureKL, Quadratic, SoftmaxKL

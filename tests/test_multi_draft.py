@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 from tests.strategies import laws
-from theory.acceptance import accept, alpha, categorical, residual
-from theory.multi_draft import best_acceptance, recursive_rejection
+from theory.speculation.acceptance import accept, alpha, categorical, residual
+from theory.speculation.multi_draft import best_acceptance, recursive_rejection
 
 
 def by_linear_program(target, draft, drafts):

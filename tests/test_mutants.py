@@ -10,9 +10,9 @@ import pytest
 from tests import test_acceptance, test_bounds, test_domain, test_identities, test_loss, test_pseudocode, test_regret
 from tests import test_speedup as test_speed
 from tests.strategies import Played
-from theory import acceptance, bounds, hindsight, speedup, step_size
+from theory import bounds, hindsight, step_size
 from theory.arrays import namespace
-from theory.checks import checks
+from theory.checker.checks import checks
 from theory.divergence import KL
 from theory.domain import Ball, Simplex
 from theory.hints import LastGradient
@@ -23,13 +23,14 @@ from theory.learners.ensemble import State as EnsembleState
 from theory.learners.hedge import State as HedgeState
 from theory.learners.optimistic import State as OptimisticState
 from theory.loss import Linear, SoftmaxKL
+from theory.speculation import acceptance, speedup
 
 ORIGINAL_RESOLVE, ORIGINAL_REVEALED = step_size.resolve, hedge.revealed
 ENSEMBLE_GAME = Played(Ball(1.0), np.array([0.5, 0.0, 0.0]), np.random.default_rng(0).normal(size=(15, 3)), "quadratic")
 
 
 def law(learner: Learner, name: str):
-    """A guard: one check of ``theory.checks`` on a learner."""
+    """A guard: one check of ``theory.checker.checks`` on a learner."""
 
     def guard():
         for title, check in checks(learner):
@@ -366,7 +367,7 @@ def test_the_bug_is_caught(name, monkeypatch):
         mutant.guard()
 
 
-# Bugs that ``theory.checks`` must catch in a user's learner
+# Bugs that ``theory.checker.checks`` must catch in a user's learner
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from theory.learners.frozen import Frozen  # noqa: E402
 from theory.learners.ogd import OGD  # noqa: E402
 from theory.learners.optimistic import OptimisticOGD  # noqa: E402
 from theory.loss import Quadratic  # noqa: E402
-from theory.practice import ADAPTER_LEARNERS  # noqa: E402
+from theory.runs.practice import ADAPTER_LEARNERS  # noqa: E402
 
 GREEDY = Sampling(0.0)
 NU, BURNED = 16, 2

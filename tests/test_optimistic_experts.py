@@ -11,7 +11,7 @@ from tests.strategies import expert_losses, games
 from tests.test_bounds import ROUNDING, adversary, alternating
 from tests.test_expert_learners import RATES, linear, run, uniform
 from theory import bounds, regret, step_size
-from theory.checks import plays
+from theory.checker.checks import plays
 from theory.domain import Ball
 from theory.hints import LastGradient, MovingAverage, Zero
 from theory.learners import OGD, Ensemble, Hedge, OptimisticHedge, OptimisticOGD, Sword

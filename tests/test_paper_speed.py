@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from theory import bounds, speedup
-from theory.acceptance import alpha
+from theory import bounds
 from theory.domain import Ball
 from theory.learners import OGD
 from theory.loss import Linear
-from theory.paper_speed import (
+from theory.speculation import speedup
+from theory.speculation.acceptance import alpha
+from theory.speculation.paper_speed import (
     feasible,
     leaves_feasible,
     paper_best_gamma,
@@ -21,7 +22,7 @@ from theory.paper_speed import (
     paper_step,
     paper_tokens_per_step,
 )
-from theory.speedup import tokens_per_step
+from theory.speculation.speedup import tokens_per_step
 
 gammas = st.integers(2, 12)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.strategies import vectors
 from theory import bounds, regret, step_size
-from theory.checks import plays
+from theory.checker.checks import plays
 from theory.domain import Ball
 from theory.learners import OGD
 from theory.loss import Preference

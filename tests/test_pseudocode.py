@@ -5,7 +5,7 @@ from math import ceil, exp, inf, log, log2, sqrt
 import numpy as np
 import pytest
 
-from theory.checks import plays
+from theory.checker.checks import plays
 from theory.domain import Ball, Box
 from theory.hints import LastGradient, MovingAverage
 from theory.learners import OGD, AdaHedge, Ensemble, Hedge, OptimisticHedge, OptimisticOGD, Sword

@@ -28,7 +28,7 @@ from real.models import perturbed, random_model  # noqa: E402
 from real.online import Serving  # noqa: E402
 from real.state import load  # noqa: E402
 from theory.loss import Linear  # noqa: E402
-from theory.trace import Trace  # noqa: E402
+from theory.runs.trace import Trace  # noqa: E402
 
 SERVING = Serving(gamma=3, nu=8, max_new_tokens=12, burn_in=16)
 QUICK = Experiment("prose:3,c:6", ("plain", "frozen", "ngram", "ogd", "ensemble", "generalist"), SERVING, seeds=(1,))

@@ -5,7 +5,7 @@ from math import inf, nan
 import numpy as np
 import pytest
 
-from theory import bounds, multi_draft, speedup, step_size
+from theory import bounds, step_size
 from theory.domain import Ball
 from theory.hints import LastGradient, MovingAverage
 from theory.learners import (
@@ -26,6 +26,7 @@ from theory.learners import (
 from theory.learners.chunked import Chunked
 from theory.learners.delayed import Delayed
 from theory.problem import Problem
+from theory.speculation import multi_draft, speedup
 from theory.step_size import AdaGradNorm, InverseSqrt, SelfConfident
 
 POSITIVE = "must be positive and finite"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.strategies import BOUNDED, expert_losses, games, vectors
 from theory import hindsight, regret
-from theory.checks import plays
+from theory.checker.checks import plays
 from theory.domain import Ball, Box, Free, Simplex
 from theory.learners import OGD
 from theory.loss import Linear, Quadratic, SoftmaxKL

@@ -7,9 +7,9 @@ import pytest
 
 from sim.environments.recording import Recording
 from sim.environments.replay import Replay, predict
-from theory.adapter import adapted, adapter_loss, readout, whitening
-from theory.choose import make_learner
-from theory.practice import ADAPTER_LEARNERS, on_adapter
+from theory.runs.choose import make_learner
+from theory.runs.practice import ADAPTER_LEARNERS, on_adapter
+from theory.speculation.adapter import adapted, adapter_loss, readout, whitening
 
 WIDTH, VOCABULARY, POSITIONS, NU = 5, 17, 133, 12
 

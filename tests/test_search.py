@@ -7,15 +7,16 @@ from math import inf, sqrt
 import numpy as np
 import pytest
 
-from theory import bounds, claims, counterexample
-from theory.checks import assert_learner
-from theory.claims import Claim, Finding, replay
+from theory import bounds
+from theory.checker import claims, counterexample
+from theory.checker.checks import assert_learner
+from theory.checker.claims import Claim, Finding, replay
+from theory.checker.games import basis, families
+from theory.checker.search import Search, segment_best
 from theory.domain import Ball, Box, Free, Simplex
-from theory.games import basis, families
 from theory.hints import Zero
 from theory.learners import OGD, AdaHedge, Hedge, Momentum, OptimisticOGD
 from theory.problem import Problem
-from theory.search import Search, segment_best
 
 PROBLEM = Problem(Ball(1.0), 3, 64, 1.0)
 EXPERTS = Problem(Simplex(), 2, 64, sqrt(2))
@@ -250,7 +251,7 @@ def test_constructions_have_their_length_and_size(rounds):
 
 
 def test_segment_best_is_best_on_every_segment():
-    from theory.games import Game
+    from theory.checker.games import Game
     from theory.hindsight import best_piecewise
 
     slopes = np.random.default_rng(0).normal(size=(6, 4, 3))
@@ -263,7 +264,7 @@ def test_segment_best_is_best_on_every_segment():
 
 
 def test_copies_score_as_they_do_alone():
-    from theory.games import Game
+    from theory.checker.games import Game
 
     rng, learner = np.random.default_rng(0), OGD(0.25, Ball(1.0))
     game = Game(0.1 * rng.normal(size=(5, 3)), rng.normal(size=(7, 5, 3)))

@@ -13,7 +13,7 @@ from sim.environments.adversarial import Adversarial
 from sim.environments.experts import Experts
 from sim.environments.tracking import Tracking
 from sim.experiments import EXPERIMENTS, Experiment, altered_name
-from theory.trace import Trace
+from theory.runs.trace import Trace
 
 ROWS = {
     "quick/ball/ogd": Experiment(Tracking(horizon=30), "ogd", seeds=2, demo=True),

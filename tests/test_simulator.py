@@ -19,9 +19,7 @@ from sim.environments.tracking import Tracking
 from sim.experiments import EXPERIMENTS, Experiment
 from sim.simulator import constant_step_anchor, game, play, tightness, violations
 from theory import bounds, regret
-from theory.acceptance import accept, categorical, residual, token_rule
-from theory.choose import make_learner
-from theory.claims import constant_steps
+from theory.checker.claims import constant_steps
 from theory.domain import Ball, Domain, Free, Simplex
 from theory.hints import Zero
 from theory.learner import Learner
@@ -32,6 +30,8 @@ from theory.learners.ogd import OGD
 from theory.learners.optimistic import OptimisticOGD
 from theory.learners.sword import Sword
 from theory.problem import Problem
+from theory.runs.choose import make_learner
+from theory.speculation.acceptance import accept, categorical, residual, token_rule
 from theory.step_size import InverseSqrt, SelfConfident
 
 EXPERT_LEARNERS = [name for name in LEARNERS if isinstance(getattr(LEARNERS[name], "domain", None), Simplex)]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.strategies import BOUNDED, laws, vectors
 from theory import bounds, regret, step_size
-from theory.checks import plays
+from theory.checker.checks import plays
 from theory.domain import Ball, Free
 from theory.learners import OGD
 from theory.loss import Preference, Quadratic, SoftmaxKL

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from scipy.special import lambertw
 
 from tests.strategies import laws
-from theory import speedup
-from theory.acceptance import Walk, alpha, token_rule
-from theory.block_rule import block_rule
-from theory.speedup import tokens_per_step
-from theory.tabular import Proposal, Tabular, enumerate_step
+from theory.speculation import speedup
+from theory.speculation.acceptance import Walk, alpha, token_rule
+from theory.speculation.block_rule import block_rule
+from theory.speculation.speedup import tokens_per_step
+from theory.speculation.tabular import Proposal, Tabular, enumerate_step
 
 gammas = st.integers(1, 12)
 shares = st.floats(0, 1)

@@ -22,7 +22,7 @@ from real.lossless import random_pair, random_prompts  # noqa: E402
 from real.models import load_pair  # noqa: E402
 from real.online import OnlineDecoder, Serving  # noqa: E402
 from real.systems import CONTROLS, HINTS, SPECIALISTS, STEPS, SYSTEMS  # noqa: E402
-from theory.trace import Trace  # noqa: E402
+from theory.runs.trace import Trace  # noqa: E402
 
 
 def test_every_learning_system_has_its_drafter_at_rest_beside_it():

@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from theory import bounds, exact, tightness
+from theory import bounds
 from theory.__main__ import app
-from theory.claims import Claim
+from theory.checker import exact, tightness
+from theory.checker.claims import Claim
+from theory.checker.games import Adversary
+from theory.checker.search import Search
 from theory.domain import Ball, Simplex
-from theory.games import Adversary
 from theory.learners import LEARNERS, OGD, OptimisticOGD
 from theory.loss import Linear
 from theory.problem import Problem
-from theory.search import Search
 
 DATA = Path(__file__).parent / "data"
 EXACT = list(csv.DictReader((DATA / "pepit.csv").read_text().splitlines()))
@@ -216,7 +217,7 @@ def test_exact_worst_cases_name_their_extra_and_refuse_what_they_do_not_know():
 
 
 def test_at_horizon_claims_nothing_elsewhere():
-    from theory.claims import replay
+    from theory.checker.claims import replay
 
     problem = replace(tightness.BALL, horizon=2, path_length=1.0)
 

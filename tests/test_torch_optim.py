@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from theory.checks import plays
+from theory.checker.checks import plays
 from theory.learners import OGD, Adam, Momentum
 from theory.loss import Linear, Quadratic
 

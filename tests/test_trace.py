@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from theory.trace import SettingsDiffer, Trace, done, save_json
+from theory.runs.trace import SettingsDiffer, Trace, done, save_json
 
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=8))

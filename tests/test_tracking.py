@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.strategies import vectors
 from tests.test_gradient_learners import BALL, ROUNDING
 from theory import bounds, regret
-from theory.checks import plays
+from theory.checker.checks import plays
 from theory.domain import Box
 from theory.learners import OGD
 from theory.learners.tracking import Tracking

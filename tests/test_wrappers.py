@@ -12,7 +12,7 @@ from tests.strategies import Played, games
 from tests.test_bounds import measured_regret, sweeping
 from tests.test_gradient_learners import BALL, BOTH, ROUNDING, record
 from theory import bounds, regret
-from theory.checks import plays
+from theory.checker.checks import plays
 from theory.domain import Ball, Box, Free
 from theory.learners import OGD, AdaHedge, Ensemble, Hedge, Momentum, OptimisticOGD
 from theory.learners import chunked as chunked_module

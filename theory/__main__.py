@@ -10,20 +10,20 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from theory import certificate, exact
-from theory import tightness as tight
-from theory.bench import import_seconds
-from theory.checks import checks
-from theory.choose import learner_class, make_learner, parse_settings
-from theory.claims import BoundRaised, Claim, Finding, claims, load_bound, within, written
-from theory.counterexample import script, shrink, summary
+from theory.checker import certificate, exact
+from theory.checker import tightness as tight
+from theory.checker.checks import checks
+from theory.checker.claims import BoundRaised, Claim, Finding, claims, load_bound, within, written
+from theory.checker.counterexample import script, shrink, summary
+from theory.checker.search import Search
 from theory.domain import Ball, Box, Domain, Simplex
-from theory.hazards import hazards
 from theory.learner import Learner
 from theory.problem import Problem
-from theory.search import Search
-from theory.terminal import complaints, explained
-from theory.trace import Trace
+from theory.runs.choose import learner_class, make_learner, parse_settings
+from theory.runs.import_time import import_seconds
+from theory.runs.terminal import complaints, explained
+from theory.runs.trace import Trace
+from theory.speculation.hazards import hazards
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Theorems, and anyone's learner held against them.")
 console = Console(soft_wrap=True, emoji=False)
@@ -37,7 +37,7 @@ HONEST = ("causal", "pure", "repeatable", "settled", "without_side_effects")
 @app.command()
 def check(
     learner: Annotated[str, typer.Argument(help="NAME or file.py:Class.")],
-    bound: Annotated[str | None, typer.Option(help="file.py:function of a theory.claims.Played.")] = None,
+    bound: Annotated[str | None, typer.Option(help="file.py:function of a theory.checker.claims.Played.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="Setting, key=value; repeatable.")] = None,
     domain: Annotated[str, typer.Option(help="ball, box or simplex; by default what the learner plays on.")] = "",
     dimension: Annotated[int, typer.Option(min=2, help="d.")] = 3,
@@ -157,7 +157,7 @@ def explain(finding: Finding, code: str) -> None:
 
 @app.command()
 def certify(
-    log: Annotated[Path, typer.Argument(help="A log of theory.certificate.Recorder, .csv beside its .json.")],
+    log: Annotated[Path, typer.Argument(help="A log of theory.checker.certificate.Recorder, .csv beside its .json.")],
     switches: Annotated[int, typer.Option(min=0, help="Of the S-switch comparator.")] = 2,
     segments: Annotated[int, typer.Option(min=1, help="Of the per-segment comparator.")] = 4,
 ) -> None:

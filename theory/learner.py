@@ -19,7 +19,7 @@ State = Any  # a NamedTuple of arrays, one class per learner
 
 
 class Learner(ABC):
-    """One algorithm. Subclasses are frozen dataclasses; ``theory/checks.py`` tests any of them."""
+    """One algorithm. Subclasses are frozen dataclasses; ``theory/checker/checks.py`` tests any of them."""
 
     domain: Domain
     laws: ClassVar[frozenset[str]] = frozenset()

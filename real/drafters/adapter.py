@@ -5,8 +5,8 @@ r"""Convex output adapters on a small language model: logits affine in the decis
     bias      logits_x(h) = W·h + Xᵀ                                                           X ``[1, V']``
 
 h is the draft's last hidden state, W its output embeddings, x the matrix X flattened, V' the ids that target and draft
-share, M a whitening matrix frozen after a burn-in; the arithmetic is ``theory/adapter.py``. The hidden states, hence
-the cache, do not depend on x, so a swap costs nothing.
+share, M a whitening matrix frozen after a burn-in; the arithmetic is ``theory/speculation/adapter.py``. The hidden
+states, hence the cache, do not depend on x, so a swap costs nothing.
 """
 
 from collections.abc import Sequence
@@ -20,8 +20,8 @@ from real.drafters.independent import Independent
 from real.drafters.whitening import Whitening, factors
 from real.models import CausalLM
 from real.objective import DISTIL, Objective
-from theory.adapter import adapted, adapter_loss
 from theory.loss import SoftmaxKL
+from theory.speculation.adapter import adapted, adapter_loss
 
 PARTS = ("adapter", "matrix", "bias")
 

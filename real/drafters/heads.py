@@ -5,9 +5,10 @@ the token at position n − 1 + k from h, the target's hidden state after y_{n�
 
     logits_k(h) = W·h + Q·X_kᵀ·M·h,     W = Q·R the target's output embeddings,     k = 1 … K
 
-with the adapter's form (``theory/adapter.py``) for every head. x stacks X_1 … X_K; x = 0 repeats the target's own law
-for y_{n−1}, which a warm-up replaces. Drafting needs no small model and costs K narrow products and K runs of W; the
-heads do not see the pending token, nor one another's. Reference: Cai et al. 2024 (Medusa-1), with linear heads.
+with the adapter's form (``theory/speculation/adapter.py``) for every head. x stacks X_1 … X_K; x = 0 repeats the
+target's own law for y_{n−1}, which a warm-up replaces. Drafting needs no small model and costs K narrow products and K
+runs of W; the heads do not see the pending token, nor one another's. Reference: Cai et al. 2024 (Medusa-1), with linear
+heads.
 """
 
 from collections.abc import Sequence
@@ -20,8 +21,8 @@ from real.drafters.base import Drafter, Piece, since
 from real.drafters.whitening import Whitening, factors
 from real.models import CausalLM, Pair
 from real.objective import DISTIL, Objective
-from theory.adapter import adapted, adapter_loss
 from theory.loss import Blocks, Loss
+from theory.speculation.adapter import adapted, adapter_loss
 
 
 class Heads(Drafter):

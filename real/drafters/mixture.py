@@ -17,9 +17,9 @@ from real.drafters.base import Drafter, Piece, Proposal
 from real.models import Pair
 from real.objective import DISTIL, Objective
 from real.sampling import Sampling
-from theory.acceptance import alpha, categorical
 from theory.learners.hedge import route
 from theory.loss import Linear, Loss, MixtureKL
+from theory.speculation.acceptance import alpha, categorical
 
 MODES = ("mix", "route")
 

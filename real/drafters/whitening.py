@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from theory.adapter import readout, whitening
+from theory.speculation.adapter import readout, whitening
 
 
 def factors(weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -24,7 +24,7 @@ def factors(weight: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Whitening:
-    """Collects features until there are ``burn_in`` of them, then holds M of ``theory.adapter.whitening``.
+    """Collects features until there are ``burn_in`` of them, then holds M of ``theory.speculation.adapter.whitening``.
 
     Args:
         width: d of the features. burn_in: positions to collect; later ones are ignored.

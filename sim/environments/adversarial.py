@@ -6,8 +6,8 @@ import numpy as np
 
 from sim.environments.base import Environment, Episode, LinearEpisode, check
 from sim.environments.experts import simplex_problem
+from theory.checker.games import Adversary
 from theory.domain import Ball
-from theory.games import Adversary
 from theory.loss import Linear, Loss
 from theory.problem import Problem
 
@@ -16,7 +16,7 @@ from theory.problem import Problem
 class Adversarial(Environment):
     """Linear losses that force dynamic regret (G·D/2)·√(T·K) on any algorithm, exactly.
 
-    ``theory.games.Adversary`` says how and why; d ≥ 3, K equal segments, P_T ≤ D·(K−1).
+    ``theory.checker.games.Adversary`` says how and why; d ≥ 3, K equal segments, P_T ≤ D·(K−1).
     """
 
     horizon: int = 2000

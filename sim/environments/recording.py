@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from theory.adapter import adapter_problem
 from theory.problem import Problem
+from theory.speculation.adapter import adapter_problem
 
 FORMAT = "onlinespec-recording-1"
 SHAPES = {

@@ -10,7 +10,7 @@ decoder).
     features     float32 [P, d]   raw feature h of the committed prefix (before any adapter): logits = head · h;
                                   of linear heads [P, H, d], what head k reads to draft this position
     head         float32 [V, d]   the draft's output matrix W over the common vocabulary; also the base logits
-    whitener     float64 [d, d]   M of ``theory.adapter.whitening`` as the decoder would use it
+    whitener     float64 [d, d]   M of ``theory.speculation.adapter.whitening`` as the decoder would use it
     token        int32   [P]      the committed token at each position
     token_prob   float32 [P]      its probability under the target's sampling law (greedy: 1)
     law_index    int32   [P, K]   the K likeliest tokens of that law, distinct (greedy: K = 1, the token)
@@ -42,11 +42,11 @@ import numpy as np
 
 from sim import chain
 from sim.environments.recording import Recording
-from theory.acceptance import alpha, process
-from theory.adapter import adapter_loss, readout
 from theory.learner import Learner
 from theory.loss import Blocks, SoftmaxKL
-from theory.trace import Trace, plain, provenance
+from theory.runs.trace import Trace, plain, provenance
+from theory.speculation.acceptance import alpha, process
+from theory.speculation.adapter import adapter_loss, readout
 
 
 class Predicted(NamedTuple):

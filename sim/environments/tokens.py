@@ -20,11 +20,11 @@ import numpy as np
 from sim import chain
 from sim.environments.base import Claim, Environment, Episode, check, unit
 from sim.environments.stationary import STATIONARY, Path
-from theory import speedup
-from theory.acceptance import alpha, categorical
 from theory.domain import Ball
 from theory.loss import Loss, SoftmaxKL
 from theory.problem import Problem
+from theory.speculation import speedup
+from theory.speculation.acceptance import alpha, categorical
 
 Lower = Callable[..., np.ndarray]
 COUNTED = ("alpha", "staleness", "rejections", "examined", "steps")

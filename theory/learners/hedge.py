@@ -5,12 +5,12 @@ from math import log, sqrt
 from typing import Any, NamedTuple, Self
 
 from theory import bounds, require
-from theory.acceptance import categorical
 from theory.arrays import Array, namespace
 from theory.domain import Domain, Simplex
 from theory.learner import Learner
 from theory.loss import Loss
 from theory.problem import Problem
+from theory.speculation.acceptance import categorical
 
 
 class State(NamedTuple):

@@ -10,7 +10,7 @@ FOUNDATION = ("numpy", "scipy.optimize", "scipy.special")
 
 def modules() -> list[str]:
     """Every module of ``theory`` except what only command lines import."""
-    root = Path(__file__).parent
+    root = Path(__file__).parents[1]
     paths = (path.relative_to(root.parent).with_suffix("") for path in sorted(root.rglob("*.py")))
     return [
         ".".join(path.parts).removesuffix(".__init__") for path in paths if path.name not in ("__main__", "terminal")

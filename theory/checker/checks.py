@@ -19,16 +19,16 @@ from typing import Any
 import numpy as np
 
 from theory.bounds import comparator_energy
-from theory.claims import Bound, claims
-from theory.counterexample import numbers, shrink, summary
+from theory.checker.claims import Bound, claims
+from theory.checker.counterexample import numbers, shrink, summary
+from theory.checker.games import Game, plays
+from theory.checker.search import Search
 from theory.domain import Simplex
-from theory.games import Game, plays
 from theory.hindsight import best_piecewise
 from theory.learner import Learner
 from theory.problem import Problem
 from theory.regret import dynamic_regret
 from theory.regret import path_length as measured_path_length
-from theory.search import Search
 
 COPIES = 3
 ROUNDING = 1e-9
@@ -305,7 +305,7 @@ def assert_learner(
 
     Args:
         learner: any learner.
-        bound: of one game, ``theory.claims.Played``, on its regret; by default the learner's own bounds.
+        bound: of one game, ``theory.checker.claims.Played``, on its regret; by default the learner's own bounds.
         problem: what ``learner.guarantee`` is asked for; by default G = 1 and 64 rounds in the learner's domain, d = 3.
         seconds: of the search, at most.
 

@@ -17,15 +17,15 @@ from typing import Any
 import numpy as np
 
 from theory import bounds, regret
-from theory.choose import users_own
+from theory.checker.games import Game
 from theory.domain import Simplex
-from theory.games import Game
 from theory.learner import Learner, State
 from theory.learners.ensemble import Ensemble
 from theory.learners.ogd import OGD
 from theory.learners.optimistic import OptimisticOGD
 from theory.learners.sword import Sword
 from theory.problem import Problem
+from theory.runs.choose import users_own
 
 ROUNDING = 1e-9
 """A bound counts as broken when it is passed by more than this, relative to all that was summed up."""
@@ -202,7 +202,7 @@ def load_bound(spec: str) -> Bound:
     file, _, name = spec.rpartition(":")
     if not Path(file).is_file():
         raise ValueError(
-            f"--bound {spec!r}: no file {file!r}; write file.py:function, a function of theory.claims.Played"
+            f"--bound {spec!r}: no file {file!r}; write file.py:function, a function of theory.checker.claims.Played"
         )
     with users_own(spec):
         defined = run_path(file)
@@ -223,7 +223,7 @@ def claims(learner: Learner, problem: Problem, bound: Bound | None = None, spec:
                 return float(bound(played))
             except Exception as error:
                 raise BoundRaised(
-                    f"{name} raised {type(error).__name__}: {error}; a bound takes a theory.claims.Played of "
+                    f"{name} raised {type(error).__name__}: {error}; a bound takes a theory.checker.claims.Played of "
                     f"{played.horizon} rounds here, from 1 to 1024 in all, and gives one number"
                 ) from error
 

@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from theory.speedup import tokens_per_step
+from theory.speculation.speedup import tokens_per_step
 
 
 class State(NamedTuple):

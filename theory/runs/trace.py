@@ -222,7 +222,7 @@ def plain(value: Any) -> Any:
 
 def _git(*arguments: str) -> str:
     with suppress(OSError, subprocess.CalledProcessError):
-        root = Path(__file__).resolve().parent.parent
+        root = Path(__file__).resolve().parents[2]
         return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True).stdout.strip()
     return ""
 

@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, TypeVar
 
-from theory.trace import Trace, done
+from theory.runs.trace import Trace, done
 
 Row = TypeVar("Row")
 FEW = 12

@@ -15,18 +15,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from theory import bounds, regret, step_size
-from theory.claims import Claim, Played, claims
-from theory.counterexample import summary
+from theory.checker.claims import Claim, Played, claims
+from theory.checker.counterexample import summary
+from theory.checker.search import HORIZONS, Search
 from theory.domain import Ball, Simplex
-from theory.experiment import select
 from theory.learner import Learner
 from theory.learners import LEARNERS, OGD, AdaHedge, CoinBetting, Ensemble, OptimisticHedge, OptimisticOGD, Sword
 from theory.learners.chunked import Chunked
 from theory.learners.delayed import Delayed
 from theory.problem import Problem
-from theory.search import HORIZONS, Search
+from theory.runs.experiment import select
+from theory.runs.trace import atomic
 from theory.step_size import AdaGradNorm, InverseSqrt
-from theory.trace import atomic
 
 BALL = Problem(Ball(1.0), 3, 64, 1.0)
 EXPERTS = Problem(Simplex(), 2, 1024, 2**0.5)

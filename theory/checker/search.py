@@ -14,9 +14,9 @@ from math import inf, isfinite, log
 import numpy as np
 
 from theory import hindsight
-from theory.claims import Claim, Finding, Played, play, score
+from theory.checker.claims import Claim, Finding, Played, play, score
+from theory.checker.games import Adversary, Game, basis, families
 from theory.domain import Ball, Domain, Simplex
-from theory.games import Adversary, Game, basis, families
 from theory.learner import Learner
 from theory.problem import Problem
 

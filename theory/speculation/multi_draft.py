@@ -7,8 +7,8 @@ of them. A yardstick for tree rules; at n = 1 both functions are ``acceptance.al
 from math import inf
 
 from theory import require
-from theory.acceptance import alpha, residual
 from theory.arrays import Array, namespace
+from theory.speculation.acceptance import alpha, residual
 
 
 def best_acceptance(target_probs: Array, draft_probs: Array, drafts: int) -> Array:

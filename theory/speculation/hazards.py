@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from theory.acceptance import categorical, following, leading, token_rule
 from theory.arrays import Array
-from theory.audit import Audit, pit
-from theory.block_rule import block_rule, block_thresholds, prefix_weights
-from theory.tabular import Proposal, Rule, Tabular, enumerate_step, output_law, total_variation, verify
+from theory.speculation.acceptance import categorical, following, leading, token_rule
+from theory.speculation.audit import Audit, pit
+from theory.speculation.block_rule import block_rule, block_thresholds, prefix_weights
+from theory.speculation.tabular import Proposal, Rule, Tabular, enumerate_step, output_law, total_variation, verify
 
 VOCAB, GAMMA, REQUESTS = 5, 2, 256
 

@@ -1,15 +1,14 @@
 """Hyper-parameters that measurement fixed for the convex adapter, where theory's worst-case tuning is far too cautious.
 
 Shared by the decoder and by the simulator's replay, so that a name means the same learner in both. Step sizes are in
-units of the decision of ``theory/adapter.py``: whitened features have mean squared norm 1, so the worst-case step
-1/(2L) is 1 at temperature 1. They were read from the table that ``python -m real tune`` prints, on a stream whose
-shifted domain no reported result uses.
+units of the decision of ``theory/speculation/adapter.py``: whitened features have mean squared norm 1, so the
+worst-case step 1/(2L) is 1 at temperature 1. They were read from the table that ``python -m real tune`` prints, on a
+stream whose shifted domain no reported result uses.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-from theory.choose import altered, learner_class, make_learner, parse_value
 from theory.hints import MovingAverage
 from theory.learner import Learner
 from theory.learners.adam import Adam
@@ -19,6 +18,7 @@ from theory.learners.momentum import Momentum
 from theory.learners.ogd import OGD
 from theory.learners.optimistic import OptimisticOGD
 from theory.problem import Problem
+from theory.runs.choose import altered, learner_class, make_learner, parse_value
 from theory.step_size import geometric
 
 GRID = geometric(4.0, 6)

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from theory.claims import Finding, Played, replay
-from theory.games import Game
+from theory.checker.claims import Finding, Played, replay
+from theory.checker.games import Game
 from theory.problem import Problem
 
 
@@ -178,7 +178,7 @@ def script(found: Finding, learner: str, problem: Problem) -> str:
     shown = "played.decisions" if found.outside else f"played.regret, {found.claim.expression}"
     names = ", ".join(sorted({"replay"} if found.outside else {"replay", found.claim.expression.partition("(")[0]}))
     imports = (
-        f"from theory.choose import make_learner; from theory.claims import {names}; "
+        f"from theory.runs.choose import make_learner; from theory.checker.claims import {names}; "
         f"from theory.domain import {type(problem.domain).__name__}; from theory.problem import Problem"
     )
     return f"{imports}\nplayed = replay({learner}, {arguments}{kind})\nprint({shown})"

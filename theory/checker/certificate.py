@@ -44,7 +44,7 @@ from theory.learners.mixture import Mixture
 from theory.learners.ogd import OGD
 from theory.learners.optimistic import OptimisticOGD
 from theory.loss import Loss
-from theory.trace import Trace
+from theory.runs.trace import Trace
 
 NEEDED = ("loss", "candidate_loss", "squared_error", "step_size", "distance", "surplus")
 
@@ -189,7 +189,7 @@ def _read(log: Trace) -> dict[str, np.ndarray]:
     if missing:
         raise ValueError(
             f"the log has no {', '.join(missing)}: a certificate needs {', '.join(NEEDED)} of every round and the "
-            "distances and start of the candidates in the header; write it with theory.certificate.Recorder"
+            "distances and start of the candidates in the header; write it with theory.checker.certificate.Recorder"
         )
     columns = {name: np.asarray(column, dtype=float) for name, column in log.columns.items()}
     wide = {name: columns[name].reshape(len(columns["loss"]), -1) for name in ("candidate_loss", "distance")}

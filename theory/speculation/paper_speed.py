@@ -1,4 +1,5 @@
-"""The paper's own speed formulas (arXiv 2603.12617 v1), beside those of theory/speedup.py; no result uses them.
+"""The paper's own speed formulas (arXiv 2603.12617 v1), beside those of theory/speculation/speedup.py; no result uses
+them.
 
 Its letters: k is our gamma, α our cost_ratio c, γ our speedup, Acc our alpha, Reg_T/T our ``mean_regret``. Its limits
 carry a soft Ω; here that constant is 1, and every fault below remains with any other positive constant:
@@ -13,7 +14,7 @@ carry a soft Ω; here that constant is 1, and every fault below remains with any
 import numpy as np
 
 from theory.arrays import Array
-from theory.speedup import Number
+from theory.speculation.speedup import Number
 
 
 def paper_step(acceptance: Number, gamma: int, hidden: Number = 1.0) -> Number:

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from theory.acceptance import categorical
 from theory.arrays import Array
+from theory.speculation.acceptance import categorical
 
 Rule = Callable[[Array, Array, Array, Array], tuple[Array, Array]]
 """What ``acceptance.token_rule`` is: target laws, draft laws, drafted tokens, uniforms → accepted, token."""

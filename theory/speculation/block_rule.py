@@ -11,8 +11,8 @@ Lossless, and E[τ] is the largest of all lossless rules for one drafted chain. 
 token rule. Reference: Sun et al. 2024, arXiv 2403.10444, Algorithm 2, Theorems 1 and 2.
 """
 
-from theory.acceptance import categorical, following, leading
 from theory.arrays import Array, namespace
+from theory.speculation.acceptance import categorical, following, leading
 
 
 def prefix_weights(target_probs: Array, draft_probs: Array, draft_tokens: Array) -> Array:
