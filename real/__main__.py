@@ -26,12 +26,12 @@ from real.inflate import SHAPES
 from real.inflate import write as write_inflated
 from real.loaded import FAMILIES, Models
 from real.lossless import lossless as run_lossless
-from real.models import quiet
+from real.models.hf import quiet
+from real.models.sampling import Sampling
 from real.online import Serving
 from real.options import BurnIn, Device, Draft, Dtype, Gamma, Out, Target, Tune, advance, bar, console
 from real.profile import place
 from real.record import record as write_recording
-from real.sampling import Sampling
 from real.streams import ASSETS, domains, read_prompts
 from real.summary import made_by, summarise
 from real.systems import METHODS, SYSTEMS

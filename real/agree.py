@@ -18,9 +18,9 @@ from rich.console import Console
 from real.intervals import CENTRAL, draws
 from real.ledger import Ledger
 from real.loaded import Models
+from real.models.sampling import Sampling
 from real.online import Serving
 from real.record import load_header, losses
-from real.sampling import Sampling
 from real.speed_check import pathwise, speed_law
 from real.streams import scheduled
 from real.systems import METHODS, SYSTEMS

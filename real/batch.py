@@ -19,15 +19,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from real.cache import RowCache
 from real.decode import RULES, Step
-from real.device import sent
 from real.drafters import Drafter, Piece
 from real.drafters.adapter import Adapter
 from real.drafters.independent import Independent
 from real.feedback import Counts
 from real.ledger import Ledger
-from real.models import CausalLM, Pair
+from real.models.cache import RowCache
+from real.models.device import sent
+from real.models.hf import CausalLM, Pair
 from real.online import OnlineDecoder, Serving
 from real.rounds import cut
 from theory.learner import Learner

@@ -15,7 +15,7 @@ from joblib import Parallel, delayed
 from real.compare import run_block
 from real.experiments import Experiment
 from real.loaded import Models
-from real.models import quiet
+from real.models.hf import quiet
 from real.streams import scheduled
 from real.systems import ROWS
 

@@ -16,8 +16,8 @@ import torch
 from real.certify import Certifier, certifiable, certificates
 from real.ledger import Ledger
 from real.loaded import Models
+from real.models.state import load, save, under
 from real.online import OnlineDecoder, Serving
-from real.state import load, save, under
 from real.streams import Stream
 from real.systems import Method
 from theory.runs.trace import SettingsDiffer, Trace, done, plain, provenance, significant

@@ -14,13 +14,13 @@ from typing import Any
 
 import torch
 
-from real.cache import SlotCache
 from real.decode import Session, generate
-from real.device import drain
 from real.drafters import make_drafter
 from real.drafters.independent import Independent
-from real.models import CHUNK, Pair, load_model, load_tokenizer
-from real.sampling import Sampling
+from real.models.cache import SlotCache
+from real.models.device import drain
+from real.models.hf import CHUNK, Pair, load_model, load_tokenizer
+from real.models.sampling import Sampling
 from real.streams import mixed
 
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from real.cache import rollback
-from real.device import sent
 from real.drafters.base import Drafter
-from real.models import CausalLM
-from real.sampling import Sampling
+from real.models.cache import rollback
+from real.models.device import sent
+from real.models.hf import CausalLM
+from real.models.sampling import Sampling
 from theory.speculation.acceptance import greedy_rule, token_rule
 from theory.speculation.block_rule import block_rule
 

@@ -6,8 +6,8 @@ whose shifted domain no reported result uses.
 
 from dataclasses import dataclass
 
+from real.models.sampling import Sampling
 from real.online import Serving
-from real.sampling import Sampling
 
 
 @dataclass(frozen=True)

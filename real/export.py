@@ -12,7 +12,7 @@ import torch
 
 from real.drafters import Adapter
 from real.loaded import Models
-from real.state import load, under
+from real.models.state import load, under
 from real.systems import Method
 
 

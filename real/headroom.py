@@ -22,9 +22,9 @@ import torch
 
 from real.compare import Comparison
 from real.decode import Step
-from real.device import drain
 from real.loaded import Models
-from real.models import CausalLM
+from real.models.device import drain
+from real.models.hf import CausalLM
 from real.online import Serving
 from real.streams import scheduled
 from real.systems import Method

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from real.models import DTYPES, PROBE, CausalLM, load_model, load_tokenizer
+from real.models.hf import DTYPES, PROBE, CausalLM, load_model, load_tokenizer
 from real.streams import ASSETS
 
 QWEN3 = {"model_type": "qwen3", "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 151936}

@@ -12,7 +12,7 @@ from time import perf_counter
 
 import torch
 
-from real.device import drain
+from real.models.device import drain
 
 LINES = ("prefill", "draft", "verify", "learn", "other")
 """Charged lines: prompt processing, proposing, verifying (for plain decoding: the step), learning, bookkeeping."""

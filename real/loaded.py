@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from real.drafters import Drafter, make_drafter
+from real.drafters.objective import Objective
 from real.drafters.start import load_start
-from real.models import Pair, load_model, load_pair
-from real.objective import Objective
+from real.models.hf import Pair, load_model, load_pair
 from real.online import OnlineDecoder, Serving
 from real.streams import ASSETS
 from real.systems import Method

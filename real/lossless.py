@@ -18,9 +18,9 @@ from real.batch import BatchDecoder, in_order
 from real.decode import RULES
 from real.ledger import Ledger
 from real.loaded import decoder_of, drafter_of
-from real.models import Pair, load_pair, perturbed, random_model
+from real.models.hf import Pair, load_pair, perturbed, random_model
+from real.models.sampling import Sampling
 from real.online import Serving
-from real.sampling import Sampling
 from real.systems import METHODS, Method
 from theory.learners.adam import Adam
 from theory.learners.hedge import Hedge

@@ -13,13 +13,13 @@ from torch import Tensor
 from real.beside import Beside
 from real.decode import RULES, Session, Step, plain_step, speculative_step
 from real.drafters import Drafter, Piece
+from real.drafters.objective import DISTIL, Objective
 from real.feedback import Counts, NonFiniteGradient, RoundLog, Updated, Watched
 from real.ledger import Ledger
-from real.models import Pair
-from real.objective import DISTIL, Objective
+from real.models.hf import Pair
+from real.models.sampling import Sampling
+from real.models.state import check, flatten, rebuild, under
 from real.rounds import Rounds
-from real.sampling import Sampling
-from real.state import check, flatten, rebuild, under
 from theory.learner import Learner
 from theory.learners.frozen import Frozen
 from theory.speculation.draft_length import DraftLength

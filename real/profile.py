@@ -25,9 +25,9 @@ from real.drafters import Drafter
 from real.intervals import CENTRAL, draws, interval
 from real.ledger import Ledger
 from real.loaded import Models
-from real.models import CausalLM
+from real.models.hf import CausalLM
+from real.models.sampling import Sampling
 from real.online import Serving
-from real.sampling import Sampling
 from real.speed_check import LARGEST_ERROR
 from real.systems import Method
 from theory.learners.frozen import Frozen

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from real.decode import Session, Step
 from real.drafters import Drafter, Piece
-from real.sampling import Sampling
+from real.models.sampling import Sampling
 
 
 def cut(law: Tensor, k: int) -> Tensor:

@@ -13,16 +13,16 @@ from rich.table import Table
 
 from real.certify import certificates
 from real.compare import Comparison, departures
-from real.compiled import slots
 from real.drafters import DRAFTERS
 from real.drafters.independent import Independent
 from real.drafters.mixture import Mixture
 from real.feedback import NonFiniteGradient
 from real.ledger import LINES
 from real.loaded import Models
+from real.models.compiled import slots
+from real.models.state import load, save
 from real.online import Serving
 from real.profile import cached
-from real.state import load, save
 from real.streams import Stream, as_given, read_prompts, scheduled
 from real.summary import Sample, break_even, measures
 from real.systems import DEEP_LEARNERS, ROWS, Method

@@ -17,9 +17,9 @@ from real.context import lengthened, long_prompt
 from real.context import measure as measure_context
 from real.headroom import measure as measure_headroom
 from real.loaded import Models
+from real.models.sampling import Sampling
 from real.online import Serving
 from real.options import BurnIn, Device, Draft, Dtype, Gamma, Kept, New, Prompts, Target, Tune, advance, bar, console
-from real.sampling import Sampling
 from real.streams import ASSETS, domains
 from real.throughput import ROWS
 from real.throughput import show as show_rows

@@ -15,8 +15,8 @@ import numpy as np
 
 from real.experiments import Experiment
 from real.loaded import FAMILIES, start_path
+from real.models.sampling import Sampling
 from real.online import Serving
-from real.sampling import Sampling
 from real.streams import domains
 from real.summary import Sample, break_even, by_question, hint_gains, load_runs, measures
 from real.systems import SPECIALISTS, SYSTEMS, Method

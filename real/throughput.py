@@ -14,12 +14,12 @@ import torch
 
 from real.batch import BatchDecoder
 from real.bench import Contender, Run, limits, measure, ratio
-from real.device import drain
 from real.drafters import make_drafter
 from real.ledger import Ledger
-from real.models import Pair
+from real.models.device import drain
+from real.models.hf import Pair
+from real.models.sampling import Sampling
 from real.online import Serving
-from real.sampling import Sampling
 from theory.learners.frozen import Frozen
 
 ROWS = (1, 4, 16)

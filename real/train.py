@@ -22,7 +22,7 @@ import typer
 from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
-from real.models import load_pair
+from real.models.hf import load_pair
 from real.streams import ASSETS
 from real.training import corpus, fit, measure, prompts, starts, text
 from real.training.fit import Budget

@@ -1,8 +1,8 @@
 # pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false
 """A language model whose law is a table, and an enumeration of everything a draft–verify step can do with it.
 
-`TabularLM` has the interface of `real.models.CausalLM`; its next-token law is a row of a table chosen by the last two
-tokens *in its cache*, so a cache that is wrong by one token gives a wrong law.
+`TabularLM` has the interface of `real.models.hf.CausalLM`; its next-token law is a row of a table chosen by the last
+two tokens *in its cache*, so a cache that is wrong by one token gives a wrong law.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from real.decode import Session, Step, step
-from real.sampling import Sampling
+from real.models.sampling import Sampling
 
 TOP = float(np.nextafter(1.0, 0.0))
 

@@ -21,9 +21,9 @@ from real.drafters.adapter import Adapter  # noqa: E402
 from real.drafters.start import save_start  # noqa: E402
 from real.intervals import interval  # noqa: E402
 from real.loaded import Models, start_path  # noqa: E402
-from real.models import load_pair  # noqa: E402
+from real.models.hf import load_pair  # noqa: E402
+from real.models.sampling import Sampling  # noqa: E402
 from real.online import Serving  # noqa: E402
-from real.sampling import Sampling  # noqa: E402
 from real.speed_check import pathwise, speed_law  # noqa: E402
 from real.summary import Sample, break_even, measures  # noqa: E402
 from real.systems import METHODS, SYSTEMS, Method  # noqa: E402

@@ -23,7 +23,7 @@ from real.bench import (  # noqa: E402
     timed_forwards,
 )
 from real.lossless import random_pair, random_prompts  # noqa: E402
-from real.sampling import Sampling  # noqa: E402
+from real.models.sampling import Sampling  # noqa: E402
 
 GREEDY, GAMMA = Sampling(0.0), 3
 

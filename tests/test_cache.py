@@ -6,8 +6,8 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from real.cache import SlotCache, rollback  # noqa: E402
-from real.models import FAMILIES, random_model  # noqa: E402
+from real.models.cache import SlotCache, rollback  # noqa: E402
+from real.models.hf import FAMILIES, random_model  # noqa: E402
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -42,7 +42,7 @@ def test_a_long_prompt_is_read_in_chunks(monkeypatch):
         lengths.append(inputs["input_ids"].shape[1])
         return forward(**inputs)
 
-    monkeypatch.setattr("real.models.CHUNK", 16)
+    monkeypatch.setattr("real.models.hf.CHUNK", 16)
     monkeypatch.setattr(model.body, "forward", watched)
     with torch.inference_mode():
         cache = model.new_cache()

@@ -10,14 +10,14 @@ pytest.importorskip("transformers")
 
 from transformers import AutoConfig  # noqa: E402
 
-import real.models  # noqa: E402
-from real.compiled import Compiled, slots  # noqa: E402
+import real.models.hf  # noqa: E402
 from real.decode import Session, generate  # noqa: E402
 from real.drafters import make_drafter  # noqa: E402
 from real.inflate import SHAPES, inflate, large_config  # noqa: E402
 from real.lossless import random_pair, random_prompts, reference  # noqa: E402
-from real.models import CausalLM, load_model, random_model  # noqa: E402
-from real.sampling import Sampling  # noqa: E402
+from real.models.compiled import Compiled, slots  # noqa: E402
+from real.models.hf import CausalLM, load_model, random_model  # noqa: E402
+from real.models.sampling import Sampling  # noqa: E402
 from real.streams import ASSETS  # noqa: E402
 
 GAMMA, SLOTS = 3, 64
@@ -164,7 +164,7 @@ def test_it_retreats_when_the_law_of_any_width_differs(monkeypatch, wrong, dtype
     monkeypatch.setattr(torch, "compile", lambda forward, **_: forward)
     model.compile((1, 4), 16)
     assert model.compiled is not None
-    monkeypatch.setattr(real.models, "Compiled", Wrong)
+    monkeypatch.setattr(real.models.hf, "Compiled", Wrong)
     with pytest.warns(UserWarning, match="log-probabilities differ from eager ones by"):
         model.compile((1, 4), 16)
     assert model.compiled is None

@@ -13,8 +13,8 @@ from real import decode  # noqa: E402
 from real.context import bytes_of, lengthened, long_prompt, measure  # noqa: E402
 from real.decode import Session, generate  # noqa: E402
 from real.lossless import reference  # noqa: E402
-from real.models import Pair  # noqa: E402
-from real.sampling import Sampling  # noqa: E402
+from real.models.hf import Pair  # noqa: E402
+from real.models.sampling import Sampling  # noqa: E402
 from real.streams import ASSETS  # noqa: E402
 
 LONG = 4500

@@ -10,9 +10,9 @@ pytest.importorskip("transformers")
 from real.decode import Session, generate  # noqa: E402
 from real.drafters import Piece, make_drafter  # noqa: E402
 from real.drafters.ngram import NGram  # noqa: E402
-from real.models import Pair, perturbed, random_model  # noqa: E402
-from real.objective import Objective  # noqa: E402
-from real.sampling import Sampling  # noqa: E402
+from real.drafters.objective import Objective  # noqa: E402
+from real.models.hf import Pair, perturbed, random_model  # noqa: E402
+from real.models.sampling import Sampling  # noqa: E402
 
 PROMPT = [5, 6, 7, 8]
 SAMPLED = Sampling(0.8)
@@ -212,7 +212,7 @@ def test_tied_weights_appear_once():
     tied = deepcopy(model.model)
     tied.config.tie_word_embeddings = True
     tied.tie_weights()
-    from real.models import CausalLM
+    from real.models.hf import CausalLM
 
     pair = Pair(model, CausalLM(tied), None)
     drafter = make_drafter("weights", pair)

@@ -18,8 +18,8 @@ from real.drafters.independent import Independent  # noqa: E402
 from real.export import export, folded_head, learned  # noqa: E402
 from real.loaded import Models  # noqa: E402
 from real.lossless import reference  # noqa: E402
-from real.models import Pair, load_model, perturbed, random_model  # noqa: E402
-from real.sampling import Sampling  # noqa: E402
+from real.models.hf import Pair, load_model, perturbed, random_model  # noqa: E402
+from real.models.sampling import Sampling  # noqa: E402
 
 PROMPT = [5, 6, 7, 8]
 

@@ -24,8 +24,8 @@ from real.lossless import (  # noqa: E402
     transforms,
     uniformity,
 )
-from real.models import FAMILIES  # noqa: E402
-from real.sampling import Sampling  # noqa: E402
+from real.models.hf import FAMILIES  # noqa: E402
+from real.models.sampling import Sampling  # noqa: E402
 from real.systems import Method  # noqa: E402
 from theory.learners.ogd import OGD  # noqa: E402
 

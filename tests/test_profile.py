@@ -17,10 +17,10 @@ from real.floor import DRAFTERS, _rows  # noqa: E402
 from real.ledger import Ledger  # noqa: E402
 from real.loaded import decoder_of, drafter_of  # noqa: E402
 from real.lossless import COSTS, random_pair, random_prompts, reference  # noqa: E402
+from real.models.sampling import Sampling  # noqa: E402
 from real.online import Serving  # noqa: E402
 from real.profile import SEEN, Profile, Request, cached, foretold, measure, place, profile  # noqa: E402
 from real.run import compile_for  # noqa: E402
-from real.sampling import Sampling  # noqa: E402
 from real.systems import Method  # noqa: E402
 from theory.learners.ogd import OGD  # noqa: E402
 

@@ -24,9 +24,9 @@ from real import compare, loaded, streams  # noqa: E402
 from real.bench import limits  # noqa: E402
 from real.drafters.adapter import Adapter  # noqa: E402
 from real.experiments import Experiment  # noqa: E402
-from real.models import perturbed, random_model  # noqa: E402
+from real.models.hf import perturbed, random_model  # noqa: E402
+from real.models.state import load  # noqa: E402
 from real.online import Serving  # noqa: E402
-from real.state import load  # noqa: E402
 from theory.loss import Linear  # noqa: E402
 from theory.runs.trace import Trace  # noqa: E402
 

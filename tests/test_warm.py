@@ -7,7 +7,7 @@ pytest.importorskip("transformers")
 
 from real.drafters import make_drafter  # noqa: E402
 from real.drafters.start import load_start, save_start  # noqa: E402
-from real.models import Pair, perturbed, random_model  # noqa: E402
+from real.models.hf import Pair, perturbed, random_model  # noqa: E402
 from real.training.warm import WarmUp, piece, read, warm  # noqa: E402
 
 

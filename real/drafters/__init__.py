@@ -13,7 +13,7 @@ from real.drafters.mixture import Mixture
 from real.drafters.ngram import NGram
 from real.drafters.uniform import Uniform
 from real.drafters.weights import Weights
-from real.models import Pair
+from real.models.hf import Pair
 
 DRAFTERS = {
     "independent": Independent,

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from real.drafters.base import Piece
 from real.drafters.independent import Independent
+from real.drafters.objective import DISTIL, Objective
 from real.drafters.whitening import Whitening, factors
-from real.models import CausalLM
-from real.objective import DISTIL, Objective
+from real.models.hf import CausalLM
 from theory.loss import SoftmaxKL
 from theory.speculation.adapter import adapted, adapter_loss
 

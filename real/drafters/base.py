@@ -18,8 +18,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from real.objective import DISTIL, Objective
-from real.sampling import Sampling
+from real.drafters.objective import DISTIL, Objective
+from real.models.sampling import Sampling
 from theory.loss import Loss
 
 

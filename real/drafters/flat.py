@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from real.objective import Objective
+from real.drafters.objective import Objective
 from theory.loss import Loss
 
 

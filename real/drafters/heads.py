@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from real.drafters.base import Drafter, Piece, since
+from real.drafters.objective import DISTIL, Objective
 from real.drafters.whitening import Whitening, factors
-from real.models import CausalLM, Pair
-from real.objective import DISTIL, Objective
+from real.models.hf import CausalLM, Pair
 from theory.loss import Blocks, Loss
 from theory.speculation.adapter import adapted, adapter_loss
 

@@ -15,12 +15,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from real.device import sent
 from real.drafters.base import Piece, since
 from real.drafters.flat import Flat, FlatLoss
 from real.drafters.layer import Follower, Following, Layer
-from real.models import CausalLM
-from real.objective import DISTIL, Objective
+from real.drafters.objective import DISTIL, Objective
+from real.models.device import sent
+from real.models.hf import CausalLM
 
 
 class Prefix(nn.Module):

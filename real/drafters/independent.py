@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from real.cache import BLOCK, rollback
-from real.device import sent
 from real.drafters.base import Drafter
-from real.models import CausalLM, Pair
+from real.models.cache import BLOCK, rollback
+from real.models.device import sent
+from real.models.hf import CausalLM, Pair
 
 
 class Independent(Drafter):

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModel, LlamaConfig
 
-from real.cache import SlotCache, rollback
 from real.drafters.base import Drafter, Piece, since
 from real.drafters.flat import Flat
-from real.models import CausalLM, Pair
-from real.objective import DISTIL, Objective
+from real.drafters.objective import DISTIL, Objective
+from real.models.cache import SlotCache, rollback
+from real.models.hf import CausalLM, Pair
 from theory.loss import Loss
 
 

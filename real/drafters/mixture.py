@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from real.drafters.base import Drafter, Piece, Proposal
-from real.models import Pair
-from real.objective import DISTIL, Objective
-from real.sampling import Sampling
+from real.drafters.objective import DISTIL, Objective
+from real.models.hf import Pair
+from real.models.sampling import Sampling
 from theory.learners.hedge import route
 from theory.loss import Linear, Loss, MixtureKL
 from theory.speculation.acceptance import alpha, categorical

@@ -11,9 +11,9 @@ Reference: Witten & Bell 1991; prompt-lookup and suffix decoding are its determi
 import torch
 from torch import Tensor
 
-from real.device import sent
 from real.drafters.base import Drafter
-from real.models import Pair
+from real.models.device import sent
+from real.models.hf import Pair
 
 
 class NGram(Drafter):

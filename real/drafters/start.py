@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from real.drafters.base import Drafter
-from real.state import load, save, under
+from real.models.state import load, save, under
 
 
 def save_start(path: Path, drafter: Drafter, about: dict[str, str]) -> None:

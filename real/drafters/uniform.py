@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from real.drafters.base import Drafter
-from real.models import Pair
+from real.models.hf import Pair
 
 
 class Uniform(Drafter):

@@ -14,8 +14,8 @@ from torch import Tensor
 from real.drafters.base import Piece
 from real.drafters.flat import Flat, FlatLoss
 from real.drafters.independent import Independent
-from real.models import CausalLM
-from real.objective import DISTIL, Objective
+from real.drafters.objective import DISTIL, Objective
+from real.models.hf import CausalLM
 
 
 class Weights(Independent):

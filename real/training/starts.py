@@ -11,7 +11,7 @@ import torch
 
 from real.drafters import make_drafter
 from real.drafters.start import save_start
-from real.models import Pair
+from real.models.hf import Pair
 from real.training.warm import WarmUp, read, warm
 
 WINDOW = 256

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from real.drafters import Drafter, Piece
-from real.models import CausalLM
+from real.models.hf import CausalLM
 from real.training.fit import schedule
 
 

@@ -2,7 +2,7 @@
 
 Transformers' dynamic cache copies itself with every token. Here memory is taken in blocks that double, so a token is
 written once, the attention reads a view of what is held, and a rollback touches no memory. A compiled forward
-(``real/compiled.py``) reads all slots and hides those after each query instead, as its shapes may not change.
+(``real/models/compiled.py``) reads all slots and hides those after each query instead, as its shapes may not change.
 """
 
 from typing import Any

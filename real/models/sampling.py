@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from real.device import sent
+from real.models.device import sent
 from theory.speculation.acceptance import categorical, process
 
 

@@ -3,7 +3,8 @@
 A decoder's step asks for the same few shapes again and again: one token to draft, a draft and its pending token to
 verify. Each is compiled once by ``torch.compile``; on CUDA it is then captured in a graph, so that a forward is one
 launch. Fewer queries than a width are padded: what padding writes lies beyond what the cache holds and is written over.
-The eager forward of ``real/models.py`` stays the reference, and what is compiled is held against it before it serves.
+The eager forward of ``real/models/hf.py`` stays the reference, and what is compiled is held against it before it
+serves.
 """
 
 import warnings
@@ -16,7 +17,7 @@ from weakref import ref
 import torch
 from torch import Tensor
 
-from real.cache import BLOCK, SlotCache
+from real.models.cache import BLOCK, SlotCache
 
 __all__ = ["Compiled", "slots"]
 

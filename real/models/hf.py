@@ -17,8 +17,8 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
-from real.cache import BLOCK, RowCache, SlotCache, rollback
-from real.compiled import Compiled
+from real.models.cache import BLOCK, RowCache, SlotCache, rollback
+from real.models.compiled import Compiled
 
 FAMILIES = ("llama", "qwen2", "qwen3", "gpt_neox")  # proven by tests and by `python -m real lossless`
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -115,7 +115,7 @@ class CausalLM:
         return self.readout(self.hidden(ids, cache))
 
     def compile(self, widths: Sequence[int], size: int, tuned: bool = False) -> None:
-        """Compile the body for so many queries at a time over a cache of ``size`` slots (``real/compiled.py``).
+        """Compile the body for so many queries at a time over a cache of ``size`` slots (``real/models/compiled.py``).
 
         Where that fails, or does not reproduce the eager forward, a warning says why and the model stays eager.
         """
