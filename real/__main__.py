@@ -17,24 +17,24 @@ from real.agree import agree as check_agreement
 from real.agree import disagreements
 from real.audit import BETTOR
 from real.audit import audit as run_audit
-from real.benchmarks import BENCHMARKS, prepare
 from real.blocks import Block, blocks, run_blocks
 from real.experiments import EXPERIMENTS, Experiment
 from real.export import export as write_checkpoint
 from real.export import learned
 from real.inflate import SHAPES
 from real.inflate import write as write_inflated
-from real.loaded import FAMILIES, Models
 from real.lossless import lossless as run_lossless
 from real.models.hf import quiet
 from real.models.sampling import Sampling
-from real.online import Serving
 from real.options import BurnIn, Device, Draft, Dtype, Gamma, Out, Target, Tune, advance, bar, console
 from real.profile import place
 from real.record import record as write_recording
-from real.streams import ASSETS, domains, read_prompts
+from real.serving.decoder import Serving
 from real.summary import made_by, summarise
-from real.systems import METHODS, SYSTEMS
+from real.systems.loaded import FAMILIES, Models
+from real.systems.rows import METHODS, SYSTEMS
+from real.traffic.benchmarks import BENCHMARKS, prepare
+from real.traffic.streams import ASSETS, domains, read_prompts
 from real.train import train as train_models
 from real.tune import WARM, tune_warm
 from real.tune import tune as run_tuning

@@ -10,14 +10,14 @@ from itertools import cycle
 
 import torch
 
-from real.batch import BatchDecoder, in_order
-from real.decode import RULES
-from real.ledger import Ledger
-from real.loaded import FAMILIES, Models, start_path
 from real.lossless import BATCHED, MATRIX, ROWS, transforms
-from real.online import Serving
-from real.streams import mixed
-from real.systems import Method
+from real.serving.batch import BatchDecoder, in_order
+from real.serving.decoder import Serving
+from real.serving.ledger import Ledger
+from real.serving.step import RULES
+from real.systems.loaded import FAMILIES, Models, start_path
+from real.systems.rows import Method
+from real.traffic.streams import mixed
 from theory.speculation.audit import Audit
 
 

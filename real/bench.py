@@ -19,13 +19,13 @@ import torch
 from transformers import CompileConfig
 
 from real.compare import device_name
-from real.decode import Session, generate
 from real.drafters import make_drafter
 from real.intervals import draws, interval
 from real.models.compiled import slots
 from real.models.device import drain
 from real.models.hf import CausalLM, Pair, load_pair
 from real.models.sampling import Sampling
+from real.serving.step import Session, generate
 from theory.runs.experiment import select
 from theory.runs.trace import provenance, save_json
 

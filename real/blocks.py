@@ -14,10 +14,10 @@ from joblib import Parallel, delayed
 
 from real.compare import run_block
 from real.experiments import Experiment
-from real.loaded import Models
 from real.models.hf import quiet
-from real.streams import scheduled
-from real.systems import ROWS
+from real.systems.loaded import Models
+from real.systems.rows import ROWS
+from real.traffic.streams import scheduled
 
 
 class Block(NamedTuple):

@@ -14,9 +14,9 @@ import numpy as np
 
 from real.experiments import Experiment
 from real.intervals import interval
-from real.online import Serving
+from real.serving.decoder import Serving
 from real.summary import Sample, by_question, hint_gains, load_runs, made_by
-from real.systems import CONTROLS, HINTS, STEPS
+from real.systems.rows import CONTROLS, HINTS, STEPS
 
 Interval = dict[str, float | None]
 UNKNOWN: Interval = {"value": None, "low": None, "high": None}

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from real.certify import Certifier, certifiable, certificates
-from real.ledger import Ledger
-from real.loaded import Models
 from real.models.state import load, save, under
-from real.online import OnlineDecoder, Serving
-from real.streams import Stream
-from real.systems import Method
+from real.serving.certify import Certifier, certifiable, certificates
+from real.serving.decoder import OnlineDecoder, Serving
+from real.serving.ledger import Ledger
+from real.systems.loaded import Models
+from real.systems.rows import Method
+from real.traffic.streams import Stream
 from theory.runs.trace import SettingsDiffer, Trace, done, plain, provenance, significant
 
 CHECKPOINT = "checkpoint.safetensors"

@@ -14,14 +14,14 @@ from typing import Any
 
 import torch
 
-from real.decode import Session, generate
 from real.drafters import make_drafter
 from real.drafters.independent import Independent
 from real.models.cache import SlotCache
 from real.models.device import drain
 from real.models.hf import CHUNK, Pair, load_model, load_tokenizer
 from real.models.sampling import Sampling
-from real.streams import mixed
+from real.serving.step import Session, generate
+from real.traffic.streams import mixed
 
 
 def lengthened(target: str, draft: str, context: int, dtype: str = "float32", device: str = "cpu") -> Pair:

@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 
 from real.drafters import Adapter
-from real.loaded import Models
 from real.models.state import load, under
-from real.systems import Method
+from real.systems.loaded import Models
+from real.systems.rows import Method
 
 
 def learned(models: Models, state: Path) -> Adapter:

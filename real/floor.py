@@ -14,11 +14,11 @@ import numpy as np
 
 from real.compare import Comparison
 from real.intervals import draws, interval
-from real.loaded import Models
-from real.online import Serving
 from real.profile import ONE_SIDED, measure, profile
-from real.streams import scheduled
-from real.systems import SYSTEMS, Method
+from real.serving.decoder import Serving
+from real.systems.loaded import Models
+from real.systems.rows import SYSTEMS, Method
+from real.traffic.streams import scheduled
 
 LEAST = 0.98
 """Net speed over plain decoding that is asked for, by the one-sided 95 % limit."""

@@ -21,13 +21,13 @@ from typing import Any
 import torch
 
 from real.compare import Comparison
-from real.decode import Step
-from real.loaded import Models
 from real.models.device import drain
 from real.models.hf import CausalLM
-from real.online import Serving
-from real.streams import scheduled
-from real.systems import Method
+from real.serving.decoder import Serving
+from real.serving.step import Step
+from real.systems.loaded import Models
+from real.systems.rows import Method
+from real.traffic.streams import scheduled
 from theory.speculation.block_rule import block_thresholds, prefix_weights
 from theory.speculation.multi_draft import best_acceptance
 from theory.speculation.speedup import tokens_per_step

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from real.models.hf import DTYPES, PROBE, CausalLM, load_model, load_tokenizer
-from real.streams import ASSETS
+from real.traffic.streams import ASSETS
 
 QWEN3 = {"model_type": "qwen3", "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 151936}
 SHAPES: dict[str, dict[str, Any]] = {

@@ -14,14 +14,14 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from real.batch import BatchDecoder, in_order
-from real.decode import RULES
-from real.ledger import Ledger
-from real.loaded import decoder_of, drafter_of
 from real.models.hf import Pair, load_pair, perturbed, random_model
 from real.models.sampling import Sampling
-from real.online import Serving
-from real.systems import METHODS, Method
+from real.serving.batch import BatchDecoder, in_order
+from real.serving.decoder import Serving
+from real.serving.ledger import Ledger
+from real.serving.step import RULES
+from real.systems.loaded import decoder_of, drafter_of
+from real.systems.rows import METHODS, Method
 from theory.learners.adam import Adam
 from theory.learners.hedge import Hedge
 from theory.learners.mixture import Mixture
@@ -40,7 +40,7 @@ ROUND, BURN_IN = 16, 64  # committed tokens between weight swaps, and before the
 def served(
     method: Method, gamma: int = 4, rule: str = "token", costs: tuple[float, ...] = (), switch: float = 0.0
 ) -> Served:
-    """Decode with a method of ``real/systems.py``, weights swapped inside requests every ``ROUND`` tokens."""
+    """Decode with a method of ``real/systems/rows.py``, weights swapped inside requests every ``ROUND`` tokens."""
 
     def texts(pair: Pair, prompts: Prompts, new: int, sampling: Sampling, seed: int) -> Iterator[list[int]]:
         serving = Serving(gamma, ROUND, sampling, new, burn_in=BURN_IN, rule=rule, costs=costs, switch=switch)
@@ -70,7 +70,7 @@ CHECKED |= {f"{name} {rule}": served(method, rule=rule) for name, method in MATR
 
 
 def in_rows(method: Method, rows: int, gamma: int = 4, rule: str = "token") -> Served:
-    """The same, several prompts at a time (``real/batch.py``)."""
+    """The same, several prompts at a time (``real/serving/batch.py``)."""
 
     def texts(pair: Pair, prompts: Prompts, new: int, sampling: Sampling, seed: int) -> Iterator[list[int]]:
         serving = Serving(gamma, ROUND, sampling, new, burn_in=BURN_IN, rule=rule)

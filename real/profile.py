@@ -20,16 +20,16 @@ import numpy as np
 import torch
 
 from real.compare import departures, device_name
-from real.decode import Session, plain_step, speculative_step
 from real.drafters import Drafter
 from real.intervals import CENTRAL, draws, interval
-from real.ledger import Ledger
-from real.loaded import Models
 from real.models.hf import CausalLM
 from real.models.sampling import Sampling
-from real.online import Serving
+from real.serving.decoder import Serving
+from real.serving.ledger import Ledger
+from real.serving.step import Session, plain_step, speculative_step
 from real.speed_check import LARGEST_ERROR
-from real.systems import Method
+from real.systems.loaded import Models
+from real.systems.rows import Method
 from theory.learners.frozen import Frozen
 from theory.runs.trace import provenance, save_json
 

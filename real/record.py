@@ -17,12 +17,12 @@ import torch
 from real.drafters import Piece
 from real.drafters.adapter import Adapter, hidden_rows
 from real.drafters.heads import Heads
-from real.feedback import Counts
-from real.ledger import Ledger
-from real.loaded import Models
-from real.online import OnlineDecoder, Serving
-from real.streams import Stream, scheduled
-from real.systems import ROWS, Method
+from real.serving.decoder import OnlineDecoder, Serving
+from real.serving.feedback import Counts
+from real.serving.ledger import Ledger
+from real.systems.loaded import Models
+from real.systems.rows import ROWS, Method
+from real.traffic.streams import Stream, scheduled
 from theory.learners.frozen import Frozen
 from theory.loss import SoftmaxKL
 from theory.runs.trace import SettingsDiffer, atomic, plain, provenance

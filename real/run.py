@@ -11,22 +11,22 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from real.certify import certificates
 from real.compare import Comparison, departures
 from real.drafters import DRAFTERS
 from real.drafters.independent import Independent
 from real.drafters.mixture import Mixture
-from real.feedback import NonFiniteGradient
-from real.ledger import LINES
-from real.loaded import Models
 from real.models.compiled import slots
 from real.models.state import load, save
-from real.online import Serving
 from real.profile import cached
-from real.streams import Stream, as_given, read_prompts, scheduled
+from real.serving.certify import certificates
+from real.serving.decoder import Serving
+from real.serving.feedback import NonFiniteGradient
+from real.serving.ledger import LINES
 from real.summary import Sample, break_even, measures
-from real.systems import DEEP_LEARNERS, ROWS, Method
+from real.systems.loaded import Models
+from real.systems.rows import DEEP_LEARNERS, ROWS, Method
 from real.tables import comparison
+from real.traffic.streams import Stream, as_given, read_prompts, scheduled
 from theory.checker.certificate import Certificate
 from theory.domain import Free, Simplex
 from theory.learners.frozen import Frozen

@@ -16,14 +16,14 @@ from real.compare import device_name
 from real.context import lengthened, long_prompt
 from real.context import measure as measure_context
 from real.headroom import measure as measure_headroom
-from real.loaded import Models
 from real.models.sampling import Sampling
-from real.online import Serving
 from real.options import BurnIn, Device, Draft, Dtype, Gamma, Kept, New, Prompts, Target, Tune, advance, bar, console
-from real.streams import ASSETS, domains
+from real.serving.decoder import Serving
+from real.systems.loaded import Models
 from real.throughput import ROWS
 from real.throughput import show as show_rows
 from real.throughput import throughput as measure_rows
+from real.traffic.streams import ASSETS, domains
 from theory.runs.terminal import explained
 from theory.runs.trace import provenance, save_json
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from real.intervals import FEWEST, draws, interval
-from real.streams import scheduled
-from real.systems import NAMED
+from real.systems.rows import NAMED
+from real.traffic.streams import scheduled
 from theory.runs.trace import Trace, provenance
 
 Sums = dict[str, np.ndarray]

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from real.experiments import Experiment
-from real.loaded import FAMILIES, start_path
 from real.models.sampling import Sampling
-from real.online import Serving
-from real.streams import domains
+from real.serving.decoder import Serving
 from real.summary import Sample, break_even, by_question, hint_gains, load_runs, measures
-from real.systems import SPECIALISTS, SYSTEMS, Method
+from real.systems.loaded import FAMILIES, start_path
+from real.systems.rows import SPECIALISTS, SYSTEMS, Method
+from real.traffic.streams import domains
 from theory.learners.frozen import Frozen
 from theory.runs.experiment import select
 from theory.runs.trace import atomic

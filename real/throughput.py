@@ -12,14 +12,14 @@ from typing import Any
 
 import torch
 
-from real.batch import BatchDecoder
 from real.bench import Contender, Run, limits, measure, ratio
 from real.drafters import make_drafter
-from real.ledger import Ledger
 from real.models.device import drain
 from real.models.hf import Pair
 from real.models.sampling import Sampling
-from real.online import Serving
+from real.serving.batch import BatchDecoder
+from real.serving.decoder import Serving
+from real.serving.ledger import Ledger
 from theory.learners.frozen import Frozen
 
 ROWS = (1, 4, 16)

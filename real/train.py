@@ -23,7 +23,7 @@ from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from real.models.hf import load_pair
-from real.streams import ASSETS
+from real.traffic.streams import ASSETS
 from real.training import corpus, fit, measure, prompts, starts, text
 from real.training.fit import Budget
 

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from real.decode import Session, Step, step
 from real.models.sampling import Sampling
+from real.serving.step import Session, Step, step
 
 TOP = float(np.nextafter(1.0, 0.0))
 

@@ -10,7 +10,7 @@ from statistics import median
 
 import pytest
 
-from real.streams import ASSETS
+from real.traffic.streams import ASSETS
 from real.training import corpus, sources, tasks
 
 torch = pytest.importorskip("torch")

@@ -9,14 +9,14 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from real.beside import Beside  # noqa: E402
-from real.certify import certifiable  # noqa: E402
 from real.drafters import make_drafter  # noqa: E402
-from real.ledger import Ledger  # noqa: E402
 from real.lossless import reference  # noqa: E402
 from real.models.hf import Pair, perturbed, random_model  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
-from real.online import OnlineDecoder, Serving  # noqa: E402
+from real.serving.beside import Beside  # noqa: E402
+from real.serving.certify import certifiable  # noqa: E402
+from real.serving.decoder import OnlineDecoder, Serving  # noqa: E402
+from real.serving.ledger import Ledger  # noqa: E402
 from theory.learners.adam import Adam  # noqa: E402
 from theory.learners.ogd import OGD  # noqa: E402
 

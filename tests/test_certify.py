@@ -7,13 +7,13 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from real.certify import Certifier, certifiable, certificates  # noqa: E402
 from real.drafters import make_drafter  # noqa: E402
 from real.drafters.objective import Objective  # noqa: E402
-from real.ledger import Ledger  # noqa: E402
 from real.models.hf import Pair, perturbed, random_model  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
-from real.online import OnlineDecoder, Serving  # noqa: E402
+from real.serving.certify import Certifier, certifiable, certificates  # noqa: E402
+from real.serving.decoder import OnlineDecoder, Serving  # noqa: E402
+from real.serving.ledger import Ledger  # noqa: E402
 from theory.checker.certificate import paths, sequences  # noqa: E402
 from theory.hints import MovingAverage, Zero  # noqa: E402
 from theory.learners.adam import Adam  # noqa: E402

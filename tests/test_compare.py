@@ -14,8 +14,8 @@ from test_real_cli import QUICK, assets, contents, counts, interrupt_at, quick, 
 from real import __main__ as command
 from real.compare import settings_of
 from real.experiments import EXPERIMENTS
-from real.loaded import Models
-from real.systems import ROWS
+from real.systems.loaded import Models
+from real.systems.rows import ROWS
 from theory.runs.trace import done
 
 RESULTS = Path(__file__).parent.parent / "results/real"

@@ -7,12 +7,12 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from real.decode import Session, generate  # noqa: E402
 from real.drafters import Piece, make_drafter  # noqa: E402
 from real.drafters.ngram import NGram  # noqa: E402
 from real.drafters.objective import Objective  # noqa: E402
 from real.models.hf import Pair, perturbed, random_model  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
+from real.serving.step import Session, generate  # noqa: E402
 
 PROMPT = [5, 6, 7, 8]
 SAMPLED = Sampling(0.8)

@@ -9,10 +9,10 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from real.decode import RULES, Session  # noqa: E402
 from real.drafters import Drafter, make_drafter  # noqa: E402
 from real.models.hf import CausalLM, Pair  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
+from real.serving.step import RULES, Session  # noqa: E402
 from tests.tabular import enumerate_step, output_law, total_variation  # noqa: E402
 
 GAMMA, PROMPT, VOCAB = 2, [1, 3, 0], 4

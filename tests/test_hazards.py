@@ -14,14 +14,14 @@ pytest.importorskip("transformers")
 import test_drafter_table  # noqa: E402
 import test_online  # noqa: E402
 
-import real.decode  # noqa: E402
-from real.decode import Session, generate  # noqa: E402
+import real.serving.step  # noqa: E402
 from real.drafters import Adapter, Eagle  # noqa: E402
 from real.drafters.base import Proposal  # noqa: E402
 from real.drafters.independent import Independent  # noqa: E402
-from real.feedback import Counts  # noqa: E402
 from real.lossless import FALSE_ALARM, random_pair, random_prompts, reference, transforms, uniformity  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
+from real.serving.feedback import Counts  # noqa: E402
+from real.serving.step import Session, generate  # noqa: E402
 from tests.tabular import TabularLM, enumerate_step, output_law, total_variation  # noqa: E402
 from theory.speculation.acceptance import categorical  # noqa: E402
 
@@ -115,7 +115,7 @@ def test_choosing_a_drafter_after_its_sample_is_seen():
             uniforms = torch.rand(3, generator=rng, dtype=torch.float64)
             tokens, probs = made.propose(1, sampling, uniforms[:1])
             laws = torch.stack([want, sampling.law(target.table[PROMPT[-1] * 3 + int(tokens)])])
-            accepted, token = real.decode.token_rule(laws, probs, tokens, uniforms[1:])
+            accepted, token = real.serving.step.token_rule(laws, probs, tokens, uniforms[1:])
             seen[int(tokens) if int(accepted) else int(token)] += 1
         deviation = ((seen / count - want) / (want * (1 - want) / count).sqrt()).abs().max()
         assert (float(deviation) > 5) == wrong
@@ -142,7 +142,7 @@ def test_a_target_cache_off_by_one_is_seen_sampled_and_greedy(monkeypatch):
     assert sampled_p_value() >= FALSE_ALARM
     pair, prompt = random_pair("llama", "float64"), random_prompts(1, 256, 9)[0]
     wanted = reference(pair, [prompt], 32)[0]
-    monkeypatch.setattr(real.decode, "rollback", off_by_one)
+    monkeypatch.setattr(real.serving.step, "rollback", off_by_one)
     assert sampled_p_value() < FALSE_ALARM
     session = Session(pair.target, Adapter(pair.draft, pair.target.vocab), prompt, 32)
     list(generate(session, 4, Sampling(0.0)))

@@ -69,7 +69,7 @@ def test_a_package_imports_only_what_it_may(package):
         ("theory", "def f():\n    import torch.nn"),
         ("theory", "from sim import simulator"),
         ("theory", "import importlib\nimportlib.import_module('jax')"),
-        ("sim", "from real.decode import generate"),
+        ("sim", "from real.serving.step import generate"),
         ("real", "import sim.replay as replay"),
         ("real", "if True:\n    import matplotlib.pyplot"),
         ("real", "from transformers import AutoModel"),

@@ -8,7 +8,6 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from real.decode import Session, generate  # noqa: E402
 from real.drafters import make_drafter  # noqa: E402
 from real.lossless import (  # noqa: E402
     CHECKED,
@@ -26,7 +25,8 @@ from real.lossless import (  # noqa: E402
 )
 from real.models.hf import FAMILIES  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
-from real.systems import Method  # noqa: E402
+from real.serving.step import Session, generate  # noqa: E402
+from real.systems.rows import Method  # noqa: E402
 from theory.learners.ogd import OGD  # noqa: E402
 
 GREEDY = Sampling(0.0)

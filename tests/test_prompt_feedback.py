@@ -8,10 +8,10 @@ pytest.importorskip("transformers")
 
 from real.drafters import make_drafter  # noqa: E402
 from real.drafters.objective import Objective  # noqa: E402
-from real.ledger import Ledger  # noqa: E402
 from real.models.hf import Pair, perturbed, random_model  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
-from real.online import OnlineDecoder, Serving  # noqa: E402
+from real.serving.decoder import OnlineDecoder, Serving  # noqa: E402
+from real.serving.ledger import Ledger  # noqa: E402
 from theory.hints import Zero  # noqa: E402
 from theory.learners.adam import Adam  # noqa: E402
 from theory.learners.ogd import OGD  # noqa: E402

@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch")
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
-from real.rounds import Rounds  # noqa: E402
+from real.serving.rounds import Rounds  # noqa: E402
 
 REQUESTS = st.lists(
     st.tuples(st.integers(1, 5), st.lists(st.integers(1, 5), min_size=1, max_size=12)), min_size=1, max_size=5

@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from real.streams import Prompt, as_given, read_prompts, scheduled
+from real.traffic.streams import Prompt, as_given, read_prompts, scheduled
 
 
 def line(number: int = 1, category: str = "prose", turns=("text",), **more) -> str:

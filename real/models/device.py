@@ -1,8 +1,8 @@
 """Between host and device: what is sent without waiting, and the one place that waits.
 
-A step (``real/decode.py``, ``real/batch.py``) reads its outcome back once; anything else that waited would leave the
-device idle. N-grams, looked up on the host, wait for every token that they draft. What measures, the ledger above all,
-waits as well: a clock has to.
+A step (``real/serving/step.py``, ``real/serving/batch.py``) reads its outcome back once; anything else that waited
+would leave the device idle. N-grams, looked up on the host, wait for every token that they draft. What measures, the
+ledger above all, waits as well: a clock has to.
 """
 
 from collections.abc import Sequence

@@ -10,16 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from real.beside import Beside
-from real.decode import RULES, Session, Step, plain_step, speculative_step
 from real.drafters import Drafter, Piece
 from real.drafters.objective import DISTIL, Objective
-from real.feedback import Counts, NonFiniteGradient, RoundLog, Updated, Watched
-from real.ledger import Ledger
 from real.models.hf import Pair
 from real.models.sampling import Sampling
 from real.models.state import check, flatten, rebuild, under
-from real.rounds import Rounds
+from real.serving.beside import Beside
+from real.serving.feedback import Counts, NonFiniteGradient, RoundLog, Updated, Watched
+from real.serving.ledger import Ledger
+from real.serving.rounds import Rounds
+from real.serving.step import RULES, Session, Step, plain_step, speculative_step
 from theory.learner import Learner
 from theory.learners.frozen import Frozen
 from theory.speculation.draft_length import DraftLength
@@ -37,8 +37,8 @@ class Serving:
         gamma: draft length. nu: committed tokens a round. sampling: of target and draft alike.
         burn_in: committed tokens, rounded up to whole rounds, that only set the adapter's whitening.
         max_new_tokens: of a request. law_top_k: the learner sees so many tokens of the target's law, renormalised;
-            0 shows all. rule: of ``real.decode.RULES``. confidence: end a draft at the first token less probable.
-        overlap: learn beside the next round instead of before it, see ``real/beside.py``.
+            0 shows all. rule: of ``real.serving.step.RULES``. confidence: end a draft at the first token less probable.
+        overlap: learn beside the next round instead of before it, see ``real/serving/beside.py``.
         costs: of steps that draft 0, 1, … gamma tokens, in plain steps (``real/profile.py``): with them every step's
             length is chosen by cost (``theory/speculation/draft_length.py``), gamma being the longest; empty drafts
             gamma always.

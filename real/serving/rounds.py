@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from real.decode import Session, Step
 from real.drafters import Drafter, Piece
 from real.models.sampling import Sampling
+from real.serving.step import Session, Step
 
 
 def cut(law: Tensor, k: int) -> Tensor:

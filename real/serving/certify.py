@@ -18,8 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from real.feedback import Updated
-from real.online import OnlineDecoder
+from real.serving.decoder import OnlineDecoder
+from real.serving.feedback import Updated
 from theory.checker.certificate import Certificate, Recorder, certificate, sequences
 from theory.checker.certificate import certifiable as has_certificate
 from theory.hindsight import Total

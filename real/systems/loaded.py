@@ -9,9 +9,9 @@ from real.drafters import Drafter, make_drafter
 from real.drafters.objective import Objective
 from real.drafters.start import load_start
 from real.models.hf import Pair, load_model, load_pair
-from real.online import OnlineDecoder, Serving
-from real.streams import ASSETS
-from real.systems import Method
+from real.serving.decoder import OnlineDecoder, Serving
+from real.systems.rows import Method
+from real.traffic.streams import ASSETS
 
 FAMILIES = {"qwen3": "target", "llama": "llama", "gpt_neox": "gpt_neox"}
 """Embedded targets by family: folders of ``real/assets``, one tokenizer, trained on the same text."""

@@ -2,7 +2,7 @@
 
 One prompt is one line, ``{"question_id": 1, "category": "prose", "turns": ["…"]}``; further keys are kept out of the
 way. A schedule is text: ``prose:40,python:80`` serves 40 prompts of the shipped domain prose, then 80 of python; other
-kinds are in ``real/schedules.py``.
+kinds are in ``real/traffic/schedules.py``.
 """
 
 import json
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from real.schedules import stretches
+from real.traffic.schedules import stretches
 
-ASSETS = Path(__file__).parent / "assets"
+ASSETS = Path(__file__).parents[1] / "assets"
 
 
 @dataclass(frozen=True)

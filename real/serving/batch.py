@@ -19,17 +19,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from real.decode import RULES, Step
 from real.drafters import Drafter, Piece
 from real.drafters.adapter import Adapter
 from real.drafters.independent import Independent
-from real.feedback import Counts
-from real.ledger import Ledger
 from real.models.cache import RowCache
 from real.models.device import sent
 from real.models.hf import CausalLM, Pair
-from real.online import OnlineDecoder, Serving
-from real.rounds import cut
+from real.serving.decoder import OnlineDecoder, Serving
+from real.serving.feedback import Counts
+from real.serving.ledger import Ledger
+from real.serving.rounds import cut
+from real.serving.step import RULES, Step
 from theory.learner import Learner
 from theory.speculation.acceptance import greedy_rule
 

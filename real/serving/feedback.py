@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from real.decode import Step
+from real.serving.step import Step
 from theory.loss import Loss
 from theory.speculation.acceptance import alpha
 

@@ -1,0 +1,1 @@
+"""The loop: draft, verify, commit, and learn from what verification revealed."""

@@ -1,0 +1,1 @@
+"""Systems as named rows, and the models that they need, loaded once."""

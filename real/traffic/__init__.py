@@ -1,0 +1,1 @@
+"""What is asked: prompts in order, schedules of domain shifts, the benchmarks of the papers."""
