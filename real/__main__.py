@@ -13,24 +13,18 @@ from real import claims as claiming
 from real import run as running
 from real import speed, tables
 from real import table1 as table
-from real.agree import agree as check_agreement
-from real.agree import disagreements
-from real.audit import BETTOR
-from real.audit import audit as run_audit
 from real.blocks import Block, blocks, run_blocks
 from real.experiments import EXPERIMENTS, Experiment
 from real.export import export as write_checkpoint
 from real.export import learned
 from real.inflate import SHAPES
 from real.inflate import write as write_inflated
-from real.lossless import lossless as run_lossless
+from real.measure.profile import place
+from real.measure.summary import made_by, summarise
 from real.models.hf import quiet
 from real.models.sampling import Sampling
 from real.options import BurnIn, Device, Draft, Dtype, Gamma, Out, Target, Tune, advance, bar, console
-from real.profile import place
-from real.record import record as write_recording
 from real.serving.decoder import Serving
-from real.summary import made_by, summarise
 from real.systems.loaded import FAMILIES, Models
 from real.systems.rows import METHODS, SYSTEMS
 from real.traffic.benchmarks import BENCHMARKS, prepare
@@ -38,6 +32,12 @@ from real.traffic.streams import ASSETS, domains, read_prompts
 from real.train import train as train_models
 from real.tune import WARM, tune_warm
 from real.tune import tune as run_tuning
+from real.verify.agree import agree as check_agreement
+from real.verify.agree import disagreements
+from real.verify.audit import BETTOR
+from real.verify.audit import audit as run_audit
+from real.verify.lossless import lossless as run_lossless
+from real.verify.record import record as write_recording
 from theory.runs.choose import parse_settings
 from theory.runs.experiment import select
 from theory.runs.terminal import complaints, explained

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import torch
 from joblib import Parallel, delayed
 
-from real.compare import run_block
 from real.experiments import Experiment
+from real.measure.contest import run_block
 from real.models.hf import quiet
 from real.systems.loaded import Models
 from real.systems.rows import ROWS

@@ -11,18 +11,18 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from real.compare import Comparison, departures
 from real.drafters import DRAFTERS
 from real.drafters.independent import Independent
 from real.drafters.mixture import Mixture
+from real.measure.contest import Comparison, departures
+from real.measure.profile import cached
+from real.measure.summary import Sample, break_even, measures
 from real.models.compiled import slots
 from real.models.state import load, save
-from real.profile import cached
 from real.serving.certify import certificates
 from real.serving.decoder import Serving
 from real.serving.feedback import NonFiniteGradient
 from real.serving.ledger import LINES
-from real.summary import Sample, break_even, measures
 from real.systems.loaded import Models
 from real.systems.rows import DEEP_LEARNERS, ROWS, Method
 from real.tables import comparison

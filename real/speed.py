@@ -6,23 +6,23 @@ from typing import Annotated
 
 import typer
 
-from real import floor as flooring
-from real import profile as profiling
 from real import run as running
 from real import tables
-from real.bench import CONTENDERS, MODES
-from real.bench import bench as run_bench
-from real.compare import device_name
-from real.context import lengthened, long_prompt
-from real.context import measure as measure_context
-from real.headroom import measure as measure_headroom
+from real.measure import floor as flooring
+from real.measure import profile as profiling
+from real.measure.contest import device_name
+from real.measure.context import lengthened, long_prompt
+from real.measure.context import measure as measure_context
+from real.measure.headroom import measure as measure_headroom
+from real.measure.rivals import CONTENDERS, MODES
+from real.measure.rivals import bench as run_bench
+from real.measure.throughput import ROWS
+from real.measure.throughput import show as show_rows
+from real.measure.throughput import throughput as measure_rows
 from real.models.sampling import Sampling
 from real.options import BurnIn, Device, Draft, Dtype, Gamma, Kept, New, Prompts, Target, Tune, advance, bar, console
 from real.serving.decoder import Serving
 from real.systems.loaded import Models
-from real.throughput import ROWS
-from real.throughput import show as show_rows
-from real.throughput import throughput as measure_rows
 from real.traffic.streams import ASSETS, domains
 from theory.runs.terminal import explained
 from theory.runs.trace import provenance, save_json

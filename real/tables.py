@@ -5,9 +5,9 @@ from typing import Any
 
 from rich.table import Table
 
-from real.audit import Audited
-from real.floor import LEAST
-from real.profile import Profile
+from real.measure.floor import LEAST
+from real.measure.profile import Profile
+from real.verify.audit import Audited
 
 COLUMNS = {
     "tokens_per_step": "tokens/step",
@@ -116,7 +116,7 @@ def audited(row: Audited) -> str:
 
 
 def context(rows: dict[str, dict[str, Any]]) -> Iterator[Table]:
-    """What ``real/context.py`` measured, memory in MiB."""
+    """What ``real/measure/context.py`` measured, memory in MiB."""
     shown = Table(title="one long prompt; MiB above the weights", box=None, title_justify="left")
     headings = ("tokens", "prefill s", "tokens/s", "tokens/step", "peak", "caches", "one mask", "the rest")
     for heading in ("", *headings):

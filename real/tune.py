@@ -15,12 +15,12 @@ from rich.console import Console
 
 from real.drafters import Drafter, Piece
 from real.experiments import TUNING
-from real.record import losses, record
 from real.serving.decoder import Serving
 from real.serving.ledger import Ledger
 from real.systems.loaded import Models
 from real.systems.rows import Method
 from real.traffic.streams import scheduled
+from real.verify.record import losses, record
 from theory.hints import LastGradient, MovingAverage
 from theory.learner import Learner
 from theory.learners.adam import Adam

@@ -13,21 +13,21 @@ pytest.importorskip("transformers")
 from test_real_cli import assets, quick, real, said  # noqa: E402, F401 (fixtures)
 from typer.testing import CliRunner  # noqa: E402
 
-from real import agree as agreeing  # noqa: E402
-from real import record  # noqa: E402
-from real.agree import Made, compare_greedy, interval_of_measured  # noqa: E402
 from real.drafters import make_drafter  # noqa: E402
 from real.drafters.adapter import Adapter  # noqa: E402
 from real.drafters.start import save_start  # noqa: E402
-from real.intervals import interval  # noqa: E402
+from real.measure.intervals import interval  # noqa: E402
+from real.measure.speed_law import pathwise, speed_law  # noqa: E402
+from real.measure.summary import Sample, break_even, measures  # noqa: E402
 from real.models.hf import load_pair  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
 from real.serving.decoder import Serving  # noqa: E402
-from real.speed_check import pathwise, speed_law  # noqa: E402
-from real.summary import Sample, break_even, measures  # noqa: E402
 from real.systems.loaded import Models, start_path  # noqa: E402
 from real.systems.rows import METHODS, SYSTEMS, Method  # noqa: E402
 from real.traffic import streams  # noqa: E402
+from real.verify import agree as agreeing  # noqa: E402
+from real.verify import record  # noqa: E402
+from real.verify.agree import Made, compare_greedy, interval_of_measured  # noqa: E402
 from sim import __main__ as simulator  # noqa: E402
 from sim.environments import replay  # noqa: E402
 from sim.environments.recording import Recording  # noqa: E402

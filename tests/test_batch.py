@@ -6,14 +6,14 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from real.drafters import make_drafter  # noqa: E402
-from real.lossless import random_pair, random_prompts, reference  # noqa: E402
+from real.measure.throughput import ours, show, theirs, throughput  # noqa: E402
 from real.models import cache  # noqa: E402
 from real.models.hf import CausalLM, Pair  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
 from real.serving.batch import BatchDecoder, in_order  # noqa: E402
 from real.serving.decoder import Serving  # noqa: E402
 from real.serving.ledger import Ledger  # noqa: E402
-from real.throughput import ours, show, theirs, throughput  # noqa: E402
+from real.verify.lossless import random_pair, random_prompts, reference  # noqa: E402
 from theory.learners.frozen import Frozen  # noqa: E402
 from theory.learners.ogd import OGD  # noqa: E402
 

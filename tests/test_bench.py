@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from real.bench import (  # noqa: E402
+from real.measure.rivals import (  # noqa: E402
     CONTENDERS,
     ON_GPU,
     TARGETS,
@@ -22,8 +22,8 @@ from real.bench import (  # noqa: E402
     theirs,
     timed_forwards,
 )
-from real.lossless import random_pair, random_prompts  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
+from real.verify.lossless import random_pair, random_prompts  # noqa: E402
 
 GREEDY, GAMMA = Sampling(0.0), 3
 

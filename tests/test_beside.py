@@ -10,13 +10,13 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from real.drafters import make_drafter  # noqa: E402
-from real.lossless import reference  # noqa: E402
 from real.models.hf import Pair, perturbed, random_model  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
 from real.serving.beside import Beside  # noqa: E402
 from real.serving.certify import certifiable  # noqa: E402
 from real.serving.decoder import OnlineDecoder, Serving  # noqa: E402
 from real.serving.ledger import Ledger  # noqa: E402
+from real.verify.lossless import reference  # noqa: E402
 from theory.learners.adam import Adam  # noqa: E402
 from theory.learners.ogd import OGD  # noqa: E402
 

@@ -13,12 +13,12 @@ from transformers import AutoConfig  # noqa: E402
 import real.models.hf  # noqa: E402
 from real.drafters import make_drafter  # noqa: E402
 from real.inflate import SHAPES, inflate, large_config  # noqa: E402
-from real.lossless import random_pair, random_prompts, reference  # noqa: E402
 from real.models.compiled import Compiled, slots  # noqa: E402
 from real.models.hf import CausalLM, load_model, random_model  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
 from real.serving.step import Session, generate  # noqa: E402
 from real.traffic.streams import ASSETS  # noqa: E402
+from real.verify.lossless import random_pair, random_prompts, reference  # noqa: E402
 
 GAMMA, SLOTS = 3, 64
 

@@ -9,13 +9,13 @@ pytest.importorskip("transformers")
 
 from test_real_cli import assets, quick, real, said  # noqa: E402, F401 (fixtures)
 
-from real.context import bytes_of, lengthened, long_prompt, measure  # noqa: E402
-from real.lossless import reference  # noqa: E402
+from real.measure.context import bytes_of, lengthened, long_prompt, measure  # noqa: E402
 from real.models.hf import Pair  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
 from real.serving import step as decode  # noqa: E402
 from real.serving.step import Session, generate  # noqa: E402
 from real.traffic.streams import ASSETS  # noqa: E402
+from real.verify.lossless import reference  # noqa: E402
 
 LONG = 4500
 """Three pieces, and more than the embedded models were made for."""

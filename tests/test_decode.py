@@ -12,12 +12,12 @@ pytest.importorskip("transformers")
 from real.drafters import DRAFTERS, make_drafter  # noqa: E402
 from real.drafters.independent import Independent  # noqa: E402
 from real.drafters.ngram import NGram  # noqa: E402
-from real.lossless import random_pair, random_prompts, reference  # noqa: E402
 from real.models.hf import Pair, perturbed, random_model  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
 from real.serving.decoder import OnlineDecoder, Serving  # noqa: E402
 from real.serving.ledger import Ledger  # noqa: E402
 from real.serving.step import RULES, Session, generate, plain_step, speculative_step, step  # noqa: E402
+from real.verify.lossless import random_pair, random_prompts, reference  # noqa: E402
 from tests.tabular import TabularLM, enumerate_step, output_law, total_variation  # noqa: E402
 from theory.learners.frozen import Frozen  # noqa: E402
 

@@ -10,12 +10,12 @@ pytest.importorskip("transformers")
 
 from real.drafters import DRAFTERS, Drafter, Piece, make_drafter  # noqa: E402
 from real.drafters.objective import Objective  # noqa: E402
-from real.lossless import reference  # noqa: E402
 from real.models.hf import Pair, perturbed, random_model  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
 from real.serving.decoder import OnlineDecoder, Serving  # noqa: E402
 from real.serving.ledger import Ledger  # noqa: E402
 from real.serving.step import Session, generate  # noqa: E402
+from real.verify.lossless import reference  # noqa: E402
 from theory.learners.adam import Adam  # noqa: E402
 from theory.learners.ogd import OGD  # noqa: E402
 from theory.loss import Blocks, SoftmaxKL  # noqa: E402

@@ -10,16 +10,16 @@ from test_models import saved, tokenizer  # noqa: E402
 from typer.testing import CliRunner  # noqa: E402
 
 from real import __main__ as command  # noqa: E402
-from real.bench import timed_forwards  # noqa: E402
 from real.drafters import make_drafter  # noqa: E402
 from real.drafters.adapter import Adapter  # noqa: E402
 from real.drafters.independent import Independent  # noqa: E402
 from real.export import export, folded_head, learned  # noqa: E402
-from real.lossless import reference  # noqa: E402
+from real.measure.rivals import timed_forwards  # noqa: E402
 from real.models.hf import Pair, load_model, perturbed, random_model  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
 from real.serving.step import Session, generate  # noqa: E402
 from real.systems.loaded import Models  # noqa: E402
+from real.verify.lossless import reference  # noqa: E402
 
 PROMPT = [5, 6, 7, 8]
 

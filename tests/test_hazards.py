@@ -18,10 +18,10 @@ import real.serving.step  # noqa: E402
 from real.drafters import Adapter, Eagle  # noqa: E402
 from real.drafters.base import Proposal  # noqa: E402
 from real.drafters.independent import Independent  # noqa: E402
-from real.lossless import FALSE_ALARM, random_pair, random_prompts, reference, transforms, uniformity  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
 from real.serving.feedback import Counts  # noqa: E402
 from real.serving.step import Session, generate  # noqa: E402
+from real.verify.lossless import FALSE_ALARM, random_pair, random_prompts, reference, transforms, uniformity  # noqa: E402
 from tests.tabular import TabularLM, enumerate_step, output_law, total_variation  # noqa: E402
 from theory.speculation.acceptance import categorical  # noqa: E402
 

@@ -12,7 +12,7 @@ from tabular import TabularLM, enumerate_step  # noqa: E402
 from test_real_cli import assets, quick, real, said  # noqa: E402, F401 (fixtures)
 
 from real.drafters.independent import Independent  # noqa: E402
-from real.headroom import Meter, headroom, weight_bytes  # noqa: E402
+from real.measure.headroom import Meter, headroom, weight_bytes  # noqa: E402
 from real.models.hf import random_model  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
 from real.serving.step import Session  # noqa: E402

@@ -17,7 +17,8 @@ FORBIDDEN = {
     "figures": {"torch", "transformers"},
 }
 TRANSFORMERS_ALLOWED = {
-    f"real/{name}.py" for name in ("bench", "models/cache", "models/hf", "drafters/layer", "inflate", "train")
+    f"real/{name}.py"
+    for name in ("models/cache", "models/hf", "drafters/layer", "measure/rivals", "build/inflate", "build/train")
 }
 """The only files that may import transformers (besides tests)."""
 FIGURES_MAY_READ = {"theory.runs.trace", "theory.speculation.speedup", "theory.speculation.paper_speed"}

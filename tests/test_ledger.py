@@ -6,9 +6,9 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from real.drafters import make_drafter  # noqa: E402
-from real.lossless import random_pair  # noqa: E402
 from real.serving.decoder import OnlineDecoder, Serving  # noqa: E402
 from real.serving.ledger import LINES, Ledger  # noqa: E402
+from real.verify.lossless import random_pair  # noqa: E402
 from theory.learners.ogd import OGD  # noqa: E402
 
 

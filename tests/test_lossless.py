@@ -9,7 +9,11 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from real.drafters import make_drafter  # noqa: E402
-from real.lossless import (  # noqa: E402
+from real.models.hf import FAMILIES  # noqa: E402
+from real.models.sampling import Sampling  # noqa: E402
+from real.serving.step import Session, generate  # noqa: E402
+from real.systems.rows import Method  # noqa: E402
+from real.verify.lossless import (  # noqa: E402
     CHECKED,
     FALSE_ALARM,
     check_greedy,
@@ -23,10 +27,6 @@ from real.lossless import (  # noqa: E402
     transforms,
     uniformity,
 )
-from real.models.hf import FAMILIES  # noqa: E402
-from real.models.sampling import Sampling  # noqa: E402
-from real.serving.step import Session, generate  # noqa: E402
-from real.systems.rows import Method  # noqa: E402
 from theory.learners.ogd import OGD  # noqa: E402
 
 GREEDY = Sampling(0.0)

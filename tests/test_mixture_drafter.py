@@ -11,12 +11,12 @@ from real.drafters import make_drafter  # noqa: E402
 from real.drafters.independent import Independent  # noqa: E402
 from real.drafters.mixture import Mixture  # noqa: E402
 from real.drafters.ngram import NGram  # noqa: E402
-from real.lossless import reference  # noqa: E402
 from real.models.hf import Pair, perturbed, random_model  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
 from real.serving.decoder import OnlineDecoder, Serving  # noqa: E402
 from real.serving.ledger import Ledger  # noqa: E402
 from real.serving.step import Session, generate  # noqa: E402
+from real.verify.lossless import reference  # noqa: E402
 from tests.tabular import TabularLM, enumerate_step, output_law, total_variation  # noqa: E402
 from theory.learners.hedge import Hedge  # noqa: E402
 from theory.learners.mixture import Mixture as Bayes  # noqa: E402

@@ -9,13 +9,13 @@ pytest.importorskip("transformers")
 from real.drafters import Piece, make_drafter  # noqa: E402
 from real.drafters.adapter import Adapter  # noqa: E402
 from real.drafters.objective import Objective  # noqa: E402
-from real.lossless import random_pair, random_prompts, reference  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
 from real.models.state import load, save  # noqa: E402
 from real.serving.decoder import OnlineDecoder, Serving  # noqa: E402
 from real.serving.feedback import NonFiniteGradient  # noqa: E402
 from real.serving.ledger import Ledger  # noqa: E402
 from real.serving.rounds import Rounds, cut  # noqa: E402
+from real.verify.lossless import random_pair, random_prompts, reference  # noqa: E402
 from theory.hints import LastGradient, Zero  # noqa: E402
 from theory.learners.adam import Adam  # noqa: E402
 from theory.learners.frozen import Frozen  # noqa: E402

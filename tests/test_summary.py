@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from real.summary import Sample, break_even, hint_gains, measures, segments
+from real.measure.summary import Sample, break_even, hint_gains, measures, segments
 from theory.runs.trace import Trace
 
 TOKENS, SECONDS = np.array([10, 30, 20, 40]), np.array([1.0, 6.0, 2.0, 5.0])

@@ -16,12 +16,12 @@ from test_real_cli import assets, quick, real, said  # noqa: E402, F401 (fixture
 from real import claims, table1  # noqa: E402
 from real.drafters import make_drafter  # noqa: E402
 from real.drafters.start import save_start  # noqa: E402
-from real.lossless import random_pair, random_prompts  # noqa: E402
 from real.models.hf import load_pair  # noqa: E402
 from real.serving.decoder import OnlineDecoder, Serving  # noqa: E402
 from real.serving.ledger import Ledger  # noqa: E402
 from real.systems.loaded import start_path  # noqa: E402
 from real.systems.rows import CONTROLS, HINTS, SPECIALISTS, STEPS, SYSTEMS  # noqa: E402
+from real.verify.lossless import random_pair, random_prompts  # noqa: E402
 from theory.runs.trace import Trace  # noqa: E402
 
 

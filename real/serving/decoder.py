@@ -39,7 +39,8 @@ class Serving:
         max_new_tokens: of a request. law_top_k: the learner sees so many tokens of the target's law, renormalised;
             0 shows all. rule: of ``real.serving.step.RULES``. confidence: end a draft at the first token less probable.
         overlap: learn beside the next round instead of before it, see ``real/serving/beside.py``.
-        costs: of steps that draft 0, 1, … gamma tokens, in plain steps (``real/profile.py``): with them every step's
+        costs: of steps that draft 0, 1, … gamma tokens, in plain steps (``real/measure/profile.py``): with them every
+        step's
             length is chosen by cost (``theory/speculation/draft_length.py``), gamma being the longest; empty drafts
             gamma always.
             switch: what the first one that drafts after a plain one costs besides, where lengths are chosen.

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from real.intervals import CENTRAL, draws
-from real.summary import load_runs
+from real.measure.intervals import CENTRAL, draws
+from real.measure.summary import load_runs
 from theory.runs.trace import Trace
 from theory.speculation.speedup import speedup, steps_range
 

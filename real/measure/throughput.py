@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from real.bench import Contender, Run, limits, measure, ratio
 from real.drafters import make_drafter
+from real.measure.rivals import Contender, Run, limits, measure, ratio
 from real.models.device import drain
 from real.models.hf import Pair
 from real.models.sampling import Sampling

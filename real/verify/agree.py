@@ -15,15 +15,15 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from real.intervals import CENTRAL, draws
+from real.measure.intervals import CENTRAL, draws
+from real.measure.speed_law import pathwise, speed_law
 from real.models.sampling import Sampling
-from real.record import load_header, losses
 from real.serving.decoder import Serving
 from real.serving.ledger import Ledger
-from real.speed_check import pathwise, speed_law
 from real.systems.loaded import Models
 from real.systems.rows import METHODS, SYSTEMS
 from real.traffic.streams import scheduled
+from real.verify.record import load_header, losses
 from theory.runs.agreement import free_run, one_step
 from theory.runs.practice import ADAPTER_LEARNERS
 from theory.runs.trace import Trace, done, provenance, save_json

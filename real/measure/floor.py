@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from real.compare import Comparison
-from real.intervals import draws, interval
-from real.profile import ONE_SIDED, measure, profile
+from real.measure.contest import Comparison
+from real.measure.intervals import draws, interval
+from real.measure.profile import ONE_SIDED, measure, profile
 from real.serving.decoder import Serving
 from real.systems.loaded import Models
 from real.systems.rows import SYSTEMS, Method

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from real.compare import Comparison
+from real.measure.contest import Comparison
 from real.models.device import drain
 from real.models.hf import CausalLM
 from real.serving.decoder import Serving

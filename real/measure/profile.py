@@ -19,15 +19,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from real.compare import departures, device_name
 from real.drafters import Drafter
-from real.intervals import CENTRAL, draws, interval
+from real.measure.contest import departures, device_name
+from real.measure.intervals import CENTRAL, draws, interval
+from real.measure.speed_law import LARGEST_ERROR
 from real.models.hf import CausalLM
 from real.models.sampling import Sampling
 from real.serving.decoder import Serving
 from real.serving.ledger import Ledger
 from real.serving.step import Session, plain_step, speculative_step
-from real.speed_check import LARGEST_ERROR
 from real.systems.loaded import Models
 from real.systems.rows import Method
 from theory.learners.frozen import Frozen

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from transformers import CompileConfig
 
-from real.compare import device_name
 from real.drafters import make_drafter
-from real.intervals import draws, interval
+from real.measure.contest import device_name
+from real.measure.intervals import draws, interval
 from real.models.compiled import slots
 from real.models.device import drain
 from real.models.hf import CausalLM, Pair, load_pair

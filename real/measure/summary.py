@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from real.intervals import FEWEST, draws, interval
+from real.measure.intervals import FEWEST, draws, interval
 from real.systems.rows import NAMED
 from real.traffic.streams import scheduled
 from theory.runs.trace import Trace, provenance

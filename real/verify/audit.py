@@ -10,7 +10,6 @@ from itertools import cycle
 
 import torch
 
-from real.lossless import BATCHED, MATRIX, ROWS, transforms
 from real.serving.batch import BatchDecoder, in_order
 from real.serving.decoder import Serving
 from real.serving.ledger import Ledger
@@ -18,6 +17,7 @@ from real.serving.step import RULES
 from real.systems.loaded import FAMILIES, Models, start_path
 from real.systems.rows import Method
 from real.traffic.streams import mixed
+from real.verify.lossless import BATCHED, MATRIX, ROWS, transforms
 from theory.speculation.audit import Audit
 
 

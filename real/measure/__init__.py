@@ -1,0 +1,1 @@
+"""Times, measured honestly: contests, intervals, and what a step costs."""

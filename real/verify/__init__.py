@@ -1,0 +1,1 @@
+"""Is it right: lossless, audited, and foretold by the simulator."""
