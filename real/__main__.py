@@ -9,29 +9,29 @@ from typing import Annotated
 import torch
 import typer
 
-from real import claims as claiming
-from real import run as running
-from real import speed, tables
-from real import table1 as table
-from real.blocks import Block, blocks, run_blocks
-from real.experiments import EXPERIMENTS, Experiment
-from real.export import export as write_checkpoint
-from real.export import learned
-from real.inflate import SHAPES
-from real.inflate import write as write_inflated
+from real.build.export import export as write_checkpoint
+from real.build.export import learned
+from real.build.inflate import SHAPES
+from real.build.inflate import write as write_inflated
+from real.build.train import train as train_models
+from real.cli import run as running
+from real.cli import speed, tables
+from real.cli.options import BurnIn, Device, Draft, Dtype, Gamma, Out, Target, Tune, advance, bar, console
 from real.measure.profile import place
 from real.measure.summary import made_by, summarise
 from real.models.hf import quiet
 from real.models.sampling import Sampling
-from real.options import BurnIn, Device, Draft, Dtype, Gamma, Out, Target, Tune, advance, bar, console
 from real.serving.decoder import Serving
+from real.studies import claims as claiming
+from real.studies import systems_table as table
+from real.studies.blocks import Block, blocks, run_blocks
+from real.studies.experiments import EXPERIMENTS, Experiment
+from real.studies.tune import WARM, tune_warm
+from real.studies.tune import tune as run_tuning
 from real.systems.loaded import FAMILIES, Models
 from real.systems.rows import METHODS, SYSTEMS
 from real.traffic.benchmarks import BENCHMARKS, prepare
 from real.traffic.streams import ASSETS, domains, read_prompts
-from real.train import train as train_models
-from real.tune import WARM, tune_warm
-from real.tune import tune as run_tuning
 from real.verify.agree import agree as check_agreement
 from real.verify.agree import disagreements
 from real.verify.audit import BETTOR

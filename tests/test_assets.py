@@ -10,8 +10,8 @@ from statistics import median
 
 import pytest
 
+from real.build import corpus, sources, tasks
 from real.traffic.streams import ASSETS
-from real.training import corpus, sources, tasks
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -88,7 +88,7 @@ def test_each_draft_is_best_where_it_should_be(provenance):
 def test_every_start_is_told(provenance):
     starts = {p.relative_to(ASSETS / "starts").with_suffix("").as_posix() for p in (ASSETS / "starts").rglob("*-*.*")}
     assert starts == set(provenance["starts"])
-    drafters = pytest.importorskip("real.training.starts").STARTS
+    drafters = pytest.importorskip("real.build.starts").STARTS
     wanted = {f"{family}/{name}-generalist" for family, _ in TARGETS.values() for name in drafters if name != "adapter"}
     assert {"qwen3/adapter-generalist", "qwen3/adapter-specialist", *wanted} <= starts
     assert all(fact["seconds"] > 0 and fact["entries"] > 0 for fact in provenance["starts"].values())

@@ -12,8 +12,8 @@ pytest.importorskip("transformers")
 from test_real_cli import QUICK, assets, contents, counts, interrupt_at, quick, real, said  # noqa: F401 (fixtures)
 
 from real import __main__ as command
-from real.experiments import EXPERIMENTS
 from real.measure.contest import settings_of
+from real.studies.experiments import EXPERIMENTS
 from real.systems.loaded import Models
 from real.systems.rows import ROWS
 from theory.runs.trace import done

@@ -10,10 +10,10 @@ from test_models import saved, tokenizer  # noqa: E402
 from typer.testing import CliRunner  # noqa: E402
 
 from real import __main__ as command  # noqa: E402
+from real.build.export import export, folded_head, learned  # noqa: E402
 from real.drafters import make_drafter  # noqa: E402
 from real.drafters.adapter import Adapter  # noqa: E402
 from real.drafters.independent import Independent  # noqa: E402
-from real.export import export, folded_head, learned  # noqa: E402
 from real.measure.rivals import timed_forwards  # noqa: E402
 from real.models.hf import Pair, load_model, perturbed, random_model  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402

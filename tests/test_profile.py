@@ -12,11 +12,11 @@ pytest.importorskip("transformers")
 
 from test_real_cli import assets, quick, real, run, said  # noqa: E402, F401 (fixtures)
 
+from real.cli.run import compile_for  # noqa: E402
 from real.measure import profile as profiling  # noqa: E402
 from real.measure.floor import DRAFTERS, _rows  # noqa: E402
 from real.measure.profile import SEEN, Profile, Request, cached, foretold, measure, place, profile  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
-from real.run import compile_for  # noqa: E402
 from real.serving.decoder import Serving  # noqa: E402
 from real.serving.ledger import Ledger  # noqa: E402
 from real.systems.loaded import decoder_of, drafter_of  # noqa: E402

@@ -13,12 +13,13 @@ pytest.importorskip("transformers")
 
 from test_real_cli import assets, quick, real, said  # noqa: E402, F401 (fixtures)
 
-from real import claims, table1  # noqa: E402
 from real.drafters import make_drafter  # noqa: E402
 from real.drafters.start import save_start  # noqa: E402
 from real.models.hf import load_pair  # noqa: E402
 from real.serving.decoder import OnlineDecoder, Serving  # noqa: E402
 from real.serving.ledger import Ledger  # noqa: E402
+from real.studies import claims  # noqa: E402
+from real.studies import systems_table as table1  # noqa: E402
 from real.systems.loaded import start_path  # noqa: E402
 from real.systems.rows import CONTROLS, HINTS, SPECIALISTS, STEPS, SYSTEMS  # noqa: E402
 from real.verify.lossless import random_pair, random_prompts  # noqa: E402

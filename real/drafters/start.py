@@ -1,4 +1,4 @@
-"""Where a drafter starts: the x and the state that an offline warm-up left in a file (``real/training/warm.py``)."""
+"""Where a drafter starts: the x and the state that an offline warm-up left in a file (``real/build/warm.py``)."""
 
 from pathlib import Path
 

@@ -6,8 +6,23 @@ from typing import Annotated
 
 import typer
 
-from real import run as running
-from real import tables
+from real.cli import run as running
+from real.cli import tables
+from real.cli.options import (
+    BurnIn,
+    Device,
+    Draft,
+    Dtype,
+    Gamma,
+    Kept,
+    New,
+    Prompts,
+    Target,
+    Tune,
+    advance,
+    bar,
+    console,
+)
 from real.measure import floor as flooring
 from real.measure import profile as profiling
 from real.measure.contest import device_name
@@ -20,7 +35,6 @@ from real.measure.throughput import ROWS
 from real.measure.throughput import show as show_rows
 from real.measure.throughput import throughput as measure_rows
 from real.models.sampling import Sampling
-from real.options import BurnIn, Device, Draft, Dtype, Gamma, Kept, New, Prompts, Target, Tune, advance, bar, console
 from real.serving.decoder import Serving
 from real.systems.loaded import Models
 from real.traffic.streams import ASSETS, domains

@@ -187,7 +187,7 @@ def _check(small: CausalLM, large: Any) -> None:
     if not distance <= FURTHEST:
         raise ValueError(
             f"model={type(small.model).__name__}: its law is not reproduced (total variation {distance:.3f}); it has "
-            "parts that real/inflate.py does not know, or does not fit this dtype"
+            "parts that real/build/inflate.py does not know, or does not fit this dtype"
         )
 
 

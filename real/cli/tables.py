@@ -130,7 +130,7 @@ def context(rows: dict[str, dict[str, Any]]) -> Iterator[Table]:
 
 
 def claims(content: dict[str, Any]) -> Iterator[Table]:
-    """What ``real/claims.py`` reports: ensembles by stream, then hints by stream and round length."""
+    """What ``real/studies/claims.py`` reports: ensembles by stream, then hints by stream and round length."""
     shown = Table(title="net speed over that of the step size best in hindsight", box=None, title_justify="left")
     for heading in ("stream", "best step", "ensemble", "tuned on the first stream", "last-loss ensemble"):
         shown.add_column(heading, no_wrap=True)

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 
-from real.training import tasks
-from real.training.sources import (
+from real.build import tasks
+from real.build.sources import (
     PROSE_PACKAGES,
     SESSION_PACKAGES,
     STUB_PACKAGES,

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from real.drafters import Drafter, Piece
 from real.models.hf import CausalLM
-from real.training.fit import schedule
+from real.build.fit import schedule
 
 
 @dataclass(frozen=True)

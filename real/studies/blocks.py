@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import torch
 from joblib import Parallel, delayed
 
-from real.experiments import Experiment
 from real.measure.contest import run_block
 from real.models.hf import quiet
+from real.studies.experiments import Experiment
 from real.systems.loaded import Models
 from real.systems.rows import ROWS
 from real.traffic.streams import scheduled

@@ -1,4 +1,4 @@
-"""Builds the embedded models and streams: `python -m real train --out DIR` (also `python -m real.train`).
+"""Builds the embedded models and streams: `python -m real train --out DIR` (also `python -m real.build.train`).
 
 Order: corpus -> tokenizer -> target -> drafts (distilled from the target) -> streams -> PROVENANCE.json. Step budgets,
 not clocks, end a training, so the same versions and seeds give the same models; `--minutes` ends the target's training
@@ -24,8 +24,13 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreT
 
 from real.models.hf import load_pair
 from real.traffic.streams import ASSETS
-from real.training import corpus, fit, measure, prompts, starts, text
-from real.training.fit import Budget
+from real.build import corpus
+from real.build import fit
+from real.build import quality as measure
+from real.build import prompts
+from real.build import starts
+from real.build import text
+from real.build.fit import Budget
 
 TARGETS = {
     "target": ("qwen3", (16, 192, 512, 2, 1, 128)),
@@ -45,7 +50,7 @@ DRAFTS = {
     "specialist": {HOME: 0.75, "documentation": 0.25},
     "generalist": {name: spec.weight for name, spec in corpus.DOMAINS.items()},
 }
-"""Shares of training tokens; `documentation` is the home domain's own text as written, see real/training/sources.py."""
+"""Shares of training tokens; `documentation` is the home domain's own text as written, see real/build/sources.py."""
 TRACE = {"specialist": {"session": 0.003, "arithmetic": 0.004, "sql": 0.002}}
 """Shares of other domains' text in a draft's last stage: what never saw a domain's words cannot follow it at all."""
 PARTS = ("tokenizer", *TARGETS, *DRAFTS, "starts", "streams", "provenance")

@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from real.cli.tables import comparison
 from real.drafters import DRAFTERS
 from real.drafters.independent import Independent
 from real.drafters.mixture import Mixture
@@ -25,7 +26,6 @@ from real.serving.feedback import NonFiniteGradient
 from real.serving.ledger import LINES
 from real.systems.loaded import Models
 from real.systems.rows import DEEP_LEARNERS, ROWS, Method
-from real.tables import comparison
 from real.traffic.streams import Stream, as_given, read_prompts, scheduled
 from theory.checker.certificate import Certificate
 from theory.domain import Free, Simplex

@@ -14,9 +14,9 @@ import torch
 from rich.console import Console
 
 from real.drafters import Drafter, Piece
-from real.experiments import TUNING
 from real.serving.decoder import Serving
 from real.serving.ledger import Ledger
+from real.studies.experiments import TUNING
 from real.systems.loaded import Models
 from real.systems.rows import Method
 from real.traffic.streams import scheduled

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from real.training import corpus, tasks
+from real.build import corpus
+from real.build import tasks
 
 PROMPTS = 160
 LENGTHS = (48, 64, 80, 96, 112)

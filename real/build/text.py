@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from real.training import corpus
+from real.build import corpus
 
 VOCABULARY = 1024
 EOS, PAD = "<|endoftext|>", "<|pad|>"

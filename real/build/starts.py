@@ -12,7 +12,7 @@ import torch
 from real.drafters import make_drafter
 from real.drafters.start import save_start
 from real.models.hf import Pair
-from real.training.warm import WarmUp, read, warm
+from real.build.warm import WarmUp, read, warm
 
 WINDOW = 256
 

@@ -12,9 +12,9 @@ from statistics import median
 import numpy as np
 import torch
 
-from real.training.fit import next_token_loss
-from real.training.prompts import CONTINUATION, LENGTHS, Prompt
-from real.training.text import VOCABULARY
+from real.build.fit import next_token_loss
+from real.build.prompts import CONTINUATION, LENGTHS, Prompt
+from real.build.text import VOCABULARY
 
 ALPHA_HOME, ALPHA_AWAY = 0.75, (0.45, 0.70)
 MEASURED = 96

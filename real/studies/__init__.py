@@ -1,0 +1,1 @@
+"""What the papers ask: systems on every domain, ensembles and hints, step sizes."""
