@@ -18,7 +18,7 @@ FORBIDDEN = {
 }
 TRANSFORMERS_ALLOWED = {
     f"real/{name}.py"
-    for name in ("models/cache", "models/hf", "drafters/layer", "measure/rivals", "build/inflate", "build/train")
+    for name in ("build/inflate", "build/train", "drafters/layer", "measure/rivals", "models/cache", "models/hf")
 }
 """The only files that may import transformers (besides tests)."""
 FIGURES_MAY_READ = {"theory.runs.trace", "theory.speculation.speedup", "theory.speculation.paper_speed"}
