@@ -10,7 +10,6 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from test_real_cli import assets, quick, real, said  # noqa: E402, F401 (fixtures)
 from typer.testing import CliRunner  # noqa: E402
 
 from real.drafters import make_drafter  # noqa: E402
@@ -31,6 +30,7 @@ from real.verify.agree import Made, compare_greedy, interval_of_measured  # noqa
 from sim import __main__ as simulator  # noqa: E402
 from sim.environments import replay  # noqa: E402
 from sim.environments.recording import Recording  # noqa: E402
+from tests.real.cli.test_real_cli import assets, quick, real, said  # noqa: E402, F401 (fixtures)
 from theory.hints import MovingAverage  # noqa: E402
 from theory.learners.ensemble import Ensemble  # noqa: E402
 from theory.learners.frozen import Frozen  # noqa: E402

@@ -3,7 +3,8 @@
 import json
 
 import pytest
-import survivors
+
+from tests import survivors
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ range of one round's losses).
 
 Two kinds. *A priori* forms take constants known before the game. *Data-dependent* forms take what the run measured;
 given cumulative arrays ``[T, ...]`` they are elementwise and hold at every round, so a bound can be drawn beside its
-regret. All accept numbers and arrays. None is assumed tight: tests/test_bounds.py measures how tight each is.
+regret. All accept numbers and arrays. None is assumed tight: tests/theory/test_bounds.py measures how tight each is.
 
 Key of every proximal bound (derived again in that file's one-step test), for x⁺ = Π[x̂ − η·g] and x = Π[x̂ − η·h]:
 

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from real.build import corpus
-from real.build import tasks
+from real.build import corpus, tasks
 
 PROMPTS = 160
 LENGTHS = (48, 64, 80, 96, 112)

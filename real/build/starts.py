@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from real.build.warm import WarmUp, read, warm
 from real.drafters import make_drafter
 from real.drafters.start import save_start
 from real.models.hf import Pair
-from real.build.warm import WarmUp, read, warm
 
 WINDOW = 256
 

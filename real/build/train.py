@@ -22,15 +22,11 @@ import typer
 from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
+from real.build import corpus, fit, prompts, starts, text
+from real.build import quality as measure
+from real.build.fit import Budget
 from real.models.hf import load_pair
 from real.traffic.streams import ASSETS
-from real.build import corpus
-from real.build import fit
-from real.build import quality as measure
-from real.build import prompts
-from real.build import starts
-from real.build import text
-from real.build.fit import Budget
 
 TARGETS = {
     "target": ("qwen3", (16, 192, 512, 2, 1, 128)),

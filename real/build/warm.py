@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from real.build.fit import schedule
 from real.drafters import Drafter, Piece
 from real.models.hf import CausalLM
-from real.build.fit import schedule
 
 
 @dataclass(frozen=True)

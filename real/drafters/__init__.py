@@ -48,4 +48,6 @@ def make_drafter(name: str, pair: Pair, **settings: Any) -> Drafter:
     unknown = [key for key in settings if key not in known]
     if unknown:
         raise ValueError(f"drafter={name!r}: has no setting {unknown[0]!r}; there are {', '.join(known) or 'none'}")
+    if kind.made_of:  # every part with its own defaults
+        settings["parts"] = [make_drafter(part, pair) for part in settings.get("parts", kind.made_of)]
     return kind.of(pair, **settings)

@@ -76,6 +76,7 @@ class Drafter(ABC):
     trains: bool = True  # has a decision x that a learner may move
     convex: bool = False  # logits affine in x, so that the theorems apply
     reads_target: bool = False  # drafts from the target's hidden states
+    made_of: tuple[str, ...] = ()  # names of the drafters that it is made of, unless the setting ``parts`` says others
     context: int = 2**31  # longest text it can follow
     tokens: Sequence[int] = ()
 

@@ -31,6 +31,8 @@ class Mixture(Drafter):
         parts: two drafters or more. mode: ``mix`` or ``route``. seed: of the choices of ``route``, until ``reseed``.
     """
 
+    made_of = ("independent", "ngram")
+
     def __init__(self, parts: Sequence[Drafter], mode: str = "mix", seed: int = 0):
         if len(parts) < 2 or mode not in MODES:
             raise ValueError(f"Mixture({len(parts)} parts, mode={mode!r}): two parts or more, {' or '.join(MODES)}")
@@ -44,11 +46,9 @@ class Mixture(Drafter):
         self._drafted: tuple[Tensor, Tensor] | None = None  # tokens [g] and laws [g, N, V] of the step in flight
 
     @classmethod
-    def of(cls, pair: Pair, parts: Sequence[str] = ("independent", "ngram"), **settings) -> "Mixture":
-        """Make it for a pair, every part by its name in ``DRAFTERS`` with that drafter's own defaults."""
-        from real.drafters import make_drafter  # the table holds this class too
-
-        return cls([make_drafter(name, pair) for name in parts], **settings)
+    def of(cls, pair: Pair, parts: Sequence[Drafter], **settings) -> "Mixture":
+        """Make it of drafters for the same pair."""
+        return cls(parts, **settings)
 
     def reseed(self, seed: int) -> None:
         self.rng.manual_seed(seed)

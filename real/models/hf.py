@@ -58,7 +58,7 @@ class CausalLM:
 
     @property
     def label(self) -> str:
-        """`` (inflated from …)`` for a model of ``real/build/inflate.py``, to go with every result of it; else empty."""
+        """`` (inflated from …)`` for a model of ``real/build/inflate.py``; it goes with every result. Else empty."""
         origin = getattr(self.model.config, "inflated_from", "")
         return f" (inflated from {origin})" if origin else ""
 

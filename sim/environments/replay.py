@@ -40,7 +40,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sim import chain
+from sim.environments import chain
 from sim.environments.recording import Recording
 from theory.learner import Learner
 from theory.loss import Blocks, SoftmaxKL

@@ -7,8 +7,8 @@
     decoding    chain of length gamma, token rule; x_t is in force from the first step boundary of round t on
 
 Committed tokens have the target's law whatever the draft (that is losslessness), so the stream is drawn from the target
-and the acceptance of each position given its token (``sim.chain.accept_committed``). Constants: B = 1, hence G = √2 and
-L = ½ (theory/README.md, the game).
+and the acceptance of each position given its token (``sim.environments.chain.accept_committed``). Constants: B = 1,
+hence G = √2 and L = ½ (theory/README.md, the game).
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from math import sqrt
 
 import numpy as np
 
-from sim import chain
+from sim.environments import chain
 from sim.environments.base import Claim, Environment, Episode, check, unit
 from sim.environments.stationary import STATIONARY, Path
 from theory.domain import Ball

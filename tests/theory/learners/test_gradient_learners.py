@@ -8,9 +8,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests import test_pseudocode
 from tests.strategies import Played, games
-from tests.test_bounds import measured_regret, sweeping
+from tests.theory.learners import test_pseudocode
+from tests.theory.test_bounds import measured_regret, sweeping
 from theory import bounds, regret, step_size
 from theory.checker.checks import checks, plays
 from theory.domain import Ball, Free

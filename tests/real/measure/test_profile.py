@@ -10,8 +10,6 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from test_real_cli import assets, quick, real, run, said  # noqa: E402, F401 (fixtures)
-
 from real.cli.run import compile_for  # noqa: E402
 from real.measure import profile as profiling  # noqa: E402
 from real.measure.floor import DRAFTERS, _rows  # noqa: E402
@@ -22,6 +20,7 @@ from real.serving.ledger import Ledger  # noqa: E402
 from real.systems.loaded import decoder_of, drafter_of  # noqa: E402
 from real.systems.rows import Method  # noqa: E402
 from real.verify.lossless import COSTS, random_pair, random_prompts, reference  # noqa: E402
+from tests.real.cli.test_real_cli import assets, quick, real, run, said  # noqa: E402, F401 (fixtures)
 from theory.learners.ogd import OGD  # noqa: E402
 
 STEPS = (1.0, 1.25, 1.5)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.test_learner_laws import DIMENSION, SUBJECTS
+from tests.theory.learners.test_learner_laws import DIMENSION, SUBJECTS
 from theory.checker.checks import plays
 from theory.domain import Ball, Free, Simplex
 from theory.learners import LEARNERS, FixedShare, LastLoss, Mixture

@@ -8,8 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.strategies import BOUNDED, Played, games, vectors
-from tests.test_bounds import measured_regret, sweeping
-from tests.test_gradient_learners import BOTH, ROUNDING, growing, record
+from tests.theory.learners.test_gradient_learners import BOTH, ROUNDING, growing, record
+from tests.theory.test_bounds import measured_regret, sweeping
 from theory import bounds
 from theory.checker.checks import plays
 from theory.domain import Ball, Free

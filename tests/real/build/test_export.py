@@ -6,7 +6,6 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from test_models import saved, tokenizer  # noqa: E402
 from typer.testing import CliRunner  # noqa: E402
 
 from real import __main__ as command  # noqa: E402
@@ -20,6 +19,7 @@ from real.models.sampling import Sampling  # noqa: E402
 from real.serving.step import Session, generate  # noqa: E402
 from real.systems.loaded import Models  # noqa: E402
 from real.verify.lossless import reference  # noqa: E402
+from tests.real.models.test_models import saved, tokenizer  # noqa: E402
 
 PROMPT = [5, 6, 7, 8]
 

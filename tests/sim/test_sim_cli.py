@@ -5,7 +5,6 @@ import re
 
 import numpy as np
 import pytest
-from test_replay import arrays, save
 from typer.testing import CliRunner
 
 from sim import __main__ as command
@@ -13,6 +12,7 @@ from sim.environments.adversarial import Adversarial
 from sim.environments.experts import Experts
 from sim.environments.tracking import Tracking
 from sim.experiments import EXPERIMENTS, Experiment, altered_name
+from tests.sim.test_replay import arrays, save
 from theory.runs.trace import Trace
 
 ROWS = {

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.strategies import vectors
-from tests.test_gradient_learners import BALL, ROUNDING
+from tests.theory.learners.test_gradient_learners import BALL, ROUNDING
 from theory import bounds, regret
 from theory.checker.checks import plays
 from theory.domain import Box

@@ -11,8 +11,6 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from test_real_cli import assets, quick, real, said  # noqa: E402, F401 (fixtures)
-
 from real.drafters import make_drafter  # noqa: E402
 from real.drafters.start import save_start  # noqa: E402
 from real.models.hf import load_pair  # noqa: E402
@@ -23,6 +21,7 @@ from real.studies import systems_table as table1  # noqa: E402
 from real.systems.loaded import start_path  # noqa: E402
 from real.systems.rows import CONTROLS, HINTS, SPECIALISTS, STEPS, SYSTEMS  # noqa: E402
 from real.verify.lossless import random_pair, random_prompts  # noqa: E402
+from tests.real.cli.test_real_cli import assets, quick, real, said  # noqa: E402, F401 (fixtures)
 from theory.runs.trace import Trace  # noqa: E402
 
 

@@ -5,11 +5,11 @@ from math import log
 import numpy as np
 import pytest
 
-from tests import test_expert_learners as experts
-from tests import test_optimistic_experts as optimists
-from tests import test_pseudocode as pseudocode
 from tests.strategies import Played
-from tests.test_mutants import Mutant, unwrapped
+from tests.theory.learners import test_expert_learners as experts
+from tests.theory.learners import test_optimistic_experts as optimists
+from tests.theory.learners import test_pseudocode as pseudocode
+from tests.theory.test_mutants import Mutant, unwrapped
 from theory import bounds, step_size
 from theory.arrays import namespace
 from theory.domain import Ball

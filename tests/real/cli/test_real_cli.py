@@ -15,7 +15,6 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from huggingface_hub.utils import are_progress_bars_disabled  # noqa: E402
-from test_models import saved, tokenizer  # noqa: E402
 from transformers.utils import logging  # noqa: E402
 from typer.testing import CliRunner  # noqa: E402
 
@@ -29,6 +28,7 @@ from real.serving.decoder import Serving  # noqa: E402
 from real.studies.experiments import Experiment  # noqa: E402
 from real.systems import loaded  # noqa: E402
 from real.traffic import streams  # noqa: E402
+from tests.real.models.test_models import saved, tokenizer  # noqa: E402
 from theory.loss import Linear  # noqa: E402
 from theory.runs.trace import Trace  # noqa: E402
 

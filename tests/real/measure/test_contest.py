@@ -9,16 +9,15 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from test_real_cli import QUICK, assets, contents, counts, interrupt_at, quick, real, said  # noqa: F401 (fixtures)
-
 from real import __main__ as command
 from real.measure.contest import settings_of
 from real.studies.experiments import EXPERIMENTS
 from real.systems.loaded import Models
 from real.systems.rows import ROWS
+from tests.real.cli.test_real_cli import QUICK, assets, contents, counts, interrupt_at, quick, real, said  # noqa: F401 (fixtures)
 from theory.runs.trace import done
 
-RESULTS = Path(__file__).parent.parent / "results/real"
+RESULTS = Path(__file__).parents[3] / "results/real"
 
 OTHERS = ("plain", "frozen", "weights-adam", "adam", "momentum", "optimistic", "generalist-ensemble")
 

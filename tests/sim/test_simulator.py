@@ -6,9 +6,8 @@ from math import log, sqrt
 
 import numpy as np
 import pytest
-from test_environments import ENVIRONMENTS, SMALL_TOKENS
 
-from sim import chain
+from sim.environments import chain
 from sim.environments.adversarial import Adversarial, Alternating
 from sim.environments.base import Claim, Environment, LinearEpisode
 from sim.environments.drift import Drift
@@ -18,6 +17,7 @@ from sim.environments.tokens import Tokens
 from sim.environments.tracking import Tracking
 from sim.experiments import EXPERIMENTS, Experiment
 from sim.simulator import constant_step_anchor, game, play, tightness, violations
+from tests.sim.test_environments import ENVIRONMENTS, SMALL_TOKENS
 from theory import bounds, regret
 from theory.checker.claims import constant_steps
 from theory.domain import Ball, Domain, Free, Simplex

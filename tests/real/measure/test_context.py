@@ -7,8 +7,6 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from test_real_cli import assets, quick, real, said  # noqa: E402, F401 (fixtures)
-
 from real.measure.context import bytes_of, lengthened, long_prompt, measure  # noqa: E402
 from real.models.hf import Pair  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
@@ -16,6 +14,7 @@ from real.serving import step as decode  # noqa: E402
 from real.serving.step import Session, generate  # noqa: E402
 from real.traffic.streams import ASSETS  # noqa: E402
 from real.verify.lossless import reference  # noqa: E402
+from tests.real.cli.test_real_cli import assets, quick, real, said  # noqa: E402, F401 (fixtures)
 
 LONG = 4500
 """Three pieces, and more than the embedded models were made for."""

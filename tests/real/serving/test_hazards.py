@@ -11,9 +11,6 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-import test_drafter_table  # noqa: E402
-import test_online  # noqa: E402
-
 import real.serving.step  # noqa: E402
 from real.drafters import Adapter, Eagle  # noqa: E402
 from real.drafters.base import Proposal  # noqa: E402
@@ -22,6 +19,8 @@ from real.models.sampling import Sampling  # noqa: E402
 from real.serving.feedback import Counts  # noqa: E402
 from real.serving.step import Session, generate  # noqa: E402
 from real.verify.lossless import FALSE_ALARM, random_pair, random_prompts, reference, transforms, uniformity  # noqa: E402
+from tests.real.drafters import test_drafter_table  # noqa: E402
+from tests.real.serving import test_online  # noqa: E402
 from tests.tabular import TabularLM, enumerate_step, output_law, total_variation  # noqa: E402
 from theory.speculation.acceptance import categorical  # noqa: E402
 

@@ -7,9 +7,11 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from tests import test_acceptance, test_bounds, test_domain, test_identities, test_loss, test_pseudocode, test_regret
-from tests import test_speedup as test_speed
 from tests.strategies import Played
+from tests.theory import test_bounds, test_domain, test_identities, test_loss, test_regret
+from tests.theory.learners import test_pseudocode
+from tests.theory.speculation import test_acceptance
+from tests.theory.speculation import test_speedup as test_speed
 from theory import bounds, hindsight, step_size
 from theory.arrays import namespace
 from theory.checker.checks import checks

@@ -15,7 +15,7 @@ from theory.__main__ import app
 from theory.learners import LEARNERS
 from theory.runs import import_time as bench
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[3]
 MINE = '''
 from dataclasses import dataclass
 import numpy as np

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "theory/README.md").read_text()
 MODULES = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in (ROOT / "theory").rglob("[a-z]*.py")]
-SOURCES = [path.read_text() for path in (ROOT / "tests").glob("test_*.py")]
+SOURCES = [path.read_text() for path in (ROOT / "tests").rglob("test_*.py")]
 TESTS = {name for source in SOURCES for name in re.findall(r"def (test_\w+)", source)}
 NAMED = sorted(set(re.findall(r"`((?:\w+\.)*\w+)`", TEXT)))
 ROWS = [[cell.strip() for cell in line.split("|")[1:-1]] for line in TEXT.splitlines() if line.startswith("|")]

@@ -22,7 +22,7 @@ from theory.learners import LEARNERS, OGD, OptimisticOGD
 from theory.loss import Linear
 from theory.problem import Problem
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[2] / "data"
 EXACT = list(csv.DictReader((DATA / "pepit.csv").read_text().splitlines()))
 
 

@@ -9,8 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.strategies import Played, games
-from tests.test_bounds import measured_regret, sweeping
-from tests.test_gradient_learners import BALL, BOTH, ROUNDING, record
+from tests.theory.learners.test_gradient_learners import BALL, BOTH, ROUNDING, record
+from tests.theory.test_bounds import measured_regret, sweeping
 from theory import bounds, regret
 from theory.checker.checks import plays
 from theory.domain import Ball, Box, Free

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.strategies import expert_losses, laws
-from tests.test_bounds import ROUNDING, alternating
+from tests.theory.test_bounds import ROUNDING, alternating
 from theory import bounds, hindsight, regret
 from theory.checker.checks import plays
 from theory.domain import Simplex

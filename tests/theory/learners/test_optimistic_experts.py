@@ -8,8 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.strategies import expert_losses, games
-from tests.test_bounds import ROUNDING, adversary, alternating
-from tests.test_expert_learners import RATES, linear, run, uniform
+from tests.theory.learners.test_expert_learners import RATES, linear, run, uniform
+from tests.theory.test_bounds import ROUNDING, adversary, alternating
 from theory import bounds, regret, step_size
 from theory.checker.checks import plays
 from theory.domain import Ball
