@@ -4,7 +4,7 @@ The learner is any of ``theory.learners``, the very objects the simulator runs; 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
@@ -13,13 +13,13 @@ from torch import Tensor
 from real.drafters import Drafter, Piece
 from real.drafters.objective import DISTIL, Objective
 from real.models.hf import Pair
-from real.models.sampling import Sampling
 from real.models.state import check, flatten, rebuild, under
 from real.serving.beside import Beside
 from real.serving.feedback import Counts, NonFiniteGradient, RoundLog, Updated, Watched
 from real.serving.ledger import Ledger
 from real.serving.rounds import Rounds
-from real.serving.step import RULES, Session, Step, plain_step, speculative_step
+from real.serving.settings import Serving
+from real.serving.step import Session, Step, plain_step, speculative_step
 from theory.learner import Learner
 from theory.learners.frozen import Frozen
 from theory.speculation.draft_length import DraftLength
@@ -27,63 +27,6 @@ from theory.speculation.draft_length import State as Lengths
 
 Hint = Callable[[Drafter, Sequence[Piece]], Tensor]
 """An outside hint for the next round ``[d]``, from the drafter and the round just served."""
-
-
-@dataclass(frozen=True)
-class Serving:
-    """How requests are decoded and when the draft learns.
-
-    Attributes:
-        gamma: draft length. nu: committed tokens a round. sampling: of target and draft alike.
-        burn_in: committed tokens, rounded up to whole rounds, that only set the adapter's whitening.
-        max_new_tokens: of a request. law_top_k: the learner sees so many tokens of the target's law, renormalised;
-            0 shows all. rule: of ``real.serving.step.RULES``. confidence: end a draft at the first token less probable.
-        overlap: learn beside the next round instead of before it, see ``real/serving/beside.py``.
-        costs: of steps that draft 0, 1, … gamma tokens, in plain steps (``real/measure/profile.py``): with them every
-        step's
-            length is chosen by cost (``theory/speculation/draft_length.py``), gamma being the longest; empty drafts
-            gamma always.
-            switch: what the first one that drafts after a plain one costs besides, where lengths are chosen.
-    """
-
-    gamma: int = 4
-    nu: int = 16
-    sampling: Sampling = Sampling()
-    max_new_tokens: int = 128
-    law_top_k: int = 0
-    burn_in: int = 960
-    rule: str = "token"
-    confidence: float = 0.0
-    overlap: bool = False
-    costs: tuple[float, ...] = ()
-    switch: float = 0.0
-
-    def __post_init__(self):
-        if self.gamma < 1:
-            raise ValueError(f"gamma={self.gamma!r}: a step drafts at least one token; plain decoding is run beside it")
-        if self.nu < self.gamma + 1:
-            raise ValueError(f"nu={self.nu!r}: a round must hold a whole step, at least gamma + 1 = {self.gamma + 1}")
-        if not self.switch >= 0:
-            raise ValueError(f"switch={self.switch!r}: must be at least 0, in plain steps")
-        if self.costs and len(self.costs) != self.gamma + 1:
-            raise ValueError(
-                f"costs={self.costs!r}: needs one entry for each of 0 … gamma = {self.gamma} drafted tokens; profile it"
-            )
-        if self.max_new_tokens < 1:
-            raise ValueError(f"max_new_tokens={self.max_new_tokens!r}: must be at least 1")
-        if self.law_top_k < 0:
-            raise ValueError(f"law_top_k={self.law_top_k!r}: must be at least 0; 0 keeps the whole law")
-        if self.burn_in < 1:
-            raise ValueError(f"burn_in={self.burn_in!r}: must be at least 1, or there is nothing to whiten by")
-        if self.rule not in RULES:
-            raise ValueError(f"rule={self.rule!r}: must be one of {', '.join(RULES)}")
-        if not 0 <= self.confidence < 1:
-            raise ValueError(f"confidence={self.confidence!r}: must be in [0, 1); 0 drafts gamma tokens every step")
-
-    @property
-    def burn_in_rounds(self) -> int:
-        """Whole rounds of burn-in."""
-        return -(-self.burn_in // self.nu)
 
 
 Learned = Callable[[Sequence[Updated]], Any]

@@ -18,13 +18,11 @@ from real.models.cache import rollback
 from real.models.device import sent
 from real.models.hf import CausalLM
 from real.models.sampling import Sampling
-from theory.speculation.acceptance import greedy_rule, token_rule
-from theory.speculation.block_rule import block_rule
+from real.serving.settings import RULES
+from theory.speculation.acceptance import greedy_rule
 
 __all__ = ["RULES", "Clock", "Session", "Step", "generate", "plain_step", "speculative_step", "step"]
 
-RULES = {"token": token_rule, "block": block_rule}
-"""How a sampled chain is verified; at temperature 0 both are the greedy rule."""
 Clock = Callable[[str], AbstractContextManager]  # with clock("prefill" | "draft" | "verify"): …
 _NOTHING = nullcontext()
 AHEAD, BEYOND = 4096, 32
