@@ -10,8 +10,9 @@ from rich.markup import escape
 
 from figures import FIGURES, report, style
 from figures.results import MissingResult
+from theory.runs.terminal import Commands
 
-app = typer.Typer(add_completion=False)
+app = Commands()
 console = Console(highlight=False, soft_wrap=True)
 
 
