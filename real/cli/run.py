@@ -1,0 +1,155 @@
+"""One run: a stream served by several methods side by side, the learner's state taken up and kept on the way."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from real.measure.contest import Comparison, departures
+from real.measure.summary import Sample, break_even, measures
+from real.models.state import load, save
+from real.serving.certify import Certifier, certificates
+from real.serving.decoder import OnlineDecoder
+from real.serving.feedback import NonFiniteGradient
+from real.serving.settings import Serving
+from real.systems.loaded import Models
+from real.systems.rows import Method
+from real.traffic.streams import Stream
+from theory.checker.certificate import Certificate
+from theory.runs.trace import Trace
+
+Progress = Callable[[int, int], None]
+"""(prompts done, prompts in all)."""
+Told = Callable[[int, dict[str, Certificate]], None]
+"""Shown (rounds learned, certificates so far by comparator)."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a run measured: the methods' numbers, the learner's trace, the tokens after which it has paid.
+
+    ``hint_gain``: None for a learner without hints. ``beside``: seconds of learning on a thread of its own; None if it
+    was not overlapped. ``idle``: tokens served where they were too few for a round to be learned; else 0.
+    """
+
+    methods: dict[str, dict[str, Any]]
+    traces: dict[str, Trace]
+    hint_gain: float | None
+    break_even_tokens: float | None
+    certificates: dict[str, Certificate]
+    beside: float | None
+    idle: int = 0
+
+
+class State:
+    """The file in which one decoder's state is kept, if there is to be one.
+
+    Args:
+        path: None keeps nothing. about: what must be the same for a state to be taken up.
+    """
+
+    def __init__(self, path: Path | None, decoder: OnlineDecoder, about: dict[str, str]):
+        self.path, self.decoder, self.about = path, decoder, about
+
+    def restore(self) -> None:
+        """Go on from the file, if it is there.
+
+        Raises:
+            ValueError: if it was saved by another learner or other models.
+        """
+        if self.path is None or not self.path.exists():
+            return
+        tensors, theirs = load(self.path)
+        if theirs != self.about:
+            both = {key: (theirs.get(key), value) for key, value in self.about.items() if theirs.get(key) != value}
+            raise ValueError(f"--state {self.path}: saved with other settings (there, here): {both}; use another file")
+        self.decoder.restore(tensors)
+
+    def keep(self) -> None:
+        """Write the file; the decoder is between requests."""
+        if self.path is not None:
+            save(self.path, self.decoder.state(), self.about)
+
+
+def about(models: Models, method: Method, serving: Serving) -> dict[str, str]:
+    """What a learner's state belongs to; costs are measured anew, and no part of what was learned."""
+    served = departures(replace(serving, costs=(), switch=0.0))
+    named = {"target": models.names["target"], "draft_model": models.names[method.draft], **departures(method)}
+    named |= {f"serving.{name}": value for name, value in served.items()}
+    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in named.items()}
+
+
+def certifier_of(comparison: Comparison, name: str) -> Certifier:
+    """What keeps the method's certificate.
+
+    Raises:
+        ValueError: if no theorem covers it.
+    """
+    if name not in comparison.certifiers:
+        overlapped = ", overlapped" * comparison.serving.overlap
+        raise ValueError(
+            f"--certify with {comparison.methods[name]}{overlapped}: on a convex drafter OGD and OptimisticOGD with "
+            "one step size and ensembles of OGD have a certificate, by forward KL on all positions, and Mixture and "
+            "Hedge on a mixture; none with --overlap"
+        )
+    return comparison.certifiers[name]
+
+
+def run(
+    models: Models,
+    methods: dict[str, Method],
+    stream: Stream,
+    serving: Serving,
+    seed: int,
+    progress: Progress,
+    state: Path | None = None,
+    certify: Path | None = None,
+    certify_every: int = 0,
+    tell: Told = lambda rounds, found: None,
+) -> Report:
+    """Serve the stream; with ``state`` the last method goes on from that file and is saved there after every prompt.
+
+    ``certify`` names the file of the certificate's log; for a learner taken up from a state it is about this run alone.
+    ``certify_every`` rounds the certificate so far is told as well; 0 waits for the end.
+
+    Raises:
+        ValueError: if the state was saved by another learner or other models, or a gradient is not finite; the state
+            from before that request stays in the file.
+    """
+    name = list(methods)[-1]
+    comparison = Comparison(models, methods, stream, serving, seed, certify=certify is not None)
+    decoder = comparison.decoders[name]
+    if certify is not None:
+        certifier = certifier_of(comparison, name)
+        certifier.every, certifier.show = certify_every, tell
+    kept = State(state, decoder, about(models, methods[name], serving))
+    kept.restore()
+    kept.keep()  # a state that cannot be saved is known before the work is done
+    comparison.warm_up()
+    try:
+        comparison.run(progress, kept.keep)
+    except NonFiniteGradient as error:
+        where = "" if state is None else f". The state from before this request is in {state}"
+        raise NonFiniteGradient(f"{error}{where}") from None
+    return report(comparison, name, certify)
+
+
+def report(comparison: Comparison, name: str, certify: Path | None) -> Report:
+    """What was measured; the certificate's log is written to ``certify``."""
+    decoder, method = comparison.decoders[name], comparison.methods[name]
+    traces = {method: comparison.trace(method, {}) for method in comparison.methods}
+    proven = {}
+    if certify is not None and comparison.certifiers[name].rounds:
+        log = comparison.certifiers[name].log({"settings": about(comparison.models, method, comparison.serving)})
+        log.save(certify)
+        proven = certificates(log)
+    return Report(
+        measures(Sample({0: traces})),
+        traces,
+        decoder.hint_gain if hasattr(method.learner, "hint") else None,
+        break_even({0: traces}, name) if name not in ("plain", "frozen") else None,
+        proven,
+        None if decoder.beside is None else decoder.beside.seconds,
+        int(traces[name].columns["tokens"].sum()) if decoder.learns and not decoder.log else 0,
+    )
