@@ -26,22 +26,31 @@ NAMED_VALUES = {"zero": Zero(), "last": LastGradient(), "average": MovingAverage
 
 
 @contextmanager
-def users_own(spec: str) -> Iterator[None]:
+def users_own(*specs: str) -> Iterator[None]:
     """Whatever the code of ``file.py:name`` raises is its author's error, told without a traceback; a name's is ours.
 
+    Of several files it is the one whose code was running, or the first.
+
     Raises:
-        ValueError: with ``spec``, the exception and the line of the file.
+        ValueError: with the file and name, the exception and the line of the file.
     """
-    file, colon, _ = spec.rpartition(":")
+    own = [spec for spec in specs if ":" in spec]
     try:
         yield
     except Exception as error:
-        if not colon:
-            raise
+        if not own or (isinstance(error, ValueError) and any(spec in str(error) for spec in own)):
+            raise  # it is ours, or has been told already
+        spec = next((spec for spec in own if _lines(spec, error)), own[0])
+        lines = _lines(spec, error)
         what = str(error) if isinstance(error, ValueError) else f"its code raised {type(error).__name__}: {error}"
-        frames = extract_tb(error.__traceback__)
-        lines = [frame.lineno for frame in frames if Path(frame.filename).absolute() == Path(file).absolute()]
-        raise ValueError(f"{spec}: {what}" + (f", line {lines[-1]} of {file}" if lines else "")) from error
+        where = f", line {lines[-1]} of {spec.rpartition(':')[0]}" if lines else ""
+        raise ValueError(f"{spec}: {what}{where}") from error
+
+
+def _lines(spec: str, error: Exception) -> list[int]:
+    """Lines of the file of ``spec`` that were being run when the error was raised."""
+    file = Path(spec.rpartition(":")[0]).absolute()
+    return [frame.lineno or 0 for frame in extract_tb(error.__traceback__) if Path(frame.filename).absolute() == file]
 
 
 def source(spec: str, argument: str = "learner") -> dict[str, str]:

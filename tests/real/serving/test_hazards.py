@@ -18,11 +18,11 @@ from real.drafters.independent import Independent  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
 from real.serving.feedback import Counts  # noqa: E402
 from real.serving.step import Session, generate  # noqa: E402
+from real.verify.drafter_laws import Broken, Subject, loss_is_of_the_law_drafted  # noqa: E402
 from real.verify.lossless import FALSE_ALARM, random_pair, random_prompts, reference, transforms, uniformity  # noqa: E402
-from tests.real.drafters import test_drafter_table  # noqa: E402
 from tests.real.serving import test_online  # noqa: E402
 from tests.tabular import TabularLM, enumerate_step, output_law, total_variation  # noqa: E402
-from theory.speculation.acceptance import categorical  # noqa: E402
+from theory.speculation.acceptance import categorical, token_rule  # noqa: E402
 
 PROMPT = [2, 0, 1]
 
@@ -114,7 +114,7 @@ def test_choosing_a_drafter_after_its_sample_is_seen():
             uniforms = torch.rand(3, generator=rng, dtype=torch.float64)
             tokens, probs = made.propose(1, sampling, uniforms[:1])
             laws = torch.stack([want, sampling.law(target.table[PROMPT[-1] * 3 + int(tokens)])])
-            accepted, token = real.serving.step.token_rule(laws, probs, tokens, uniforms[1:])
+            accepted, token = token_rule(laws, probs, tokens, uniforms[1:])
             seen[int(tokens) if int(accepted) else int(token)] += 1
         deviation = ((seen / count - want) / (want * (1 - want) / count).sqrt()).abs().max()
         assert (float(deviation) > 5) == wrong
@@ -184,11 +184,11 @@ def test_a_feature_paired_with_its_own_token_in_training_is_seen(monkeypatch):
     def misaligned(self, pieces, objective):
         return right(self, [replace(piece, tokens=[piece.tokens[0], *piece.tokens]) for piece in pieces], objective)
 
-    pair = test_drafter_table.make_pair()
-    test_drafter_table.test_the_law_drafted_is_the_law_of_the_loss("eagle", pair)
+    eagle = Subject.of("eagle")
+    loss_is_of_the_law_drafted(eagle)
     monkeypatch.setattr(Eagle, "loss", misaligned)
-    with pytest.raises(AssertionError):
-        test_drafter_table.test_the_law_drafted_is_the_law_of_the_loss("eagle", pair)
+    with pytest.raises(Broken, match="the loss is"):
+        loss_is_of_the_law_drafted(eagle)
 
 
 def test_a_bonus_token_counted_twice_is_seen(monkeypatch):
