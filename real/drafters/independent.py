@@ -32,7 +32,7 @@ class Independent(Drafter):
     def of(cls, pair: Pair, **settings):
         """Make it for a pair; ValueError without a draft model."""
         if pair.draft is None:
-            raise ValueError(f"draft=None: the drafter {cls.__name__.lower()!r} needs a draft model; pass --draft")
+            raise ValueError(f"draft=None: the drafter {cls.__name__.lower()!r} needs a draft model; give one")
         return cls(pair.draft, pair.target.vocab, **settings)
 
     def logits(self, hidden: Tensor) -> Tensor:

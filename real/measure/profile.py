@@ -31,6 +31,7 @@ from real.serving.step import Session, plain_step, speculative_step
 from real.systems.loaded import Models
 from real.systems.rows import Method
 from theory.learners.frozen import Frozen
+from theory.runs.choose import source
 from theory.runs.trace import provenance, save_json
 
 FOLDER = Path("out/profiles")
@@ -251,6 +252,7 @@ def settings_of(models: Models, method: Method, serving: Serving) -> dict[str, A
     found |= {"models": models.names, "method": departures(at_rest), "temperature": serving.sampling.temperature}
     cuts = {"top_k": serving.sampling.top_k, "top_p": serving.sampling.top_p}
     found |= cuts if cuts != {"top_k": Sampling.top_k, "top_p": Sampling.top_p} else {}
+    found |= source(method.drafter or "", "drafter")
     if models.pair.target.compiled is not None and models.pair.target.compiled.tuned:
         found["tuned"] = True
     return found | {"max_new_tokens": serving.max_new_tokens}
@@ -261,7 +263,7 @@ def place(models: Models, method: Method, serving: Serving, folder: Path = FOLDE
     settings = settings_of(models, method, serving)
     places = [str(Path(place).resolve()) for place in (models.target, *models.drafts.values())]
     key = sha256(json.dumps([settings, places], sort_keys=True).encode()).hexdigest()[:12]
-    return folder / f"{method.drafter}-{key}.json"
+    return folder / f"{(method.drafter or '').rpartition(':')[2]}-{key}.json"
 
 
 def cached(

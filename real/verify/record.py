@@ -169,7 +169,7 @@ def check_same(path: Path, settings: dict[str, object]) -> None:
     if differ:
         raise SettingsDiffer(
             f"{path} was recorded with other settings (there, here): {differ}; nothing was overwritten. "
-            "Choose another --out, or remove the file if it is no longer wanted"
+            "Choose another file, or remove the file if it is no longer wanted"
         )
 
 
