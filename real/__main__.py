@@ -21,7 +21,7 @@ from real.measure.profile import place
 from real.measure.summary import made_by, summarise
 from real.models.hf import quiet
 from real.models.sampling import Sampling
-from real.serving.decoder import Serving
+from real.serving.settings import Serving
 from real.studies import claims as claiming
 from real.studies import systems_table as table
 from real.studies.blocks import Block, blocks, run_blocks

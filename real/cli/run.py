@@ -21,9 +21,9 @@ from real.measure.summary import Sample, break_even, measures
 from real.models.compiled import slots
 from real.models.state import load, save
 from real.serving.certify import certificates
-from real.serving.decoder import Serving
 from real.serving.feedback import NonFiniteGradient
 from real.serving.ledger import LINES
+from real.serving.settings import Serving
 from real.systems.loaded import Models
 from real.systems.rows import DEEP_LEARNERS, ROWS, Method
 from real.traffic.streams import Stream, as_given, read_prompts, scheduled
@@ -266,10 +266,11 @@ def run(
         log = certifier.log({"settings": about})
         log.save(certify)
         proven = certificates(log)
-    beside = None if decoder.beside is None else decoder.beside.seconds
+    told = decoder.learning
+    beside = None if told is None or told.beside is None else told.beside.seconds
     learned = name not in ("plain", "frozen")
-    hint_gain = decoder.hint_gain if hasattr(learning.learner, "hint") else None
-    idle = served_tokens(traces[name]) if decoder.learns and not decoder.log else 0
+    hint_gain = told.hint_gain if told is not None and hasattr(learning.learner, "hint") else None
+    idle = served_tokens(traces[name]) if told is not None and told.learns and not told.log else 0
     return Report(table, traces, hint_gain, break_even({0: traces}, name) if learned else None, proven, beside, idle)
 
 

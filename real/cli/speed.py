@@ -35,7 +35,7 @@ from real.measure.throughput import ROWS
 from real.measure.throughput import show as show_rows
 from real.measure.throughput import throughput as measure_rows
 from real.models.sampling import Sampling
-from real.serving.decoder import Serving
+from real.serving.settings import Serving
 from real.systems.loaded import Models
 from real.traffic.streams import ASSETS, domains
 from theory.runs.terminal import explained

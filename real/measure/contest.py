@@ -15,8 +15,9 @@ import torch
 
 from real.models.state import load, save, under
 from real.serving.certify import Certifier, certifiable, certificates
-from real.serving.decoder import OnlineDecoder, Serving
+from real.serving.decoder import Decoder
 from real.serving.ledger import Ledger
+from real.serving.settings import Serving
 from real.systems.loaded import Models
 from real.systems.rows import Method
 from real.traffic.streams import Stream
@@ -51,13 +52,13 @@ class Comparison:
         self.decoders = {name: self._decoder(method) for name, method in methods.items()}
         self.certifiers: dict[str, Certifier] = {}
         for name, decoder in self.decoders.items():
-            if certify and certifiable(decoder):
-                self.certifiers[name] = Certifier(decoder.learner)
-                decoder.on_round = self.certifiers[name].note
+            if certify and decoder.learning is not None and certifiable(decoder.learning):
+                self.certifiers[name] = Certifier(decoder.learning.learner)
+                decoder.learning.on_round = self.certifiers[name].note
         self.rows: dict[str, list[dict[str, float]]] = {name: [] for name in methods}
         self.provenance = provenance(device_name(models.device))  # the code that runs, not what it became meanwhile
 
-    def _decoder(self, method: Method) -> OnlineDecoder:
+    def _decoder(self, method: Method) -> Decoder:
         return self.models.decoder(method, self.serving, self.seed)
 
     @property
@@ -115,16 +116,17 @@ class Comparison:
         """The method's result: one row a prompt, and in the header what made it."""
         columns = {key: np.array([row[key] for row in self.rows[name]]) for key in self.rows[name][0]}
         decoder = self.decoders[name]
-        rounds = [asdict(entry) for entry in decoder.log]
+        learning = decoder.learning
+        rounds = [] if learning is None else [asdict(entry) for entry in learning.log]
         entries = rounds[0] if rounds else ()
         certifier = self.certifiers.get(name)
         found = {} if certifier is None or not certifier.rounds else certificates(certifier.log())
         header = {
             "settings": settings,
             "method": name,
-            "learner": plain(decoder.learner),
+            "learner": plain(self.methods[name].learner),
             "segments": list(self.stream.names),
-            "hint_gain": decoder.hint_gain if decoder.log else None,
+            "hint_gain": learning.hint_gain if learning is not None and learning.log else None,
             "rounds": {key: significant(np.array([entry[key] for entry in rounds]), DIGITS) for key in entries},
             "provenance": self.provenance,
         }

@@ -15,7 +15,7 @@ import numpy as np
 from real.measure.contest import Comparison
 from real.measure.intervals import draws, interval
 from real.measure.profile import ONE_SIDED, measure, profile
-from real.serving.decoder import Serving
+from real.serving.settings import Serving
 from real.systems.loaded import Models
 from real.systems.rows import SYSTEMS, Method
 from real.traffic.streams import scheduled

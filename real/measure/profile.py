@@ -25,9 +25,9 @@ from real.measure.intervals import CENTRAL, draws, interval
 from real.measure.speed_law import LARGEST_ERROR
 from real.models.hf import CausalLM
 from real.models.sampling import Sampling
-from real.serving.decoder import Serving
 from real.serving.ledger import Ledger
-from real.serving.step import Session, plain_step, speculative_step
+from real.serving.settings import Serving
+from real.serving.step import alone, step
 from real.systems.loaded import Models
 from real.systems.rows import Method
 from theory.learners.frozen import Frozen
@@ -110,19 +110,18 @@ def served(
     target: CausalLM, drafter: Drafter | None, serving: Serving, lengths: Iterable[int], prompt: list[int], seed: int
 ) -> list[Timed]:
     """Serve a prompt, each step asked to draft the next of endless ``lengths``; prefill is not timed."""
-    session = Session(target, drafter, prompt, serving.max_new_tokens)
+    session = alone(target, drafter, prompt, serving.max_new_tokens)
+    (text,) = session.texts
     ledger, rng, steps = Ledger(target.device), torch.Generator().manual_seed(seed), []
     for asked in lengths:
-        if session.done:
+        if text.done:
             break
         before, start = dict(ledger.seconds), ledger.now()
-        if asked:
-            step = speculative_step(session, asked, serving.sampling, rng, ledger)
-        else:
-            step = plain_step(session, serving.sampling, rng, ledger)
+        room = [session.room(text, asked)]
+        (taken,) = step(session, room, serving.sampling, session.uniforms(room, serving.sampling, rng), ledger)
         whole = ledger.now() - start
         draft, verify = (ledger.seconds[line] - before[line] for line in ("draft", "verify"))
-        steps.append(Timed(asked, step.drafted, len(step.tokens), draft, verify, whole))
+        steps.append(Timed(asked, taken.drafted, len(taken.tokens), draft, verify, whole))
     return steps
 
 

@@ -25,7 +25,7 @@ from real.models.compiled import slots
 from real.models.device import drain
 from real.models.hf import CausalLM, Pair, load_pair
 from real.models.sampling import Sampling
-from real.serving.step import Session, generate
+from real.serving.step import alone, generate
 from theory.runs.experiment import select
 from theory.runs.trace import provenance, save_json
 
@@ -138,11 +138,11 @@ def ours(pair: Pair, drafter: str, gamma: int) -> Contender:
         rng = torch.Generator().manual_seed(seed)
         with timed_forwards(functions, pair.device) as record:
             start, cpu = time.perf_counter(), time.process_time()
-            session = Session(pair.target, made, prompt, new)
-            steps = sum(1 for _ in generate(session, gamma, sampling, rng))
+            session = alone(pair.target, made, prompt, new)
+            steps = sum(1 for _ in generate(session, gamma if drafter else 0, sampling, rng))
             drain(pair.device)
             seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
-        return Run(len(session.tokens) - len(prompt), steps, seconds, seconds - record.inside, cpu)
+        return Run(len(session.texts[0].committed), steps, seconds, seconds - record.inside, cpu)
 
     return serve
 

@@ -17,9 +17,9 @@ from real.measure.rivals import Contender, Run, limits, measure, ratio
 from real.models.device import drain
 from real.models.hf import Pair
 from real.models.sampling import Sampling
-from real.serving.batch import BatchDecoder
-from real.serving.decoder import Serving
+from real.serving.decoder import online_decoder
 from real.serving.ledger import Ledger
+from real.serving.settings import Serving
 from theory.learners.frozen import Frozen
 
 ROWS = (1, 4, 16)
@@ -34,7 +34,7 @@ def ours(pair: Pair, drafter: str, gamma: int) -> Contender:
     def serve(prompts: Any, new: int, sampling: Sampling, seed: int) -> Run:
         made = make_drafter(drafter, pair) if drafter else None
         serving = Serving(gamma, max(Serving.nu, gamma + 1), sampling, new)
-        decoder = BatchDecoder(pair, made, Frozen(), serving, seed, len(prompts))
+        decoder = online_decoder(pair, made, Frozen(), serving, seed, len(prompts))
         start, cpu = time.perf_counter(), time.process_time()
         done = list(decoder.serve_all(prompts, Ledger()))  # which does not wait for a device
         drain(pair.device)

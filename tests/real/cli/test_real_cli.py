@@ -24,7 +24,7 @@ from real.measure import contest as compare  # noqa: E402
 from real.measure.rivals import limits  # noqa: E402
 from real.models.hf import perturbed, random_model  # noqa: E402
 from real.models.state import load  # noqa: E402
-from real.serving.decoder import Serving  # noqa: E402
+from real.serving.settings import Serving  # noqa: E402
 from real.studies.experiments import Experiment  # noqa: E402
 from real.systems import loaded  # noqa: E402
 from real.traffic import streams  # noqa: E402
