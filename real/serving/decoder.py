@@ -5,6 +5,7 @@ own, so that what is sampled does not depend on the requests beside; one at a ti
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -167,7 +168,7 @@ class Decoder:
             if self.requests[row].text.done:
                 if self.learning is not None and self.learning.collects:
                     self.learning.leave(self.session, row, ledger)
-                with ledger("draft" if self.drafter is not None else "other"):
+                with nullcontext() if self.drafter is None else ledger("draft"):
                     self.session.leave(row)
                 close_up(self.requests, row)
 

@@ -61,10 +61,9 @@ def test_every_decision_is_served_one_round_late(pair):
     for serving in (BESIDE, AT_ONCE):
         made = decoder(pair, replace(serving, sampling=Sampling(0.0)))
         load, seen = made.drafter.load, loaded[serving.overlap]
-        made.drafter.load = lambda x, load=load, seen=seen, made=made: (
-            seen.append(len(made.drafter.texts[0].tokens)),
-            load(x),
-        )
+        committed: list[int] = []
+        made.watch = lambda step, committed=committed: committed.extend(step.tokens)
+        made.drafter.load = lambda x, load=load, seen=seen, told=committed: (seen.append(len(told)), load(x))
         made.serve(PROMPTS[0], Ledger())
     assert len(loaded[True]) == len(loaded[False]) > 1
     assert loaded[True][:-1] == loaded[False][1:]  # the last is swapped in when the request ends
