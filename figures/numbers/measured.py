@@ -93,9 +93,9 @@ def _folders(kind: str) -> tuple[str, ...]:
 
 @cache
 def _imported(path: str, text: str) -> tuple[str, ...]:
-    """Paths of the modules that a text imports, whether or not they exist."""
+    """Paths of the modules that a text imports when it runs, whether or not they exist."""
     names: list[str] = []
-    for node in ast.walk(ast.parse(text)):
+    for node in _run(ast.parse(text)):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -104,6 +104,14 @@ def _imported(path: str, text: str) -> tuple[str, ...]:
             names += [module, *(f"{module}.{alias.name}" for alias in node.names)]
     stems = [name.replace(".", "/") for name in names]
     return tuple(place for stem in stems for place in (f"{stem}.py", f"{stem}/__init__.py"))
+
+
+def _run(tree: ast.AST) -> Iterator[ast.AST]:
+    """All nodes but those that only type checkers read."""
+    for node in ast.iter_child_nodes(tree):
+        if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
+            yield node
+            yield from _run(node)
 
 
 @cache

@@ -146,6 +146,8 @@ MODULES = {
 def test_what_takes_part_is_what_is_imported():
     found = measured.taking_part("decoder", MODULES)
     assert found == {"real/serving/decoder.py", "real/models/hf.py", "theory/loss.py"}
+    typed = MODULES | {"theory/loss.py": "if TYPE_CHECKING:\n    from theory import unused\nLOSS = 3"}
+    assert "theory/unused.py" not in measured.taking_part("decoder", typed)
     relative = MODULES | {"real/serving/decoder.py": "def f():\n    from ..models import hf\n    from .rounds import r"}
     relative["real/serving/rounds.py"] = "r = 1"
     assert "real/models/hf.py" in measured.taking_part("decoder", relative)
