@@ -42,6 +42,17 @@ SECTIONS: tuple[tuple[str, tuple[str, ...], Section], ...] = (
     ("How tight the bounds are", ("theory/tightness.csv",), proofs.tightness),
 )
 """Title, the files that the section is made from if none before has named them, and what writes it."""
+PICTURES = {
+    "Learning on streams that shift": ("acceptance", "speed", "ledger"),
+    "Which limit binds": ("headroom",),
+    "Every drafter with every learner": ("systems",),
+    "Ensembles of step sizes": ("step_sizes",),
+    "Hints": ("hints",),
+    "Two worlds, one answer": ("agreement", "speed_theorem"),
+    "Regret and bounds in the simulator": ("regret", "acceptance_bounds"),
+    "How tight the bounds are": ("tightness",),
+}
+"""Title → figures that show the same numbers."""
 OTHERS = ("summary.json", "gpu/run.txt", *(f"table1/{block}.csv" for block in systems.BLOCKS))
 """Files that sections read besides."""
 
@@ -53,7 +64,8 @@ def page(results: Results) -> str:
     blocks = [INTRODUCTION, "## What does not hold"]
     blocks += [f"Of {len(made)} claims {len(missed)} do not hold. All claims are at the end.", asked(missed)]
     for title, files, section in SECTIONS:
-        blocks += [f"## {title}", *map(command, [results] * len(files), files), *section(results)]
+        pictures = [f"![{name}](figures/{name}.png)" for name in PICTURES.get(title, ())]
+        blocks += [f"## {title}", *map(command, [results] * len(files), files), *section(results), *pictures]
     record = json.loads((REPOSITORY / "real/assets/PROVENANCE.json").read_text())
     blocks += ["## The embedded models", *proofs.embedded(record)]
     blocks += ["## All claims", asked(made), "## The files", *sources(results)]

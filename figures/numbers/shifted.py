@@ -42,9 +42,20 @@ def shifted(results: Results) -> Iterator[str]:
             f"tokens, burn-in {settings['burn_in']}. The last half of the shifted part:"
         )
         yield late(found["parts"][LATE])
+        yield f"Alpha of the frozen draft: {_alphas(found)}."
         yield "Net speed ÷ frozen, then tokens per step ÷ frozen, in every part of the stream:"
         yield parts(found, "relative_speedup")
         yield parts(found, "relative_tokens_per_step")
+
+
+def _alphas(found: Mapping[str, Any]) -> str:
+    """The frozen draft's alpha in every part."""
+    alphas = ((_title(part), methods["frozen"]["alpha"]) for part, methods in found["parts"].items())
+    return ", ".join(f"{title} {limits(alpha, 3)}" for title, alpha in alphas)
+
+
+def _title(part: str) -> str:
+    return NAMES.get(part, part.partition(":")[2])
 
 
 def late(methods: Mapping[str, Mapping[str, Any]]) -> str:
@@ -62,7 +73,7 @@ def late(methods: Mapping[str, Mapping[str, Any]]) -> str:
 def parts(found: Mapping[str, Any], key: str) -> str:
     """One ratio of every method in every part, and what is known of a whole run alone."""
     whole = found["methods"]
-    heads = ["", "whole stream", *(NAMES.get(part, part.partition(":")[2]) for part in found["parts"])]
+    heads = ["", "whole stream", *map(_title, found["parts"])]
     net = key == "relative_speedup"
     heads += ["hint gain", "pays after (tokens)"] * net
     rows = []

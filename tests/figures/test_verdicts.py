@@ -14,7 +14,7 @@ from figures.numbers import measured
 from figures.numbers.claims import RULES, Claim, claims
 from figures.numbers.files import Origin, Results
 from figures.numbers.markdown import limits, number, table
-from figures.numbers.page import OTHERS, SECTIONS, page
+from figures.numbers.page import OTHERS, PICTURES, SECTIONS, page
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results"
@@ -62,6 +62,12 @@ def test_every_result_file_is_named_on_the_page():
     tracked = {path.relative_to(RESULTS) for path in RESULTS.rglob("*") if path.suffix in (".json", ".csv", ".txt")}
     unnamed = {path.as_posix() for path in tracked if path.parts[0] not in ("real", "sim", "figures")}
     assert unnamed - {"verdicts.json"} <= set(SOURCES)
+
+
+def test_every_picture_of_the_page_is_there():
+    pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", (RESULTS / "README.md").read_text())
+    assert len(pictures) >= sum(map(len, PICTURES.values())) > 5
+    assert [name for name in pictures if not (RESULTS / name).exists()] == []
 
 
 def test_a_result_that_falls_below_its_limit_becomes_a_miss(copy):
