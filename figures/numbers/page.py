@@ -17,7 +17,8 @@ INTRODUCTION = """\
 
 `python -m figures numbers` makes this page from the result files; a test holds it to them. Do not edit it.
 `verdicts.json` has every claim (`python -m figures verdicts`), and [LOG.md](LOG.md) has the story: what was tried, what
-failed, what was measured again.
+failed, what was measured again. `make results`, `make systems`, `make bench`, `make lossless` and `make gpu` run the
+commands again.
 
 Intervals in brackets are 95 %, by a paired bootstrap over prompts unless a section says otherwise. A speedup is total
 tokens over total seconds against plain decoding with the same kernels, on the same prompts, learning charged. Unless a
