@@ -87,8 +87,9 @@ def command(results: Results, name: str) -> str:
         return f"`results/{name}` was made by `python -m theory tightness --csv results/{name}`."
     lines = []
     for made in results.origins(name):
+        commit = f"commit `{made.commit[:7]}`" if made.commit else "no commit"
         changed = " with changes beside it" if made.dirty else ""
-        lines.append(f"`{made.command}` (commit `{str(made.commit)[:7]}`{changed}, {made.device}, {made.date})")
+        lines.append(f"`{made.command}` ({commit}{changed}, {made.device}, {made.date})")
     return f"`results/{name}` was made by {'; '.join(lines)}."
 
 

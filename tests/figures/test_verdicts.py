@@ -14,7 +14,7 @@ from figures.numbers import measured
 from figures.numbers.claims import RULES, Claim, claims
 from figures.numbers.files import Origin, Results
 from figures.numbers.markdown import limits, number, table
-from figures.numbers.page import OTHERS, PICTURES, SECTIONS, page
+from figures.numbers.page import OTHERS, PICTURES, SECTIONS, command, page
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results"
@@ -247,6 +247,21 @@ def test_a_missing_result_is_named(tmp_path, name):
     assert outcome.exit_code == 2
     assert "no result file" in outcome.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_without_runs_is_named(copy):
+    shutil.rmtree(copy / "sim")
+    with pytest.raises(FileNotFoundError, match=r"no result files under .*sim: the page of numbers needs all"):
+        page(Results(copy))
+
+
+def test_a_result_made_outside_a_repository_has_no_commit(copy):
+    found = json.loads((copy / "context.json").read_text())
+    found["provenance"] |= {"commit": None, "dirty": None}
+    replaced(copy / "context.json", json.dumps(found))
+    assert command(Results(copy), "context.json").endswith("(no commit, cpu, 1 thread, 2026-11-26).")
+    made = [verdict for verdict in verdicts.verdicts(copy) if verdict["name"].startswith("context")]
+    assert [(verdict["commit"], verdict["measured_hash"]) for verdict in made] == [(None, None)] * 2
 
 
 def test_a_printed_run_without_its_table_is_refused(copy):
