@@ -28,7 +28,7 @@ ROOMS = {
     "real": (
         "models", "drafters", "serving", "traffic", "systems", "measure", "verify", "studies", "build", "cli"
     ),
-    "figures": ("",),
+    "figures": ("numbers", ""),
 }  # fmt: skip
 """The rooms of every package, foundations first: a room imports only from itself and rooms before it; "" is what
 lies in the package's own folder. What is not a room (``__main__``, the package itself) may import all of them."""
