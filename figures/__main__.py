@@ -11,8 +11,9 @@ from rich.markup import escape
 from figures import FIGURES, report, style, verdicts
 from figures.numbers import page
 from figures.results import MissingResult
+from theory.runs.terminal import Commands
 
-app = typer.Typer(add_completion=False)
+app = Commands()
 console = Console(highlight=False, soft_wrap=True)
 PAGES = {"numbers": page.write, "verdicts": verdicts.write}
 """Name → what writes it, over the results that are kept."""

@@ -1,13 +1,15 @@
 """What runs say, as tables on the screen."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from real.measure.floor import LEAST
-from real.measure.profile import Profile
-from real.verify.audit import Audited
+if TYPE_CHECKING:
+    from real.measure.profile import Profile
+    from real.verify.audit import Audited
 
 COLUMNS = {
     "tokens_per_step": "tokens/step",
@@ -71,6 +73,8 @@ def profile(found: Profile, foretold: Sequence[dict[str, Any]]) -> Table:
 
 def floor(rows: Sequence[dict[str, Any]]) -> Table:
     """Net speed over plain by drafter and domain, the lowest limits first."""
+    from real.measure.floor import LEAST
+
     title = f"draft length by cost ÷ plain decoding; it holds where the one-sided limit is at least {LEAST}"
     shown = Table(title=title, box=None, title_justify="left")
     for heading in ("drafter", "domain", "net speedup", "one-sided 95 %", "drafted a step", "tokens/step", "holds"):

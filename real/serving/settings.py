@@ -29,7 +29,7 @@ class Serving:
     gamma: int = field(default=4, metadata={"help": "Tokens drafted a step."})
     nu: int = field(default=16, metadata={"help": "Committed tokens a round."})
     sampling: Sampling = Sampling()
-    max_new_tokens: int = field(default=128, metadata={"help": "New tokens of a request."})
+    max_new_tokens: int = field(default=128, metadata={"help": "New tokens of a request.", "also": ("--new",)})
     law_top_k: int = field(
         default=0, metadata={"help": "The learner sees so many tokens of the target's law, renormalised; 0 shows all."}
     )

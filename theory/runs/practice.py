@@ -63,7 +63,7 @@ def on_adapter(
     """
     if spec not in learners:
         if "step_size" not in settings and "step_size" in getattr(learner_class(spec), "__dataclass_fields__", {}):
-            raise ValueError(f"--learner {spec}: has no default step size on an adapter; give --set step_size=…")
+            raise ValueError(f"learner={spec!r}: has no default step size on an adapter; give the setting step_size=…")
         return make_learner(spec, settings, problem)
     learner = learners[spec]
     for key, value in settings.items():
