@@ -153,7 +153,5 @@ def report(comparison: Comparison, name: str, certify: Path | None) -> Report:
         break_even({0: traces}, name) if name not in ("plain", "frozen") else None,
         proven,
         None if learning is None or learning.beside is None else learning.beside.seconds,
-        int(traces[name].columns["tokens"].sum())
-        if learning is not None and learning.learns and not learning.log
-        else 0,
+        served_in_vain,
     )
