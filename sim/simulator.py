@@ -16,7 +16,7 @@ from theory.regret import dynamic_regret
 from theory.runs.trace import Trace, plain, provenance
 
 REGRET_CLAIMS = ("bound", "certificate", "guarantee")
-LOGGED = 24
+LOGGED = 20
 """Rounds kept in the columns of a trace at most, half spread evenly, half geometrically; the last is among them."""
 AGREEMENT = 1e-12
 """Copies agree when no further apart than this, absolutely and relatively: sums in float64 of what is the same."""
