@@ -14,10 +14,11 @@ from theory.runs.version import VERSION
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("theory", "sim", "real", "figures")
 BUILT = """
-import json
+import json, sys
 from setuptools import Distribution
 made = Distribution({"script_name": "setup.py"})
 made.parse_config_files()
+made.get_command_obj("egg_info").egg_base = sys.argv[1]
 command = made.get_command_obj("build_py")
 command.ensure_finalized()
 print(json.dumps([made.get_version(), command.get_outputs(include_bytecode=False)]))
@@ -25,9 +26,10 @@ print(json.dumps([made.get_version(), command.get_outputs(include_bytecode=False
 
 
 @pytest.fixture(scope="module")
-def built() -> tuple[str, set[str]]:
-    """Version and files of a wheel, as setuptools would build it."""
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", BUILT], cwd=ROOT, capture_output=True, text=True)
+def built(tmp_path_factory) -> tuple[str, set[str]]:
+    """Version and files of a wheel, as setuptools would build it; lists of an earlier build must not help."""
+    command = [sys.executable, "-W", "ignore", "-c", BUILT, str(tmp_path_factory.mktemp("egg"))]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     version, files = json.loads(done.stdout.splitlines()[-1])
     return version, {path.replace("\\", "/").partition("build/lib/")[2] for path in files}
