@@ -195,8 +195,8 @@ def run(
             costs = ", ".join(f"{cost:.2f}" for cost in serving.costs)
             console.print(
                 f"steps of 0 … {gamma} drafted tokens cost {costs} plain ones, the first after a plain one "
-                f"{serving.switch:.2f} more (upper limits, kept in {place(models, method, serving)}; without that file "
-                "they are measured again)"
+                f"{serving.switch_cost:.2f} more (upper limits, kept in {place(models, method, serving)}; without that "
+                "file they are measured again)"
             )
         with bar() as progress:
             task = progress.add_task(", ".join(dict.fromkeys(("plain", "frozen", name))), total=len(stream.prompts))

@@ -189,7 +189,7 @@ def by_cost(models: Models, chosen: Method, stream: Stream, serving: Serving) ->
         )
     prompts = [models.pair.encode(list(prompt.turns), models.chat) for prompt in stream.prompts[:PROFILED]]
     found = cached(models, chosen, serving, prompts)
-    return replace(serving, costs=found.cautious, switch=found.switch)
+    return replace(serving, costs=found.cautious, switch_cost=found.switch_cost)
 
 
 def run(
@@ -239,7 +239,7 @@ def run(
     about = {"target": models.names["target"], "draft_model": models.names[learning.draft]}
     about |= {name: _text(value) for name, value in departures(learning).items()}
     # costs are measured anew, and no part of what was learned
-    served = departures(replace(serving, costs=(), switch=0.0))
+    served = departures(replace(serving, costs=(), switch_cost=0.0))
     about |= {f"serving.{name}": _text(value) for name, value in served.items()}
     if state is not None and state.exists():
         tensors, theirs = load(state)

@@ -55,7 +55,7 @@ def experiment(name: str, part: dict[str, Any]) -> Iterator[Table]:
 
 def profile(found: Profile, foretold: Sequence[dict[str, Any]]) -> Table:
     """Costs by draft length, and the speed-ups they foretell beside those measured on other requests."""
-    title = f"cost_ratio {found.cost_ratio:.3f}; a draft after plain steps costs {found.switch:.2f} more"
+    title = f"cost_ratio {found.cost_ratio:.3f}; a draft after plain steps costs {found.switch_cost:.2f} more"
     shown = Table(title=title, box=None, title_justify="left")
     headings = ("drafted", "cost, plain steps", "verify, plain", "ms", "tokens/step", "foretold", "measured", "holds")
     for heading in headings:

@@ -147,7 +147,7 @@ def settings_of(models: Models, method: Method, schedule: str, serving: Serving,
 
 
 YOUNGER: dict[type, set[str]] = {
-    Serving: {"rule", "confidence", "overlap", "costs", "switch"},
+    Serving: {"rule", "confidence", "overlap", "costs", "switch_cost"},
     Method: {"settings", "start", "loss", "positions", "prompt_hint", "learn_prompt", "nu"},
 }
 """Fields that came after results were committed: named only where they depart from their default."""

@@ -56,11 +56,11 @@ def floor(
         ids = [models.pair.encode(list(prompt.turns), models.chat) for prompt in sample.prompts]
         found = profile(measure(models, method, serving, ids))
         stream = scheduled(",".join(f"{domain}:{prompts}" for domain in domains), 0)
-        chosen = replace(serving, costs=found.cautious, switch=found.switch)
+        chosen = replace(serving, costs=found.cautious, switch_cost=found.switch_cost)
         comparison = Comparison(models, {"plain": Method(None), name: method}, stream, chosen)
         comparison.warm_up()
         comparison.run(lambda done, total, name=name: progress(name, done, total))
-        paid = {"costs": chosen.costs, "switch": chosen.switch}
+        paid = {"costs": chosen.costs, "switch_cost": chosen.switch_cost}
         made = _rows(name, comparison.rows["plain"], comparison.rows[name], stream.segment, domains)
         rows += [row | paid for row in made]
     return rows

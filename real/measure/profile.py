@@ -48,15 +48,15 @@ class Profile:
 
     ``limit``: the one-sided 95 % upper limit of a step's cost, in plain steps, by a bootstrap over requests; the cost
     itself, or a little less, where there are too few.
-    ``switch``: the same of what a step that drafts one token ``APART`` steps after the last costs more than one among
-    its like, with what it adds to the plain ones after it; at least 0, and taken for a draft of any length.
+    ``switch_cost``: the same of what a step that drafts one token ``APART`` steps after the last costs more than one
+    among its like, with what it adds to the plain ones after it; at least 0, and taken for a draft of any length.
     """
 
     draft: tuple[float, ...]
     verify: tuple[float, ...]
     step: tuple[float, ...]
     limit: tuple[float, ...]
-    switch: float = 0.0
+    switch_cost: float = 0.0
 
     @property
     def costs(self) -> tuple[float, ...]:
@@ -196,8 +196,8 @@ def profile(runs: dict[int, list[Request]]) -> Profile:
             f"{2 * SEEN} new tokens or more"
         )
     apart, alone = (_resampled([request.lone for request in runs[gamma]]) for gamma in (0, 1))
-    switch = 1 + SEEN * (alone / apart - 1) - costs[0]
-    return Profile(draft, verify, step, (1.0, *map(_upper, costs)), max(0.0, _upper(switch)))
+    switch_cost = 1 + SEEN * (alone / apart - 1) - costs[0]
+    return Profile(draft, verify, step, (1.0, *map(_upper, costs)), max(0.0, _upper(switch_cost)))
 
 
 def _resampled(requests: Sequence[Sequence[float]]) -> np.ndarray:
@@ -281,7 +281,7 @@ def _kept(path: Path) -> Profile | None:
     try:
         kept = json.loads(path.read_text())["measured"]
         draft, verify, step, limit = (tuple(kept[name]) for name in ("draft", "verify", "step", "limit"))
-        return Profile(draft, verify, step, limit, kept["switch"])
+        return Profile(draft, verify, step, limit, kept["switch_cost"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

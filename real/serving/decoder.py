@@ -43,7 +43,7 @@ class Serving:
         step's
             length is chosen by cost (``theory/speculation/draft_length.py``), gamma being the longest; empty drafts
             gamma always.
-            switch: what the first one that drafts after a plain one costs besides, where lengths are chosen.
+            switch_cost: what the first one that drafts after a plain one costs besides, where lengths are chosen.
     """
 
     gamma: int = 4
@@ -56,15 +56,15 @@ class Serving:
     confidence: float = 0.0
     overlap: bool = False
     costs: tuple[float, ...] = ()
-    switch: float = 0.0
+    switch_cost: float = 0.0
 
     def __post_init__(self):
         if self.gamma < 1:
             raise ValueError(f"gamma={self.gamma!r}: a step drafts at least one token; plain decoding is run beside it")
         if self.nu < self.gamma + 1:
             raise ValueError(f"nu={self.nu!r}: a round must hold a whole step, at least gamma + 1 = {self.gamma + 1}")
-        if not self.switch >= 0:
-            raise ValueError(f"switch={self.switch!r}: must be at least 0, in plain steps")
+        if not self.switch_cost >= 0:
+            raise ValueError(f"switch_cost={self.switch_cost!r}: must be at least 0, in plain steps")
         if self.costs and len(self.costs) != self.gamma + 1:
             raise ValueError(
                 f"costs={self.costs!r}: needs one entry for each of 0 … gamma = {self.gamma} drafted tokens; profile it"
@@ -132,7 +132,9 @@ class OnlineDecoder:
             raise ValueError(f"prompt_hint={prompt_hint!r}: {learner!r} takes no hints; choose an optimistic learner")
         self.prompt_hint = prompt_hint if self.learns else None
         self.learn_prompt = learn_prompt and self.learns
-        self.lengths = DraftLength(serving.costs, serving.switch) if serving.costs and drafter is not None else None
+        self.lengths = (
+            DraftLength(serving.costs, serving.switch_cost) if serving.costs and drafter is not None else None
+        )
         self.length_state = None if self.lengths is None else self.lengths.init()
         self.gamma = 0 if drafter is None else serving.gamma
         self._choose_length()

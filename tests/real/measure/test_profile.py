@@ -66,15 +66,15 @@ def alone(cost: float, requests: int = 8, unlike: float = 0.0) -> dict[int, list
 
 
 @pytest.mark.parametrize("requests", [2, 8])
-@pytest.mark.parametrize("cost, switch", [(1.75, 0.5), (1.5, 0.25), (1.25, 0.0), (1.0, 0.0)])
-def test_a_switch_is_what_a_lone_draft_costs_besides(cost, switch, requests):
+@pytest.mark.parametrize("cost, switch_cost", [(1.75, 0.5), (1.5, 0.25), (1.25, 0.0), (1.0, 0.0)])
+def test_a_switch_is_what_a_lone_draft_costs_besides(cost, switch_cost, requests):
     """Beside as many plain steps in the same places; never negative, and with few requests as it was measured."""
-    assert profile(alone(cost, requests)).switch == pytest.approx(switch)
+    assert profile(alone(cost, requests)).switch_cost == pytest.approx(switch_cost)
 
 
 def test_a_switch_is_charged_at_its_upper_limit():
-    assert profile(alone(1.5, 24)).switch == pytest.approx(0.25)
-    assert profile(alone(1.5, 24, unlike=0.1)).switch == pytest.approx(0.35)  # as in half of the requests
+    assert profile(alone(1.5, 24)).switch_cost == pytest.approx(0.25)
+    assert profile(alone(1.5, 24, unlike=0.1)).switch_cost == pytest.approx(0.35)  # as in half of the requests
 
 
 def test_without_a_lone_draft_there_is_no_profile():
@@ -125,9 +125,9 @@ def test_measuring_serves_every_prompt_at_every_length():
         assert all(draft + verify <= whole for r in requests for draft, verify, whole in r.full)
 
 
-def decoder(pair, costs=COSTS, switch=0.0):
+def decoder(pair, costs=COSTS, switch_cost=0.0):
     method = Method("adapter", OGD(8.0))
-    serving = Serving(4, 16, Sampling(0.0), 40, burn_in=16, costs=costs, switch=switch)
+    serving = Serving(4, 16, Sampling(0.0), 40, burn_in=16, costs=costs, switch_cost=switch_cost)
     return decoder_of(pair, method, drafter_of(pair, method, serving), serving)
 
 
@@ -160,12 +160,12 @@ def test_where_drafting_is_dear_it_decodes_plainly_but_for_its_account():
 
 def test_the_decoder_looks_less_often_where_a_switch_is_dear():
     pair, looks = random_pair("llama", "float64"), {}
-    for switch in (0.0, 2.0):
-        one, steps = decoder(pair, costs=(1.0, 3.0, 5.0, 7.0, 9.0), switch=switch), []
+    for switch_cost in (0.0, 2.0):
+        one, steps = decoder(pair, costs=(1.0, 3.0, 5.0, 7.0, 9.0), switch_cost=switch_cost), []
         one.watch = lambda step, steps=steps: steps.append(step.drafted)
         for prompt in random_prompts(4, 512, 3):
             one.serve(prompt, Ledger())
-        looks[switch] = sum(drafted > 0 for drafted in steps)
+        looks[switch_cost] = sum(drafted > 0 for drafted in steps)
     assert 0 < looks[2.0] < looks[0.0]
 
 
@@ -192,8 +192,8 @@ def test_a_profile_of_old_and_what_is_none_are_measured_again(tmp_path):
 def test_costs_must_fit_gamma():
     with pytest.raises(ValueError, match=r"costs=\(1.0, 2.0\): needs one entry for each of 0 … gamma = 4"):
         Serving(4, costs=(1.0, 2.0))
-    with pytest.raises(ValueError, match=r"switch=-1: must be at least 0"):
-        Serving(switch=-1)
+    with pytest.raises(ValueError, match=r"switch_cost=-1: must be at least 0"):
+        Serving(switch_cost=-1)
 
 
 def test_floor_rows_are_paired_by_request_and_domain():
@@ -235,7 +235,7 @@ def test_the_floor_command_has_a_row_for_every_drafter_and_domain(tmp_path):
     kept = json.loads((tmp_path / "f.json").read_text())
     assert (kept["gamma"], kept["new"], kept["prompts"]) == (2, 10, 1)
     rows = kept["rows"]
-    assert all(len(row["costs"]) == 3 and row["switch"] >= 0 for row in rows)
+    assert all(len(row["costs"]) == 3 and row["switch_cost"] >= 0 for row in rows)
     assert {(row["drafter"], row["domain"]) for row in rows} == {
         (drafter, domain) for drafter in ("uniform", "ngram") for domain in ("prose", "c", "all")
     }
