@@ -40,8 +40,8 @@ from real.verify.lossless import lossless as run_lossless
 from real.verify.record import record as write_recording
 from theory.runs.choose import parse_settings
 from theory.runs.experiment import select
+from theory.runs.result import save_result
 from theory.runs.terminal import complaints, explained
-from theory.runs.trace import provenance, save_json
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Drafts that learn inside a lossless decoder.")
 app.command("train")(train_models)
@@ -116,7 +116,7 @@ def summary(
         if not names:
             raise ValueError(f"out={str(out)!r}: no results under {out / 'real'}; run `python -m real demo` first")
         content = summarise(out, main or names[0])
-        save_json(out / "summary.json", content)
+        save_result(out / "summary.json", "summary", content)
         for name, part in {content["main"]: content["real"], **content["others"]}.items():
             for table in tables.experiment(name, part):
                 console.print(table)
@@ -318,8 +318,7 @@ def table1(
         rows = table.rows(out, cells)
         table.write(out / f"{block}.csv", rows)
         headline = table.headline(rows)
-        made = {"provenance": provenance(), "runs": made_by(out, cells)}
-        save_json(out / f"{block}.json", {"headline": headline, **made})
+        save_result(out / f"{block}.json", "systems", {"headline": headline, "runs": made_by(out, cells)})
         for shown in (*tables.systems(rows), tables.headline(headline), tables.certified(rows)):
             console.print(shown)
 
@@ -337,7 +336,7 @@ def claims(
     with explained():
         run_experiments(claiming.cells(prompts, range(1, seeds + 1), stream or [], family), out, jobs)
         content = claiming.report(out)
-        save_json(out / "claims.json", content | {"provenance": provenance()})
+        save_result(out / "claims.json", "claims", content)
         for shown in tables.claims(content):
             console.print(shown)
         if not content["ensembles"]:
@@ -362,7 +361,7 @@ def audit_command(
         total = sum(row.tokens for row in rows)
         if out is not None:
             content = {"rows": [vars(row) for row in rows], "tokens": total, "false_alarm": BETTOR.false_alarm}
-            save_json(out, content | {"provenance": provenance()})
+            save_result(out, "audit", content)
         verdict = f"ALARM in {len(alarms)} of {len(rows)} systems" if alarms else f"no alarm in {total:,} tokens"
         console.print(f"{verdict} (each false with probability at most {BETTOR.false_alarm:g}, at any length)")
     if alarms:

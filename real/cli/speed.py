@@ -38,8 +38,8 @@ from real.models.sampling import Sampling
 from real.serving.decoder import Serving
 from real.systems.loaded import Models
 from real.traffic.streams import ASSETS, domains
+from theory.runs.result import save_result
 from theory.runs.terminal import explained
-from theory.runs.trace import provenance, save_json
 
 app = typer.Typer()
 
@@ -88,7 +88,7 @@ def throughput(
         show_rows(found)
         if out is not None:
             settings = {"models": models.names, "prompts": prompts, "new": new, "gamma": gamma, "dtype": dtype}
-            save_json(out, {**settings, "rows": found, "provenance": provenance(device_name(device))})
+            save_result(out, "throughput", {**settings, "rows": found}, device_name(device))
 
 
 @app.command()
@@ -113,7 +113,7 @@ def context(
         console.print(f"the same text both times: {'yes' if same else 'no'}")
         if out is not None:
             settings = {"models": "target with specialist", "new": new, "gamma": gamma, "dtype": dtype, "same": same}
-            save_json(out, {**settings, "rows": rows, "provenance": provenance(device_name(device))})
+            save_result(out, "context", {**settings, "rows": rows}, device_name(device))
     if not same:
         raise typer.Exit(1)
 
@@ -192,7 +192,7 @@ def floor_command(
         console.print(tables.floor(rows))
         if out is not None:
             settings = {"gamma": gamma, "new": new, "temperature": temperature, "prompts": prompts, "family": family}
-            save_json(out, {**settings, "rows": rows, "provenance": provenance(device_name(models.device))})
+            save_result(out, "floor", {**settings, "rows": rows}, device_name(models.device))
 
 
 @app.command("headroom")
@@ -231,4 +231,4 @@ def headroom_command(
             )  # fmt: skip
         console.print(tables.headroom(rows))
         if out is not None:
-            save_json(out, {"rows": rows, "gamma": gamma, "provenance": provenance(device_name(models.device))})
+            save_result(out, "headroom", {"rows": rows, "gamma": gamma}, device_name(models.device))

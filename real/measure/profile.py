@@ -31,7 +31,7 @@ from real.serving.step import Session, plain_step, speculative_step
 from real.systems.loaded import Models
 from real.systems.rows import Method
 from theory.learners.frozen import Frozen
-from theory.runs.trace import provenance, save_json
+from theory.runs.result import load_result, save_result
 
 FOLDER = Path("out/profiles")
 ONE_SIDED = 0.05
@@ -277,17 +277,16 @@ def cached(
 
 
 def _kept(path: Path) -> Profile | None:
-    """The profile in a file; None if there is none, or one of old, or what is no profile."""
+    """The profile in a file; None where there is none, or no profile of this form, so that it is measured again."""
     try:
-        kept = json.loads(path.read_text())["measured"]
-        draft, verify, step, limit = (tuple(kept[name]) for name in ("draft", "verify", "step", "limit"))
-        return Profile(draft, verify, step, limit, kept["switch_cost"])
-    except (OSError, ValueError, KeyError, TypeError):
+        measured = load_result(path, "profile")["measured"]
+    except (OSError, ValueError):
         return None
+    return Profile(**{name: tuple(value) if isinstance(value, list) else value for name, value in measured.items()})
 
 
 def keep(path: Path, settings: dict[str, Any], found: Profile, rows: Sequence[dict[str, Any]] = ()) -> None:
     """Write a profile, and how well it foretold."""
     content = {"settings": settings, "measured": asdict(found), "costs": found.costs, "cost_ratio": found.cost_ratio}
     content |= {"cautious_costs": found.cautious, "verify_curve": found.verify_curve, "foretold": list(rows)}
-    save_json(path, content | {"provenance": provenance(settings["device"])})
+    save_result(path, "profile", content, settings["device"])

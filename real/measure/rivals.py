@@ -27,7 +27,7 @@ from real.models.hf import CausalLM, Pair, load_pair
 from real.models.sampling import Sampling
 from real.serving.step import Session, generate
 from theory.runs.experiment import select
-from theory.runs.trace import provenance, save_json
+from theory.runs.result import save_result
 
 MODES = {"greedy": Sampling(0.0), "sampled": Sampling(1.0)}
 
@@ -317,5 +317,5 @@ def bench(
     if out is not None:
         settings = {**names, "prompts": len(ids), "new": new, "gamma": gamma, "dtype": dtype}
         settings["compiled"] = {of.name: _how(of) for of in (fast.target, fast.draft) if of is not None}
-        save_json(out, {**settings, "rows": rows, "provenance": provenance(device_name(device))})
+        save_result(out, "bench", {**settings, "rows": rows}, device_name(device))
     return rows

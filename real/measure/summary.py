@@ -15,7 +15,8 @@ import numpy as np
 from real.measure.intervals import FEWEST, draws, interval
 from real.systems.rows import NAMED
 from real.traffic.streams import scheduled
-from theory.runs.trace import Trace, provenance
+from theory.runs.result import load_result
+from theory.runs.trace import Trace
 
 Sums = dict[str, np.ndarray]
 """Column → sum over the prompts of each resample ``[resamples]``; entry 0 is the sample itself."""
@@ -237,5 +238,4 @@ def summarise(out: Path, main: str) -> dict[str, Any]:
         raise ValueError(f"main={main!r}: no results of that experiment under {out / 'real'}; there: {', '.join(real)}")
     summary = {"sim": sim_part(out / "sim"), "main": main, "real": real.pop(main), "others": real}
     agreement = out / "agreement.json"
-    summary["agreement"] = json.loads(agreement.read_text()) if agreement.exists() else None
-    return summary | {"provenance": provenance()}
+    return summary | {"agreement": load_result(agreement, "agreement") if agreement.exists() else None}
