@@ -32,7 +32,9 @@ ROOMS = {
 }  # fmt: skip
 """The rooms of every package, foundations first: a room imports only from itself and rooms before it; "" is what
 lies in the package's own folder. What is not a room (``__main__``, the package itself) may import all of them."""
-FIGURES_MAY_READ = {"theory.runs.trace", "theory.speculation.speedup", "theory.speculation.paper_speed"}
+FIGURES_MAY_READ = {
+    "theory.runs.trace", "theory.runs.result", "theory.speculation.speedup", "theory.speculation.paper_speed"
+}  # fmt: skip
 """All of ``theory`` that figures need: what runs recorded, and the curves of the speed theorems to draw beside it."""
 
 
