@@ -15,8 +15,8 @@ from real.cli.tables import comparison
 from real.drafters import DRAFTERS
 from real.drafters.independent import Independent
 from real.drafters.mixture import Mixture
-from real.measure.contest import Comparison, departures
 from real.measure.profile import cached
+from real.measure.served import Comparison
 from real.measure.summary import Sample, break_even, measures
 from real.models.compiled import slots
 from real.models.state import load, save
@@ -34,7 +34,7 @@ from theory.problem import Problem
 from theory.runs.choose import altered, make_learner
 from theory.runs.experiment import select
 from theory.runs.practice import ADAPTER_LEARNERS, HEADS_LEARNERS, on_adapter
-from theory.runs.trace import Trace
+from theory.runs.trace import Trace, plain
 from theory.speculation.adapter import adapter_problem
 
 
@@ -237,9 +237,9 @@ def run(
         certifier.every, certifier.show = certify_every, show_so_far
     decoder = comparison.decoders[name]
     about = {"target": models.names["target"], "draft_model": models.names[learning.draft]}
-    about |= {name: _text(value) for name, value in departures(learning).items()}
+    about |= {name: _text(value) for name, value in plain(learning).items()}
     # costs are measured anew, and no part of what was learned
-    served = departures(replace(serving, costs=(), switch_cost=0.0))
+    served = plain(replace(serving, costs=(), switch_cost=0.0))
     about |= {f"serving.{name}": _text(value) for name, value in served.items()}
     if state is not None and state.exists():
         tensors, theirs = load(state)

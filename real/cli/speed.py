@@ -25,13 +25,13 @@ from real.cli.options import (
 )
 from real.measure import floor as flooring
 from real.measure import profile as profiling
-from real.measure.contest import device_name
 from real.measure.context import lengthened, long_prompt
 from real.measure.context import measure as measure_context
 from real.measure.headroom import measure as measure_headroom
-from real.measure.rivals import CONTENDERS, MODES
+from real.measure.rivals import CONTENDERS, SAMPLINGS
 from real.measure.rivals import bench as run_bench
-from real.measure.throughput import ROWS
+from real.measure.served import device_name
+from real.measure.throughput import AT_ONCE
 from real.measure.throughput import show as show_rows
 from real.measure.throughput import throughput as measure_rows
 from real.models.sampling import Sampling
@@ -84,7 +84,10 @@ def throughput(
             raise ValueError(f"gamma={gamma!r}, new={new!r}: both must be at least 1")
         models, stream = Models(target, draft, dtype, device), running.stream_of(prompts, 0)
         ids = [models.pair.encode(list(prompt.turns), models.chat) for prompt in stream.prompts]
-        found = {mode: measure_rows(models.pair, ids, new, of, gamma, rows or ROWS) for mode, of in MODES.items()}
+        found = {
+            drawn: measure_rows(models.pair, ids, new, sampling, gamma, rows or AT_ONCE)
+            for drawn, sampling in SAMPLINGS.items()
+        }
         show_rows(found)
         if out is not None:
             settings = {"models": models.names, "prompts": prompts, "new": new, "gamma": gamma, "dtype": dtype}

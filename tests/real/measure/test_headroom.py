@@ -8,14 +8,13 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from tabular import TabularLM, enumerate_step  # noqa: E402
-
 from real.drafters.independent import Independent  # noqa: E402
 from real.measure.headroom import Meter, headroom, weight_bytes  # noqa: E402
 from real.models.hf import random_model  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
 from real.serving.step import Session  # noqa: E402
 from tests.real.cli.test_real_cli import assets, quick, real, said  # noqa: E402, F401 (fixtures)
+from tests.tabular import TabularLM, enumerate_step  # noqa: E402
 
 PROMPT, GAMMA = [1, 2], 2
 

@@ -12,8 +12,8 @@ pytest.importorskip("transformers")
 
 from real.cli.run import compile_for  # noqa: E402
 from real.measure import profile as profiling  # noqa: E402
-from real.measure.floor import DRAFTERS, _rows  # noqa: E402
-from real.measure.profile import SEEN, Profile, Request, cached, foretold, measure, place, profile  # noqa: E402
+from real.measure.floor import DRAFTERS, rows_of  # noqa: E402
+from real.measure.profile import SEEN, Profile, Timing, cached, foretold, measure, place, profile  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
 from real.serving.decoder import Serving  # noqa: E402
 from real.serving.ledger import Ledger  # noqa: E402
@@ -27,10 +27,10 @@ STEPS = (1.0, 1.25, 1.5)
 """Seconds of a step that drafts 0, 1, 2 tokens."""
 
 
-def request(gamma: int, tokens: int, steps: int, seconds: float | None = None, slow: float = 1.0) -> Request:
+def request(gamma: int, tokens: int, steps: int, seconds: float | None = None, slow: float = 1.0) -> Timing:
     full = tuple((0.1 * gamma, STEPS[gamma] - 0.1 * gamma, slow * STEPS[gamma]) for _ in range(steps))
     lone = (slow * (SEEN - 1 + STEPS[gamma]),)
-    return Request(tokens, (gamma,) * steps, slow * steps * STEPS[gamma] if seconds is None else seconds, full, lone)
+    return Timing(tokens, (gamma,) * steps, slow * steps * STEPS[gamma] if seconds is None else seconds, full, lone)
 
 
 def test_costs_are_medians_in_plain_steps_and_never_fall():
@@ -54,7 +54,7 @@ def test_cautious_costs_are_upper_limits_over_requests():
     assert few.cautious == pytest.approx(few.costs)  # two requests have no interval
 
 
-def alone(cost: float, requests: int = 8, unlike: float = 0.0) -> dict[int, list[Request]]:
+def alone(cost: float, requests: int = 8, unlike: float = 0.0) -> dict[int, list[Timing]]:
     """Runs whose lone drafts cost ``cost`` plain steps, ``unlike`` more in every other request, and half have none."""
     runs = {gamma: [request(gamma, 9, 9) for _ in range(requests)] for gamma in range(3)}
     runs = {gamma: [replace(of, lone=()) for of in requests] for gamma, requests in runs.items()}
@@ -88,7 +88,7 @@ def test_without_a_lone_draft_there_is_no_profile():
 
 def test_a_length_that_was_never_drafted_is_said():
     with pytest.raises(ValueError, match="gamma=2: no step drafted so many tokens"):
-        profile({0: [request(0, 4, 4)], 1: [request(1, 4, 4)], 2: [Request(4, (1,) * 4, 1.0, ())]})
+        profile({0: [request(0, 4, 4)], 1: [request(1, 4, 4)], 2: [Timing(4, (1,) * 4, 1.0, ())]})
 
 
 def test_the_speed_law_foretells_what_its_costs_say_and_no_other():
@@ -197,11 +197,11 @@ def test_costs_must_fit_gamma():
 
 
 def test_floor_rows_are_paired_by_request_and_domain():
-    plain = [{"tokens": 10, "seconds_total": 1.0 + i, "steps": 10, "drafted": 0} for i in range(10)]
+    plain = [{"tokens": 10, "seconds_total": 1.0 + i, "steps": 10, "drafted": 0, "segment": i // 5} for i in range(10)]
     faster = [2.0] * 5 + [0.8] * 5
     ours = [row | {"seconds_total": row["seconds_total"] / f} for row, f in zip(plain, faster, strict=True)]
     ours = [row | {"steps": 5, "drafted": 10} for row in ours]
-    rows = {row["domain"]: row for row in _rows("sd", plain, ours, [0] * 5 + [1] * 5, ["a", "b"])}
+    rows = {row["domain"]: row for row in rows_of("sd", {"plain": plain, "sd": ours}, ["a", "b"])}
     assert (rows["a"]["speedup"]["value"], rows["a"]["one_sided"]) == pytest.approx((2.0, 2.0))
     assert (rows["b"]["speedup"]["value"], rows["b"]["one_sided"]) == pytest.approx((0.8, 0.8))
     assert [row["holds"] for row in rows.values()] == [True, False, rows["all"]["one_sided"] >= 0.98]
