@@ -341,8 +341,7 @@ def test_the_bootstrap_covers_the_mean():
         steps = np.random.default_rng(seed).integers(10, 30, 40)
         tokens = steps * np.random.default_rng(seed + 1000).uniform(2, 3, 40)
         trace = trace_of(tokens=tokens, steps=steps)
-        sums = Sample({1: {"only": trace}}, lambda t: t.columns["steps"] > 0, seed).sums("only")
-        entry = interval(sums["tokens"] / sums["steps"])
+        entry = interval(Sample({1: {"only": trace}}, lambda t: t.columns["steps"] > 0, seed).rate("only", "steps"))
         held += entry["low"] <= 2.5 <= entry["high"]
     assert 180 <= held <= 198
     assert interval(np.array([np.nan, 1.0])) == {"value": None, "low": None, "high": None}

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from real.measure.contest import Comparison, departures
+from real.measure.served import Comparison
 from real.measure.summary import Sample, break_even, measures
 from real.models.state import load, save
 from real.serving.certify import Certifier, certificates
@@ -17,7 +17,7 @@ from real.systems.loaded import Models
 from real.systems.rows import Method
 from real.traffic.streams import Stream
 from theory.checker.certificate import Certificate
-from theory.runs.trace import Trace
+from theory.runs.trace import Trace, plain
 
 Progress = Callable[[int, int], None]
 """(prompts done, prompts in all)."""
@@ -74,8 +74,8 @@ class State:
 
 def about(models: Models, method: Method, serving: Serving) -> dict[str, str]:
     """What a learner's state belongs to; costs are measured anew, and no part of what was learned."""
-    served = departures(replace(serving, costs=(), switch=0.0))
-    named = {"target": models.names["target"], "draft_model": models.names[method.draft], **departures(method)}
+    served = plain(replace(serving, costs=(), switch_cost=0.0))
+    named = {"target": models.names["target"], "draft_model": models.names[method.draft], **plain(method)}
     named |= {f"serving.{name}": value for name, value in served.items()}
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in named.items()}
 

@@ -78,7 +78,8 @@ class Decoder:
         self.rng = torch.Generator().manual_seed(seed)
         if drafter is not None:
             drafter.reseed(seed)
-        self.lengths = DraftLength(serving.costs, serving.switch) if serving.costs and drafter is not None else None
+        by_cost = bool(serving.costs) and drafter is not None
+        self.lengths = DraftLength(serving.costs, serving.switch_cost) if by_cost else None
         self.length_state = None if self.lengths is None else self.lengths.init()
         self.gamma = 0 if drafter is None else serving.gamma
         self._choose_length([])

@@ -29,7 +29,8 @@ from theory.learners.frozen import Frozen
 from theory.learners.momentum import Momentum
 from theory.learners.ogd import OGD
 from theory.learners.optimistic import OptimisticOGD
-from theory.runs.trace import plain, provenance, save_json
+from theory.runs.result import save_result
+from theory.runs.trace import plain
 from theory.speculation.acceptance import alpha
 from theory.speculation.speedup import tokens_per_step
 from theory.step_size import geometric
@@ -69,7 +70,7 @@ def tune(out: Path, console: Console, seed: int = 100) -> list[dict[str, Any]]:
     for row in rows:
         console.print(f"nu {row['nu']:3}  alpha {row['alpha']:.4f}  E {row['tokens_per_step']:.3f}  {row['learner']}",
                       highlight=False)  # fmt: skip
-    save_json(out, {"stream": TUNING, "seed": seed, "rows": rows, "provenance": provenance()})
+    save_result(out, "tuning", {"stream": TUNING, "seed": seed, "rows": rows})
     return rows
 
 

@@ -38,12 +38,12 @@ ROUND, BURN_IN = 16, 64  # committed tokens between weight swaps, and before the
 
 
 def served(
-    method: Method, gamma: int = 4, rule: str = "token", costs: tuple[float, ...] = (), switch: float = 0.0
+    method: Method, gamma: int = 4, rule: str = "token", costs: tuple[float, ...] = (), switch_cost: float = 0.0
 ) -> Served:
     """Decode with a method of ``real/systems/rows.py``, weights swapped inside requests every ``ROUND`` tokens."""
 
     def texts(pair: Pair, prompts: Prompts, new: int, sampling: Sampling, seed: int) -> Iterator[list[int]]:
-        serving = Serving(gamma, ROUND, sampling, new, burn_in=BURN_IN, rule=rule, costs=costs, switch=switch)
+        serving = Serving(gamma, ROUND, sampling, new, burn_in=BURN_IN, rule=rule, costs=costs, switch_cost=switch_cost)
         decoder = decoder_of(pair, method, drafter_of(pair, method, serving), serving, seed)
         for prompt in prompts:
             yield decoder.serve(prompt, Ledger(pair.device))[0]
@@ -87,9 +87,9 @@ ROWS = (4, 16)
 IN_ROWS = {f"{name}, {rows} rows": in_rows(method, rows) for name, method in BATCHED.items() for rows in ROWS}
 IN_ROWS["adapter block, 4 rows"] = in_rows(MATRIX["adapter"], 4, rule="block")
 CHECKED |= IN_ROWS
-COSTS, SWITCH = (1.0, 1.3, 1.5, 1.6, 1.7), 0.2
+COSTS, SWITCH_COST = (1.0, 1.3, 1.5, 1.6, 1.7), 0.2
 """Of drafts of 0 … 4 tokens and of a switch, at which lengths chosen by cost take several values."""
-CHECKED["lengths by cost"] = served(Method("adapter", OGD(8.0)), costs=COSTS, switch=SWITCH)
+CHECKED["lengths by cost"] = served(Method("adapter", OGD(8.0)), costs=COSTS, switch_cost=SWITCH_COST)
 
 
 @dataclass(frozen=True)

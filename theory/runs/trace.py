@@ -22,12 +22,17 @@ from typing import Any
 
 import numpy as np
 
+from theory.runs.kind import read, stamped
 from theory.runs.version import VERSION
 
 ROOT = Path(__file__).resolve().parents[2]
 """The folder that holds the packages."""
 NUMBERS = re.compile(r'\[\n([^\[\]{}"]*)\]')
 """A list without text, lists or objects in it, as ``json`` indents it."""
+
+
+KIND = "trace"
+"""What headers say they are (``theory/runs/kind.py``)."""
 
 
 class SettingsDiffer(ValueError):
@@ -63,7 +68,7 @@ class Trace:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic(_part(path, ".csv")) as partial, partial.open("w", newline="") as file:
             csv.writer(file, lineterminator="\n").writerows(rows)
-        save_json(_part(path, ".json"), self.header)  # last: a trace exists once its header does
+        save_json(_part(path, ".json"), stamped(KIND, self.header))  # last: a trace exists once its header does
         return path
 
     @classmethod
@@ -72,19 +77,18 @@ class Trace:
 
         Raises:
             FileNotFoundError: if the CSV or its header is missing, with the path and the remedy.
-            ValueError: if one of them is not whole, with the same.
+            ValueError: if one of them is not whole or not that of a trace, with the same.
         """
         path = _stem(path)
-        for part in (_part(path, ".json"), _part(path, ".csv")):
-            if not part.exists():
-                raise FileNotFoundError(f"no trace at {part}: run the experiment that writes it first")
-        header = _header(path)
-        with _part(path, ".csv").open(newline="") as file:
+        header, table = read(_part(path, ".json"), KIND), _part(path, ".csv")
+        if not table.exists():
+            raise FileNotFoundError(f"no trace at {table}: run the command that writes it first")
+        with table.open(newline="") as file:
             lines = list(csv.reader(file))
         if not lines or any(len(line) != len(lines[0]) for line in lines):
             raise ValueError(
-                f"{_part(path, '.csv')}: {'rows differ in length' if lines else 'is empty'}, but a trace has a line of "
-                "names and as many values in every row; remove it with its .json and run the experiment again"
+                f"{table}: {'rows differ in length' if lines else 'is empty'}, but a trace has a line of names and as "
+                "many values in every row; remove it with its .json and run the command that writes it again"
             )
         names, *rows = lines
         groups: dict[str, list[np.ndarray]] = {}
@@ -115,17 +119,6 @@ def _part(stem: Path, suffix: str) -> Path:
     return stem.with_name(stem.name + suffix)
 
 
-def _header(stem: Path) -> dict[str, Any]:
-    path = _part(stem, ".json")
-    try:
-        return dict(json.loads(path.read_text()))
-    except (ValueError, TypeError) as error:
-        raise ValueError(
-            f"{path}: the header of a trace must be a JSON object, but reading it says {error}; remove it with its "
-            ".csv and run the experiment again"
-        ) from None
-
-
 def _flatten(columns: dict[str, np.ndarray]):
     for name, column in columns.items():
         column = np.asarray(column)
@@ -151,12 +144,12 @@ def done(path: Path | str, settings: Any) -> bool:
 
     Raises:
         SettingsDiffer: if one made with other settings is there, with the entries that differ.
-        ValueError: if what is there is no header.
+        ValueError: if what is there is no header of a trace.
     """
     header_path = _part(_stem(path), ".json")
     if not header_path.exists():
         return False
-    theirs: Any = _header(_stem(path)).get("settings")
+    theirs: Any = read(header_path, KIND).get("settings")
     ours = plain(settings)
     if theirs == ours:
         return True

@@ -20,8 +20,7 @@ from typer.testing import CliRunner  # noqa: E402
 
 from real import __main__ as command  # noqa: E402
 from real.drafters.adapter import Adapter  # noqa: E402
-from real.measure import contest as compare  # noqa: E402
-from real.measure.rivals import limits  # noqa: E402
+from real.measure import served as compare  # noqa: E402
 from real.models.hf import perturbed, random_model  # noqa: E402
 from real.models.state import load  # noqa: E402
 from real.serving.settings import Serving  # noqa: E402
@@ -30,6 +29,7 @@ from real.systems import loaded  # noqa: E402
 from real.traffic import streams  # noqa: E402
 from tests.real.models.test_models import saved, tokenizer  # noqa: E402
 from theory.loss import Linear  # noqa: E402
+from theory.runs.table import limits  # noqa: E402
 from theory.runs.trace import Trace  # noqa: E402
 
 SERVING = Serving(gamma=3, nu=8, max_new_tokens=12, burn_in=16)
@@ -115,14 +115,14 @@ def test_demo_writes_one_trace_a_method_and_is_skipped_the_next_time(uninterrupt
 
 
 def interrupt_at(monkeypatch, prompt: int, error: BaseException) -> None:
-    encode = compare.Comparison._prompt
+    encode = compare.Comparison._request
 
     def failing(self, i):
         if i == prompt:
             raise error
         return encode(self, i)
 
-    monkeypatch.setattr(compare.Comparison, "_prompt", failing)
+    monkeypatch.setattr(compare.Comparison, "_request", failing)
 
 
 def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path, monkeypatch, uninterrupted):
@@ -131,8 +131,8 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path, monkeypatch, unin
         assert real("demo", "--out", "o").exit_code != 0
     assert set(contents(tmp_path / "o")) == {"demo/1/checkpoint.safetensors"}
     served = []
-    encode = compare.Comparison._prompt
-    monkeypatch.setattr(compare.Comparison, "_prompt", lambda self, i: served.append(i) or encode(self, i))
+    encode = compare.Comparison._request
+    monkeypatch.setattr(compare.Comparison, "_request", lambda self, i: served.append(i) or encode(self, i))
     assert real("demo", "--out", "o").exit_code == 0
     assert served == [0, 5, 6, 7, 8]  # 0 warms up
     assert counts(tmp_path / "o/demo/1") == counts(uninterrupted / "demo/1")
@@ -244,7 +244,7 @@ def test_run_resumes_from_its_state_and_refuses_anothers(tmp_path):
     others = {
         "'learner':": ("--learner", "ogd"),
         "'drafter': ('adapter', 'weights')": ("--learner", "adam", "--drafter", "weights"),
-        "'loss': (None, 'tv')": ("--loss", "tv"),
+        "'loss': ('kl', 'tv')": ("--loss", "tv"),
         "'serving.nu': ('8', '9')": ("--nu", "9"),
     }
     for differs, other in others.items():
@@ -372,7 +372,7 @@ def test_bench_keeps_its_rows_and_says_whether_they_hold(tmp_path, assets, compi
         for one in row["targets"]:
             assert one["holds"] == (one["ratio"]["low"] >= one["factor"])
             asked = f"lower limit >= {one['factor']:g}: {'yes' if one['holds'] else 'no'}"
-            assert f"{one['ours']} ÷ {one['theirs']}: {limits(one['ratio'])}; {asked}" in said(result)
+            assert f"{one['ours']} ÷ {one['theirs']}: {limits(one['ratio'], 3)}; {asked}" in said(result)
     assert contents(tmp_path).keys() == {"o/bench.json"}
 
 

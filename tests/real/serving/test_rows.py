@@ -9,7 +9,6 @@ pytest.importorskip("transformers")
 
 from real.drafters import make_drafter  # noqa: E402
 from real.drafters.uniform import Uniform  # noqa: E402
-from real.measure.throughput import ours, show, theirs, throughput  # noqa: E402
 from real.models import cache  # noqa: E402
 from real.models.hf import CausalLM, Pair  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
@@ -232,31 +231,6 @@ def test_rejected_tokens_left_in_sight_are_caught(monkeypatch):
     monkeypatch.setattr(CausalLM, "hidden_rows", blind)
     pair = pair_of("llama")
     assert texts(decoder(pair, "independent", 4)) != reference(pair, PROMPTS, 24)
-
-
-def test_throughput_compares_the_same_requests(capsys):
-    pair = pair_of("llama")
-    found = throughput(pair, PROMPTS[1:], 12, Sampling(0.0), 3, rows=(1, 5))
-    show({"greedy": found})
-    assert "draft ÷ generate" in capsys.readouterr().out
-    for row, count in zip(found, (1, 5), strict=True):
-        assert row["rows"] == count
-        speeds = row["tokens_per_second"]
-        for name, of in row["ratios"].items():
-            one, other = name.split(" ÷ ")
-            assert of["value"] == pytest.approx(speeds[one] / speeds[other])
-        assert 1 <= row["tokens_per_step"] <= 4
-    runs = [contender(PROMPTS[:5], 12, Sampling(0.0), 0) for contender in (ours(pair, "", 3), theirs(pair))]
-    assert runs[0].tokens == runs[1].tokens == 60
-    end = reference(pair, PROMPTS[:5], 12)[1][3]
-    pair.target.eos, pair.target.model.generation_config.eos_token_id = frozenset([end]), end
-    try:
-        runs = [contender(PROMPTS[:5], 12, Sampling(0.0), 0) for contender in (ours(pair, "", 3), theirs(pair))]
-    finally:
-        pair.target.eos, pair.target.model.generation_config.eos_token_id = frozenset(), None
-    assert runs[0].tokens == runs[1].tokens < 60
-    with pytest.raises(ValueError, match="rows=12: must be from 1"):
-        throughput(pair, PROMPTS, 12, Sampling(0.0), 3, rows=(12,))
 
 
 @pytest.mark.parametrize(
