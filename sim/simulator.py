@@ -8,7 +8,6 @@ import numpy as np
 
 from sim.environments.base import Claim, Environment, Episode
 from theory import bounds
-from theory.checker.claims import constant_steps
 from theory.learner import Learner, State
 from theory.loss import Loss
 from theory.problem import Problem
@@ -108,7 +107,7 @@ class Ledger:
         floor = episode.floor(played.t)
         if floor is not None:
             row["comparator_loss"] = compared - floor
-        hint = getattr(played.before, "hint", None)
+        hint = self.learner.own_hint(played.before)
         if hint is not None:
             row["hint_error"] = np.sum((grad - hint) ** 2, axis=-1)
         row["path_length"] = np.linalg.norm(u_t - (u_t if self.last is None else self.last), axis=-1)
@@ -127,9 +126,10 @@ class Ledger:
         limit = self.learner.bound(played.after, energy) if self.claims_bound else None
         if limit is None:
             return {}
-        anchor = constant_step_anchor(self.learner, played.before)
-        if anchor is None:
+        if not self.learner.constant_steps:
             return {"bound": limit}
+        anchor = self.learner.anchor(played.before)
+        anchor = played.x_t if anchor is None else anchor
         gap = np.sum((anchor - u_t) ** 2, axis=-1)
         self.energy = self.energy + (gap if self.last is None else gap - np.sum((anchor - self.last) ** 2, axis=-1))
         sharp = self.learner.bound(played.after, self.energy)
@@ -153,15 +153,6 @@ class Ledger:
         if self.guarantee is not None:
             claims.append(Claim("guarantee", regret, np.full_like(regret, self.guarantee)))
         return claims
-
-
-def constant_step_anchor(learner: Learner, state: State) -> np.ndarray | None:
-    """The proximal iterate ``[..., seeds, d]`` (experts in front) where the sharp energy holds, else None."""
-    if not constant_steps(learner):
-        return None
-    state = getattr(state, "base", state)
-    anchor = getattr(state, "anchor", None)
-    return getattr(state, "x", None) if anchor is None else anchor
 
 
 def violations(claim: Claim) -> int:

@@ -268,7 +268,7 @@ def run(
         proven = certificates(log)
     beside = None if decoder.beside is None else decoder.beside.seconds
     learned = name not in ("plain", "frozen")
-    hint_gain = decoder.hint_gain if hasattr(learning.learner, "hint") else None
+    hint_gain = decoder.hint_gain if learning.learner.takes_hints else None
     idle = served_tokens(traces[name]) if decoder.learns and not decoder.log else 0
     return Report(table, traces, hint_gain, break_even({0: traces}, name) if learned else None, proven, beside, idle)
 

@@ -21,7 +21,6 @@ from real.serving.ledger import Ledger
 from real.serving.rounds import Rounds
 from real.serving.step import RULES, Session, Step, plain_step, speculative_step
 from theory.learner import Learner
-from theory.learners.frozen import Frozen
 from theory.speculation.draft_length import DraftLength
 from theory.speculation.draft_length import State as Lengths
 
@@ -127,8 +126,8 @@ class OnlineDecoder:
         if drafter is not None:
             drafter.reseed(seed)
         self.rounds = Rounds(serving.nu, serving.law_top_k)
-        self.learns = drafter is not None and drafter.trains and not isinstance(learner, Frozen)
-        if prompt_hint is not None and not hasattr(learner, "hint"):
+        self.learns = drafter is not None and drafter.trains and learner.learns
+        if prompt_hint is not None and not learner.takes_hints:
             raise ValueError(f"prompt_hint={prompt_hint!r}: {learner!r} takes no hints; choose an optimistic learner")
         self.prompt_hint = prompt_hint if self.learns else None
         self.learn_prompt = learn_prompt and self.learns
@@ -296,7 +295,7 @@ class OnlineDecoder:
             x_t, last = self.learner.predict(before, outside), loss_t.last
             # some learners need values alone, or gradients at their experts' own decisions
             grad_t = last if last is not None and last.shape == x_t.shape else loss_t.loss.grad(x_t)
-            hint_t = getattr(before, "hint", None) if outside is None else outside
+            hint_t = self.learner.own_hint(before) if outside is None else outside
             error = grad_t if hint_t is None else grad_t - hint_t
             losses.append(float(loss_t.value(x_t)))
             gradient += float((grad_t.double() ** 2).sum())

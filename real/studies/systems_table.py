@@ -137,7 +137,7 @@ def rows(out: Path, names: Iterable[str]) -> list[dict[str, Any]]:
             row["learn_share"] = entry["learn_share"]
             learns = system in at_rest and at_rest[system] in table and at_rest[system] != system
             row["break_even_tokens"] = break_even(runs, system, at_rest[system]) if learns else None
-            hinted = hasattr(systems[system].learner, "hint")
+            hinted = systems[system].learner.takes_hints
             row["hint_gain"] = gains[system]["value"] if hinted and system in gains else None
             certified = [of[system].header["certificate"] for of in runs.values() if "certificate" in of[system].header]
             fixed = [(one["fixed"]["bound"], one["fixed"]["certificate_ratio"]) for one in certified]

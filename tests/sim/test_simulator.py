@@ -16,10 +16,9 @@ from sim.environments.switching import Switching
 from sim.environments.tokens import Tokens
 from sim.environments.tracking import Tracking
 from sim.experiments import EXPERIMENTS, Experiment
-from sim.simulator import constant_step_anchor, game, play, tightness, violations
+from sim.simulator import game, play, tightness, violations
 from tests.sim.test_environments import ENVIRONMENTS, SMALL_TOKENS
 from theory import bounds, regret
-from theory.checker.claims import constant_steps
 from theory.domain import Ball, Domain, Free, Simplex
 from theory.hints import Zero
 from theory.learner import Learner
@@ -34,7 +33,7 @@ from theory.runs.choose import make_learner
 from theory.speculation.acceptance import accept, categorical, residual, token_rule
 from theory.step_size import InverseSqrt, SelfConfident
 
-EXPERT_LEARNERS = [name for name in LEARNERS if isinstance(getattr(LEARNERS[name], "domain", None), Simplex)]
+EXPERT_LEARNERS = [name for name, learner in LEARNERS.items() if learner.weighs_experts()]
 BALL_LEARNERS = [name for name in LEARNERS if name not in EXPERT_LEARNERS]
 SIMPLEX_LEARNERS = [name for name in LEARNERS if name not in ("ensemble", "momentum", "adam")]
 BOUNDED = ("ogd", "optimistic", "tracking", "ensemble", "sword", "fixed_share")
@@ -154,7 +153,7 @@ def test_cumulative_energies_are_those_of_the_theory(learner):
     rounds = list(game(player, episode, np.zeros((2, 8)), 50))
     u = np.stack([episode.comparator(t) for t in range(50)])
     np.testing.assert_allclose(trace.columns["path_length"], regret.path_length(u), atol=1e-12)
-    anchors = np.array([constant_step_anchor(player, r.before) for r in rounds])
+    anchors = np.array([player.anchor(r.before) for r in rounds])
     sharp = bounds.comparator_energy_sharp(anchors, u[:, None] if learner == "ensemble" else u)
     wide = bounds.comparator_energy(problem.diameter, regret.path_length(u))
     for t, played_t in enumerate(rounds):
@@ -386,8 +385,9 @@ def test_the_sharp_energy_is_for_constant_steps_only():
     assert trace.header["checked"] == ["bound"]
     assert trace.header["violations"] == 0
     yes = OGD(0.1), OptimisticOGD(0.1), Ensemble(OGD((0.1, 0.2))), Sword(OptimisticOGD((0.1, 0.2)))
-    assert all(constant_steps(learner) for learner in yes)
-    assert not any(constant_steps(learner) for learner in (Shrinking(0.1), OGD(InverseSqrt(2.0, 1.0)), Adam(0.1)))
+    assert all(learner.constant_steps for learner in yes)
+    changing = Shrinking(0.1), OGD(InverseSqrt(2.0, 1.0)), Adam(0.1), Peeking(0.1), Ensemble(Peeking((0.1, 0.2)))
+    assert not any(learner.constant_steps for learner in changing)
 
 
 @dataclass(frozen=True)

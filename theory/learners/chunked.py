@@ -47,6 +47,13 @@ class Chunked(Learner):
     def laws(self) -> frozenset[str]:
         return self.learner.laws
 
+    @property
+    def takes_hints(self) -> bool:
+        return self.learner.takes_hints
+
+    def own_hint(self, state: State) -> Array | None:
+        return self.learner.own_hint(state.base)
+
     def init(self, x_1: Array) -> State:
         base = self.learner.init(x_1)
         nothing = 0.0 * self.learner.predict(base)

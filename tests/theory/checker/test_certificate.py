@@ -220,7 +220,7 @@ def test_certificates_refuse_what_they_cannot_certify():
     ensemble = Ensemble.tuned(Problem(Ball(1.0), 3, 30, 1.0))
     own = replace(ensemble, surrogate=False)
     for learner in (Momentum(0.1, 0.9), own, OGD((0.1, 0.2)), AdaHedge()):
-        with pytest.raises(ValueError, match="needs OGD or OptimisticOGD"):
+        with pytest.raises(ValueError, match="a learner that is certified as it is set"):
             certificate.Recorder(learner, [np.zeros(3)])
     for expert in (None, -1, len(ensemble.base.step_size)):
         with pytest.raises(ValueError, match=rf"expert={expert}"):

@@ -34,11 +34,6 @@ DOMAINS: list[Domain] = [Ball(1.0), Box(-1.0, 0.5), Simplex(), Free()]
 DIMENSION = 4
 
 
-def weighs_experts(name: str) -> bool:
-    """Whether the learner's decisions are weights, for whatever problem."""
-    return isinstance(getattr(LEARNERS[name], "domain", None), Simplex)
-
-
 def tuned(name: str, domain: Domain):
     """The learner as its theorem tunes it; on a free domain as tuned for a ball."""
     problem = Problem(Ball(1.0) if isinstance(domain, Free) else domain, DIMENSION, 12, 3.0)
@@ -50,7 +45,7 @@ def tuned(name: str, domain: Domain):
 SUBJECTS = {
     f"{name} on {domain}": tuned(name, domain)
     for name in LEARNERS
-    for domain in ([Simplex()] if weighs_experts(name) else DOMAINS)
+    for domain in ([Simplex()] if LEARNERS[name].weighs_experts() else DOMAINS)
 } | {
     "optimistic, no hint": OptimisticOGD(0.1, Zero(), Ball(1.0)),
     "optimistic, average": OptimisticOGD(0.1, MovingAverage(0.8), Ball(1.0)),
