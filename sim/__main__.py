@@ -14,7 +14,7 @@ from rich.table import Column, Table
 from sim.bench import speed
 from sim.environments.recording import Recording
 from sim.environments.replay import predict
-from sim.experiments import EXPERIMENTS, Experiment, altered_name, file_name
+from sim.experiments import EXPERIMENTS, Match, altered_name, file_name
 from sim.hardest import hardest
 from sim.simulator import ROUNDING
 from sim.sweep import Finished, sweep
@@ -35,7 +35,7 @@ Settings = Annotated[list[str] | None, typer.Option("--set", help="Setting of th
 Out = Annotated[Path, typer.Option(help="Directory of the results.")]
 
 
-def chosen(patterns: list[str] | None) -> dict[str, Experiment]:
+def chosen(patterns: list[str] | None) -> dict[str, Match]:
     """Rows by pattern; ``demo`` stands for the rows of ``make demo``, ``results`` or nothing for all."""
     rows = {}
     for pattern in patterns or ["results"]:

@@ -23,7 +23,8 @@ def lazily(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], 
 
     def get(name: str) -> Any:
         if name not in places:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}; it has {', '.join(places)}")
+            here = sys.modules[package]
+            raise AttributeError(f"module {package!r} has no attribute {name!r}", name=name, obj=here)
         module, member = places[name]
         whole = f"{module}.{member}"
         found = import_module(whole) if module == package else getattr(import_module(module), member)

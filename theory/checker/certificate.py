@@ -70,6 +70,18 @@ class Certificate(NamedTuple):
 class Recorder:
     """Writes the log of a run round by round.
 
+        >>> import numpy as np
+        >>> from theory import OGD, Ball, Linear
+        >>> learner = OGD(0.5, Ball(1.0))
+        >>> recorder, state = Recorder(learner, [np.array([-1.0, 0.0])]), learner.init(np.array([1.0, 0.0]))
+        >>> for loss_t in [Linear(np.array([1.0, 0.0]))] * 9:
+        ...     after = learner.update(state, loss_t)
+        ...     recorder.add(state, loss_t, after)
+        ...     state = after
+        >>> found = certificate(recorder.trace(), np.zeros(9, dtype=int))
+        >>> found.dynamic_regret, found.bound, found.slack >= 0
+        (5.0, 6.25, True)
+
     Args:
         learner: one that is ``certified``, for example OGD or OptimisticOGD with one step size or a schedule, an
             ``Ensemble`` of them on its linear surrogate, ``Mixture`` or ``Hedge``.
