@@ -176,7 +176,7 @@ def called(learner: Choice) -> str:
 
 
 def altered_name(row: str, learner: str | None, overrides: Mapping[str, Any], seeds: int | None) -> str:
-    """Name of a row altered on the command line, so that it never meets the row's own result file.
+    """The name of an altered row: another than the row's own, whose result file it must not meet.
 
     ``drift/P8/ogd`` → ``drift/P8/adam,step_size=0_1,seeds=4``; a learner from a file goes by file and class.
     """

@@ -26,15 +26,15 @@ DOMAINS: dict[str, Domain] = {"ball": Ball(1.0), "box": Box(-1.0, 1.0), "simplex
 def check(
     learner: Annotated[str, typer.Argument(help="NAME or file.py:Class.")],
     bound: Annotated[str | None, typer.Option(help="file.py:function of a theory.checker.claims.Played.")] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="Setting, key=value; repeatable.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="A setting, key=value. May be repeated.")] = None,
     domain: Annotated[
         str | None, typer.Option(help="ball, box or simplex; by default what the learner plays on.")
     ] = None,
-    dimension: Annotated[int, typer.Option(min=2, help="d.")] = 3,
+    dimension: Annotated[int, typer.Option(min=2, help="How many coordinates a decision has.")] = 3,
     horizon: Annotated[int, typer.Option(min=1, help="T the learner is tuned for.")] = 64,
     gradient_bound: Annotated[float, typer.Option(help="G the learner is tuned for.")] = 1.0,
     only_within: Annotated[bool, typer.Option("--only-within", help="Search gradients up to G only.")] = False,
-    seconds: Annotated[float, typer.Option(min=1, help="Of the search, at most.")] = 40.0,
+    seconds: Annotated[float, typer.Option(min=1, help="How long the search may take.")] = 40.0,
 ) -> None:
     """Run every law on a learner, then search for a game that breaks its bound. Status 1 if something is broken."""
     with explained():
@@ -52,8 +52,8 @@ def check(
 @app.command()
 def certify(
     log: Annotated[Path, typer.Argument(help="A log of theory.checker.certificate.Recorder, .csv beside its .json.")],
-    switches: Annotated[int, typer.Option(min=0, help="Of the S-switch comparator.")] = 2,
-    segments: Annotated[int, typer.Option(min=1, help="Of the per-segment comparator.")] = 4,
+    switches: Annotated[int, typer.Option(min=0, help="How often the switching comparator may switch.")] = 2,
+    segments: Annotated[int, typer.Option(min=1, help="Into how many segments the run is cut.")] = 4,
 ) -> None:
     """Recompute regret, bound and certificate ratio from a log alone, for a finite set of comparator sequences."""
     with explained():
@@ -77,7 +77,7 @@ def certify(
 def tightness(
     patterns: Annotated[list[str] | None, typer.Argument(help="Rows or patterns (ogd*); by default all.")] = None,
     csv: Annotated[Path | None, typer.Option(help="Write the table there, too.")] = None,
-    seconds: Annotated[float, typer.Option(min=1, help="Of the search, per row, at most.")] = 20.0,
+    seconds: Annotated[float, typer.Option(min=1, help="How long the search may take for a row.")] = 20.0,
 ) -> None:
     """Print the largest regret/bound found of every bound, with the game. Status 1 if one is broken."""
     table = Table(Column("bound", no_wrap=True), "ratio", "game", "rounds", box=None)

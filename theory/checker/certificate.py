@@ -149,7 +149,7 @@ class Recorder:
 
 
 def number(value: Array | float) -> float:
-    """What is one number, or an array of one."""
+    """A number, or the one number in an array."""
     return float(value) if isinstance(value, int | float) else float(value.sum())
 
 
@@ -217,7 +217,7 @@ def certificate(log: Trace, sequence: np.ndarray) -> Certificate:
 def sequences(log: Trace, segments: int = 4, switches: int = 2) -> dict[str, np.ndarray]:
     """Comparator sequences ``[T]`` by name: best fixed, best per equal segment, checkpoints, best with S switches.
 
-    Of a ``static`` log, whose theorem is about fixed experts, the best fixed one alone.
+    A ``static`` log has a theorem about fixed experts, and so the best fixed one alone.
     """
     read = _read(log)
     losses = read["candidate_loss"]

@@ -164,7 +164,7 @@ def without_side_effects(learner: Learner, game: Game) -> None:
 
 
 def independent_copies(learner: Learner, game: Game) -> None:
-    """A batch of copies with different first decisions plays, and is bounded by, what each copy is alone."""
+    """Every copy of a batch plays, and is bounded, as it would be alone."""
     together, bounds = plays(learner, game.x_1, game.losses), _bound_after(learner, game)
     for copy in range(len(game.x_1)):
         alone = replace(game, x_1=game.x_1[copy], slopes=game.slopes[:, copy])
@@ -189,11 +189,16 @@ def dtype_kept(learner: Learner, game: Game) -> None:
 
 
 def hint_optional(learner: Learner, game: Game) -> None:
-    """Passing the learner's own hint changes nothing, where it has one."""
+    """Passing the learner's own hint changes nothing, and only one that ``takes_hints`` is moved by another."""
     state = learner.init(game.x_1)
     for loss_t in game.losses:
         hint = learner.own_hint(state)
-        same = np.array_equal(learner.predict(state, hint), learner.predict(state))
+        own = learner.predict(state)
+        uses = not np.array_equal(learner.predict(state, np.ones_like(game.x_1)), own)
+        assert learner.takes_hints or not uses, (
+            "hint_optional: predict uses an outside hint, but takes_hints is False; the class must declare it"
+        )
+        same = np.array_equal(learner.predict(state, hint), own)
         assert same, "hint_optional: predict with the learner's own hint differs from predict without"
         following = learner.update(state, loss_t)
         same = _identical(learner.update(state, loss_t, hint), following)

@@ -191,7 +191,14 @@ def load_bound(spec: str) -> Bound:
 
 
 def claims(learner: Learner, problem: Problem, bound: Bound | None = None, spec: str | None = None) -> list[Claim]:
-    """What there is to break: the user's ``bound`` (of the file in ``spec``) if given, else all the learner claims."""
+    """What there is to break: the user's ``bound`` if there is one, else all that the learner claims.
+
+    Args:
+        learner: who claims.
+        problem: the constants that its guarantee is asked for.
+        bound: a user's own.
+        spec: ``file.py:function``, where the bound comes from a file.
+    """
     if bound is not None:
         name = bound.__name__ if getattr(bound, "__name__", "").isidentifier() else "bound"  # not so a lambda
 
@@ -248,7 +255,7 @@ def within(claim: Claim, gradient_bound: float) -> Claim:
 
 @dataclass(frozen=True)
 class Finding:
-    """The game of one copy in which a claim is nearest to failing, or fails."""
+    """A game of one copy in which a claim fails, or is nearest to failing."""
 
     claim: Claim
     family: str

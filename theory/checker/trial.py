@@ -215,7 +215,7 @@ def tried(learner: Learner, dimension: int) -> dict[str, str | None]:
 
 
 def _distinct(found: list[Finding]) -> list[Finding]:
-    """Of plays outside the domain one is enough: they break every claim alike."""
+    """At most one play outside the domain, as it breaks every claim alike, and all that break a claim inside."""
     return [finding for number, finding in enumerate(found) if number == 0 or not finding.outside]
 
 

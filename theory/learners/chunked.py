@@ -92,7 +92,7 @@ class Chunked(Learner):
         return bounds.chunked(inside, self.rounds, state.heaviest, path_length)
 
     def guarantee(self, problem: Problem) -> float | None:
-        """Of any learner inside, on ⌈T/b⌉ rounds of linear losses."""
+        """By the guarantee of the learner inside, whichever it is, on ⌈T/b⌉ rounds of linear losses."""
         inside = self.learner.guarantee(linearised(problem, ceil(problem.horizon / self.rounds)))
         heaviest = problem.gradient_bound * min(self.rounds, problem.horizon)
         return None if inside is None else bounds.chunked(inside, self.rounds, heaviest, problem.path_length)
