@@ -38,6 +38,7 @@ class Mixture(Drafter):
     simplex = True
     uses_draft = True
     learners = EXPERT_LEARNERS
+    trial = EXPERT_LEARNERS["mixture"]
     learns_prompts = False  # its losses are of positions that a draft was verified at
     takes_losses = False
 
