@@ -42,9 +42,10 @@ def test_memory_that_was_held_before_is_counted_when_it_is_held_again():
         last = pieces[-1]
         del pieces
         peak = watched_peak(torch.device("cpu"))
-        pieces = [torch.ones(2**18) for _ in range(32)]
+        again = [torch.ones(2**18) for _ in range(32)]
         assert 31 * 2**20 < peak() < 64 * 2**20
-    del last
+        del again
+    assert last.sum() == 2**18
 
 
 def test_the_cache_has_room_from_the_start_and_no_more_than_it_needs(pair):
