@@ -52,6 +52,7 @@ def distance(one, other):
     return (one - other).abs().sum(-1) / 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EMBEDDED)
 def test_the_law_is_the_small_models_and_no_dtype_loses_more_than_before(tmp_path, name):
     ids = torch.randint(0, 1024, (200,), generator=torch.Generator().manual_seed(0))
@@ -67,6 +68,7 @@ def test_the_law_is_the_small_models_and_no_dtype_loses_more_than_before(tmp_pat
             assert distance(got, own).max() <= 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", LARGE)
 def test_greedy_text_is_the_small_models_in_float64(tmp_path, family):
     small = random_model(family, 0, "float64")

@@ -25,6 +25,7 @@ def pair() -> Pair:
     return lengthened(str(ASSETS / "llama"), str(ASSETS / "specialist"), LONG + 16)
 
 
+@pytest.mark.slow
 def test_a_long_text_is_transformers_own(pair):
     prompt = long_prompt(pair, LONG)
     assert len(prompt) == LONG
