@@ -17,13 +17,13 @@ import torch
 from real.drafters import Piece
 from real.drafters.adapter import Adapter, hidden_rows
 from real.drafters.heads import Heads
-from real.serving.decoder import OnlineDecoder, Serving
+from real.serving.decoder import online_decoder
 from real.serving.feedback import Counts
 from real.serving.ledger import Ledger
+from real.serving.settings import Serving
 from real.systems.loaded import Models
 from real.systems.rows import ROWS, Method
 from real.traffic.streams import Stream, scheduled
-from theory.learners.frozen import Frozen
 from theory.loss import SoftmaxKL
 from theory.runs.trace import SettingsDiffer, atomic, plain, provenance
 from theory.speculation.adapter import adapter_loss, readout, whitening
@@ -55,7 +55,7 @@ def record(
         return path
     served: list[Piece] = []
     whole = replace(serving, law_top_k=0)
-    decoder = OnlineDecoder(models.pair_of(method), drafter, method.learner, whole, seed, record=served.extend)
+    decoder = online_decoder(models.pair_of(method), drafter, method.learner, whole, seed, record=served.extend)
     total, prompt_of, segment_of = Counts(), [], []
     for i, prompt in enumerate(stream.prompts):
         tokens, counts = decoder.serve(models.pair.encode(list(prompt.turns), models.chat), Ledger(models.device))
@@ -64,7 +64,8 @@ def record(
         prompt_of += [i] * len(tokens)
         segment_of += [stream.segment[i]] * len(tokens)
         progress(i + 1, len(stream.prompts))
-    pieces = served + decoder.rounds.pieces  # the incomplete last round is decoded too
+    assert decoder.learning is not None
+    pieces = served + decoder.learning.rounds.pieces  # the incomplete last round is decoded too
     burn_in = header["burn_in_rounds"] * serving.nu
     if len(prompt_of) < burn_in:
         raise ValueError(
@@ -97,7 +98,7 @@ def at_rest(system: str) -> Method:
     if not system:
         return Method("adapter")
     method = ROWS.get(system, Method(None))
-    if method.drafter != "heads" or not isinstance(method.learner, Frozen):
+    if method.drafter != "heads" or method.learner.learns:
         raise ValueError(
             f"system={system!r}: besides the adapter only linear heads at rest can be recorded, whose features read "
             "the committed prefix alone; choose heads, or leave it out"
