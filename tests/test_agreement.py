@@ -49,6 +49,7 @@ GENTLE = {
 """Steps that random models bear: there, those measured on real text are far beyond 1/L, and runs are chaotic."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode, temperature", agreeing.MODES.items())
 def test_a_recording_predicts_runs_that_were_never_made(tmp_path, monkeypatch, mode, temperature):
     """Recorded frozen at gamma 3; predicted by the simulator and then decoded with three learners at other gammas."""

@@ -237,7 +237,7 @@ def test_the_cache_follows_the_text(name, pair):
         assert step.tokens
 
 
-@pytest.mark.parametrize("family", ["llama", "qwen3", "gpt_neox"])
+@pytest.mark.parametrize("family", ["qwen3"])  # tests/real/verify/test_lossless.py has every drafter on every family
 @pytest.mark.parametrize("name", TABLE)
 def test_greedy_text_is_transformers_own_while_learning(name, family):
     pair = make_pair(family)

@@ -100,6 +100,7 @@ def test_reporting_another_law_than_the_one_sampled_is_seen(drafter, sampling, a
     assert law_error(drafter, sampling) > at_least
 
 
+@pytest.mark.slow
 def test_choosing_a_drafter_after_its_sample_is_seen():
     """The draft's choice is no longer monotone in its uniform, so the law is estimated: 20,000 steps, 5 sigma."""
     target, draft = TabularLM.random(1, 3), TabularLM.random(2, 3)
