@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -263,6 +263,13 @@ class Drafter(ABC):
     def loss(self, pieces: Sequence[Piece], objective: Objective = DISTIL) -> Loss:
         """The objective's mean over the positions of ``pieces`` that it chooses, of which there must be one."""
         raise ValueError(f"drafter={type(self).__name__}: has nothing to train; use the learner 'frozen' with it")
+
+    def first_in_step(self, loss: Any) -> tuple[Loss, Tensor] | None:
+        """Of a loss of its own: the part that is about tokens drafted first in a step, and the part of x it is of.
+
+        Asked by the check that a loss is of the law drafted (``real/verify/drafter_laws.py``). None if no part is.
+        """
+        return loss, self.x
 
     def losses(self, pieces: Sequence[Piece], objective: Objective = DISTIL) -> list[Loss]:
         """What the learner sees of a round, in order: one loss, none where the objective chooses no position."""

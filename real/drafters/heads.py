@@ -13,6 +13,7 @@ heads.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -127,6 +128,9 @@ class Heads(Drafter):
             losses.append(replace(loss, divergence=objective.formula))
         weights = [self.decay**k if len(loss.features) else 0.0 for k, loss in enumerate(losses)]
         return Blocks(tuple(losses), tuple(weight / sum(weights) for weight in weights))
+
+    def first_in_step(self, loss: Any) -> tuple[Loss, Tensor]:
+        return loss.losses[0], self.x[: loss.losses[0].features.shape[-1] ** 2]
 
     def recording(self, pieces: Sequence[Piece], burn_in: int) -> dict[str, Tensor]:
         if any(piece.start <= self.heads for piece in pieces):

@@ -184,6 +184,9 @@ class Mixture(Drafter):
             raise ValueError(f"x={x.tolist()}: the weights of {len(self.parts)} parts, none negative, their sum 1")
         self._x = x.detach().to("cpu", torch.float32).clone()
 
+    def first_in_step(self, loss: Loss) -> tuple[Loss, Tensor] | None:
+        return (loss, self.x) if self.mode == "mix" else None  # routed, it scores every part, whichever drafted
+
     def losses(self, pieces: Sequence[Piece], objective: Objective = DISTIL) -> list[Loss]:
         """One loss for each position that verification examined, in order."""
         found: list[Loss] = []
