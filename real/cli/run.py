@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from real.cli.state import State, about
 from real.measure.served import Comparison
 from real.measure.summary import Sample, break_even, measures
 from real.serving.certify import certificates
 from real.serving.settings import Serving
 from real.systems.loaded import Models
 from real.systems.rows import Method
+from real.systems.saved import State, about
 from real.traffic.streams import Stream
 from theory.checker.certificate import Certificate
 from theory.runs.trace import Trace
@@ -167,7 +167,7 @@ class Run:
     def _own(self) -> list[str]:
         """What comes from a user's files: drafters, losses, learners."""
         methods = self.comparison.methods.values()
-        named = [spec for method in methods for spec in (method.drafter, method.loss) if spec]
+        named = [spec for method in methods for spec in (method.drafter, method.loss) if isinstance(spec, str)]
         kinds = [type(method.learner) for method in methods]  # the module of one from a file is called as the file is
         return [*named, *(f"{kind.__module__}:{kind.__name__}" for kind in kinds if Path(kind.__module__).is_file())]
 

@@ -18,7 +18,7 @@ def about(models: Models, method: Method, serving: Serving) -> dict[str, str]:
     served = plain(replace(serving, costs=(), switch_cost=0.0))
     named = {"target": models.names["target"], "draft_model": models.names[method.draft], **plain(method)}
     named |= {f"serving.{name}": value for name, value in served.items()}
-    named |= source(method.drafter or "", "drafter") | source(method.loss, "loss")
+    named |= source(method.drafter, "drafter") | source(method.loss, "loss")
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in named.items()}
 
 
@@ -43,7 +43,7 @@ class State:
         tensors, theirs = load(self.path)
         if theirs != self.about:
             both = {key: (theirs.get(key), value) for key, value in self.about.items() if theirs.get(key) != value}
-            raise ValueError(f"--state {self.path}: saved with other settings (there, here): {both}; use another file")
+            raise ValueError(f"{self.path}: saved with other settings (there, here): {both}; use another file")
         self.decoder.restore(tensors)
 
     def keep(self) -> None:
