@@ -160,7 +160,7 @@ def test_prompts_and_states_that_cannot_be(llm, tmp_path):
         llm.generate([7])
     with pytest.raises(ValueError, match="max_new_tokens=0"):
         llm.generate("a", max_new_tokens=0)
-    with pytest.raises(FileNotFoundError, match="save one with LLM.save"):
+    with pytest.raises(FileNotFoundError, match=r"save one with LLM\.save"):
         real.load(state=tmp_path / "none")
     with pytest.raises(ValueError, match="only an adapter can be folded"):
         real.load(drafter="ngram", learner=None).export(tmp_path / "x")
