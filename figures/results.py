@@ -1,6 +1,5 @@
 """Reading result files into tables: what is there, which rows are asked for, a clear error when nothing is."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -9,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from theory.runs.result import load_result
 from theory.runs.trace import Trace
 
 Table = dict[str, np.ndarray]
@@ -100,16 +100,25 @@ def copies(trace: Trace, name: str) -> np.ndarray | None:
     return np.repeat(column[:, None], trace.header["seeds"], axis=1) if column.ndim == 1 else column
 
 
+def result(path: Path, kind: str, made_by: str) -> dict[str, Any]:
+    """The result file at ``path``; ``made_by`` says what writes it.
+
+    Raises:
+        MissingResult: if it is not there.
+        ValueError: if it is of another kind.
+    """
+    if not path.exists():
+        raise MissingResult(f"no {path}: {made_by}")
+    return load_result(path, kind)
+
+
 def summary(root: Path) -> dict[str, Any]:
     """``root/summary.json``.
 
     Raises:
         MissingResult: if it is not there.
     """
-    path = root / "summary.json"
-    if not path.exists():
-        raise MissingResult(f"no {path}: `make demo` or `make results` writes it when its runs are done")
-    return json.loads(path.read_text())
+    return result(root / "summary.json", "summary", "`make demo` or `make results` writes it when its runs are done")
 
 
 def stack(tables: Iterable[Table]) -> Table:

@@ -22,7 +22,7 @@ from sim.environments.tracking import Tracking
 from sim.simulator import LOGGED, simulate
 from theory.learner import Learner
 from theory.learners import LEARNERS
-from theory.runs.choose import Choice, file_in, make_learner, nearest, source, users_own
+from theory.runs.choose import Choice, file_in, make_learner, source, unknown, users_own
 from theory.runs.trace import Trace
 
 
@@ -68,8 +68,8 @@ class Match:
             return simulate(learner, self.environment, self.seeds, rng, settings, logged)
 
     def run(self) -> Trace:
-        """``play``; columns are kept to 6 significant digits, everything was checked before."""
-        return self.play().rounded(6)
+        """``play``; columns are kept to 5 significant digits, everything was checked before."""
+        return self.play().rounded(5)
 
     def altered(self, learner: str | None, overrides: Mapping[str, Any], seeds: int | None) -> "Match":
         """The same stream with another learner, other settings of it, or more copies."""
@@ -154,10 +154,7 @@ def play(
     """
     stream = ENVIRONMENTS.get(environment) if isinstance(environment, str) else environment
     if not isinstance(stream, Environment):
-        raise ValueError(
-            f"environment={environment!r}: no such stream; {nearest(str(environment), ENVIRONMENTS)}give one of "
-            f"{', '.join(ENVIRONMENTS)}, or an Environment, for example sim.Tracking()"
-        )
+        raise unknown("environment", environment, ENVIRONMENTS, "an Environment, for example sim.Tracking()")
     for name, value, least in (("copies", copies, 1), ("logged", logged, 2)):
         if value < least:
             raise ValueError(f"play({name}={value!r}): must be at least {least}")

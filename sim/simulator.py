@@ -15,8 +15,10 @@ from theory.regret import dynamic_regret
 from theory.runs.trace import Trace, plain, provenance
 
 ON_REGRET = ("bound", "certificate", "guarantee")
-LOGGED = 100
+LOGGED = 20
 """Rounds kept in a result file at most, half spread evenly, half geometrically; the last is among them."""
+AGREEMENT = 1e-12
+"""Copies agree when no further apart than this, absolutely and relatively: sums in float64 of what is the same."""
 ROUNDING = 1e-9
 """A bound counts as violated when it is passed by more than this, relative to 1 + |bound|: float64 sums, no slack."""
 
@@ -189,5 +191,6 @@ def _trace(columns: dict[str, np.ndarray], statements: list[Statement], header: 
 
 
 def _narrow(column: np.ndarray) -> np.ndarray:
-    """One entry a row where all copies agree."""
-    return column[:, 0] if column.shape[1] > 1 and np.all(column == column[:, :1]) else column
+    """One entry a row where all copies agree but for rounding."""
+    agree = column.shape[1] > 1 and np.allclose(column, column[:, :1], AGREEMENT, AGREEMENT)
+    return column[:, 0] if agree else column

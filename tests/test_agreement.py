@@ -20,7 +20,7 @@ from real.measure.speed_law import pathwise, speed_law  # noqa: E402
 from real.measure.summary import Sample, break_even, measures  # noqa: E402
 from real.models.hf import load_pair  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
-from real.serving.decoder import Serving  # noqa: E402
+from real.serving.settings import Serving  # noqa: E402
 from real.systems.loaded import Models, start_path  # noqa: E402
 from real.systems.rows import METHODS, SYSTEMS, Method  # noqa: E402
 from real.traffic import streams  # noqa: E402
@@ -341,8 +341,7 @@ def test_the_bootstrap_covers_the_mean():
         steps = np.random.default_rng(seed).integers(10, 30, 40)
         tokens = steps * np.random.default_rng(seed + 1000).uniform(2, 3, 40)
         trace = trace_of(tokens=tokens, steps=steps)
-        sums = Sample({1: {"only": trace}}, lambda t: t.columns["steps"] > 0, seed).sums("only")
-        entry = interval(sums["tokens"] / sums["steps"])
+        entry = interval(Sample({1: {"only": trace}}, lambda t: t.columns["steps"] > 0, seed).rate("only", "steps"))
         held += entry["low"] <= 2.5 <= entry["high"]
     assert 180 <= held <= 198
     assert interval(np.array([np.nan, 1.0])) == {"value": None, "low": None, "high": None}

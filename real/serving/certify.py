@@ -18,8 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from real.serving.decoder import OnlineDecoder
 from real.serving.feedback import Updated
+from real.serving.learn import Learning
 from theory.checker.certificate import Certificate, Recorder, certificate, number, sequences
 from theory.hindsight import Total
 from theory.learner import Learner, Terms
@@ -30,20 +30,20 @@ SEGMENTS = 4
 """Equal parts of a run that get a comparator of their own."""
 
 
-def certifiable(decoder: OnlineDecoder) -> bool:
+def certifiable(learning: Learning) -> bool:
     """Whether a theorem holds: a learner that has a certificate, on losses that are convex in its decision.
 
     Not where learning is overlapped: what is served there is one round older than what the learner plays.
     """
-    learner, drafter = decoder.learner, decoder.drafter
-    if drafter is None or decoder.serving.overlap or not learner.certified:
+    learner, drafter = learning.learner, learning.drafter
+    if learning.serving.overlap or not learner.certified:
         return False
-    convex = drafter.convex and decoder.objective.convex
+    convex = drafter.convex and learning.objective.convex
     return convex or learner.weighs_experts()  # whose losses are convex in the weights, mixed or routed
 
 
 class Certifier:
-    """Keeps what one decoder's learner saw; give ``note`` as the decoder's ``on_round``.
+    """Keeps what one decoder's learner saw; give ``note`` as ``Learning.on_round``.
 
     Args:
         every: rounds between certificates; 0 only at the end. show: told each certificate, by comparator.

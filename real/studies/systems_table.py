@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from real.measure.intervals import UNKNOWN
 from real.measure.summary import Sample, break_even, by_question, hint_gains, load_runs, measures
 from real.models.sampling import Sampling
-from real.serving.decoder import Serving
+from real.serving.settings import Serving
 from real.studies.experiments import Experiment
 from real.systems.loaded import FAMILIES, start_path
 from real.systems.rows import SPECIALISTS, SYSTEMS, Method
@@ -132,7 +133,7 @@ def rows(out: Path, names: Iterable[str]) -> list[dict[str, Any]]:
             row = {"block": block, "family": family, "domain": domain, "system": system, "seeds": len(runs)}
             row |= {"tokens": entry["tokens"], "tokens_per_step_sd": stdev(pace) if len(pace) > 1 else None}
             for key in COLUMNS:
-                value = entry.get(key) or {"value": None, "low": None, "high": None}
+                value = entry.get(key) or UNKNOWN
                 row |= {key: value["value"], f"{key}_low": value["low"], f"{key}_high": value["high"]}
             row["learn_share"] = entry["learn_share"]
             learns = system in at_rest and at_rest[system] in table and at_rest[system] != system

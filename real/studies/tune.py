@@ -14,8 +14,8 @@ import torch
 from rich.console import Console
 
 from real.drafters import Drafter, Piece
-from real.serving.decoder import Serving
 from real.serving.ledger import Ledger
+from real.serving.settings import Serving
 from real.studies.experiments import TUNING
 from real.systems.loaded import Models
 from real.systems.rows import Method
@@ -29,7 +29,8 @@ from theory.learners.frozen import Frozen
 from theory.learners.momentum import Momentum
 from theory.learners.ogd import OGD
 from theory.learners.optimistic import OptimisticOGD
-from theory.runs.trace import plain, provenance, save_json
+from theory.runs.result import save_result
+from theory.runs.trace import plain
 from theory.speculation.acceptance import alpha
 from theory.speculation.speedup import tokens_per_step
 from theory.step_size import geometric
@@ -69,7 +70,7 @@ def tune(out: Path, console: Console, seed: int = 100) -> list[dict[str, Any]]:
     for row in rows:
         console.print(f"nu {row['nu']:3}  alpha {row['alpha']:.4f}  E {row['tokens_per_step']:.3f}  {row['learner']}",
                       highlight=False)  # fmt: skip
-    save_json(out, {"stream": TUNING, "seed": seed, "rows": rows, "provenance": provenance()})
+    save_result(out, "tuning", {"stream": TUNING, "seed": seed, "rows": rows})
     return rows
 
 
@@ -99,8 +100,8 @@ def tune_warm(drafter: str, family: str, schedule: str, seed: int = 100) -> Iter
     decoder = models.decoder(method, Serving(nu=shortest), seed, record=rounds.append)
     for prompt in scheduled(schedule, seed).prompts:
         decoder.serve(models.pair.encode(list(prompt.turns), models.chat), Ledger())
-    at_rest, objective = decoder.drafter, decoder.objective
-    assert at_rest is not None
+    assert decoder.learning is not None
+    at_rest, objective = decoder.learning.drafter, decoder.learning.objective
     for nu in WARM_LENGTHS:
         width = nu // shortest
         joined = [list(chain(*rounds[i : i + width])) for i in range(0, len(rounds), width)]

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from real.models.hf import Pair, load_pair, perturbed, random_model
 from real.models.sampling import Sampling
-from real.serving.batch import BatchDecoder, in_order
-from real.serving.decoder import Serving
+from real.serving.decoder import in_order
 from real.serving.ledger import Ledger
+from real.serving.settings import Serving
 from real.serving.step import RULES
 from real.systems.loaded import decoder_of, drafter_of
 from real.systems.rows import METHODS, Method
@@ -38,12 +38,12 @@ ROUND, BURN_IN = 16, 64  # committed tokens between weight swaps, and before the
 
 
 def served(
-    method: Method, gamma: int = 4, rule: str = "token", costs: tuple[float, ...] = (), switch: float = 0.0
+    method: Method, gamma: int = 4, rule: str = "token", costs: tuple[float, ...] = (), switch_cost: float = 0.0
 ) -> Served:
     """Decode with a method of ``real/systems/rows.py``, weights swapped inside requests every ``ROUND`` tokens."""
 
     def texts(pair: Pair, prompts: Prompts, new: int, sampling: Sampling, seed: int) -> Iterator[list[int]]:
-        serving = Serving(gamma, ROUND, sampling, new, burn_in=BURN_IN, rule=rule, costs=costs, switch=switch)
+        serving = Serving(gamma, ROUND, sampling, new, burn_in=BURN_IN, rule=rule, costs=costs, switch_cost=switch_cost)
         decoder = decoder_of(pair, method, drafter_of(pair, method, serving), serving, seed)
         for prompt in prompts:
             yield decoder.serve(prompt, Ledger(pair.device))[0]
@@ -70,11 +70,11 @@ CHECKED |= {f"{name} {rule}": served(method, rule=rule) for name, method in MATR
 
 
 def in_rows(method: Method, rows: int, gamma: int = 4, rule: str = "token") -> Served:
-    """The same, several prompts at a time (``real/serving/batch.py``)."""
+    """The same, several prompts at a time (rows of one decoder)."""
 
     def texts(pair: Pair, prompts: Prompts, new: int, sampling: Sampling, seed: int) -> Iterator[list[int]]:
         serving = Serving(gamma, ROUND, sampling, new, burn_in=BURN_IN, rule=rule)
-        decoder = BatchDecoder(pair, drafter_of(pair, method, serving), method.learner, serving, seed, rows)
+        decoder = decoder_of(pair, method, drafter_of(pair, method, serving), serving, seed, rows=rows)
         for of in in_order(decoder.serve_all(prompts, Ledger(pair.device))):
             yield of.tokens
 
@@ -87,9 +87,9 @@ ROWS = (4, 16)
 IN_ROWS = {f"{name}, {rows} rows": in_rows(method, rows) for name, method in BATCHED.items() for rows in ROWS}
 IN_ROWS["adapter block, 4 rows"] = in_rows(MATRIX["adapter"], 4, rule="block")
 CHECKED |= IN_ROWS
-COSTS, SWITCH = (1.0, 1.3, 1.5, 1.6, 1.7), 0.2
+COSTS, SWITCH_COST = (1.0, 1.3, 1.5, 1.6, 1.7), 0.2
 """Of drafts of 0 … 4 tokens and of a switch, at which lengths chosen by cost take several values."""
-CHECKED["lengths by cost"] = served(Method("adapter", OGD(8.0)), costs=COSTS, switch=SWITCH)
+CHECKED["lengths by cost"] = served(Method("adapter", OGD(8.0)), costs=COSTS, switch_cost=SWITCH_COST)
 
 
 @dataclass(frozen=True)

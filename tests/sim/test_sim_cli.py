@@ -57,7 +57,7 @@ def test_run_writes_one_result_a_row_and_skips_it_the_next_time(tmp_path):
     assert files == {path: path.read_bytes() for path in (tmp_path / "o").rglob("*.*")}
     trace = Trace.load(tmp_path / "o/quick/ball/ogd")
     assert trace.header["settings"]["learner"]["class"] == "OGD"
-    assert trace.columns["dynamic_regret"].shape == (30, 2)
+    assert trace.columns["dynamic_regret"].shape == (len(trace.columns["round"]), 2)
 
 
 def test_an_interrupted_run_continues(tmp_path):
@@ -189,7 +189,7 @@ def test_what_a_learner_from_a_file_raises_is_explained(tmp_path, learner, messa
         (("list", "nothing*"), "no row matches 'nothing*'"),
         (("run", "quick/ball/ogd", "--set", "step_sie=1"), "OGD has no setting 'step_sie'; did you mean 'step_size'?"),
         (("run", "quick/ball/ogd", "--set", "step_size"), "write key=value"),
-        (("run", "quick/ball/ogd", "--set", "step_size=fast"), "setting step_size=fast: not a number"),
+        (("run", "quick/ball/ogd", "--set", "step_size=fast"), "step_size=fast: not a number"),
         (("run", "quick/ball/ogd", "--set", "step_size=-1"), "must be positive and finite"),
         (("run", "quick/ball/ogd", "--learner", "ogdd"), "no such learner; did you mean 'ogd'?"),
         (("run", "quick/ball/ogd", "--learner", "none.py:X"), "no file 'none.py'"),

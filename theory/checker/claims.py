@@ -19,7 +19,7 @@ from theory.checker.games import Game
 from theory.domain import Simplex
 from theory.learner import Learner, State
 from theory.problem import Problem
-from theory.runs.choose import from_file
+from theory.runs.choose import load
 
 ROUNDING = 1e-9
 """A bound counts as broken when it is passed by more than this, relative to all that was summed up."""
@@ -184,9 +184,9 @@ def load_bound(spec: str) -> Bound:
     Raises:
         ValueError: for a missing file or function, or a file that cannot be run.
     """
-    found = from_file(spec, "bound")
+    found = load(spec, "bound")
     if not callable(found):
-        raise ValueError(f"bound={spec!r}: it must be a function of a theory.checker.claims.Played, but is {found!r}")
+        raise ValueError(f"bound={spec!r}: is {found!r}; it must be a function of a theory.checker.claims.Played")
     return cast("Bound", found)
 
 

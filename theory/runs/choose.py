@@ -3,13 +3,15 @@
 import ast
 import importlib.util
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass, replace
 from difflib import get_close_matches
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from traceback import extract_tb
+from types import ModuleType
 from typing import Any
 
 from theory.domain import Simplex
@@ -24,9 +26,6 @@ Choice = str | type[Learner] | Learner
 
 NAMED_VALUES = {"zero": Zero(), "last": LastGradient(), "average": MovingAverage(), "adahedge": AdaHedge()}
 """Values of nested fields that a setting may name: hint rules and the meta learner."""
-
-
-# What a user's file has
 
 
 def file_in(choice: Any) -> str | None:
@@ -54,46 +53,81 @@ def users_own(choice: Any) -> Iterator[None]:
         raise ValueError(f"{choice}: {what}" + (f", line {lines[-1]} of {file}" if lines else "")) from error
 
 
-def from_file(choice: str, argument: str) -> Any:
-    """What ``path/file.py:name`` names, after the file was run.
+def source(choice: Any, argument: str = "learner") -> dict[str, str]:
+    """What settings need to tell an edited file from the one it was, its sha256; nothing where there is no file."""
+    file = file_in(choice)
+    return {} if file is None else {f"{argument}_file": sha256(Path(file).read_bytes()).hexdigest()}
 
-    Args:
-        choice: the path of a Python file, a colon, and a name that it defines.
-        argument: what the caller's user calls it, for the message.
+
+def load(spec: str, argument: str) -> Any:
+    """What ``path/file.py:name`` defines under that name. A file that has not changed since is run once.
 
     Raises:
-        ValueError: if there is no such file, if it cannot be run, or if it does not define the name.
+        ValueError: for a missing file or name, or a file that cannot be run; ``argument`` is what the user gave.
     """
-    file, _, name = choice.rpartition(":")
-    said = f"{argument}={choice!r}"
+    file, colon, name = spec.rpartition(":")
+    if not colon:
+        raise ValueError(f"{argument}={spec!r}: names no file; write file.py:{name}")
     if not Path(file).is_file():
-        raise ValueError(f"{said}: no file {file!r}; give the path of a Python file that defines {name}")
-    spec = importlib.util.spec_from_file_location(file, file)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"{said}: {file!r} is no Python file; give one that ends in .py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[file] = module  # where dataclass looks up annotations that are text
-    with users_own(choice):
-        spec.loader.exec_module(module)
+        raise ValueError(f"{argument}={spec!r}: no file {file!r}; give the path of a Python file that defines {name}")
+    with users_own(spec):
+        module = _module(file, str(Path(file).absolute()), sha256(Path(file).read_bytes()).hexdigest())
+    if module is None:
+        raise ValueError(f"{argument}={spec!r}: {file!r} is no Python file; give one that ends in .py")
     if not hasattr(module, name):
-        own = [key for key, value in vars(module).items() if getattr(value, "__module__", None) == file]
-        raise ValueError(f"{said}: {file} defines no {name!r}; {nearest(name, own)}it defines {', '.join(own)}")
+        own = [key for key, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
+        has = f"{nearest(name, own)}it has {', '.join(own) or 'nothing'}"
+        raise ValueError(f"{argument}={spec!r}: {file} defines no {name!r}; {has}")
     return getattr(module, name)
 
 
-def nearest(name: str, known: Collection[str]) -> str:
+@lru_cache(maxsize=64)
+def _module(file: str, path: str, digest: str) -> ModuleType | None:
+    """The module of a user's file, None where it is no Python; ``path`` and ``digest`` tell one file from another."""
+    found = importlib.util.spec_from_file_location(file, file)
+    if found is None or found.loader is None:
+        return None
+    module = importlib.util.module_from_spec(found)
+    sys.modules[file] = module  # where dataclass looks up annotations that are text
+    found.loader.exec_module(module)
+    return module
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
     """``did you mean …? `` for a name that is close to a known one; else nothing."""
     near = get_close_matches(name, known, n=1)
     return f"did you mean {near[0]!r}? " if near else ""
 
 
-def source(choice: Choice) -> dict[str, str]:
-    """What settings need to tell an edited learner from the one it was: the sha256 of its file; of others nothing."""
-    file = file_in(choice)
-    return {} if file is None else {"learner_file": sha256(Path(file).read_bytes()).hexdigest()}
+def unknown(argument: str, spec: object, known: Iterable[str], other: str) -> ValueError:
+    """The error for what is not in a table: the nearest name, all of them, and what ``other`` could be given."""
+    known = list(known)
+    rule = f"{nearest(str(spec), known)}give one of {', '.join(known)}, or {other}"
+    return ValueError(f"{argument}={spec!r}: no such {argument}; {rule}")
 
 
-# Settings
+def learner_class(choice: Choice) -> type[Learner]:
+    """The class that a choice means.
+
+    Raises:
+        ValueError: for an unknown name, a missing file or class, a file that cannot be run, or what is not a learner.
+    """
+    if isinstance(choice, str) and choice in LEARNERS:
+        return LEARNERS[choice]
+    if isinstance(choice, str) and file_in(choice) is None:
+        raise unknown("learner", choice, LEARNERS, "file.py:Class")
+    found = load(choice, "learner") if isinstance(choice, str) else choice
+    cls = type(choice) if isinstance(choice, Learner) else found
+    if not (isinstance(cls, type) and issubclass(cls, Learner) and is_dataclass(cls) and _frozen(cls)):
+        name = choice.rpartition(":")[2] if isinstance(choice, str) else "it"
+        raise ValueError(
+            f"learner={choice!r}: {name} must be a frozen dataclass derived from theory.learner.Learner, but is {cls!r}"
+        )
+    return cls
+
+
+def _frozen(cls: Any) -> bool:
+    return cls.__dataclass_params__.frozen
 
 
 def parse_value(key: str, text: Any) -> Any:
@@ -106,7 +140,7 @@ def parse_value(key: str, text: Any) -> Any:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
         known = ", ".join(NAMED_VALUES)
-        raise ValueError(f"setting {key}={text}: not a number, tuple or True/False, nor one of {known}") from None
+        raise ValueError(f"{key}={text}: not a number, tuple or True/False, nor one of {known}") from None
 
 
 def parse_settings(pairs: list[str]) -> dict[str, Any]:
@@ -119,7 +153,7 @@ def parse_settings(pairs: list[str]) -> dict[str, Any]:
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not equals or not key:
-            raise ValueError(f"setting {pair!r}: write key=value, for example step_size=0.1")
+            raise ValueError(f"settings={pair!r}: write key=value, for example step_size=0.1")
         settings[key] = parse_value(key, text)
     return settings
 
@@ -133,41 +167,9 @@ def altered(owner: Any, path: str, value: Any) -> Any:
     name, dot, rest = path.partition(".")
     known = [f.name for f in fields(owner)]
     if name not in known:
-        raise ValueError(
-            f"setting {path}: {type(owner).__name__} has no setting {name!r}; {nearest(name, known)}it has "
-            f"{', '.join(known)}"
-        )
+        has = f"{nearest(name, known)}it has {', '.join(known)}"
+        raise ValueError(f"{path}={value!r}: {type(owner).__name__} has no setting {name!r}; {has}")
     return replace(owner, **{name: altered(getattr(owner, name), rest, value) if dot else value})
-
-
-# Learners
-
-
-def learner_class(choice: Choice) -> type[Learner]:
-    """The class that a choice means.
-
-    Raises:
-        ValueError: for an unknown name, a missing file or class, a file that cannot be run, or what is not a learner.
-    """
-    if isinstance(choice, str) and choice in LEARNERS:
-        return LEARNERS[choice]
-    if isinstance(choice, str) and file_in(choice) is None:
-        raise ValueError(
-            f"learner={choice!r}: no such learner; {nearest(choice, LEARNERS)}give one of {', '.join(LEARNERS)}, or "
-            "file.py:Class"
-        )
-    found = from_file(choice, "learner") if isinstance(choice, str) else choice
-    cls = type(choice) if isinstance(choice, Learner) else found
-    if not (isinstance(cls, type) and issubclass(cls, Learner) and is_dataclass(cls) and _frozen(cls)):
-        name = choice.rpartition(":")[2] if isinstance(choice, str) else "it"
-        raise ValueError(
-            f"learner={choice!r}: {name} must be a frozen dataclass derived from theory.learner.Learner, but is {cls!r}"
-        )
-    return cls
-
-
-def _frozen(cls: Any) -> bool:
-    return cls.__dataclass_params__.frozen
 
 
 def make_learner(choice: Choice, settings: Mapping[str, Any], problem: Problem) -> Learner:

@@ -20,16 +20,16 @@ from typer.testing import CliRunner  # noqa: E402
 
 from real import __main__ as command  # noqa: E402
 from real.drafters.adapter import Adapter  # noqa: E402
-from real.measure import contest as compare  # noqa: E402
-from real.measure.rivals import limits  # noqa: E402
+from real.measure import served as compare  # noqa: E402
 from real.models.hf import perturbed, random_model  # noqa: E402
 from real.models.state import load  # noqa: E402
-from real.serving.decoder import Serving  # noqa: E402
-from real.studies.experiments import Experiment  # noqa: E402
+from real.serving.settings import Serving  # noqa: E402
+from real.studies.experiments import EXPERIMENTS, Experiment  # noqa: E402
 from real.systems import loaded  # noqa: E402
 from real.traffic import streams  # noqa: E402
 from tests.real.models.test_models import saved, tokenizer  # noqa: E402
 from theory.loss import Linear  # noqa: E402
+from theory.runs.table import limits  # noqa: E402
 from theory.runs.trace import Trace  # noqa: E402
 
 SERVING = Serving(gamma=3, nu=8, max_new_tokens=12, burn_in=16)
@@ -57,7 +57,7 @@ def quick(monkeypatch, tmp_path, assets):
     monkeypatch.setattr(loaded, "ASSETS", assets)
     monkeypatch.setattr(streams.scheduled, "__defaults__", (assets / "streams",))
     monkeypatch.setattr(compare, "CHECKPOINT_EVERY", 1)
-    monkeypatch.setitem(command.EXPERIMENTS, "demo", QUICK)
+    monkeypatch.setitem(EXPERIMENTS, "demo", QUICK)
     monkeypatch.chdir(tmp_path)
 
 
@@ -69,8 +69,13 @@ def said(result) -> str:
     return re.sub(r"\s+", " ", result.output)
 
 
+SMALL = {"--nu": 8, "--max-new-tokens": 12, "--burn-in": 16}
+
+
 def run(*arguments):
-    return real("run", "--nu", 8, "--max-new-tokens", 12, "--burn-in", 16, *arguments)
+    """A small run; an option that is given replaces the small one, for none may be given twice."""
+    small = [part for option, value in SMALL.items() if option not in arguments for part in (option, value)]
+    return real("run", *small, *arguments)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -110,14 +115,14 @@ def test_demo_writes_one_trace_a_method_and_is_skipped_the_next_time(uninterrupt
 
 
 def interrupt_at(monkeypatch, prompt: int, error: BaseException) -> None:
-    encode = compare.Comparison._prompt
+    encode = compare.Comparison._request
 
     def failing(self, i):
         if i == prompt:
             raise error
         return encode(self, i)
 
-    monkeypatch.setattr(compare.Comparison, "_prompt", failing)
+    monkeypatch.setattr(compare.Comparison, "_request", failing)
 
 
 def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path, monkeypatch, uninterrupted):
@@ -126,8 +131,8 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path, monkeypatch, unin
         assert real("demo", "--out", "o").exit_code != 0
     assert set(contents(tmp_path / "o")) == {"demo/1/checkpoint.safetensors"}
     served = []
-    encode = compare.Comparison._prompt
-    monkeypatch.setattr(compare.Comparison, "_prompt", lambda self, i: served.append(i) or encode(self, i))
+    encode = compare.Comparison._request
+    monkeypatch.setattr(compare.Comparison, "_request", lambda self, i: served.append(i) or encode(self, i))
     assert real("demo", "--out", "o").exit_code == 0
     assert served == [0, 5, 6, 7, 8]  # 0 warms up
     assert counts(tmp_path / "o/demo/1") == counts(uninterrupted / "demo/1")
@@ -137,7 +142,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path, monkeypatch, unin
 def test_results_of_other_settings_are_never_overwritten(tmp_path, monkeypatch):
     assert real("demo", "--out", "o").exit_code == 0
     before = contents(tmp_path / "o")
-    monkeypatch.setitem(command.EXPERIMENTS, "demo", replace(QUICK, serving=replace(SERVING, gamma=2)))
+    monkeypatch.setitem(EXPERIMENTS, "demo", replace(QUICK, serving=replace(SERVING, gamma=2)))
     result = real("demo", "--out", "o")
     assert result.exit_code == 2
     assert "was made with other settings (there, here): {'gamma': (3, 2)}; nothing was overwritten" in said(result)
@@ -149,7 +154,7 @@ def test_a_checkpoint_of_other_settings_is_never_overwritten(tmp_path, monkeypat
         interrupt_at(patch, 2, KeyboardInterrupt())
         real("demo", "--out", "o")
     before = contents(tmp_path / "o")
-    monkeypatch.setitem(command.EXPERIMENTS, "demo", replace(QUICK, serving=replace(SERVING, gamma=2)))
+    monkeypatch.setitem(EXPERIMENTS, "demo", replace(QUICK, serving=replace(SERVING, gamma=2)))
     result = real("demo", "--out", "o")
     assert result.exit_code == 2
     assert "checkpoint.safetensors belongs to a run with other settings" in said(result)
@@ -239,7 +244,7 @@ def test_run_resumes_from_its_state_and_refuses_anothers(tmp_path):
     others = {
         "'learner':": ("--learner", "ogd"),
         "'drafter': ('adapter', 'weights')": ("--learner", "adam", "--drafter", "weights"),
-        "'loss': (None, 'tv')": ("--loss", "tv"),
+        "'loss': ('kl', 'tv')": ("--loss", "tv"),
         "'serving.nu': ('8', '9')": ("--nu", "9"),
     }
     for differs, other in others.items():
@@ -345,7 +350,8 @@ ERRORS = {
 def test_user_errors_have_one_message_and_change_nothing(tmp_path, assets, arguments, words):
     (tmp_path / "broken.jsonl").write_text('{"question_id": 1, "category": "a", "turns": ["b"]}\n{"question_id"\n')
     before = contents(tmp_path)
-    result = run("--prompts", "prose:2", *(argument.format(assets=assets) for argument in arguments))
+    prompts = () if "--prompts" in arguments else ("--prompts", "prose:2")
+    result = run(*prompts, *(argument.format(assets=assets) for argument in arguments))
     assert result.exit_code == 2
     assert words in said(result)
     assert "Traceback" not in result.output
@@ -366,7 +372,7 @@ def test_bench_keeps_its_rows_and_says_whether_they_hold(tmp_path, assets, compi
         for one in row["targets"]:
             assert one["holds"] == (one["ratio"]["low"] >= one["factor"])
             asked = f"lower limit >= {one['factor']:g}: {'yes' if one['holds'] else 'no'}"
-            assert f"{one['ours']} ÷ {one['theirs']}: {limits(one['ratio'])}; {asked}" in said(result)
+            assert f"{one['ours']} ÷ {one['theirs']}: {limits(one['ratio'], 3)}; {asked}" in said(result)
     assert contents(tmp_path).keys() == {"o/bench.json"}
 
 

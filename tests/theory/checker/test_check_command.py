@@ -5,14 +5,12 @@ import io
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from theory.__main__ import app
-from theory.learners import LEARNERS
 from theory.runs import import_time as bench
 
 ROOT = Path(__file__).parents[3]
@@ -228,8 +226,8 @@ def mine(tmp_path_factory):
     return file
 
 
-def check(*arguments):
-    result = CliRunner().invoke(app, ["check", "--seconds", "3", *arguments], env={"COLUMNS": "160"})
+def check(*arguments, seconds=3):
+    result = CliRunner().invoke(app, ["check", "--seconds", str(seconds), *arguments], env={"COLUMNS": "160"})
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result
 
@@ -258,10 +256,8 @@ def value(output, name):
     ],
 )
 def test_a_false_claim_is_broken_and_the_printed_lines_show_it(mine, learner, bound, claim):
-    started = time.monotonic()
     name = learner if learner == "ogd" else f"{mine}:{learner}"
     result = check(name, *([] if bound is None else ["--bound", f"{mine}:{bound}"]))
-    assert time.monotonic() - started < 60
     assert result.exit_code == 1
     assert f"breaks its {claim}" in result.output
     suffered, limit = value(result.output, "regret"), value(result.output, "bound")
@@ -296,7 +292,7 @@ def test_a_missing_projection_is_found_and_shown(mine):
     ],
 )
 def test_a_learner_that_peeks_breaks_a_law(mine, learner, law):
-    result = check(f"{mine}:{learner}", "--seconds", "1")
+    result = check(f"{mine}:{learner}", seconds=1)
     assert result.exit_code == 1
     assert re.search(rf"{law} +broken", result.output)
     assert "round" in result.output or "state changed" in result.output
@@ -363,15 +359,16 @@ def test_nothing_is_found_where_nothing_is_wrong(mine):
     assert re.search(r"true +1\.0000", result.output)
 
 
-@pytest.mark.parametrize("name", LEARNERS)
-def test_no_learner_of_the_table_is_broken(name):
-    result = check(name, "--seconds", "1")
+@pytest.mark.parametrize("name", ["ensemble", "hedge"])
+def test_learners_of_the_table_are_not_broken(name):
+    """One on either domain; tests/theory/checker/test_search.py plays the constructed games against all."""
+    result = check(name, seconds=1)
     assert result.exit_code == 0, result.output
     assert "broken" not in result.output
 
 
 def test_the_domain_and_the_dimension_are_choices():
-    result = check("ogd", "--domain", "box", "--dimension", "2", "--seconds", "1", "--only-within")
+    result = check("ogd", "--domain", "box", "--dimension", "2", "--only-within", seconds=1)
     assert result.exit_code == 0
     assert "Box(low=-1.0, high=1.0)), d = 2" in result.output
 
@@ -380,7 +377,7 @@ def test_the_domain_and_the_dimension_are_choices():
     ("arguments", "message"),
     [
         (["nobody"], "no such learner"),
-        (["{mine}:Nobody"], "defines no 'Nobody'; it defines WrongStep, ShortStep"),
+        (["{mine}:Nobody"], "defines no 'Nobody'; it has WrongStep, ShortStep"),
         (["{mine}:number"], "number must be a frozen dataclass"),
         (["nowhere.py:Mine"], "no file 'nowhere.py'"),
         (["ogd", "--set", "step_size=-1"], "must be positive"),
