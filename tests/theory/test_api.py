@@ -16,7 +16,7 @@ import theory
 from theory.checker.trial import Report
 from theory.domain import Ball
 from theory.lazy import public
-from theory.learners import LEARNERS, OGD, Hedge, OptimisticOGD
+from theory.learners import OGD, Hedge, OptimisticOGD
 from theory.problem import Problem
 from theory.runs.trace import Trace
 
@@ -36,10 +36,6 @@ def test_every_public_name_is_what_its_module_has(package):
         expected = import_module(f"{place}.{member}") if place == package else getattr(import_module(place), member)
         assert getattr(module, name) is expected
         assert name in dir(module)
-
-
-def test_every_learner_is_public():
-    assert {cls.__name__ for cls in LEARNERS.values()} <= set(theory.__all__)
 
 
 def test_a_name_that_is_not_there_says_so():
