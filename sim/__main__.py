@@ -18,11 +18,12 @@ from sim.experiments import EXPERIMENTS, Match, altered_name, file_name
 from sim.hardest import hardest
 from sim.simulator import ROUNDING
 from sim.sweep import Finished, sweep
-from theory.runs.choose import parse_settings, source, users_own
+from theory.runs.choose import parse_settings
 from theory.runs.experiment import result_path, select
 from theory.runs.practice import ADAPTER_LEARNERS, HEADS_LEARNERS, on_adapter
 from theory.runs.terminal import Commands, complaints, explained
 from theory.runs.trace import atomic, done
+from theory.runs.users_file import source, users_own
 
 app = Commands(no_args_is_help=True, help="Learners against synthetic and recorded streams.")
 console = Console(emoji=False)

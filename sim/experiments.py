@@ -22,8 +22,9 @@ from sim.environments.tracking import Tracking
 from sim.simulator import LOGGED, simulate
 from theory.learner import Learner
 from theory.learners import LEARNERS
-from theory.runs.choose import Choice, file_in, make_learner, source, unknown, users_own
+from theory.runs.choose import Choice, make_learner
 from theory.runs.trace import Trace
+from theory.runs.users_file import file_in, source, unknown, users_own
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ def play(
     """
     stream = ENVIRONMENTS.get(environment) if isinstance(environment, str) else environment
     if not isinstance(stream, Environment):
-        raise unknown("environment", environment, ENVIRONMENTS, "an Environment, for example sim.Tracking()")
+        raise unknown("environment", str(environment), ENVIRONMENTS, "an Environment, for example sim.Tracking()")
     for name, value, least in (("copies", copies, 1), ("logged", logged, 2)):
         if value < least:
             raise ValueError(f"play({name}={value!r}): must be at least {least}")

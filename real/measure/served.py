@@ -48,7 +48,7 @@ class Comparison:
         seed: int = 0,
         certify: bool = False,
     ):
-        self.models, self.methods, self.stream, self.serving = models, methods, stream, serving
+        self.models, self.methods, self.stream, self.serving, self.seed = models, methods, stream, serving, seed
         self.contenders = {name: Learning(models, method, serving, seed) for name, method in methods.items()}
         self.certifiers: dict[str, Certifier] = {}
         for name, decoder in self.decoders.items():

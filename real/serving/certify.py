@@ -35,10 +35,10 @@ def certifiable(learning: Learning) -> bool:
 
     Not where learning is overlapped: what is served there is one round older than what the learner plays.
     """
-    learner, drafter = learning.learner, learning.drafter
+    learner = learning.learner
     if learning.serving.overlap or not learner.certified:
         return False
-    convex = drafter.convex and learning.objective.convex
+    convex = learning.drafter.convex and learning.objective.convex
     return convex or learner.weighs_experts()  # whose losses are convex in the weights, mixed or routed
 
 

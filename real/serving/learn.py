@@ -34,7 +34,8 @@ class Learning:
     """One learner of one drafter's decision, whatever number of texts is served.
 
     Args:
-        drafter: what learns. learner: ``Frozen`` never updates. serving: round length, burn-in, sampling, overlap.
+        drafter: what learns. learner: one that does not learn never updates.
+        serving: round length, burn-in, sampling, overlap.
         objective: divergence and positions of the loss; temperature and gamma are those of ``serving``.
         hint: outside hint for the coming round; None leaves the learner its own rule.
         prompt_hint: this many times the gradient on the prompt is the outside hint for the rounds of a request:

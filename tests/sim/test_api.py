@@ -101,7 +101,7 @@ def test_an_environment_of_ones_own():
         (("ogdd", SHORT), {}, "learner='ogdd': no such learner; did you mean 'ogd'?"),
         (("hedge", SHORT), {}, "learner='hedge': plays on the simplex"),
         ((Hedge(0.1), SHORT), {}, "plays on the simplex, but this problem's decisions lie in Ball"),
-        (("ogd", SHORT), {"step": 1}, "step=1: OGD has no setting 'step'; did you mean 'step_size'?"),
+        (("ogd", SHORT), {"step": 1}, "setting step: OGD has no setting 'step'; did you mean 'step_size'?"),
         (("ogd", SHORT), {"step_size": -1.0}, "every step size must be positive and finite"),
         (("ogd", SHORT), {"copies": 0}, "play(copies=0): must be at least 1"),
         (("ogd", SHORT), {"logged": 1}, "play(logged=1): must be at least 2"),

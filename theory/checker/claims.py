@@ -19,7 +19,7 @@ from theory.checker.games import Game
 from theory.domain import Simplex
 from theory.learner import Learner, State
 from theory.problem import Problem
-from theory.runs.choose import load
+from theory.runs.users_file import load
 
 ROUNDING = 1e-9
 """A bound counts as broken when it is passed by more than this, relative to all that was summed up."""
@@ -186,7 +186,7 @@ def load_bound(spec: str) -> Bound:
     """
     found = load(spec, "bound")
     if not callable(found):
-        raise ValueError(f"bound={spec!r}: is {found!r}; it must be a function of a theory.checker.claims.Played")
+        raise ValueError(f"bound={spec!r}: it must be a function of a theory.checker.claims.Played, but is {found!r}")
     return cast("Bound", found)
 
 

@@ -377,7 +377,7 @@ def test_the_domain_and_the_dimension_are_choices():
     ("arguments", "message"),
     [
         (["nobody"], "no such learner"),
-        (["{mine}:Nobody"], "defines no 'Nobody'; it has WrongStep, ShortStep"),
+        (["{mine}:Nobody"], "defines no 'Nobody'; it defines WrongStep, ShortStep"),
         (["{mine}:number"], "number must be a frozen dataclass"),
         (["nowhere.py:Mine"], "no file 'nowhere.py'"),
         (["ogd", "--set", "step_size=-1"], "must be positive"),
