@@ -21,10 +21,10 @@ from sim.sweep import Finished, sweep
 from theory.runs.choose import parse_settings, source, users_own
 from theory.runs.experiment import result_path, select
 from theory.runs.practice import ADAPTER_LEARNERS, HEADS_LEARNERS, on_adapter
-from theory.runs.terminal import complaints, explained
+from theory.runs.terminal import Commands, complaints, explained
 from theory.runs.trace import atomic, done
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="Learners against synthetic and recorded streams.")
+app = Commands(no_args_is_help=True, help="Learners against synthetic and recorded streams.")
 console = Console(emoji=False)
 
 Rows = Annotated[

@@ -20,7 +20,7 @@ from real.measure.speed_law import pathwise, speed_law  # noqa: E402
 from real.measure.summary import Sample, break_even, measures  # noqa: E402
 from real.models.hf import load_pair  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
-from real.serving.decoder import Serving  # noqa: E402
+from real.serving.settings import Serving  # noqa: E402
 from real.systems.loaded import Models, start_path  # noqa: E402
 from real.systems.rows import METHODS, SYSTEMS, Method  # noqa: E402
 from real.traffic import streams  # noqa: E402

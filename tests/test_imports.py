@@ -28,14 +28,18 @@ ROOMS = {
     "real": (
         "models", "drafters", "serving", "traffic", "systems", "measure", "verify", "studies", "build", "cli"
     ),
-    "figures": ("",),
+    "figures": ("numbers", ""),
 }  # fmt: skip
 """The rooms of every package, foundations first: a room imports only from itself and rooms before it; "" is what
 lies in the package's own folder. What is not a room (``__main__``, the package itself) may import all of them."""
 FIGURES_MAY_READ = {
-    "theory.runs.trace", "theory.runs.result", "theory.speculation.speedup", "theory.speculation.paper_speed"
-}  # fmt: skip
-"""All of ``theory`` that figures need: what runs recorded, and the curves of the speed theorems to draw beside it."""
+    "theory.runs.terminal",
+    "theory.runs.trace",
+    "theory.runs.result",
+    "theory.speculation.speedup",
+    "theory.speculation.paper_speed",
+}
+"""All of ``theory`` that figures need: how commands err, what runs recorded, and the curves of the speed theorems."""
 
 
 def imported(source: str, package: str = "") -> set[str]:

@@ -21,11 +21,11 @@ from theory.learner import Learner
 from theory.problem import Problem
 from theory.runs.choose import learner_class, make_learner, parse_settings
 from theory.runs.import_time import import_seconds
-from theory.runs.terminal import complaints, explained
+from theory.runs.terminal import Commands, complaints, explained
 from theory.runs.trace import Trace
 from theory.speculation.hazards import hazards
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="Theorems, and anyone's learner held against them.")
+app = Commands(no_args_is_help=True, help="Theorems, and anyone's learner held against them.")
 console = Console(soft_wrap=True, emoji=False)
 
 DOMAINS: dict[str, Domain] = {"ball": Ball(1.0), "box": Box(-1.0, 1.0), "simplex": Simplex()}

@@ -1,4 +1,4 @@
-"""Builds the embedded models and streams: `python -m real train --out DIR` (also `python -m real.build.train`).
+"""Builds the embedded models and streams: `python -m real train --out DIR`.
 
 Order: corpus -> tokenizer -> target -> drafts (distilled from the target) -> streams -> PROVENANCE.json. Step budgets,
 not clocks, end a training, so the same versions and seeds give the same models; `--minutes` ends the target's training
@@ -13,12 +13,10 @@ import os
 import shutil
 import time
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import torch
 import transformers
-import typer
 from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
@@ -55,7 +53,6 @@ CHAT = (
     "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
 )
 SHIPPED = (*TARGETS, *DRAFTS, "starts", "streams")
-app = typer.Typer(add_completion=False)
 
 
 def build(family: str, shape: tuple[int, ...], seed: int, std: float = 0.03) -> PreTrainedModel:
@@ -252,20 +249,31 @@ def install(out: Path, assets: Path = ASSETS) -> None:
     shutil.copy(out / "PROVENANCE.json", assets)
 
 
-@app.command()
 def train(
-    out: Annotated[Path, typer.Option(help="folder for models, streams and saved states")],
-    minutes: Annotated[float | None, typer.Option(help="end a target's training after this long at most")] = None,
-    only: Annotated[str | None, typer.Option(help="one of " + ", ".join(PARTS))] = None,
-    threads: Annotated[int, typer.Option(help="torch threads")] = 1,
-    compiled: Annotated[bool, typer.Option(help="torch.compile: 1.3 times as fast, needs a C++ compiler")] = True,
-    to_assets: Annotated[bool, typer.Option("--install", help="copy the result over real/assets")] = False,
+    out: Path,
+    minutes: float | None = None,
+    only: str | None = None,
+    threads: int = 1,
+    compiled: bool = True,
+    to_assets: bool = False,
 ) -> None:
-    """Build tokenizer, target, drafts, streams and PROVENANCE.json from text found on this machine."""
+    """Build tokenizer, target, drafts, streams and PROVENANCE.json from text found on this machine.
+
+    Args:
+        out: folder for models, streams and saved states.
+        minutes: end a target's training after this long at most.
+        only: one of ``PARTS``; None builds all.
+        threads: of torch.
+        compiled: train by torch.compile.
+        to_assets: copy the result over ``real/assets``.
+
+    Raises:
+        ValueError: for another part, or no time to train.
+    """
     if only is not None and only not in PARTS:
-        raise typer.BadParameter(f"--only {only!r}: not one of {', '.join(PARTS)}; leave it out to build everything")
+        raise ValueError(f"only={only!r}: must be one of {', '.join(PARTS)}; leave it out to build everything")
     if minutes is not None and not minutes > 0:
-        raise typer.BadParameter(f"--minutes {minutes}: must be above 0; leave it out for the full step budget")
+        raise ValueError(f"minutes={minutes}: must be above 0; leave it out for the full step budget")
     torch.set_num_threads(threads)
     started, parts = time.monotonic(), PARTS if only is None else (only,)
     tokenizer, ids, facts = text.prepared(out / "cache")
@@ -287,8 +295,4 @@ def train(
         write_provenance(out, tokenizer, ids, facts, f"python -m real train --out DIR{clock}")
     if to_assets:
         install(out)
-    typer.echo(f"built {', '.join(parts)} in {time.monotonic() - started:.0f} s")
-
-
-if __name__ == "__main__":
-    app()
+    print(f"built {', '.join(parts)} in {time.monotonic() - started:.0f} s")

@@ -1,39 +1,69 @@
-"""What the decoder's commands share: options of the same meaning, the screen, a bar for long work."""
+"""What the decoder's commands share: how a room of them is made, options of the same meaning, the screen.
 
+Nothing here imports torch or transformers, and neither does a room's file before one of its commands runs: ``--help``
+and a wrong option answer at once.
+"""
+
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from theory.runs.terminal import complaints
+from real.cli.fields import expanded
+from theory.runs.terminal import Commands
 
 console = Console()
 if not console.is_terminal:
     console = Console(width=200)  # tables go to files whole
 
+
+class Room(Commands):
+    """The commands of one panel; parameters that are frozen dataclasses become an option a field."""
+
+    def command(self, name: str | None = None, models: bool = True, **options: Any) -> Callable[[Callable], Callable]:
+        """As in typer. ``models``: the command runs models, for which torch is set up."""
+        register = super().command(name, **options)
+
+        def made(function: Callable) -> Callable:
+            register(expanded(on_models(function) if models else function))
+            return function
+
+        return made
+
+
+def on_models(command: Callable) -> Callable:
+    """The command with one thread, and without the progress bars of others."""
+
+    @wraps(command)
+    def outer(**given: Any) -> Any:
+        import torch
+
+        from real.models.hf import quiet
+
+        torch.set_num_threads(1)  # on purpose: on small shared machines two ran ten times slower than one
+        quiet()
+        return command(**given)
+
+    return outer
+
+
 Out = Annotated[Path, typer.Option(help="Directory of the results.")]
 Target = Annotated[str, typer.Option(help="Folder or hub name; the embedded target if left out.")]
 Draft = Annotated[str, typer.Option(help="Folder or hub name; the embedded specialist if left out.")]
+Family = Annotated[str, typer.Option(help="Embedded target: qwen3, llama or gpt_neox.")]
+Families = Annotated[list[str] | None, typer.Option(help="Embedded target, repeatable; all if left out.")]
+Domains = Annotated[list[str] | None, typer.Option(help="Domain, repeatable; all if left out.")]
+Seeds = Annotated[int, typer.Option(min=1, help="Draws of the requests, and of what is sampled: 1 … seeds.")]
 Gamma = Annotated[int, typer.Option(help="Tokens drafted a step.")]
-BurnIn = Annotated[int, typer.Option(help="Committed tokens that only set the adapter's whitening.")]
 Dtype = Annotated[str, typer.Option(help="float32, bfloat16, float16 or float64 for the models; learners are float32.")]
-Prompts = Annotated[str, typer.Option(help="A JSONL file, or a schedule.")]
-New = Annotated[int, typer.Option(help="New tokens a request.")]
+Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+Prompts = Annotated[str, typer.Option(help="JSONL in Spec-Bench's schema, or a schedule such as prose:8,c:8.")]
+New = Annotated[int, typer.Option(help="New tokens of a request.")]
 Kept = Annotated[Path | None, typer.Option(help="Keep the rows in this JSON file.")]
+Compiled = Annotated[bool, typer.Option("--compile/--eager", help="torch.compile the models first.")]
 Tune = Annotated[
     bool, typer.Option("--tune", help="With --compile on a CPU: search for the fastest matrix kernels; minutes more.")
 ]
-Device = Annotated[str, typer.Option(help="cpu or cuda.")]
-
-
-def bar() -> Progress:
-    """A progress bar that names what runs."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=complaints)
-
-
-def advance(progress: Progress, task: TaskID, done: int, total: int) -> None:
-    """Move the bar to ``done`` of ``total``."""
-    progress.update(task, completed=done, total=total)

@@ -21,6 +21,7 @@ from real.drafters.objective import DISTIL, Objective
 from real.drafters.whitening import Whitening, factors
 from real.models.hf import CausalLM
 from theory.loss import SoftmaxKL
+from theory.runs.practice import ADAPTER_LEARNERS
 from theory.speculation.adapter import adapted, adapter_loss
 
 PARTS = ("adapter", "matrix", "bias")
@@ -39,6 +40,9 @@ class Adapter(Independent):
 
     trains = True
     convex = True
+    whitens = True
+    keeps_states = True
+    learners = ADAPTER_LEARNERS
 
     def __init__(
         self, model: CausalLM, vocab: int, burn_in: int = 2000, ridge: float = 1e-2, part: str = "adapter"
@@ -46,7 +50,7 @@ class Adapter(Independent):
         super().__init__(model, vocab)
         if part not in PARTS:
             raise ValueError(f"part={part!r}: must be one of {', '.join(PARTS)}")
-        self.part, self.width, self._keep = part, model.width, True
+        self.part, self.width = part, model.width
         self.whitener = Whitening(self.width, burn_in, ridge, model.device)
         self.q, self._r_inverse = factors(model.readout.weight[: self.common])
         shapes = {"adapter": (self.width, self.width), "matrix": (self.width, self.common), "bias": (1, self.common)}

@@ -21,8 +21,19 @@ from real.drafters.base import Drafter, Piece, since
 from real.drafters.objective import DISTIL, Objective
 from real.drafters.whitening import Whitening, factors
 from real.models.hf import CausalLM, Pair
+from real.models.text import Text
 from theory.loss import Blocks, Loss
+from theory.runs.practice import HEADS_LEARNERS
 from theory.speculation.adapter import adapted, adapter_loss
+
+
+def before_pending(texts: Sequence[Text]) -> Tensor:
+    """The target's hidden state before each text's pending token ``[n, D]``; the first one where there is none."""
+    rows = []
+    for text in texts:
+        assert text.hidden is not None
+        rows.append(text.hidden[max(len(text.tokens) - 2, 0)])
+    return torch.stack(rows)
 
 
 class Heads(Drafter):
@@ -36,6 +47,8 @@ class Heads(Drafter):
     trains = True
     convex = True
     reads_target = True
+    whitens = True
+    learners = HEADS_LEARNERS
 
     def __init__(
         self, target: CausalLM, heads: int = 4, burn_in: int = 2000, ridge: float = 1e-2, decay: float = 0.8
@@ -61,24 +74,15 @@ class Heads(Drafter):
     def x(self) -> Tensor:
         return self._x.clone()
 
-    @property
-    def reach(self) -> int:
-        return self.heads if len(self.tokens) > 1 else 0  # the first token alone has no state before it
+    def reach(self, text: Text) -> int:
+        return self.heads if len(text.tokens) > 1 else 0  # the first token alone has no state before it
 
     @property
     def ready(self) -> bool:
         return self.whitener.ready
 
-    def begin(self, tokens: list[int], hidden: Tensor | None = None, keep_prompt: bool = False) -> None:
-        self.tokens, self.hidden = tokens, hidden
-
     def logits_after(self, drafted: list[Tensor]) -> Tensor:
-        assert self.hidden is not None
-        before_pending = len(self.tokens) - 2
-        return self.target.head(self._moved(self.hidden[before_pending : before_pending + 1], len(drafted)))
-
-    def commit(self) -> None:
-        return None
+        return self.target.head(self._moved(before_pending(self.texts), len(drafted)))
 
     def _moved(self, hidden: Tensor, head: int) -> Tensor:
         """Hidden states ``[n, D]`` as the head, counted from 0, sees them."""

@@ -20,11 +20,5 @@ class Uniform(Drafter):
         """Make it for a pair; the draft model, if any, is not used."""
         return cls(pair.target.vocab, pair.device, **settings)
 
-    def begin(self, tokens: list[int], hidden: Tensor | None = None, keep_prompt: bool = False) -> None:
-        self.tokens = tokens
-
     def logits_after(self, drafted: list[Tensor]) -> Tensor:
-        return self.logits
-
-    def commit(self) -> None:
-        return None
+        return self.logits.expand(len(self.texts), -1)

@@ -16,10 +16,10 @@ from real.measure.clock import Stopwatch, timed_forwards
 from real.measure.contest import warm_up
 from real.models.hf import CausalLM, Pair
 from real.models.sampling import Sampling
-from real.serving.batch import BatchDecoder
-from real.serving.decoder import Serving
+from real.serving.decoder import online_decoder
 from real.serving.ledger import Ledger
-from real.serving.step import Session, generate, plain_step, speculative_step
+from real.serving.settings import Serving
+from real.serving.step import alone, generate, step
 from real.systems.loaded import Models
 from real.systems.rows import Method
 from real.traffic.streams import Stream
@@ -80,7 +80,7 @@ class AtRest:
     """
 
     def __init__(self, pair: Pair, drafter: str, gamma: int, sampling: Sampling, new: int):
-        self.pair, self.gamma, self.sampling, self.new = pair, gamma, sampling, new
+        self.pair, self.gamma, self.sampling, self.new = pair, gamma if drafter else 0, sampling, new
         self.drafter = make_drafter(drafter, pair) if drafter else None
         models = [model for model in (pair.target, pair.draft) if model is not None]
         self.functions = {"forward": [(model, name) for model in models for name in ("hidden", "head")]}
@@ -89,9 +89,9 @@ class AtRest:
         """Serve one request, prefill included."""
         rng = torch.Generator().manual_seed(request.number)
         with timed_forwards(self.functions, self.pair.device) as record, Stopwatch(self.pair.device) as watch:
-            session = Session(self.pair.target, self.drafter, request.prompt, self.new)
+            session = alone(self.pair.target, self.drafter, request.prompt, self.new)
             steps = sum(1 for _ in generate(session, self.gamma, self.sampling, rng))
-        tokens, outside = len(session.tokens) - len(request.prompt), watch.columns["seconds_total"] - record.inside
+        tokens, outside = len(session.texts[0].committed), watch.columns["seconds_total"] - record.inside
         return {"tokens": tokens, "steps": steps, **watch.columns, "seconds_outside": outside}
 
 
@@ -106,7 +106,7 @@ class InRows:
     def serve(self, group: Group) -> dict[str, float]:
         """Serve one group, prefill included → its tokens, steps and seconds."""
         rows = len(group.prompts)
-        decoder = BatchDecoder(self.pair, self.drafter, Frozen(), self.serving, group.number, rows)
+        decoder = online_decoder(self.pair, self.drafter, Frozen(), self.serving, group.number, rows)
         with Stopwatch(self.pair.device) as watch:
             done = list(decoder.serve_all(group.prompts, Ledger()))  # a ledger that does not wait for the device
         tokens, steps = (sum(getattr(one.counts, name) for one in done) for name in ("tokens", "steps"))
@@ -140,17 +140,15 @@ class AtLength:
         sampling, rng = self.serving.sampling, torch.Generator().manual_seed(request.number)
         if self.drafter is not None:
             self.drafter.restore(self.blank)
-        session = Session(self.target, self.drafter, request.prompt, self.serving.max_new_tokens)
-        ledger, steps = Ledger(self.target.device), list[Timed]()
+        session = alone(self.target, self.drafter, request.prompt, self.serving.max_new_tokens)
+        (text,), ledger, steps = session.texts, Ledger(self.target.device), list[Timed]()
         for asked in cycle(self.lengths):
-            if session.done:
+            if text.done:
                 break
             before, start = dict(ledger.seconds), ledger.now()
-            if asked:
-                step = speculative_step(session, asked, sampling, rng, ledger)
-            else:
-                step = plain_step(session, sampling, rng, ledger)
+            room = [session.room(text, asked)]
+            (taken,) = step(session, room, sampling, session.uniforms(room, sampling, rng), ledger)
             whole = ledger.now() - start
             draft, verify = (ledger.seconds[line] - before[line] for line in ("draft", "verify"))
-            steps.append(Timed(asked, step.drafted, len(step.tokens), draft, verify, whole))
+            steps.append(Timed(asked, taken.drafted, len(taken.tokens), draft, verify, whole))
         return steps

@@ -24,7 +24,7 @@ from real.measure.contest import Totals
 from real.measure.served import Comparison
 from real.models.device import drain
 from real.models.hf import CausalLM
-from real.serving.decoder import Serving
+from real.serving.settings import Serving
 from real.serving.step import Step
 from real.systems.loaded import Models
 from real.systems.rows import Method

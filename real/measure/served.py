@@ -16,7 +16,8 @@ from real.measure.contenders import Learning, Request, request_of, warm_up_learn
 from real.measure.contest import contest
 from real.models.state import load, save, under
 from real.serving.certify import Certifier, certifiable, certificates
-from real.serving.decoder import OnlineDecoder, Serving
+from real.serving.decoder import Decoder
+from real.serving.settings import Serving
 from real.systems.loaded import Models
 from real.systems.rows import Method
 from real.traffic.streams import Stream
@@ -51,14 +52,14 @@ class Comparison:
         self.contenders = {name: Learning(models, method, serving, seed) for name, method in methods.items()}
         self.certifiers: dict[str, Certifier] = {}
         for name, decoder in self.decoders.items():
-            if certify and certifiable(decoder):
-                self.certifiers[name] = Certifier(decoder.learner)
-                decoder.on_round = self.certifiers[name].note
+            if certify and decoder.learning is not None and certifiable(decoder.learning):
+                self.certifiers[name] = Certifier(decoder.learning.learner)
+                decoder.learning.on_round = self.certifiers[name].note
         self.rows: dict[str, list[dict[str, float]]] = {name: [] for name in methods}
         self.provenance = provenance(device_name(models.device))  # the code that runs, not what it became meanwhile
 
     @property
-    def decoders(self) -> dict[str, OnlineDecoder]:
+    def decoders(self) -> dict[str, Decoder]:
         """What serves, by method."""
         return {name: contender.decoder for name, contender in self.contenders.items()}
 
@@ -109,15 +110,15 @@ class Comparison:
     def trace(self, name: str, settings: dict[str, Any]) -> Trace:
         """The method's result: one row a prompt, and in the header what made it."""
         columns = {key: np.array([row[key] for row in self.rows[name]]) for key in self.rows[name][0]}
-        decoder = self.decoders[name]
-        rounds = [asdict(entry) for entry in decoder.log]
+        learning = self.decoders[name].learning
+        rounds = [] if learning is None else [asdict(entry) for entry in learning.log]
         entries = rounds[0] if rounds else ()
         header = {
             "settings": settings,
             "method": name,
-            "learner": plain(decoder.learner),
+            "learner": plain(self.methods[name].learner),
             "segments": list(self.stream.names),
-            "hint_gain": decoder.hint_gain if decoder.log else None,
+            "hint_gain": learning.hint_gain if learning is not None and learning.log else None,
             "rounds": {key: significant(np.array([entry[key] for entry in rounds]), DIGITS) for key in entries},
             "provenance": self.provenance,
         }

@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
-from real.models.cache import BLOCK, RowCache, SlotCache, rollback
+from real.models.cache import BLOCK, RowCache, SlotCache, rollback, rows_of
 from real.models.compiled import Compiled
 
 FAMILIES = ("llama", "qwen2", "qwen3", "gpt_neox")  # proven by tests and by `python -m real lossless`
@@ -79,14 +79,14 @@ class CausalLM:
             return self.compiled.new_cache()
         return SlotCache(self.layers, BLOCK * max(1, -(-length // BLOCK)))
 
-    def hidden(self, ids: Tensor, cache: SlotCache | None = None) -> Tensor:
-        """Last hidden states of ``ids`` ``[n]`` after what ``cache`` holds, appended to it: ``[n, d]``.
+    def hidden(self, inputs: Tensor, cache: SlotCache | None = None) -> Tensor:
+        """Last hidden states of token ids ``[n]`` after what ``cache`` holds, appended to it: ``[n, d]``.
 
         More than ``CHUNK`` ids are read piece by piece, so that memory grows with the text and not with its square.
         """
-        if cache is None or len(ids) <= CHUNK:
-            return self._piece(ids, cache)
-        return torch.cat([self._piece(piece, cache) for piece in ids.split(CHUNK)])
+        if cache is None or len(inputs) <= CHUNK:
+            return self._piece(inputs, cache)
+        return torch.cat([self._piece(piece, cache) for piece in inputs.split(CHUNK)])
 
     def _piece(self, ids: Tensor, cache: SlotCache | None) -> Tensor:
         if cache is not None and self.compiled is not None:
@@ -96,15 +96,18 @@ class CausalLM:
         output = self.body(input_ids=ids[None], past_key_values=cache, use_cache=cache is not None)
         return output.last_hidden_state[0]
 
-    def hidden_rows(self, ids: Tensor, at: Tensor, reach: int, cache: RowCache) -> Tensor:
+    def hidden_rows(self, inputs: Tensor, at: Tensor, reach: int, cache: RowCache) -> Tensor:
         """Last hidden states ``[n, w, d]`` of n texts: ids ``[n, w]``, read and written at positions ``at`` ``[n, w]``.
 
         reach: above every position of ``at``. What lies before a position in its row must have been written.
         """
-        cache.open(at, reach)
-        visible = torch.arange(reach, device=at.device) <= at[:, None, :, None]
-        rows = {"position_ids": at, "attention_mask": visible, "past_key_values": cache, "use_cache": True}
-        return self.body(input_ids=ids, **rows).last_hidden_state
+        return self.body(input_ids=inputs, **rows_of(at, reach, cache)).last_hidden_state
+
+    def check_rows(self) -> None:
+        """ValueError if it cannot read several texts at once: every row needs a mask of its own."""
+        kind = self.model.config._attn_implementation
+        if kind != "sdpa":
+            raise ValueError(f"{self.name}: attention {kind!r} takes no mask of every row; load it with 'sdpa'")
 
     def head(self, hidden: Tensor) -> Tensor:
         """Next-token logits ``[n, d]`` → ``[n, V]``."""

@@ -1,28 +1,27 @@
 """How a token is chosen from logits: greedily, or from a processed law and a uniform in [0, 1).
 
-Used by target and draft alike, so that the law reported is the very tensor that was sampled from.
+Used by target and draft alike, so that the law reported is the very tensor that was sampled from. The command lines
+read this file for their options, so torch is imported only where a tensor is made.
 """
 
-from dataclasses import dataclass
+from __future__ import annotations
 
-import torch
-from torch import Tensor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from real.models.device import sent
 from theory.speculation.acceptance import categorical, process
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """Temperature, then top-k, then top-p (transformers' order), applied to both laws; temperature 0 is greedy.
+    """Temperature, then top-k, then top-p (transformers' order), applied to both laws; temperature 0 is greedy."""
 
-    Attributes:
-        temperature: ≥ 0. top_k: keep the k most likely tokens, 0 keeps all. top_p: in (0, 1], 1 keeps all.
-    """
-
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 1.0
+    temperature: float = field(default=1.0, metadata={"help": "At least 0; 0 decodes greedily."})
+    top_k: int = field(default=0, metadata={"help": "Keep the k most likely tokens; 0 keeps all."})
+    top_p: float = field(default=1.0, metadata={"help": "Keep the likeliest tokens that hold this share; 1 keeps all."})
 
     def __post_init__(self):
         if not 0 <= self.temperature < float("inf"):
@@ -40,9 +39,9 @@ class Sampling:
 
     def law(self, logits: Tensor) -> Tensor:
         """Next-token law ``[..., V]`` of logits, at least in float32; a greedy law is the one-hot argmax."""
-        logits = logits if logits.dtype == torch.float64 else logits.float()
+        logits = logits if logits.dtype.itemsize == 8 else logits.float()
         if self.greedy:
-            return one_hot(logits.argmax(-1), logits.shape[-1], logits.dtype)
+            return one_hot(logits.argmax(-1), logits)
         return process(logits, self.temperature, self.top_k, self.top_p)
 
     def choose(self, logits: Tensor, uniform: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -52,14 +51,7 @@ class Sampling:
         law = self.law(logits)
         return categorical(law, uniform), law
 
-    def uniforms(self, count: int, rng: torch.Generator | None, device: torch.device) -> Tensor:
-        """``count`` float64 uniforms in [0, 1) from ``rng`` (a CPU generator); greedy decoding consumes none."""
-        if self.greedy:
-            return torch.empty(0, dtype=torch.float64)
-        return sent(torch.rand(count, generator=rng, dtype=torch.float64), device)
 
-
-def one_hot(tokens: Tensor, vocab: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """The law that puts all mass on ``tokens`` ``[...]``: ``[..., vocab]``."""
-    law = torch.zeros(*tokens.shape, vocab, dtype=dtype, device=tokens.device)
-    return law.scatter_(-1, tokens[..., None], 1.0)
+def one_hot(tokens: Tensor, like: Tensor) -> Tensor:
+    """The law that puts all mass on ``tokens`` ``[...]``: ``[..., V]``, of the width and type of ``like``."""
+    return like.new_zeros(*tokens.shape, like.shape[-1]).scatter_(-1, tokens[..., None], 1.0)

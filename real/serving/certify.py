@@ -18,8 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from real.serving.decoder import OnlineDecoder
 from real.serving.feedback import Updated
+from real.serving.learn import Learning
 from theory.checker.certificate import Certificate, Recorder, certificate, sequences
 from theory.checker.certificate import certifiable as has_certificate
 from theory.hindsight import Total
@@ -34,21 +34,21 @@ SEGMENTS = 4
 """Equal parts of a run that get a comparator of their own."""
 
 
-def certifiable(decoder: OnlineDecoder) -> bool:
+def certifiable(learning: Learning) -> bool:
     """Whether a theorem holds: a learner that has a certificate, on losses that are convex in its decision.
 
     Not where learning is overlapped: what is served there is one round older than what the learner plays.
     """
-    learner, drafter = decoder.learner, decoder.drafter
-    if drafter is None or decoder.serving.overlap or not has_certificate(learner):
+    learner, drafter = learning.learner, learning.drafter
+    if learning.serving.overlap or not has_certificate(learner):
         return False
     experts = isinstance(learner, Mixture | Hedge)  # their losses are convex in the weights, mixed or routed
     fixed_step = experts or isinstance(learner, Ensemble) or isinstance(learner.step_size, int | float)  # type: ignore
-    return fixed_step and (experts or (drafter.convex and decoder.objective.convex))
+    return fixed_step and (experts or (drafter.convex and learning.objective.convex))
 
 
 class Certifier:
-    """Keeps what one decoder's learner saw; give ``note`` as the decoder's ``on_round``.
+    """Keeps what one decoder's learner saw; give ``note`` as ``Learning.on_round``.
 
     Args:
         every: rounds between certificates; 0 only at the end. show: told each certificate, by comparator.

@@ -15,7 +15,7 @@ import numpy as np
 from real.measure.contest import Totals
 from real.measure.intervals import UNKNOWN, Interval, interval
 from real.measure.summary import Sample, by_question, hint_gains, load_runs, made_by
-from real.serving.decoder import Serving
+from real.serving.settings import Serving
 from real.studies.experiments import Experiment
 from real.systems.rows import CONTROLS, HINTS, STEPS
 

@@ -16,7 +16,7 @@ import numpy as np
 from real.measure.intervals import UNKNOWN
 from real.measure.summary import Sample, break_even, by_question, hint_gains, load_runs, measures
 from real.models.sampling import Sampling
-from real.serving.decoder import Serving
+from real.serving.settings import Serving
 from real.studies.experiments import Experiment
 from real.systems.loaded import FAMILIES, start_path
 from real.systems.rows import SPECIALISTS, SYSTEMS, Method

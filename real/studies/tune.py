@@ -14,8 +14,8 @@ import torch
 from rich.console import Console
 
 from real.drafters import Drafter, Piece
-from real.serving.decoder import Serving
 from real.serving.ledger import Ledger
+from real.serving.settings import Serving
 from real.studies.experiments import TUNING
 from real.systems.loaded import Models
 from real.systems.rows import Method
@@ -100,8 +100,8 @@ def tune_warm(drafter: str, family: str, schedule: str, seed: int = 100) -> Iter
     decoder = models.decoder(method, Serving(nu=shortest), seed, record=rounds.append)
     for prompt in scheduled(schedule, seed).prompts:
         decoder.serve(models.pair.encode(list(prompt.turns), models.chat), Ledger())
-    at_rest, objective = decoder.drafter, decoder.objective
-    assert at_rest is not None
+    assert decoder.learning is not None
+    at_rest, objective = decoder.learning.drafter, decoder.learning.objective
     for nu in WARM_LENGTHS:
         width = nu // shortest
         joined = [list(chain(*rounds[i : i + width])) for i in range(0, len(rounds), width)]

@@ -19,7 +19,7 @@ from theory.learners.mixture import Mixture
 from theory.learners.momentum import Momentum
 from theory.learners.ogd import OGD
 from theory.learners.optimistic import OptimisticOGD
-from theory.runs.practice import ADAPTER_LEARNERS, HEADS_GRID, HEADS_LEARNERS, HEADS_STEP
+from theory.runs.practice import ADAPTER_LEARNERS, DEEP_LEARNERS, HEADS_GRID, HEADS_LEARNERS, HEADS_STEP
 from theory.runs.practice import GRID as ADAPTER_GRID
 
 
@@ -54,9 +54,6 @@ class Method:
         told = "".join(f", {key}={value}" for key, value in rest.items() if plain.get(key, ...) != value)
         return "the target alone" if self.drafter is None else f"{self.drafter} × {self.learner}{told}"
 
-
-DEEP_LEARNERS: dict[str, Learner] = {"adam": Adam(1e-3), "frozen": Frozen()}
-"""Learners of deep drafters: customary values, not tuned; not convex, no bound."""
 
 NAMED = "ensemble"
 """The learner whose gain is the claim of the main results; everything else is reported beside it."""

@@ -18,8 +18,8 @@ from rich.console import Console
 from real.measure.intervals import CENTRAL, draws
 from real.measure.speed_law import pathwise, speed_law
 from real.models.sampling import Sampling
-from real.serving.decoder import Serving
 from real.serving.ledger import Ledger
+from real.serving.settings import Serving
 from real.systems.loaded import Models
 from real.systems.rows import METHODS, SYSTEMS
 from real.traffic.streams import scheduled

@@ -10,9 +10,9 @@ from itertools import cycle
 
 import torch
 
-from real.serving.batch import BatchDecoder, in_order
-from real.serving.decoder import Serving
+from real.serving.decoder import in_order, online_decoder
 from real.serving.ledger import Ledger
+from real.serving.settings import Serving
 from real.serving.step import RULES
 from real.systems.loaded import FAMILIES, Models, start_path
 from real.systems.rows import Method
@@ -71,14 +71,14 @@ def _watch_rows(models: Models, method: Method, rows: int, share: int, seed: int
     serving = Serving(max_new_tokens=48, burn_in=320)
     warm = _warmed(models.family, method) if method.drafter else method
     pair = models.pair_of(warm)
-    decoder = BatchDecoder(pair, models.drafter(warm, serving), method.learner, serving, seed, rows)
+    decoder = online_decoder(pair, models.drafter(warm, serving), method.learner, serving, seed, rows)
     rng, served, steps = torch.Generator().manual_seed(seed + 1), 0, 0
     state = bettor.init(torch.zeros((), dtype=torch.float64))
     requests = cycle(mixed(seed).prompts)
     while served < share:
         prompts = [pair.encode(list(next(requests).turns), models.chat) for _ in range(rows + rows // 2)]
         for of in in_order(decoder.serve_all(prompts, Ledger())):  # the order must not depend on what was sampled
-            pits = transforms(pair, prompts[of.request], of.tokens, serving.sampling, rng)
+            pits = transforms(pair, prompts[of.number], of.tokens, serving.sampling, rng)
             state, _ = bettor.watch(state, pits, torch.ones(len(of.tokens), dtype=torch.bool))
             served, steps = served + len(of.tokens), steps + of.counts.steps
     return served, served / steps, state

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from real.models.hf import Pair, load_pair, perturbed, random_model
 from real.models.sampling import Sampling
-from real.serving.batch import BatchDecoder, in_order
-from real.serving.decoder import Serving
+from real.serving.decoder import in_order
 from real.serving.ledger import Ledger
+from real.serving.settings import Serving
 from real.serving.step import RULES
 from real.systems.loaded import decoder_of, drafter_of
 from real.systems.rows import METHODS, Method
@@ -70,11 +70,11 @@ CHECKED |= {f"{name} {rule}": served(method, rule=rule) for name, method in MATR
 
 
 def in_rows(method: Method, rows: int, gamma: int = 4, rule: str = "token") -> Served:
-    """The same, several prompts at a time (``real/serving/batch.py``)."""
+    """The same, several prompts at a time (rows of one decoder)."""
 
     def texts(pair: Pair, prompts: Prompts, new: int, sampling: Sampling, seed: int) -> Iterator[list[int]]:
         serving = Serving(gamma, ROUND, sampling, new, burn_in=BURN_IN, rule=rule)
-        decoder = BatchDecoder(pair, drafter_of(pair, method, serving), method.learner, serving, seed, rows)
+        decoder = decoder_of(pair, method, drafter_of(pair, method, serving), serving, seed, rows=rows)
         for of in in_order(decoder.serve_all(prompts, Ledger(pair.device))):
             yield of.tokens
 

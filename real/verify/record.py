@@ -17,9 +17,10 @@ import torch
 from real.drafters import Piece
 from real.drafters.adapter import Adapter, hidden_rows
 from real.drafters.heads import Heads
-from real.serving.decoder import OnlineDecoder, Serving
+from real.serving.decoder import online_decoder
 from real.serving.feedback import Counts
 from real.serving.ledger import Ledger
+from real.serving.settings import Serving
 from real.systems.loaded import Models
 from real.systems.rows import ROWS, Method
 from real.traffic.streams import Stream, scheduled
@@ -55,7 +56,7 @@ def record(
         return path
     served: list[Piece] = []
     whole = replace(serving, law_top_k=0)
-    decoder = OnlineDecoder(models.pair_of(method), drafter, method.learner, whole, seed, record=served.extend)
+    decoder = online_decoder(models.pair_of(method), drafter, method.learner, whole, seed, record=served.extend)
     total, prompt_of, segment_of = Counts(), [], []
     for i, prompt in enumerate(stream.prompts):
         tokens, counts = decoder.serve(models.pair.encode(list(prompt.turns), models.chat), Ledger(models.device))
@@ -64,7 +65,8 @@ def record(
         prompt_of += [i] * len(tokens)
         segment_of += [stream.segment[i]] * len(tokens)
         progress(i + 1, len(stream.prompts))
-    pieces = served + decoder.rounds.pieces  # the incomplete last round is decoded too
+    assert decoder.learning is not None
+    pieces = served + decoder.learning.rounds.pieces  # the incomplete last round is decoded too
     burn_in = header["burn_in_rounds"] * serving.nu
     if len(prompt_of) < burn_in:
         raise ValueError(

@@ -189,7 +189,7 @@ def test_what_a_learner_from_a_file_raises_is_explained(tmp_path, learner, messa
         (("list", "nothing*"), "no row matches 'nothing*'"),
         (("run", "quick/ball/ogd", "--set", "step_sie=1"), "OGD has no setting 'step_sie'; did you mean 'step_size'?"),
         (("run", "quick/ball/ogd", "--set", "step_size"), "write key=value"),
-        (("run", "quick/ball/ogd", "--set", "step_size=fast"), "--set step_size=fast: not a number"),
+        (("run", "quick/ball/ogd", "--set", "step_size=fast"), "step_size=fast: not a number"),
         (("run", "quick/ball/ogd", "--set", "step_size=-1"), "must be positive and finite"),
         (("run", "quick/ball/ogd", "--learner", "ogdd"), "no such learner; did you mean 'ogd'?"),
         (("run", "quick/ball/ogd", "--learner", "none.py:X"), "no file 'none.py'"),

@@ -10,9 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import inf, isfinite
-from pathlib import Path
-from runpy import run_path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -25,7 +23,7 @@ from theory.learners.ogd import OGD
 from theory.learners.optimistic import OptimisticOGD
 from theory.learners.sword import Sword
 from theory.problem import Problem
-from theory.runs.choose import users_own
+from theory.runs.choose import load
 
 ROUNDING = 1e-9
 """A bound counts as broken when it is passed by more than this, relative to all that was summed up."""
@@ -199,18 +197,10 @@ def load_bound(spec: str) -> Bound:
     Raises:
         ValueError: for a missing file or function, or a file that cannot be run.
     """
-    file, _, name = spec.rpartition(":")
-    if not Path(file).is_file():
-        raise ValueError(
-            f"--bound {spec!r}: no file {file!r}; write file.py:function, a function of theory.checker.claims.Played"
-        )
-    with users_own(spec):
-        defined = run_path(file)
-    if not callable(defined.get(name)):
-        raise ValueError(
-            f"--bound {spec!r}: {file} has {defined.get(name)!r} under the name {name!r}; it must be a function"
-        )
-    return defined[name]
+    found = load(spec, "bound")
+    if not callable(found):
+        raise ValueError(f"bound={spec!r}: is {found!r}; it must be a function of a theory.checker.claims.Played")
+    return cast(Bound, found)
 
 
 def claims(learner: Learner, problem: Problem, bound: Bound | None = None, spec: str = "") -> list[Claim]:

@@ -1,15 +1,17 @@
-"""A learner by name or from a user's file, settings given as text: ``--learner NAME|file.py:Class --set key=value``."""
+"""A learner by name or from a user's file, settings given as text: ``NAME|file.py:Class`` and ``key=value``."""
 
 import ast
 import importlib.util
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass, replace
 from difflib import get_close_matches
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from traceback import extract_tb
+from types import ModuleType
 from typing import Any
 
 from theory.domain import Simplex
@@ -20,7 +22,7 @@ from theory.learners.adahedge import AdaHedge
 from theory.problem import Problem
 
 NAMED_VALUES = {"zero": Zero(), "last": LastGradient(), "average": MovingAverage(), "adahedge": AdaHedge()}
-"""Values of nested fields that ``--set`` may name: hint rules and the meta learner."""
+"""Values of nested fields that a setting may name: hint rules and the meta learner."""
 
 
 @contextmanager
@@ -42,10 +44,50 @@ def users_own(spec: str) -> Iterator[None]:
         raise ValueError(f"{spec}: {what}" + (f", line {lines[-1]} of {file}" if lines else "")) from error
 
 
-def source(spec: str) -> dict[str, str]:
-    """What settings need to tell an edited learner from the one it was: the sha256 of its file; of a name nothing."""
+def source(spec: str, argument: str = "learner") -> dict[str, str]:
+    """What settings need to tell an edited file from the one it was: its sha256; of a name nothing."""
     file, colon, _ = spec.rpartition(":")
-    return {"learner_file": sha256(Path(file).read_bytes()).hexdigest()} if colon else {}
+    return {f"{argument}_file": sha256(Path(file).read_bytes()).hexdigest()} if colon else {}
+
+
+def load(spec: str, argument: str) -> Any:
+    """What ``path/file.py:name`` defines under that name. A file that has not changed since is run once.
+
+    Raises:
+        ValueError: for a missing file or name, or a file that cannot be run; ``argument`` is what the user gave.
+    """
+    file, colon, name = spec.rpartition(":")
+    if not colon:
+        raise ValueError(f"{argument}={spec!r}: names no file; write file.py:{name}")
+    if not Path(file).is_file():
+        raise ValueError(f"{argument}={spec!r}: no file {file!r}; give the path of a Python file that defines {name}")
+    module = _module(file, str(Path(file).absolute()), sha256(Path(file).read_bytes()).hexdigest(), argument, spec)
+    if not hasattr(module, name):
+        own = [key for key, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
+        near = get_close_matches(name, own, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ValueError(f"{argument}={spec!r}: {file} defines no {name!r}; {hint}it has {', '.join(own) or 'nothing'}")
+    return getattr(module, name)
+
+
+@lru_cache(maxsize=64)
+def _module(file: str, path: str, digest: str, argument: str, spec: str) -> ModuleType:
+    """The module of a user's file; ``digest`` and ``path`` tell files apart, the others are for messages."""
+    found = importlib.util.spec_from_file_location(file, file)
+    if found is None or found.loader is None:
+        raise ValueError(f"{argument}={spec!r}: {file!r} is no Python file; give one that ends in .py")
+    module = importlib.util.module_from_spec(found)
+    sys.modules[file] = module  # where dataclass looks up annotations that are text
+    with users_own(spec):
+        found.loader.exec_module(module)
+    return module
+
+
+def unknown(argument: str, spec: str, known: Iterable[str], other: str) -> ValueError:
+    """The error for a name that is not in a table: the nearest one, all of them, and what ``other`` could be given."""
+    near = get_close_matches(spec, known := list(known), n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return ValueError(f"{argument}={spec!r}: no such {argument}; {hint}give one of {', '.join(known)}, or {other}")
 
 
 def learner_class(spec: str) -> type[Learner]:
@@ -59,24 +101,11 @@ def learner_class(spec: str) -> type[Learner]:
         return LEARNERS[spec]
     file, colon, name = spec.rpartition(":")
     if not colon:
-        near = get_close_matches(spec, LEARNERS, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ValueError(
-            f"--learner {spec!r}: no such learner; {hint}give one of {', '.join(LEARNERS)}, or file.py:Class"
-        )
-    if not Path(file).is_file():
-        raise ValueError(f"--learner {spec!r}: no file {file!r}; give the path of a Python file that defines {name}")
-    module_spec = importlib.util.spec_from_file_location(file, file)
-    if module_spec is None or module_spec.loader is None:
-        raise ValueError(f"--learner {spec!r}: {file!r} is no Python file; give one that ends in .py")
-    module = importlib.util.module_from_spec(module_spec)
-    sys.modules[file] = module  # where dataclass looks up annotations that are text
-    with users_own(spec):
-        module_spec.loader.exec_module(module)
-    found = getattr(module, name, None)
+        raise unknown("learner", spec, LEARNERS, "file.py:Class")
+    found = load(spec, "learner")
     if not (isinstance(found, type) and is_dataclass(found) and issubclass(found, Learner) and _frozen(found)):
         raise ValueError(
-            f"--learner {spec!r}: {name} must be a frozen dataclass derived from theory.learner.Learner; {file} has "
+            f"learner={spec!r}: {name} must be a frozen dataclass derived from theory.learner.Learner; {file} has "
             f"{found!r} under that name"
         )
     return found
@@ -96,7 +125,7 @@ def parse_value(key: str, text: Any) -> Any:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
         known = ", ".join(NAMED_VALUES)
-        raise ValueError(f"--set {key}={text}: not a number, tuple or True/False, nor one of {known}") from None
+        raise ValueError(f"{key}={text}: not a number, tuple or True/False, nor one of {known}") from None
 
 
 def parse_settings(pairs: list[str]) -> dict[str, Any]:
@@ -109,7 +138,7 @@ def parse_settings(pairs: list[str]) -> dict[str, Any]:
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not equals or not key:
-            raise ValueError(f"--set {pair!r}: write key=value, for example --set step_size=0.1")
+            raise ValueError(f"settings={pair!r}: write key=value, for example step_size=0.1")
         settings[key] = parse_value(key, text)
     return settings
 
@@ -126,7 +155,7 @@ def altered(owner: Any, path: str, value: Any) -> Any:
         near = get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise ValueError(
-            f"--set {path}: {type(owner).__name__} has no setting {name!r}; {hint}it has {', '.join(known)}"
+            f"{path}={value!r}: {type(owner).__name__} has no setting {name!r}; {hint}it has {', '.join(known)}"
         )
     return replace(owner, **{name: altered(getattr(owner, name), rest, value) if dot else value})
 
@@ -145,7 +174,7 @@ def make_learner(spec: str, settings: Mapping[str, Any], problem: Problem) -> Le
     if isinstance(plays_on, Simplex) and not isinstance(problem.domain, Simplex):
         fitting = [name for name, one in LEARNERS.items() if not isinstance(getattr(one, "domain", None), Simplex)]
         raise ValueError(
-            f"--learner {spec}: plays on the simplex, but this problem's decisions lie in {problem.domain}; "
+            f"learner={spec!r}: plays on the simplex, but this problem's decisions lie in {problem.domain}; "
             f"use it as the meta learner of an ensemble, or choose one of {', '.join(fitting)}"
         )
     with users_own(spec):
@@ -155,5 +184,5 @@ def make_learner(spec: str, settings: Mapping[str, Any], problem: Problem) -> Le
                 if key not in direct:
                     learner = altered(learner, key, value)
         except TypeError as error:
-            raise ValueError(f"--learner {spec} with {settings}: {error}") from error
+            raise ValueError(f"learner={spec!r} with {settings}: {error}") from error
     return learner

@@ -14,6 +14,7 @@ from theory.learner import Learner
 from theory.learners.adam import Adam
 from theory.learners.ensemble import Ensemble
 from theory.learners.frozen import Frozen
+from theory.learners.mixture import Mixture
 from theory.learners.momentum import Momentum
 from theory.learners.ogd import OGD
 from theory.learners.optimistic import OptimisticOGD
@@ -45,6 +46,12 @@ HEADS_LEARNERS: dict[str, Learner] = {
 }
 """Learners of linear heads."""
 
+DEEP_LEARNERS: dict[str, Learner] = {"adam": Adam(1e-3), "frozen": Frozen()}
+"""Learners of deep drafters: customary values, not tuned; not convex, no bound."""
+
+EXPERT_LEARNERS: dict[str, Learner] = {"mixture": Mixture(), "ensemble": Mixture(), "frozen": Frozen()}
+"""Learners of the weights of several drafters."""
+
 
 def on_adapter(
     spec: str, settings: Mapping[str, Any], problem: Problem, learners: Mapping[str, Learner] = ADAPTER_LEARNERS
@@ -56,7 +63,7 @@ def on_adapter(
     """
     if spec not in learners:
         if "step_size" not in settings and "step_size" in getattr(learner_class(spec), "__dataclass_fields__", {}):
-            raise ValueError(f"--learner {spec}: has no default step size on an adapter; give --set step_size=…")
+            raise ValueError(f"learner={spec!r}: has no default step size on an adapter; give the setting step_size=…")
         return make_learner(spec, settings, problem)
     learner = learners[spec]
     for key, value in settings.items():

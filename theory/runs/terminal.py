@@ -1,20 +1,158 @@
-"""What every command line says when its user errs."""
+"""What every command line shares: options that are given once, errors in one line, progress on any screen.
 
-from collections.abc import Iterator
+app = Commands(help="…")                     a typer.Typer whose commands do the first two by themselves
+with Progress() as progress:                 bars on a terminal, elsewhere a line every 30 seconds
+    report = progress.task("prose")
+    report(3, 20)
+"""
+
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Event, Thread
+from time import monotonic
+from typing import Any
 
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
+from typer.core import TyperCommand
 
 complaints = Console(stderr=True, soft_wrap=True, emoji=False)
 """Errors and progress; results go to standard output."""
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells have it."""
 
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """User errors end the command with their message and exit status 2, without a traceback."""
+    """User errors end the command with their message and status 2, without a traceback; Ctrl-C ends it with 130."""
     try:
         yield
     except (ValueError, OSError, ModuleNotFoundError) as error:
         complaints.print(f"error: {error}", style="red", markup=False, highlight=False)
         raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        complaints.print("interrupted")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+class Command(TyperCommand):
+    """One command: an option that takes one value is refused when it is given twice, and user errors are explained."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        _, _, given = self.make_parser(ctx).parse_args(args=list(args))
+        for parameter in given:
+            times = sum(other is parameter for other in given)
+            if times > 1 and not (getattr(parameter, "multiple", False) or getattr(parameter, "count", False)):
+                name = " or ".join([*parameter.opts, *parameter.secondary_opts])
+                ctx.fail(f"{name} is given {times} times, but has one value; give it once")
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        with explained():
+            return super().invoke(ctx)
+
+
+class Commands(typer.Typer):
+    """A ``typer.Typer`` that makes every command a ``Command``, in the panel of the help that it names.
+
+    Args:
+        panel: heading under which ``--help`` lists these commands; none if left out.
+        kind: class of the commands. options: of ``typer.Typer``.
+    """
+
+    def __init__(self, *, panel: str | None = None, kind: type[Command] = Command, **options: Any):
+        super().__init__(add_completion=False, **options)
+        self.panel, self.kind = panel, kind
+
+    def command(self, name: str | None = None, **options: Any) -> Callable[[Callable], Callable]:
+        """As in typer; ``cls`` and ``rich_help_panel`` are those of this app if left out."""
+        return super().command(name, **{"cls": self.kind, "rich_help_panel": self.panel} | options)
+
+
+Report = Callable[[int, int | None], None]
+"""Told how much is done, and of how much if that is known."""
+
+
+@dataclass
+class Task:
+    """How far one piece of work is; ``total`` None while it is not known."""
+
+    name: str
+    began: float
+    done: int = 0
+    total: int | None = None
+
+    def line(self, now: float) -> str:
+        """The state in words: ``prose: 3 of 20 after 95 s``."""
+        far = "" if self.total is None else f": {self.done} of {self.total}"
+        return f"{self.name}{far} after {now - self.began:.0f} s"
+
+    @property
+    def over(self) -> bool:
+        return self.total is not None and self.done >= self.total
+
+
+class Progress:
+    """How far work is: a bar a task on a terminal, elsewhere a line a task every ``every`` seconds until it is done.
+
+    Args:
+        console: where it is shown. every: seconds. clock: seconds now. wait: returns after so many seconds whether the
+            work is over; by default a wait that the end of the block cuts short.
+    """
+
+    def __init__(
+        self,
+        console: Console = complaints,
+        every: float = 30.0,
+        clock: Callable[[], float] = monotonic,
+        wait: Callable[[float], bool] | None = None,
+    ):
+        self.console, self.every, self.clock = console, every, clock
+        self.tasks: list[Task] = []
+        self._over = Event()
+        self._wait = wait or self._over.wait
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+        self._bars = Bars(*columns, console=console) if console.is_terminal else None
+        self._lines = Thread(target=self._tell, daemon=True)
+
+    def __enter__(self) -> "Progress":
+        self._lines.start() if self._bars is None else self._bars.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._lines.join() if self._bars is None else self._bars.stop()
+
+    def task(self, name: str) -> Report:
+        """A new piece of work → what is to be told how far it is; its time counts from here."""
+        task = Task(name, self.clock())
+        self.tasks.append(task)
+        bar = None if self._bars is None else self._bars.add_task(name, total=None)
+
+        def report(done: int, total: int | None = None) -> None:
+            task.done, task.total = done, task.total if total is None else total
+            if self._bars is not None and bar is not None:
+                self._bars.update(bar, completed=done, total=task.total)
+
+        return report
+
+    def say(self, text: str) -> None:
+        """Print a line of its own, above the bars if there are any."""
+        (self.console if self._bars is None else self._bars.console).print(text, markup=False, highlight=False)
+
+    def _tell(self) -> None:
+        while not self._wait(self.every):
+            for task in list(self.tasks):
+                if not task.over:
+                    self.console.print(task.line(self.clock()), markup=False, highlight=False)
+
+
+@contextmanager
+def busy(name: str, console: Console = complaints) -> Iterator[None]:
+    """Show that one thing of unknown length is being done."""
+    with Progress(console) as progress:
+        progress.task(name)
+        yield

@@ -23,8 +23,8 @@ from real.drafters.adapter import Adapter  # noqa: E402
 from real.measure import served as compare  # noqa: E402
 from real.models.hf import perturbed, random_model  # noqa: E402
 from real.models.state import load  # noqa: E402
-from real.serving.decoder import Serving  # noqa: E402
-from real.studies.experiments import Experiment  # noqa: E402
+from real.serving.settings import Serving  # noqa: E402
+from real.studies.experiments import EXPERIMENTS, Experiment  # noqa: E402
 from real.systems import loaded  # noqa: E402
 from real.traffic import streams  # noqa: E402
 from tests.real.models.test_models import saved, tokenizer  # noqa: E402
@@ -57,7 +57,7 @@ def quick(monkeypatch, tmp_path, assets):
     monkeypatch.setattr(loaded, "ASSETS", assets)
     monkeypatch.setattr(streams.scheduled, "__defaults__", (assets / "streams",))
     monkeypatch.setattr(compare, "CHECKPOINT_EVERY", 1)
-    monkeypatch.setitem(command.EXPERIMENTS, "demo", QUICK)
+    monkeypatch.setitem(EXPERIMENTS, "demo", QUICK)
     monkeypatch.chdir(tmp_path)
 
 
@@ -69,8 +69,13 @@ def said(result) -> str:
     return re.sub(r"\s+", " ", result.output)
 
 
+SMALL = {"--nu": 8, "--max-new-tokens": 12, "--burn-in": 16}
+
+
 def run(*arguments):
-    return real("run", "--nu", 8, "--max-new-tokens", 12, "--burn-in", 16, *arguments)
+    """A small run; an option that is given replaces the small one, for none may be given twice."""
+    small = [part for option, value in SMALL.items() if option not in arguments for part in (option, value)]
+    return real("run", *small, *arguments)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -137,7 +142,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path, monkeypatch, unin
 def test_results_of_other_settings_are_never_overwritten(tmp_path, monkeypatch):
     assert real("demo", "--out", "o").exit_code == 0
     before = contents(tmp_path / "o")
-    monkeypatch.setitem(command.EXPERIMENTS, "demo", replace(QUICK, serving=replace(SERVING, gamma=2)))
+    monkeypatch.setitem(EXPERIMENTS, "demo", replace(QUICK, serving=replace(SERVING, gamma=2)))
     result = real("demo", "--out", "o")
     assert result.exit_code == 2
     assert "was made with other settings (there, here): {'gamma': (3, 2)}; nothing was overwritten" in said(result)
@@ -149,7 +154,7 @@ def test_a_checkpoint_of_other_settings_is_never_overwritten(tmp_path, monkeypat
         interrupt_at(patch, 2, KeyboardInterrupt())
         real("demo", "--out", "o")
     before = contents(tmp_path / "o")
-    monkeypatch.setitem(command.EXPERIMENTS, "demo", replace(QUICK, serving=replace(SERVING, gamma=2)))
+    monkeypatch.setitem(EXPERIMENTS, "demo", replace(QUICK, serving=replace(SERVING, gamma=2)))
     result = real("demo", "--out", "o")
     assert result.exit_code == 2
     assert "checkpoint.safetensors belongs to a run with other settings" in said(result)
@@ -345,7 +350,8 @@ ERRORS = {
 def test_user_errors_have_one_message_and_change_nothing(tmp_path, assets, arguments, words):
     (tmp_path / "broken.jsonl").write_text('{"question_id": 1, "category": "a", "turns": ["b"]}\n{"question_id"\n')
     before = contents(tmp_path)
-    result = run("--prompts", "prose:2", *(argument.format(assets=assets) for argument in arguments))
+    prompts = () if "--prompts" in arguments else ("--prompts", "prose:2")
+    result = run(*prompts, *(argument.format(assets=assets) for argument in arguments))
     assert result.exit_code == 2
     assert words in said(result)
     assert "Traceback" not in result.output

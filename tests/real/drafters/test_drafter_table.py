@@ -12,9 +12,10 @@ from real.drafters import DRAFTERS, Drafter, Piece, make_drafter  # noqa: E402
 from real.drafters.objective import Objective  # noqa: E402
 from real.models.hf import Pair, perturbed, random_model  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
-from real.serving.decoder import OnlineDecoder, Serving  # noqa: E402
+from real.serving.decoder import online_decoder  # noqa: E402
 from real.serving.ledger import Ledger  # noqa: E402
-from real.serving.step import Session, generate  # noqa: E402
+from real.serving.settings import Serving  # noqa: E402
+from real.serving.step import alone, generate  # noqa: E402
 from real.verify.lossless import reference  # noqa: E402
 from theory.learners.adam import Adam  # noqa: E402
 from theory.learners.ogd import OGD  # noqa: E402
@@ -52,14 +53,14 @@ def make(name: str, pair: Pair) -> Drafter:
 
 
 def serve(pair: Pair, drafter: Drafter, new: int = 30, prompt: list[int] = PROMPT, seed: int = 3):
-    session = Session(pair.target, drafter, prompt, new)
+    session = alone(pair.target, drafter, prompt, new)
     steps = list(generate(session, 3, SAMPLED, torch.Generator().manual_seed(seed)))
     drafter.catch_up()
-    start, stop = session.prompt_length, len(session.tokens)
+    start, stop = session.texts[0].prompt_length, len(session.texts[0].tokens)
     laws = torch.cat([done.target_probs for done in steps])
     wrong = torch.cat([torch.arange(len(s.tokens)) == (s.accepted if s.rejected else -1) for s in steps])
-    hidden = None if session.hidden is None else session.hidden[: stop - 1]
-    return steps, Piece(session.tokens, start, stop, laws, drafter.features(start, stop), hidden, wrong)
+    hidden = None if session.texts[0].hidden is None else session.texts[0].hidden[: stop - 1]
+    return steps, Piece(session.texts[0].tokens, start, stop, laws, drafter.features(start, stop), hidden, wrong)
 
 
 def warmed(name: str, pair: Pair) -> tuple[Drafter, Piece]:
@@ -103,9 +104,9 @@ def test_drafters_with_no_gradient_are_made_alike_and_draft_the_targets_text(nam
     one, two = make_drafter(name, pair), make_drafter(name, pair)
     texts = [list(serve(pair, drafter, seed=4)[1].tokens) for drafter in (one, two)]
     assert texts[0] == texts[1]
-    session = Session(pair.target, make_drafter(name, pair), PROMPT, 30)
+    session = alone(pair.target, make_drafter(name, pair), PROMPT, 30)
     list(generate(session, 3, Sampling(0.0)))
-    assert session.tokens[len(PROMPT) :] == reference(pair, [PROMPT], 30)[0]
+    assert session.texts[0].tokens[len(PROMPT) :] == reference(pair, [PROMPT], 30)[0]
 
 
 def by_hand(name: str, drafter: Drafter, piece: Piece, x):
@@ -216,17 +217,17 @@ def test_the_law_drafted_is_the_law_of_the_loss(name, pair):
 def test_the_cache_follows_the_text(name, pair):
     """After rejections, stops and a swap, every law drafted equals that of a drafter that meets the text afresh."""
     drafter, _ = warmed(name, pair)
-    session = Session(pair.target, drafter, PROMPT, 30)
+    session = alone(pair.target, drafter, PROMPT, 30)
     rng = torch.Generator().manual_seed(9)
     for number, step in enumerate(generate(session, 3, SAMPLED, rng)):
-        if session.done:
+        if session.texts[0].done:
             break
         if number == 3:
             drafter.load(drafter.x * 1.01)
         fresh = make(name, pair)
         fresh.load(drafter.x)
         with torch.inference_mode():
-            fresh.begin(list(session.tokens), session.hidden)
+            fresh.begin(list(session.texts[0].tokens), session.texts[0].hidden)
             drafted: list = []
             for _ in range(3):
                 mine, theirs = drafter.logits_after(drafted), fresh.logits_after(drafted)
@@ -242,7 +243,7 @@ def test_greedy_text_is_transformers_own_while_learning(name, family):
     pair = make_pair(family)
     prompts = [[9], PROMPT, [7, 7, 7, 1, 2, 3, 9, 9, 4]]
     learner = OGD(4.0) if name in CONVEX else Adam(1e-3)
-    decoder = OnlineDecoder(pair, make(name, pair), learner, Serving(3, 8, Sampling(0.0), 40), 0)
+    decoder = online_decoder(pair, make(name, pair), learner, Serving(3, 8, Sampling(0.0), 40), 0)
     before = decoder.drafter.x
     assert [decoder.serve(prompt, Ledger())[0] for prompt in prompts] == reference(pair, prompts, 40)
     assert not torch.equal(decoder.drafter.x, before)

@@ -11,7 +11,7 @@ from real.measure.context import bytes_of, lengthened, long_prompt, measure  # n
 from real.models.hf import Pair  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
 from real.serving import step as decode  # noqa: E402
-from real.serving.step import Session, generate  # noqa: E402
+from real.serving.step import alone, generate  # noqa: E402
 from real.traffic.streams import ASSETS  # noqa: E402
 from real.verify.lossless import reference  # noqa: E402
 from tests.real.cli.test_real_cli import assets, quick, real, said  # noqa: E402, F401 (fixtures)
@@ -36,12 +36,12 @@ def test_a_long_text_is_transformers_own(pair):
 
 
 def test_the_cache_has_room_from_the_start_and_no_more_than_it_needs(pair):
-    session = Session(pair.target, None, [5] * 300, 200)
-    before = session.cache.size
+    session = alone(pair.target, None, [5] * 300, 200)
+    before = session.memory.cache.size
     list(generate(session, 1, Sampling(0.0)))
-    assert 499 <= session.cache.size == before <= 500 + decode.BEYOND + 256
+    assert 499 <= session.memory.cache.size == before <= 500 + decode.BEYOND + 256
     per_slot = 2 * pair.target.layers * 2 * 32 * 4  # keys and values of two heads of 32, float32
-    assert bytes_of(session.cache) == before * per_slot
+    assert bytes_of(session.memory.cache) == before * per_slot
 
 
 def test_the_command_says_whether_the_text_is_the_same(tmp_path):

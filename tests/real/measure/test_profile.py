@@ -10,13 +10,13 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from real.cli.run import compile_for  # noqa: E402
+from real.cli.prepare import compile_for  # noqa: E402
 from real.measure import profile as profiling  # noqa: E402
 from real.measure.floor import DRAFTERS, rows_of  # noqa: E402
 from real.measure.profile import SEEN, Profile, Timing, cached, foretold, measure, place, profile  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
-from real.serving.decoder import Serving  # noqa: E402
 from real.serving.ledger import Ledger  # noqa: E402
+from real.serving.settings import Serving  # noqa: E402
 from real.systems.loaded import decoder_of, drafter_of  # noqa: E402
 from real.systems.rows import Method  # noqa: E402
 from real.verify.lossless import COSTS, random_pair, random_prompts, reference  # noqa: E402
@@ -252,5 +252,5 @@ def test_shorter_drafts_are_compiled_for_where_lengths_vary(gamma, varied, lengt
     pair = SimpleNamespace(device=torch.device("cpu"), encode=lambda turns, chat: [0] * len(turns[0]))
     models = SimpleNamespace(pair=pair, chat=False, compile=lambda *args: asked.append(args))
     stream = SimpleNamespace(prompts=[SimpleNamespace(turns=("a" * length,)) for length in (3, 7)])
-    compile_for(models, Method("independent"), stream, Serving(gamma, max_new_tokens=10), varied=varied)
+    compile_for(models, [Method("independent")], stream, Serving(gamma, max_new_tokens=10), varied=varied)
     assert asked == [(lengths, 7 + 10 + gamma + 1, True, False)]

@@ -16,7 +16,7 @@ from real.drafters import make_drafter  # noqa: E402
 from real.models.compiled import Compiled, slots  # noqa: E402
 from real.models.hf import CausalLM, load_model, random_model  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
-from real.serving.step import Session, generate  # noqa: E402
+from real.serving.step import alone, generate  # noqa: E402
 from real.traffic.streams import ASSETS  # noqa: E402
 from real.verify.lossless import random_pair, random_prompts, reference  # noqa: E402
 
@@ -44,9 +44,9 @@ def test_greedy_text_is_transformers_own_also_where_the_slots_run_out(pair, eage
     drafter = make_drafter("adapter", pair)
     prompts = random_prompts(3, pair.target.vocab, 3)
     for prompt, wanted in zip(prompts, reference(eager, prompts, new), strict=True):
-        session = Session(pair.target, drafter, prompt, new)
+        session = alone(pair.target, drafter, prompt, new)
         list(generate(session, GAMMA, Sampling(0.0)))
-        assert session.tokens[len(prompt) :] == wanted
+        assert session.texts[0].tokens[len(prompt) :] == wanted
 
 
 @pytest.mark.gpu
@@ -62,9 +62,9 @@ def test_greedy_text_is_transformers_own_from_captured_graphs():
     assert on_gpu.draft.compiled is not None
     drafter = make_drafter("adapter", on_gpu)
     for prompt, text in zip(prompts, wanted, strict=True):
-        session = Session(on_gpu.target, drafter, prompt, 24)
+        session = alone(on_gpu.target, drafter, prompt, 24)
         list(generate(session, GAMMA, Sampling(0.0)))
-        assert session.tokens[len(prompt) :] == text
+        assert session.texts[0].tokens[len(prompt) :] == text
 
 
 def test_tuned_text_is_transformers_own(compiler, eager):
@@ -76,9 +76,9 @@ def test_tuned_text_is_transformers_own(compiler, eager):
     assert not check_swapped(made).model.compiled.tuned
     drafter, prompts = make_drafter("adapter", made), random_prompts(3, made.target.vocab, 3)
     for prompt, wanted in zip(prompts, reference(eager, prompts, 24), strict=True):
-        session = Session(made.target, drafter, prompt, 24)
+        session = alone(made.target, drafter, prompt, 24)
         list(generate(session, GAMMA, Sampling(0.0)))
-        assert session.tokens[len(prompt) :] == wanted
+        assert session.texts[0].tokens[len(prompt) :] == wanted
 
 
 def test_laws_are_the_eager_ones_whatever_the_number_of_queries(pair, eager):
@@ -112,9 +112,9 @@ def test_whose_memory_is_taken_goes_on_eagerly(pair, eager):
 def test_a_mixture_of_two_drafters_on_one_compiled_draft(pair, eager):
     parts = {"parts": ("independent", "adapter")}
     prompt = random_prompts(1, pair.target.vocab, 3)[0]
-    session = Session(pair.target, make_drafter("mixture", pair, **parts), prompt, 24)
+    session = alone(pair.target, make_drafter("mixture", pair, **parts), prompt, 24)
     list(generate(session, GAMMA, Sampling(0.0)))
-    assert session.tokens[len(prompt) :] == reference(eager, [prompt], 24)[0]
+    assert session.texts[0].tokens[len(prompt) :] == reference(eager, [prompt], 24)[0]
 
 
 def test_weights_that_are_swapped_are_those_that_draft(pair):

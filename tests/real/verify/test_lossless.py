@@ -11,7 +11,7 @@ pytest.importorskip("transformers")
 from real.drafters import make_drafter  # noqa: E402
 from real.models.hf import FAMILIES  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
-from real.serving.step import Session, generate  # noqa: E402
+from real.serving.step import alone, generate  # noqa: E402
 from real.systems.rows import Method  # noqa: E402
 from real.verify.lossless import (  # noqa: E402
     CHECKED,
@@ -57,7 +57,7 @@ def test_the_comparison_is_not_empty(family):
     assert median(len(set(text)) for text in reference(pair, prompts, 32)) >= 20
     drafter, steps = make_drafter("adapter", pair), []
     for prompt in prompts:
-        steps += list(generate(Session(pair.target, drafter, prompt, 32), 4, GREEDY))
+        steps += list(generate(alone(pair.target, drafter, prompt, 32), 4, GREEDY))
     assert 1.3 < sum(len(done.tokens) for done in steps) / len(steps) < 4.7
 
 

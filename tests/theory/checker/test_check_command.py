@@ -380,7 +380,7 @@ def test_the_domain_and_the_dimension_are_choices():
     ("arguments", "message"),
     [
         (["nobody"], "no such learner"),
-        (["{mine}:Nobody"], "Nobody must be a frozen dataclass"),
+        (["{mine}:Nobody"], "defines no 'Nobody'"),
         (["{mine}:number"], "number must be a frozen dataclass"),
         (["nowhere.py:Mine"], "no file 'nowhere.py'"),
         (["ogd", "--set", "step_size=-1"], "must be positive"),
@@ -388,7 +388,8 @@ def test_the_domain_and_the_dimension_are_choices():
         (["ogd", "--domain", "sphere"], "--domain 'sphere'"),
         (["hedge", "--domain", "ball"], "plays on the simplex"),
         (["ogd", "--gradient-bound", "0"], "gradient_bound=0.0"),
-        (["ogd", "--bound", "{mine}:nothing"], "it must be a function"),
+        (["ogd", "--bound", "{mine}:nothing"], "defines no 'nothing'"),
+        (["ogd", "--bound", "{mine}:number"], "it must be a function"),
         (["ogd", "--bound", "nowhere.py:bound"], "no file 'nowhere.py'"),
         (["ogd", "--bound", "{mine}:raising"], "raising raised IndexError: index 1 is out of bounds"),
         (["{folder}/broken.py:Mine"], "its code raised ZeroDivisionError: division by zero, line 1 of"),

@@ -1,0 +1,151 @@
+"""Commands that ask what learning is worth: experiments on streams, the systems' table, step sizes."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from real.cli import tables
+from real.cli.options import Domains, Families, Family, Out, Room, Seeds, console
+from theory.runs.experiment import select
+from theory.runs.result import save_result
+from theory.runs.terminal import Progress, Report
+
+if TYPE_CHECKING:
+    from real.studies.blocks import Block
+    from real.studies.experiments import Experiment
+
+app = Room(panel="Learn")
+
+
+def run_experiments(experiments: "Mapping[str, Experiment]", out: Path, jobs: int = 1) -> None:
+    """Run experiments block by block into ``out/<name>/<seed>/``; what is done is skipped."""
+    from real.studies.blocks import blocks, run_blocks
+
+    with Progress() as progress:
+        reports: dict[Block, Report] = {}
+
+        def report(block: "Block", done: int, total: int) -> None:
+            if block not in reports:
+                reports[block] = progress.task(title(block))
+            reports[block](done, total)
+
+        for block, ran in run_blocks(blocks(experiments), out, jobs, report):
+            console.print(f"{title(block)}: {'run' if ran else 'done before, skipped'}", highlight=False)
+
+
+def title(block: "Block") -> str:
+    """How a block is called on the screen."""
+    return f"{block.name}, seed {block.seed}"
+
+
+@app.command()
+def demo(out: Out = Path("out/demo/real")) -> None:
+    """One sampled stream, home then one shift, every method side by side."""
+    from real.studies.experiments import EXPERIMENTS
+
+    run_experiments({"demo": EXPERIMENTS["demo"]}, out)
+
+
+@app.command()
+def results(
+    rows: Annotated[list[str] | None, typer.Argument(help="Experiments of `python -m real list`.")] = None,
+    out: Out = Path("results/real"),
+    jobs: Annotated[int, typer.Option(min=1, help="Blocks (one stream, one seed) run at once, a thread each.")] = 1,
+) -> None:
+    """The runs behind the README: all experiments but the demo, or those named."""
+    from real.studies.experiments import EXPERIMENTS
+
+    run_experiments(select(EXPERIMENTS, rows or [name for name in EXPERIMENTS if name != "demo"]), out, jobs)
+
+
+@app.command()
+def summary(
+    out: Annotated[Path, typer.Argument(help="A results directory, with sim/ and real/ in it.")],
+    main: Annotated[str, typer.Option(help="The experiment that summary.json reports as real.methods.")] = "",
+) -> None:
+    """Write OUT/summary.json and print the table."""
+    from real.measure.summary import summarise
+    from real.studies.experiments import EXPERIMENTS
+
+    names = [name for name in EXPERIMENTS if any((out / "real" / name).glob("*/*.json"))]
+    if not names:
+        raise ValueError(f"out={str(out)!r}: no results under {out / 'real'}; run `python -m real demo` first")
+    content = summarise(out, main or names[0])
+    save_result(out / "summary.json", "summary", content)
+    for name, part in {content["main"]: content["real"], **content["others"]}.items():
+        for table in tables.experiment(name, part):
+            console.print(table)
+        if part["claim"]:
+            console.print(f"{name}, named beforehand: {tables.claim(part['claim'])}\n", highlight=False)
+
+
+@app.command()
+def table1(
+    prompts: Annotated[int, typer.Option(help="Requests of a cell.")] = 6,
+    seeds: Seeds = 1,
+    block: Annotated[str, typer.Option(help="generalist (the headline), greedy or specialist.")] = "generalist",
+    family: Families = None,
+    domain: Domains = None,
+    system: Annotated[list[str] | None, typer.Option(help="Row or pattern (*-eagle); all if left out.")] = None,
+    out: Out = Path("out/table1"),
+    jobs: Annotated[int, typer.Option(min=1, help="Cells served at once, a thread each.")] = 1,
+) -> None:
+    """The systems on every domain and target family, learning charged: OUT/<block>.csv. What is done is skipped."""
+    from real.measure.summary import made_by
+    from real.studies import systems_table as table
+    from real.systems.loaded import FAMILIES
+    from real.traffic.streams import domains
+
+    chosen = table.cells(
+        block, family or list(FAMILIES), domain or domains(), prompts, range(1, seeds + 1), system or []
+    )
+    run_experiments(chosen, out, jobs)
+    cells = table.finished(out, block)
+    rows = table.rows(out, cells)
+    table.write(out / f"{block}.csv", rows)
+    headline = table.headline(rows)
+    save_result(out / f"{block}.json", "systems", {"headline": headline, "runs": made_by(out, cells)})
+    for shown in (*tables.systems(rows), tables.headline(headline), tables.certified(rows)):
+        console.print(shown)
+
+
+@app.command()
+def claims(
+    prompts: Annotated[int, typer.Option(help="Requests of a stream.")] = 30,
+    seeds: Seeds = 5,
+    family: Family = "llama",
+    stream: Annotated[list[str] | None, typer.Option(help="Stream by name, repeatable; all if left out.")] = None,
+    out: Out = Path("out/claims"),
+    jobs: Annotated[int, typer.Option(min=1, help="Streams served at once, a thread each.")] = 1,
+) -> None:
+    """Do an ensemble of step sizes and hints pay? Side by side on many streams: OUT/claims.json."""
+    from real.studies import claims as study
+
+    run_experiments(study.cells(prompts, range(1, seeds + 1), stream or [], family), out, jobs)
+    content = study.report(out)
+    save_result(out / "claims.json", "claims", content)
+    for shown in tables.claims(content):
+        console.print(shown)
+    if not content["ensembles"]:
+        console.print(f"nothing about ensembles: OUT lacks the stream {study.FIRST!r}, on which a step is tuned")
+
+
+@app.command()
+def tune(
+    out: Annotated[Path, typer.Option(help="JSON file of the table.")] = Path("results/tuning.json"),
+    drafter: Annotated[str, typer.Option(help="Instead: a generalist adapter, heads, hydra, eagle, weights.")] = "",
+    family: Family = "llama",
+    schedule: Annotated[str, typer.Option(help="What the generalist serves.")] = "session:40",
+) -> None:
+    """The tables that hyper-parameters were read from: step sizes on a stream no result shifts to."""
+    from real.studies.tune import tune as search
+    from real.studies.tune import tune_warm
+
+    if not drafter:
+        search(out, console)
+        return
+    for row in tune_warm(drafter, family, schedule):
+        line = f"nu {row['nu']:3}  loss ÷ at rest {row['relative_loss']:.4f}  {row['learner']}"
+        console.print(line, highlight=False)

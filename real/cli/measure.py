@@ -1,0 +1,236 @@
+"""Commands that measure speed: rivals, rows at once, long texts, what a step costs, floors and headroom."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from real.cli import tables
+from real.cli.fields import Without
+from real.cli.options import (
+    Compiled,
+    Device,
+    Domains,
+    Draft,
+    Dtype,
+    Family,
+    Gamma,
+    Kept,
+    New,
+    Prompts,
+    Room,
+    Target,
+    Tune,
+    console,
+)
+from real.serving.settings import Serving
+from theory.runs.result import save_result
+from theory.runs.terminal import Progress, busy
+
+app = Room(panel="Measure")
+
+FROZEN = Without("law_top_k", "rule", "confidence", "overlap")
+"""Settings that mean nothing where every step drafts all it is asked to, by the token rule, and nothing learns."""
+
+
+@app.command()
+def bench(
+    target: Target = "",
+    draft: Draft = "",
+    prompts: Prompts = "prose:24",
+    new: New = 64,
+    gamma: Gamma = 4,
+    dtype: Dtype = "float32",
+    device: Device = "cpu",
+    contender: Annotated[
+        list[str] | None,
+        typer.Option(help="Name or pattern of `python -m real list`, repeatable; all if left out."),
+    ] = None,
+    out: Kept = None,
+) -> None:
+    """Our frozen decoder against transformers' assisted generation, interleaved."""
+    from real.cli.prepare import stream_of
+    from real.measure.rivals import bench as measure
+    from real.traffic.streams import ASSETS
+
+    turns = [prompt.turns for prompt in stream_of(prompts, 0).prompts]
+    chat = None if target else False  # the embedded target continues text
+    target, draft = target or str(ASSETS / "target"), draft or str(ASSETS / "specialist")
+    measure(target, draft, turns, new, gamma, dtype, device, chat, contender, out)
+
+
+@app.command()
+def throughput(
+    target: Target = "",
+    draft: Draft = "",
+    prompts: Prompts = "prose:64",
+    rows: Annotated[list[int] | None, typer.Option(help="Requests at once, repeatable; 1, 4, 16 if left out.")] = None,
+    new: New = 64,
+    gamma: Gamma = 4,
+    dtype: Dtype = "float32",
+    device: Device = "cpu",
+    out: Kept = None,
+) -> None:
+    """Several requests at once: ours, plain and drafting, against transformers' batched generate, interleaved."""
+    from real.cli.prepare import stream_of
+    from real.measure.rivals import SAMPLINGS
+    from real.measure.served import device_name
+    from real.measure.throughput import AT_ONCE, show
+    from real.measure.throughput import throughput as measure
+    from real.systems.loaded import Models
+
+    if gamma < 1 or new < 1:
+        raise ValueError(f"gamma={gamma!r}, new={new!r}: both must be at least 1")
+    models, stream = Models(target, draft, dtype, device), stream_of(prompts, 0)
+    ids = [models.pair.encode(list(prompt.turns), models.chat) for prompt in stream.prompts]
+    found = {drawn: measure(models.pair, ids, new, how, gamma, rows or AT_ONCE) for drawn, how in SAMPLINGS.items()}
+    show(found)
+    if out is not None:
+        settings = {"models": models.names, "prompts": prompts, "new": new, "gamma": gamma, "dtype": dtype}
+        save_result(out, "throughput", {**settings, "rows": found}, device_name(device))
+
+
+@app.command()
+def context(
+    tokens: Annotated[int, typer.Option(help="Of the prompt: requests of every domain, one after the other.")] = 32_768,
+    new: Annotated[int, typer.Option(help="New tokens after it.")] = 64,
+    gamma: Gamma = 4,
+    dtype: Dtype = "float32",
+    device: Device = "cpu",
+    out: Kept = None,
+) -> None:
+    """A long text on the embedded pair, plain and drafting, greedily: seconds, and memory above the weights."""
+    from real.measure.context import lengthened, long_prompt, measure
+    from real.measure.served import device_name
+    from real.traffic.streams import ASSETS
+
+    pair = lengthened(str(ASSETS / "target"), str(ASSETS / "specialist"), tokens + new, dtype, device)
+    prompt, rows = long_prompt(pair, tokens), {}
+    for name, drafter in (("plain", ""), ("draft", "independent")):
+        with busy(f"{name}, {tokens:,} tokens"):
+            rows[name] = measure(pair, drafter, prompt, new, gamma)
+    same = rows["plain"].pop("text") == rows["draft"].pop("text")
+    for shown in tables.context(rows):
+        console.print(shown)
+    console.print(f"the same text both times: {'yes' if same else 'no'}")
+    if out is not None:
+        settings = {"models": "target with specialist", "new": new, "gamma": gamma, "dtype": dtype, "same": same}
+        save_result(out, "context", {**settings, "rows": rows}, device_name(device))
+    if not same:
+        raise typer.Exit(1)
+
+
+@app.command()
+def profile(
+    row: Annotated[
+        str, typer.Argument(help="A named system, whose drafter is profiled at rest; sd, frozen on models of your own.")
+    ] = "",
+    target: Target = "",
+    draft: Draft = "",
+    prompts: Annotated[str, typer.Option(help="JSONL, or a schedule; half of them are foretold.")] = "prose:32",
+    serving: Annotated[Serving, FROZEN] = Serving(gamma=8, max_new_tokens=64),
+    family: Family = "qwen3",
+    compiled: Compiled = False,
+    tune: Tune = False,
+    dtype: Dtype = "float32",
+    device: Device = "cpu",
+    out: Annotated[Path | None, typer.Option(help="Keep it in this JSON file.")] = None,
+) -> None:
+    """What a step costs by the tokens it drafts, and whether the speed law foretells runs from it."""
+    from real.cli.contenders import row_of
+    from real.cli.prepare import check_tune, compile_for, stream_of
+    from real.measure import profile as profiling
+    from real.systems.loaded import Models
+
+    check_tune(tune, compiled, device)
+    method = row_of(row or ("frozen" if target or draft else "sd"))
+    stream = stream_of(prompts, 0)
+    if len(stream.prompts) < 2:
+        raise ValueError(f"--prompts {prompts}: one request; take two or more, half of them are foretold")
+    models = Models(target, draft, dtype, device, family)
+    if compiled:
+        compile_for(models, [method], stream, serving, tune, varied=True)
+    ids = [models.pair.encode(list(prompt.turns), models.chat) for prompt in stream.prompts]
+    with Progress() as progress:
+        runs = [
+            profiling.measure(models, method, serving, ids[half::2], progress.task(name))
+            for half, name in enumerate(("measuring", "foretelling"))
+        ]
+    found = profiling.profile(runs[0])
+    rows = profiling.foretold(found, runs[1])
+    console.print(tables.profile(found, rows))
+    if min(found.step) < found.step[0]:
+        console.print("a drafting step was measured faster than a plain one: the machine was busy, measure again")
+    kept = [profiling.place(models, method, serving), *([] if out is None else [out])]
+    for path in kept:
+        profiling.keep(path, profiling.settings_of(models, method, serving), found, rows)
+    console.print(f"kept in {kept[0]}: --by-cost takes it up where models, drafter and options are the same")
+
+
+@app.command()
+def floor(
+    prompts: Annotated[int, typer.Option(help="Requests of every domain.")] = 12,
+    serving: Annotated[Serving, FROZEN] = Serving(max_new_tokens=64),
+    family: Family = "qwen3",
+    drafter: Annotated[
+        list[str] | None,
+        typer.Option(help="uniform, sd, ngram, heads, hydra, eagle or mixture; repeatable, all if left out."),
+    ] = None,
+    domain: Domains = None,
+    out: Kept = None,
+) -> None:
+    """Is a draft whose length is chosen by cost ever slower than plain decoding? Every drafter, every domain."""
+    from real.measure import floor as flooring
+    from real.measure.served import device_name
+    from real.systems.loaded import Models
+    from real.traffic.streams import domains
+
+    models = Models(family=family)
+    with Progress() as progress:
+        reports = {name: progress.task(name) for name in drafter or flooring.DRAFTERS}
+        rows = flooring.floor(
+            models, serving, domain or domains(), prompts, list(reports),
+            lambda name, done, total: reports[name](done, total),
+        )  # fmt: skip
+    console.print(tables.floor(rows))
+    if out is not None:
+        settings = {"gamma": serving.gamma, "new": serving.max_new_tokens, "temperature": serving.sampling.temperature}
+        settings |= {"prompts": prompts, "family": family}
+        save_result(out, "floor", {**settings, "rows": rows}, device_name(models.device))
+
+
+@app.command()
+def headroom(
+    row: Annotated[str, typer.Argument(help="A named system; adapter-ensemble, ensemble on models of your own.")] = "",
+    target: Target = "",
+    draft: Draft = "",
+    prompts: Annotated[int, typer.Option(help="Requests of every domain.")] = 8,
+    serving: Annotated[Serving, Without("rule", "confidence", "overlap")] = Serving(),
+    family: Family = "qwen3",
+    compiled: Compiled = False,
+    tune: Tune = False,
+    dtype: Dtype = "float32",
+    device: Device = "cpu",
+    domain: Domains = None,
+    out: Kept = None,
+) -> None:
+    """What each limit costs a system on every domain, and which one binds."""
+    from real.cli.contenders import row_of
+    from real.cli.prepare import check_tune, compile_for, stream_of
+    from real.measure.headroom import measure
+    from real.measure.served import device_name
+    from real.systems.loaded import Models
+    from real.traffic.streams import domains
+
+    check_tune(tune, compiled, device)
+    models = Models(target, draft, dtype, device, family)
+    row = row or ("ensemble" if target or draft else "adapter-ensemble")
+    method, named = row_of(row), domain or domains()
+    if compiled:
+        every = ",".join(f"{name}:{prompts}" for name in named)
+        compile_for(models, [method], stream_of(every, 0), serving, tune)
+    with Progress() as progress:
+        rows = measure(models, row, method, serving, named, prompts, progress.task(row))
+    console.print(tables.headroom(rows))
+    if out is not None:
+        save_result(out, "headroom", {"rows": rows, "gamma": serving.gamma}, device_name(models.device))

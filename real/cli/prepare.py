@@ -1,0 +1,89 @@
+"""What is done before requests are served: prompts are read, models compiled, the costs of draft lengths measured."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from real.drafters import DRAFTERS
+from real.drafters.independent import Independent
+from real.drafters.mixture import Mixture
+from real.measure.profile import cached, place
+from real.models.compiled import slots
+from real.serving.settings import Serving
+from real.systems.loaded import Models
+from real.systems.rows import Method
+from real.traffic.streams import Stream, as_given, read_prompts, scheduled
+from theory.runs.terminal import busy
+
+PROFILED = 8
+"""Requests of the stream that a profile is measured on, if there is none yet."""
+
+
+def stream_of(prompts: str, seed: int) -> Stream:
+    """A JSONL file's prompts in order, or a schedule over the shipped domains."""
+    if Path(prompts).suffix == ".jsonl" or Path(prompts).is_file():
+        return as_given(read_prompts(prompts))
+    return scheduled(prompts, seed)
+
+
+def check_tune(tune: bool, compiled: bool, device: str) -> None:
+    """ValueError where tuning is asked for and there is nothing to tune."""
+    if tune and not compiled:
+        raise ValueError("--tune: tunes what is compiled; add --compile")
+    if tune and not device.startswith("cpu"):
+        raise ValueError(f"--tune with --device {device}: matrix kernels are searched for on a CPU alone; leave it out")
+
+
+def compile_for(
+    models: Models,
+    methods: Sequence[Method],
+    stream: Stream,
+    serving: Serving,
+    tuned: bool = False,
+    varied: bool = False,
+) -> None:
+    """Compile the models that the methods run, for the longest text of the stream.
+
+    varied: many drafts are shorter than gamma, and worth compiling for: those of 1, 2, 4, 8, … tokens.
+    """
+    shorter = [2**k for k in range(serving.gamma) if varied and 2**k < serving.gamma]
+    prompts = (models.pair.encode(list(prompt.turns), models.chat) for prompt in stream.prompts)
+    longest = max(len(prompt) for prompt in prompts) + serving.max_new_tokens
+    kinds = [DRAFTERS[method.drafter] for method in methods if method.drafter]
+    on_draft = any(issubclass(kind, Independent | Mixture) for kind in kinds)
+    with busy("compiling"):
+        models.compile(
+            (*shorter, serving.gamma), slots(longest + serving.gamma + 1, models.pair.device), on_draft, tuned
+        )
+
+
+def placed(device: str, dtype: str, compiled: bool | None) -> tuple[str, str, bool]:
+    """Where models run, in which precision, and whether they are compiled; what was left open fits the machine."""
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    on_gpu = device.startswith("cuda")
+    return device, dtype or ("bfloat16" if on_gpu else "float32"), on_gpu if compiled is None else compiled
+
+
+def costed(models: Models, chosen: Method, stream: Stream, serving: Serving, console: Console) -> Serving:
+    """The serving with costs of every draft length and of a switch, from the profile on disk or a fresh one.
+
+    Raises:
+        ValueError: for a system that drafts nothing, or requests too short to be profiled.
+    """
+    if chosen.drafter is None:
+        raise ValueError(
+            f"--by-cost: {chosen} drafts nothing, so there is no length to choose; take a row with a drafter"
+        )
+    prompts = [models.pair.encode(list(prompt.turns), models.chat) for prompt in stream.prompts[:PROFILED]]
+    with busy("profiling"):
+        found = cached(models, chosen, serving, prompts)
+    costs = ", ".join(f"{cost:.2f}" for cost in found.cautious)
+    console.print(
+        f"steps of 0 … {serving.gamma} drafted tokens cost {costs} plain ones, the first after a plain one "
+        f"{found.switch_cost:.2f} more (upper limits, kept in {place(models, chosen, serving)}; without that file "
+        "they are measured again)"
+    )
+    return replace(serving, costs=found.cautious, switch_cost=found.switch_cost)

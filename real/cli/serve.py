@@ -1,0 +1,146 @@
+"""Commands that serve: run on any models and prompts, what names there are, prompts from benchmarks."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from real.cli.options import Device, Draft, Dtype, Family, Prompts, Room, Target, Tune, console
+from real.serving.settings import Serving
+from real.traffic.benchmarks import BENCHMARKS
+from theory.divergence import DIVERGENCES
+from theory.runs.choose import parse_settings
+from theory.runs.terminal import Progress
+
+if TYPE_CHECKING:
+    from theory.checker.certificate import Certificate
+
+app = Room(panel="Serve")
+
+
+@app.command()
+def run(
+    context: typer.Context,
+    row: Annotated[str, typer.Argument(help="A named system (python -m real list); or give drafter and learner.")] = "",
+    target: Target = "",
+    draft: Draft = "",
+    learner: Annotated[str, typer.Option(help="NAME or file.py:Class; ensemble if left out.")] = "",
+    settings: Annotated[list[str] | None, typer.Option("--set", help="Setting of the learner, key=value.")] = None,
+    prompts: Prompts = "prose:8,c:16",
+    drafter: Annotated[
+        str, typer.Option(help="adapter, heads, weights, hydra, eagle or mixture; adapter if left out.")
+    ] = "",
+    family: Family = "qwen3",
+    loss: Annotated[str, typer.Option(help=f"{', '.join(DIVERGENCES)}; the row's own if left out.")] = "",
+    learn_prompt: Annotated[bool, typer.Option("--learn-prompt", help="The prompt is feedback too.")] = False,
+    prompt_hint: Annotated[
+        float | None, typer.Option(help="So many times the gradient on the prompt is a request's hint.")
+    ] = None,
+    drafter_set: Annotated[
+        list[str] | None, typer.Option(help="Setting of the drafter, key=value: part=bias, lora=8.")
+    ] = None,
+    serving: Serving = Serving(),
+    compiled: Annotated[
+        bool | None, typer.Option("--compile/--eager", help="torch.compile the models first; on CUDA if left out.")
+    ] = None,
+    tune: Tune = False,
+    by_cost: Annotated[
+        bool, typer.Option("--by-cost", help="Choose draft lengths up to gamma by cost; profiles the pair first.")
+    ] = False,
+    certify: Annotated[Path | None, typer.Option(help="Write the regret certificate's log here.")] = None,
+    certify_every: Annotated[int, typer.Option(help="Rounds between certificates on the screen.")] = 0,
+    dtype: Dtype = "",
+    device: Device = "",
+    seed: int = 0,
+    state: Annotated[Path | None, typer.Option(help="Resume the learner from this file, and save it there.")] = None,
+) -> None:
+    """Serve prompts with plain, frozen and learning decoders, interleaved, and compare them."""
+    from dataclasses import replace
+
+    from real.cli.contenders import beside_plain, changed, drafter_settings, method_of, row_of
+    from real.cli.prepare import check_tune, compile_for, costed, placed, stream_of
+    from real.cli.report import certified, show
+    from real.cli.run import run as serve
+    from real.systems.loaded import Models
+
+    if row and (learner or drafter):
+        raise ValueError(f"{row} with --learner {learner!r} --drafter {drafter!r}: a row has its own; give neither")
+    learner, drafter, chosen = learner or "ensemble", drafter or "adapter", parse_settings(settings or [])
+    method = row_of(row, chosen) if row else method_of(learner, chosen, drafter, serving.sampling.temperature)
+    method = changed(method, loss, learn_prompt, prompt_hint, drafter_settings(drafter_set or []))
+    if given(context, "nu"):
+        method = replace(method, nu=0)
+    methods, stream = beside_plain(row or learner, method), stream_of(prompts, seed)
+    device, dtype, compiled = placed(device, dtype, compiled)
+    check_tune(tune, compiled, device)
+    models = Models(target, draft, dtype, device, family)
+    if compiled:
+        compile_for(models, list(methods.values()), stream, serving, tune, by_cost or serving.confidence > 0)
+    if by_cost:
+        serving = costed(models, method, stream, serving, console)
+    with Progress() as progress:
+
+        def show_so_far(rounds: int, proven: "dict[str, Certificate]") -> None:
+            for line in certified(proven):
+                progress.say(f"round {rounds}: {line}")
+
+        served = progress.task(", ".join(methods))
+        found = serve(models, methods, stream, serving, seed, served, state, certify, certify_every, show_so_far)
+    show(found, console)
+
+
+def given(context: typer.Context, name: str) -> bool:
+    """Whether the user gave this option."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"
+
+
+@app.command("list")
+def list_names() -> None:
+    """Show the experiments and the systems, and every name that options take."""
+    from real.build.inflate import SHAPES
+    from real.drafters import DRAFTERS
+    from real.measure.rivals import CONTENDERS
+    from real.studies.experiments import EXPERIMENTS
+    from real.systems.loaded import FAMILIES
+    from real.systems.rows import METHODS, SYSTEMS
+    from real.traffic.streams import domains
+    from theory.learners import LEARNERS
+
+    for name, experiment in EXPERIMENTS.items():
+        seeds = ", ".join(map(str, experiment.seeds))
+        methods = ", ".join(experiment.methods)
+        console.print(f"{name:8} {experiment.schedule}  seeds {seeds}  {methods}", highlight=False)
+    for name, method in {**METHODS, **SYSTEMS}.items():
+        console.print(f"  {name:24} {method}", highlight=False, soft_wrap=True)
+    console.print(
+        "  specialist-*             the systems again, from drafters that have seen one domain", highlight=False
+    )
+    names = {
+        "drafters": DRAFTERS, "learners": LEARNERS, "losses": DIVERGENCES, "families": FAMILIES, "domains": domains(),
+        "contenders": CONTENDERS, "sizes": SHAPES, "benchmarks": BENCHMARKS,
+    }  # fmt: skip
+    for kind, known in names.items():
+        console.print(f"{kind:11} {'; '.join(known)}", highlight=False, soft_wrap=True)
+
+
+@app.command(models=False)
+def prepare(
+    benchmark: Annotated[str, typer.Argument(help=", ".join(BENCHMARKS))],
+    file: Annotated[Path, typer.Argument(help="Published .jsonl, .json, .csv, or .gz of one, or a folder of them.")],
+    out: Annotated[Path, typer.Option(help="JSONL file to write; it must not be there.")],
+) -> None:
+    """Turn a benchmark's published file into prompts."""
+    from real.traffic.benchmarks import prepare as write
+
+    console.print(f"{out}: {write(benchmark, file, out)} prompts of {benchmark}", highlight=False)
+
+
+@app.command(models=False)
+def prompts(file: Annotated[Path, typer.Argument(help="JSONL in Spec-Bench's schema.")]) -> None:
+    """Check a prompts file and count its domains."""
+    from real.traffic.streams import read_prompts
+
+    found = read_prompts(file)
+    for category in dict.fromkeys(prompt.category for prompt in found):
+        console.print(f"{category}: {sum(prompt.category == category for prompt in found)} prompts")

@@ -1,0 +1,84 @@
+"""Commands that ask whether it is right: lossless, audited, and foretold by the simulator."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from real.cli import tables
+from real.cli.fields import Without
+from real.cli.options import Families, Family, Kept, Out, Room, console
+from real.serving.settings import Serving
+from theory.runs.result import save_result
+from theory.runs.terminal import Progress, complaints
+
+app = Room(panel="Verify")
+
+
+@app.command()
+def lossless(
+    prompts: Annotated[int, typer.Option(help="Prompts per model family.")] = 50,
+    compiled: Annotated[bool, typer.Option("--compile/--eager", help="torch.compile the models first.")] = False,
+) -> None:
+    """Greedy output token for token equal to transformers' own; sampled output equal in law."""
+    from real.verify.lossless import lossless as check
+
+    if not check(prompts=prompts, compiled=compiled):
+        raise typer.Exit(1)
+
+
+@app.command()
+def audit(
+    tokens: Annotated[
+        int, typer.Option(help="Tokens served in all, at least; requests are served whole, batches too.")
+    ] = 100_000,
+    family: Families = None,
+    out: Kept = None,
+) -> None:
+    """Serve with every kind of drafter and bet against the text being the target's own."""
+    from real.systems.loaded import FAMILIES
+    from real.verify.audit import BETTOR
+    from real.verify.audit import audit as served
+
+    rows = []
+    for row in served(tokens, tuple(family or FAMILIES)):
+        rows.append(row)
+        console.print(tables.audited(row), highlight=False)
+    alarms = [row for row in rows if row.alarm]
+    total = sum(row.tokens for row in rows)
+    if out is not None:
+        content = {"rows": [vars(row) for row in rows], "tokens": total, "false_alarm": BETTOR.false_alarm}
+        save_result(out, "audit", content)
+    verdict = f"ALARM in {len(alarms)} of {len(rows)} systems" if alarms else f"no alarm in {total:,} tokens"
+    console.print(f"{verdict} (each false with probability at most {BETTOR.false_alarm:g}, at any length)")
+    if alarms:
+        raise typer.Exit(1)
+
+
+@app.command()
+def record(
+    out: Annotated[Path, typer.Option(help="The .npz file to write.")],
+    schedule: Annotated[str, typer.Option(help="Domains and prompts of each.")] = "prose:20,c:40",
+    serving: Annotated[Serving, Without("rule", "confidence", "overlap")] = Serving(law_top_k=64),
+    system: Annotated[str, typer.Option(help="heads, or the specialist's adapter if left out.")] = "",
+    family: Family = "qwen3",
+    seed: int = 0,
+) -> None:
+    """Record one frozen run, from which ``python -m sim replay`` predicts runs never made."""
+    from real.systems.loaded import Models
+    from real.verify.record import record as write
+
+    with Progress() as progress:
+        write(Models(family=family), schedule, serving, seed, out, progress.task(f"recording {out}"), system)
+
+
+@app.command()
+def agree(out: Out = Path("out/demo")) -> None:
+    """Hold the simulator's predictions against decoder runs: OUT/agreement.json."""
+    from real.verify.agree import agree as compare
+    from real.verify.agree import disagreements
+
+    wrong = disagreements(compare(out, console))
+    if wrong:
+        complaints.print(f"the two worlds disagree: {', '.join(wrong)}; see {out / 'agreement.json'}", style="red")
+        raise typer.Exit(1)

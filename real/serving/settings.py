@@ -1,0 +1,73 @@
+"""How requests are decoded, as one frozen row of settings. Nothing here imports torch: the command lines read it.
+
+A field with a help text is an option of every command that serves (``real/cli/options.py``); one without is measured,
+not given.
+"""
+
+from dataclasses import dataclass, field
+
+from real.models.sampling import Sampling
+from theory.speculation.acceptance import token_rule
+from theory.speculation.block_rule import block_rule
+
+RULES = {"token": token_rule, "block": block_rule}
+"""How a sampled chain is verified; at temperature 0 both are the greedy rule."""
+
+
+@dataclass(frozen=True)
+class Serving:
+    """How requests are decoded and when the draft learns.
+
+    Attributes:
+        sampling: of target and draft alike.
+        costs: of steps that draft 0, 1, … gamma tokens, in plain steps (``real/measure/profile.py``). With them every
+            step's length is chosen by cost (``theory/speculation/draft_length.py``), gamma being the longest; without
+            them every step drafts gamma tokens.
+        switch_cost: what the first step that drafts after a plain one costs besides, where lengths are chosen.
+    """
+
+    gamma: int = field(default=4, metadata={"help": "Tokens drafted a step."})
+    nu: int = field(default=16, metadata={"help": "Committed tokens a round."})
+    sampling: Sampling = Sampling()
+    max_new_tokens: int = field(default=128, metadata={"help": "New tokens of a request.", "also": ("--new",)})
+    law_top_k: int = field(
+        default=0, metadata={"help": "The learner sees so many tokens of the target's law, renormalised; 0 shows all."}
+    )
+    burn_in: int = field(
+        default=960,
+        metadata={"help": "Committed tokens, rounded up to whole rounds, that only set the adapter's whitening."},
+    )
+    rule: str = field(default="token", metadata={"help": "Verification of sampled chains: token or block."})
+    confidence: float = field(
+        default=0.0, metadata={"help": "End a draft at the first token less probable than this; 0 never does."}
+    )
+    overlap: bool = field(default=False, metadata={"help": "Learn beside the next round, on a thread."})
+    costs: tuple[float, ...] = ()
+    switch_cost: float = 0.0
+
+    def __post_init__(self):
+        if self.gamma < 1:
+            raise ValueError(f"gamma={self.gamma!r}: a step drafts at least one token; plain decoding is run beside it")
+        if self.nu < self.gamma + 1:
+            raise ValueError(f"nu={self.nu!r}: a round must hold a whole step, at least gamma + 1 = {self.gamma + 1}")
+        if not self.switch_cost >= 0:
+            raise ValueError(f"switch_cost={self.switch_cost!r}: must be at least 0, in plain steps")
+        if self.costs and len(self.costs) != self.gamma + 1:
+            raise ValueError(
+                f"costs={self.costs!r}: needs one entry for each of 0 … gamma = {self.gamma} drafted tokens; profile it"
+            )
+        if self.max_new_tokens < 1:
+            raise ValueError(f"max_new_tokens={self.max_new_tokens!r}: must be at least 1")
+        if self.law_top_k < 0:
+            raise ValueError(f"law_top_k={self.law_top_k!r}: must be at least 0; 0 keeps the whole law")
+        if self.burn_in < 1:
+            raise ValueError(f"burn_in={self.burn_in!r}: must be at least 1, or there is nothing to whiten by")
+        if self.rule not in RULES:
+            raise ValueError(f"rule={self.rule!r}: must be one of {', '.join(RULES)}")
+        if not 0 <= self.confidence < 1:
+            raise ValueError(f"confidence={self.confidence!r}: must be in [0, 1); 0 drafts gamma tokens every step")
+
+    @property
+    def burn_in_rounds(self) -> int:
+        """Whole rounds of burn-in."""
+        return -(-self.burn_in // self.nu)
