@@ -60,12 +60,12 @@ class Experiment:
         return made | {"seeds": self.seeds, "seed": self.seed} | source(self.learner)
 
     def run(self) -> Trace:
-        """Play it; columns are kept to 6 significant digits, everything was checked before."""
+        """Play it; columns are kept to 5 significant digits, everything was checked before."""
         rng = np.random.default_rng(self.seed)
         learner, settings = self.build(), self.settings
         with users_own(self.learner):
             trace = play(learner, self.environment, self.seeds, rng, settings)
-        return trace.rounded(6)
+        return trace.rounded(5)
 
     def altered(self, learner: str | None, overrides: Mapping[str, Any], seeds: int | None) -> "Experiment":
         """The same stream with another learner, other settings of it, or more copies."""

@@ -16,8 +16,10 @@ from theory.regret import dynamic_regret
 from theory.runs.trace import Trace, plain, provenance
 
 REGRET_CLAIMS = ("bound", "certificate", "guarantee")
-LOGGED = 100
+LOGGED = 20
 """Rounds kept in the columns of a trace at most, half spread evenly, half geometrically; the last is among them."""
+AGREEMENT = 1e-12
+"""Copies agree when no further apart than this, absolutely and relatively: sums in float64 of what is the same."""
 ROUNDING = 1e-9
 """A bound counts as violated when it is passed by more than this, relative to 1 + |bound|: float64 sums, no slack."""
 
@@ -59,7 +61,7 @@ def play(
     are the same and the comparators known.
 
     Returns:
-        A trace of about 100 logged rounds: cumulative columns ``[rows, seeds]`` and each claimed bound beside what it
+        A trace of at most ``LOGGED`` rounds: cumulative columns ``[rows, seeds]`` and each claimed bound beside what it
         bounds. The header counts ``violations`` over *all* rounds and copies, and has the ``tightness``: regret over
         its sharpest bound at the horizon, the largest over the copies; ``tightness_of`` has every claim's.
     """
@@ -197,5 +199,6 @@ def _trace(columns: dict[str, np.ndarray], claims: list[Claim], header: dict[str
 
 
 def _narrow(column: np.ndarray) -> np.ndarray:
-    """One entry a row where all copies agree."""
-    return column[:, 0] if column.shape[1] > 1 and np.all(column == column[:, :1]) else column
+    """One entry a row where all copies agree but for rounding."""
+    agree = column.shape[1] > 1 and np.allclose(column, column[:, :1], AGREEMENT, AGREEMENT)
+    return column[:, 0] if agree else column

@@ -34,8 +34,8 @@ ROOMS = {
 lies in the package's own folder. What is not a room (``__main__``, the package itself) may import all of them."""
 FIGURES_MAY_READ = {
     "theory.runs.terminal",
-    "theory.runs.trace",
     "theory.runs.result",
+    "theory.runs.trace",
     "theory.speculation.speedup",
     "theory.speculation.paper_speed",
 }

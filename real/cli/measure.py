@@ -83,7 +83,7 @@ def throughput(
         raise ValueError(f"gamma={gamma!r}, new={new!r}: both must be at least 1")
     models, stream = Models(target, draft, dtype, device), stream_of(prompts, 0)
     ids = [models.pair.encode(list(prompt.turns), models.chat) for prompt in stream.prompts]
-    found = {drawn: measure(models.pair, ids, new, how, gamma, rows or AT_ONCE) for drawn, how in SAMPLINGS.items()}
+    found = {name: measure(models.pair, ids, new, how, gamma, rows or AT_ONCE) for name, how in SAMPLINGS.items()}
     show(found)
     if out is not None:
         settings = {"models": models.names, "prompts": prompts, "new": new, "gamma": gamma, "dtype": dtype}

@@ -8,8 +8,6 @@ import torch
 from rich.console import Console
 
 from real.drafters import DRAFTERS
-from real.drafters.independent import Independent
-from real.drafters.mixture import Mixture
 from real.measure.profile import cached, place
 from real.models.compiled import slots
 from real.serving.settings import Serving
@@ -53,7 +51,7 @@ def compile_for(
     prompts = (models.pair.encode(list(prompt.turns), models.chat) for prompt in stream.prompts)
     longest = max(len(prompt) for prompt in prompts) + serving.max_new_tokens
     kinds = [DRAFTERS[method.drafter] for method in methods if method.drafter]
-    on_draft = any(issubclass(kind, Independent | Mixture) for kind in kinds)
+    on_draft = any(kind.uses_draft for kind in kinds)
     with busy("compiling"):
         models.compile(
             (*shorter, serving.gamma), slots(longest + serving.gamma + 1, models.pair.device), on_draft, tuned

@@ -99,6 +99,7 @@ class Drafter(ABC):
     Attributes:
         trains: it has a decision x that a learner may move.
         convex: its losses are convex in x, so that the theorems apply.
+        prefix_only: its law at a position reads the committed text before it alone, wherever the step began.
         reads_target: it drafts from the target's hidden states (``Text.hidden``).
         uses_draft: it runs the pair's draft model.
         learners: learners by name with the hyper-parameters that measurement fixed for its decision.
@@ -114,6 +115,7 @@ class Drafter(ABC):
     vocab: int
     trains: bool = True
     convex: bool = False
+    prefix_only: bool = False
     reads_target: bool = False
     uses_draft: bool = False
     learners: Mapping[str, Learner] = MappingProxyType({})
@@ -213,6 +215,10 @@ class Drafter(ABC):
         """Logits at every position of paths ``tokens`` ``[n, g]`` that another has drafted: ``[n, g, V]``."""
         drafted = list(tokens.unbind(1))
         return torch.stack([self.logits_after(drafted[:i]) for i in range(len(drafted))], 1)
+
+    def laws_along(self, tokens: Tensor, sampling: Sampling) -> Tensor:
+        """The laws ``[n, g, V]`` that it would have drafted paths ``tokens`` ``[n, g]`` from."""
+        return sampling.law(self.logits_along(tokens))
 
     def commit(self) -> None:
         """What verification committed was appended to the texts; drop all state beyond it."""

@@ -60,6 +60,7 @@ class Independent(Drafter):
     """
 
     trains = False
+    prefix_only = True
     uses_draft = True
     keeps_states = False
     """Whether a loss will ask for features."""

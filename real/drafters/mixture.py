@@ -36,6 +36,7 @@ class Mixture(Drafter):
 
     made_of = ("independent", "ngram")
     simplex = True
+    uses_draft = True
     learners = EXPERT_LEARNERS
     learns_prompts = False  # its losses are of positions that a draft was verified at
     takes_losses = False
@@ -50,6 +51,7 @@ class Mixture(Drafter):
         self.rng = torch.Generator().manual_seed(seed)
         self._x = torch.full((len(parts),), 1 / len(parts))
         self.uses_draft = any(part.uses_draft for part in parts)
+        self.prefix_only = mode == "mix" and all(part.prefix_only for part in parts)
         self._laws: list[dict[int, Tensor]] = []  # of each text: position → the parts' laws there [N, V]
         self._drafted: tuple[Proposal, Tensor, list[int]] | None = None  # the step in flight, laws [n, g, N, V], starts
 
@@ -137,6 +139,15 @@ class Mixture(Drafter):
     def _lengthen(self, counts: list[int] | None) -> None:
         for part in self.parts:
             part.lengths = counts
+
+    def laws_along(self, tokens: Tensor, sampling: Sampling) -> Tensor:
+        starts = [len(text.tokens) for text in self.texts]
+        every = torch.stack([_law(part.logits_along(tokens), sampling) for part in self.parts], 2)  # [n, g, N, V]
+        counts = [tokens.shape[1]] * len(starts)
+        self._drafted = Proposal(tokens, None, counts), every, starts
+        mixed = _mixed(self._x.expand(every.shape[0] * every.shape[1], -1), every.flatten(0, 1))
+        laws = mixed.unflatten(0, tokens.shape)
+        return one_hot(laws.argmax(-1), laws) if sampling.greedy else laws
 
     def commit(self) -> None:
         """Keep the parts' laws where the committed text agrees with the drafted one up to the position."""

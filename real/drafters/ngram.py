@@ -26,6 +26,7 @@ class NGram(Drafter):
     """
 
     trains = False
+    prefix_only = True
 
     def __init__(self, vocab: int, order: int = 4, device: torch.device | str = "cpu"):
         if order < 1:

@@ -11,6 +11,7 @@ class Uniform(Drafter):
     """Every token with the same probability; greedily, the first id of all."""
 
     trains = False
+    prefix_only = True
 
     def __init__(self, vocab: int, device: torch.device | str = "cpu"):
         self.vocab, self.logits = vocab, torch.zeros(1, vocab, device=device)

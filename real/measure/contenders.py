@@ -80,7 +80,7 @@ class AtRest:
     """
 
     def __init__(self, pair: Pair, drafter: str, gamma: int, sampling: Sampling, new: int):
-        self.pair, self.gamma, self.sampling, self.new = pair, gamma if drafter else 0, sampling, new
+        self.pair, self.gamma, self.sampling, self.new = pair, gamma, sampling, new
         self.drafter = make_drafter(drafter, pair) if drafter else None
         models = [model for model in (pair.target, pair.draft) if model is not None]
         self.functions = {"forward": [(model, name) for model in models for name in ("hidden", "head")]}
@@ -141,7 +141,8 @@ class AtLength:
         if self.drafter is not None:
             self.drafter.restore(self.blank)
         session = alone(self.target, self.drafter, request.prompt, self.serving.max_new_tokens)
-        (text,), ledger, steps = session.texts, Ledger(self.target.device), list[Timed]()
+        (text,) = session.texts
+        ledger, steps = Ledger(self.target.device), list[Timed]()
         for asked in cycle(self.lengths):
             if text.done:
                 break

@@ -44,6 +44,7 @@ class Memory(Protocol):
     """See ``OneText`` and ``Rows``; ``lengths`` is how many inputs of each row are held."""
 
     lengths: list[int]
+    cache: Any
 
     def enter(self, inputs: Tensor, room: int = 0) -> Tensor | None: ...
     def read(self, inputs: Tensor, counts: Sequence[int]) -> Tensor: ...

@@ -5,7 +5,7 @@ own, so that what is sampled does not depend on the requests beside; one at a ti
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -78,9 +78,8 @@ class Decoder:
         self.rng = torch.Generator().manual_seed(seed)
         if drafter is not None:
             drafter.reseed(seed)
-        self.lengths = (
-            DraftLength(serving.costs, serving.switch_cost) if serving.costs and drafter is not None else None
-        )
+        by_cost = bool(serving.costs) and drafter is not None
+        self.lengths = DraftLength(serving.costs, serving.switch_cost) if by_cost else None
         self.length_state = None if self.lengths is None else self.lengths.init()
         self.gamma = 0 if drafter is None else serving.gamma
         self._choose_length([])
@@ -114,6 +113,22 @@ class Decoder:
         with ledger.serving():
             self._finish(ledger)
 
+    @contextmanager
+    def one_text(self, prompt: Sequence[int], length: int, ledger: Ledger) -> Iterator[Session]:
+        """The session with one request of ``length`` new tokens in it, for whoever takes its steps; it leaves after.
+
+        It is alone: the caller's clock is running, and no end token ends it.
+        """
+        assert not self.requests
+        try:
+            self._enter(0, prompt, ledger, length, frozenset())
+            yield self.session
+            self.requests[0].text.done = True
+            self._leave_done(ledger)
+        finally:
+            self.drop()
+        self._finish(ledger)
+
     def drop(self) -> None:
         """Forget the requests in flight, as when one was interrupted."""
         while self.requests:
@@ -122,14 +137,21 @@ class Decoder:
             self.session.leave(0)
             close_up(self.requests, 0)
 
-    def _enter(self, number: int, prompt: Sequence[int], ledger: Ledger) -> None:
+    def _enter(
+        self,
+        number: int,
+        prompt: Sequence[int],
+        ledger: Ledger,
+        new: int | None = None,
+        eos: frozenset[int] | None = None,
+    ) -> None:
         learning, rng = self.learning, None
         if self.session.rows > 1:
             own = np.random.SeedSequence([self.seed, self.entered]).generate_state(1)  # a CPU generator takes 32 bits
             rng = torch.Generator().manual_seed(int(own[0]))
         keep_prompt = learning is not None and learning.reads_prompts
-        new = self.serving.max_new_tokens
-        text = self.session.enter(prompt, new, keep_prompt=keep_prompt, rng=rng, clock=ledger)
+        new = self.serving.max_new_tokens if new is None else new
+        text = self.session.enter(prompt, new, eos=eos, keep_prompt=keep_prompt, rng=rng, clock=ledger)
         self.requests.append(Request(number, text))
         self.entered += 1
         if learning is not None:

@@ -90,7 +90,7 @@ class Rounds:
         stop = min(len(text.tokens), drafter.known(row))
         count = stop - start
         if count < len(laws):
-            self._open[text] = [laws[count:]], [wrong[count:]]
+            self._open[text] = [[laws[count:]], [wrong[count:]]]
         if count:
             features = drafter.features(start, stop, row)
             hidden = None if text.hidden is None else text.hidden[: stop - 1]

@@ -20,8 +20,8 @@ from real.models.hf import CausalLM
 from real.models.memory import memory_of
 from real.models.sampling import Sampling
 from real.models.text import Text, close_up
+from real.serving.chains import Chains
 from real.serving.settings import RULES
-from theory.speculation.acceptance import categorical, greedy_rule
 
 __all__ = ["RULES", "Clock", "Session", "Step", "alone", "generate", "step"]
 
@@ -195,80 +195,36 @@ def step(
     uniforms after it unused. ``rule`` is one of ``RULES``.
     """
     target, drafter, texts = session.target, session.drafter, session.texts
-    longest, counts, drafts, laws_drafted = max(lengths), list(lengths), None, None
+    longest, counts, draft_laws = max(lengths), list(lengths), None
+    pending = sent([text.tokens[-1:] for text in texts], target.device)  # [n, 1]
+    drafts = pending[:, :0]
     if longest:
         assert drafter is not None
         with clock("draft"):
             drawing = None if uniforms is None else uniforms[:, :longest]
-            drafts, laws_drafted, counts = drafter.propose(lengths, sampling, drawing, confidence)  # [n, g], [n, g, V]
+            drafts, draft_laws, counts = drafter.propose(lengths, sampling, drawing, confidence)  # [n, g], [n, g, V]
     with clock("verify"):
-        ids = sent([text.tokens[-1:] for text in texts], target.device)
-        ids = ids if drafts is None else torch.cat([ids, drafts], 1)
+        ids = torch.cat([pending, drafts], 1)
         hidden = session.memory.read(ids, [count + 1 for count in counts])  # [n, g + 1, d]
         logits = target.head(hidden.flatten(0, 1)).unflatten(0, hidden.shape[:2])  # [n, g + 1, V]
         laws = None if sampling.greedy else sampling.law(logits)
-        kept, token = verified(logits, laws, drafts, laws_drafted, counts, longest, uniforms, rule)
-        found = torch.cat([ids[:, 1:], kept[:, None], token[:, None]], 1).tolist()  # the only sync
+        kept, token = Chains(logits, laws, drafts, draft_laws, uniforms).verified(counts, rule)
+        found = torch.cat([drafts, kept[:, None], token[:, None]], 1).tolist()  # the only sync
         steps = []
         for row, (*drafted, accepted, last) in enumerate(found):
             text, count = texts[row], counts[row]
             tokens = text.commit([*drafted[:accepted], last], hidden[row])
             session.memory.keep(row, len(text.tokens) - 1)
-            done = Step(
-                text, tokens, min(accepted, len(tokens)), count, drafted[:count], logits[row, : len(tokens)], sampling
-            )
+            c = len(tokens)
+            done = Step(text, tokens, min(accepted, c), count, drafted[:count], logits[row, :c], sampling)
             if laws is not None:
-                done.laws = laws[row, : len(tokens)]
-                if count and laws_drafted is not None:
-                    done.draft_probs, done.verified_laws = laws_drafted[row, :count], laws[row, : count + 1]
+                done.laws = laws[row, :c]
+                if draft_laws is not None and count:
+                    done.draft_probs, done.verified_laws = draft_laws[row, :count], laws[row, : count + 1]
             steps.append(done)
         if drafter is not None:
             drafter.commit()
     return steps
-
-
-def verified(
-    logits: Tensor,
-    laws: Tensor | None,
-    drafts: Tensor | None,
-    laws_drafted: Tensor | None,
-    counts: Sequence[int],
-    longest: int,
-    uniforms: Tensor | None,
-    rule: str,
-) -> tuple[Tensor, Tensor]:
-    """Accepted tokens of each row ``[n]`` and the token that follows them ``[n]``; rows of one length go together."""
-    if len(set(counts)) == 1:
-        return _verified(logits, laws, drafts, laws_drafted, counts[0], longest, uniforms, rule)
-    kept = torch.zeros(len(counts), dtype=torch.long, device=logits.device)
-    token = kept.clone()
-    for count in sorted(set(counts)):
-        rows = sent([row for row, other in enumerate(counts) if other == count], logits.device)
-        chosen = [None if part is None else part[rows] for part in (logits, laws, drafts, laws_drafted, uniforms)]
-        kept[rows], token[rows] = _verified(*chosen[:4], count, longest, chosen[4], rule)  # pyright: ignore[reportArgumentType]
-    return kept, token
-
-
-def _verified(
-    logits: Tensor,
-    laws: Tensor | None,
-    drafts: Tensor | None,
-    laws_drafted: Tensor | None,
-    count: int,
-    longest: int,
-    uniforms: Tensor | None,
-    rule: str,
-) -> tuple[Tensor, Tensor]:
-    if count == 0 or drafts is None:
-        token = (
-            logits[:, 0].argmax(-1) if laws is None or uniforms is None else categorical(laws[:, 0], uniforms[:, -1])
-        )
-        return torch.zeros_like(token), token
-    drafts = drafts[:, :count]
-    if laws is None or laws_drafted is None or uniforms is None:
-        return greedy_rule(logits[:, : count + 1].argmax(-1), drafts)
-    accepting = torch.cat([uniforms[:, longest : longest + count], uniforms[:, -1:]], 1)
-    return RULES[rule](laws[:, : count + 1], laws_drafted[:, :count], drafts, accepting)
 
 
 def generate(

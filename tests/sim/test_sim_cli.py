@@ -57,7 +57,7 @@ def test_run_writes_one_result_a_row_and_skips_it_the_next_time(tmp_path):
     assert files == {path: path.read_bytes() for path in (tmp_path / "o").rglob("*.*")}
     trace = Trace.load(tmp_path / "o/quick/ball/ogd")
     assert trace.header["settings"]["learner"]["class"] == "OGD"
-    assert trace.columns["dynamic_regret"].shape == (30, 2)
+    assert trace.columns["dynamic_regret"].shape == (len(trace.columns["round"]), 2)
 
 
 def test_an_interrupted_run_continues(tmp_path):

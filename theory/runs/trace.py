@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import time
+import tomllib
 from contextlib import suppress
 from dataclasses import dataclass, field, is_dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -22,7 +23,10 @@ from typing import Any
 import numpy as np
 
 from theory.runs.kind import read, stamped
+from theory.runs.version import VERSION
 
+ROOT = Path(__file__).resolve().parents[2]
+"""The folder that holds the packages."""
 NUMBERS = re.compile(r'\[\n([^\[\]{}"]*)\]')
 """A list without text, lists or objects in it, as ``json`` indents it."""
 
@@ -214,25 +218,52 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _git(*arguments: str) -> str:
+def _git(*arguments: str) -> str | None:
+    """What git says in the folder that holds the package; None if it refuses or is not there."""
     with suppress(OSError, subprocess.CalledProcessError):
-        root = Path(__file__).resolve().parents[2]
-        return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True).stdout.strip()
-    return ""
+        return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    return None
+
+
+def _own_repository() -> bool:
+    """Whether the repository around the package is its own.
+
+    An installed or copied package may lie in someone else's, whose commit says nothing about this code.
+    """
+    top = _git("rev-parse", "--show-toplevel")
+    if not top or Path(top).resolve() != ROOT or _git("ls-files", "--error-unmatch", "theory/runs/trace.py") is None:
+        return False
+    with suppress(OSError, ValueError):
+        return (
+            tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8")).get("project", {}).get("name") == "onlinespec"
+        )
+    return False
+
+
+def _command() -> str:
+    """The command line of this process, as one would type it."""
+    script = Path(sys.argv[0])
+    start = f"python -m {script.parent.name}" if script.name == "__main__.py" else f"python {script.name}"
+    return " ".join([start.strip(), *sys.argv[1:]])
 
 
 def provenance(device: str = "cpu") -> dict[str, Any]:
-    """Where a result comes from: commit, whether anything but results/ was changed since, versions, command, time."""
-    versions = {"python": platform.python_version()}
+    """Where a result comes from: versions, commit, changes since, command, device, time.
+
+    ``commit`` and ``dirty`` (whether anything but results/ was changed since) are those of the package's own
+    repository. Both are None where it lies in none: installed, unpacked, or copied into another project.
+    """
+    own = _own_repository()
+    changed = ("status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)results")
+    versions = {"onlinespec": VERSION, "python": platform.python_version()}
     for package in ("numpy", "scipy", "torch", "transformers"):
         with suppress(PackageNotFoundError):
             versions[package] = version(package)
-    command = [f"python -m {Path(sys.argv[0]).parent.name}", *sys.argv[1:]]
     return {
-        "commit": _git("rev-parse", "HEAD"),
-        "dirty": bool(_git("status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)results")),
+        "commit": _git("rev-parse", "HEAD") if own else None,
+        "dirty": bool(_git(*changed)) if own else None,
         "versions": versions,
-        "command": " ".join(command),
+        "command": _command(),
         "device": device,
         "processor": platform.machine(),
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

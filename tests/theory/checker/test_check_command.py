@@ -5,14 +5,12 @@ import io
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from theory.__main__ import app
-from theory.learners import LEARNERS
 from theory.runs import import_time as bench
 
 ROOT = Path(__file__).parents[3]
@@ -258,10 +256,8 @@ def value(output, name):
     ],
 )
 def test_a_false_claim_is_broken_and_the_printed_lines_show_it(mine, learner, bound, claim):
-    started = time.monotonic()
     name = learner if learner == "ogd" else f"{mine}:{learner}"
     result = check(name, *([] if bound is None else ["--bound", f"{mine}:{bound}"]))
-    assert time.monotonic() - started < 60
     assert result.exit_code == 1
     assert f"breaks its {claim}" in result.output
     suffered, limit = value(result.output, "regret"), value(result.output, "bound")
@@ -363,8 +359,9 @@ def test_nothing_is_found_where_nothing_is_wrong(mine):
     assert re.search(r"true +1\.0000", result.output)
 
 
-@pytest.mark.parametrize("name", LEARNERS)
-def test_no_learner_of_the_table_is_broken(name):
+@pytest.mark.parametrize("name", ["ensemble", "hedge"])
+def test_learners_of_the_table_are_not_broken(name):
+    """One on either domain; tests/theory/checker/test_search.py plays the constructed games against all."""
     result = check(name, "--seconds", "1")
     assert result.exit_code == 0, result.output
     assert "broken" not in result.output

@@ -15,7 +15,7 @@ from theory.checker.games import basis, families
 from theory.checker.search import Search, segment_best
 from theory.domain import Ball, Box, Free, Simplex
 from theory.hints import Zero
-from theory.learners import OGD, AdaHedge, Hedge, Momentum, OptimisticOGD
+from theory.learners import LEARNERS, OGD, AdaHedge, Hedge, Momentum, OptimisticOGD
 from theory.problem import Problem
 
 PROBLEM = Problem(Ball(1.0), 3, 64, 1.0)
@@ -205,6 +205,19 @@ def test_a_free_domain_has_sharp_claims_only():
     names = [claim.name for claim in claims.claims(learner, replace(PROBLEM, domain=Free(), gradient_bound=1.0))]
     assert names[0] == "bound, sharp energy"
     assert "bound" not in names
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_constructed_games_break_no_learner_of_the_table(name):
+    """Every law of these learners is tested in tests/theory/learners; these are their claims."""
+    on_simplex = isinstance(getattr(LEARNERS[name], "domain", None), Simplex)
+    problem = replace(PROBLEM, domain=Simplex() if on_simplex else Ball(1.0))
+    learner = LEARNERS[name].tuned(problem)
+    hunt = Search(learner, problem, claims.claims(learner, problem), horizons=SHORT)
+    hunt.constructions()
+    hunt.refine()
+    assert set(hunt.best) == {claim.name for claim in hunt.claims}
+    assert not [found.claim.name for found in hunt.best.values() if found.broken]
 
 
 # The helper for a user's tests
