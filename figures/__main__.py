@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from figures import FIGURES, report, style, verdicts
+from figures import FIGURES, drawn, report, style, verdicts
 from figures.numbers import page
 from figures.results import MissingResult
 from theory.runs.terminal import Commands
@@ -25,9 +25,8 @@ def build(name: str, root: Path, out: Path, rows: list[str], width: float | None
     Raises:
         MissingResult: if its result files are not there.
     """
-    module = import_module(FIGURES[name])
-    table = module.collect(root, rows)
-    return style.save(module.draw(table, width or module.WIDTH), table, out, name)
+    figure, table = drawn(name, root, rows, width)
+    return style.save(figure, table, out, name)
 
 
 def build_all(root: Path, out: Path, rows: list[str], width: float | None = None) -> int:

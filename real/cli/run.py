@@ -149,7 +149,7 @@ def report(comparison: Comparison, name: str, certify: Path | None) -> Report:
     return Report(
         measures(Sample({0: traces})),
         traces,
-        learning.hint_gain if learning is not None and hasattr(method.learner, "hint") else None,
+        learning.hint_gain if learning is not None and method.learner.takes_hints else None,
         break_even({0: traces}, name) if name not in ("plain", "frozen") else None,
         proven,
         None if learning is None or learning.beside is None else learning.beside.seconds,

@@ -23,7 +23,6 @@ from real.serving.rounds import Rounds
 from real.serving.settings import Serving
 from real.serving.step import Session, Step
 from theory.learner import Learner
-from theory.learners.frozen import Frozen
 
 Hint = Callable[[Drafter, Sequence[Piece]], Tensor]
 """An outside hint for the next round ``[d]``, from the drafter and the round just served."""
@@ -35,7 +34,8 @@ class Learning:
     """One learner of one drafter's decision, whatever number of texts is served.
 
     Args:
-        drafter: what learns. learner: ``Frozen`` never updates. serving: round length, burn-in, sampling, overlap.
+        drafter: what learns. learner: one that does not learn never updates.
+        serving: round length, burn-in, sampling, overlap.
         objective: divergence and positions of the loss; temperature and gamma are those of ``serving``.
         hint: outside hint for the coming round; None leaves the learner its own rule.
         prompt_hint: this many times the gradient on the prompt is the outside hint for the rounds of a request:
@@ -63,8 +63,8 @@ class Learning:
         self.record, self.on_round = record, on_round
         self.objective = replace(objective, temperature=serving.sampling.temperature or 1.0, gamma=serving.gamma)
         self.rounds = Rounds(serving.nu, serving.law_top_k)
-        self.learns = drafter.trains and not isinstance(learner, Frozen)
-        if prompt_hint is not None and not hasattr(learner, "hint"):
+        self.learns = drafter.trains and learner.learns
+        if prompt_hint is not None and not learner.takes_hints:
             raise ValueError(f"prompt_hint={prompt_hint!r}: {learner!r} takes no hints; choose an optimistic learner")
         if learn_prompt and not drafter.learns_prompts:
             raise ValueError(
@@ -215,7 +215,7 @@ class Learning:
             x_t, last = self.learner.predict(before, outside), loss_t.last
             # some learners need values alone, or gradients at their experts' own decisions
             grad_t = last if last is not None and last.shape == x_t.shape else loss_t.loss.grad(x_t)
-            hint_t = getattr(before, "hint", None) if outside is None else outside
+            hint_t = self.learner.own_hint(before) if outside is None else outside
             error = grad_t if hint_t is None else grad_t - hint_t
             losses.append(float(loss_t.value(x_t)))
             gradient += float((grad_t.double() ** 2).sum())

@@ -21,7 +21,6 @@ from real.studies.experiments import Experiment
 from real.systems.loaded import FAMILIES, start_path
 from real.systems.rows import SPECIALISTS, SYSTEMS, Method
 from real.traffic.streams import domains
-from theory.learners.frozen import Frozen
 from theory.runs.experiment import select
 from theory.runs.trace import atomic
 
@@ -86,7 +85,7 @@ def still(chosen: Iterable[str], rows: Mapping[str, Method]) -> dict[str, str]:
             return "small", method.draft
         return method.drafter, method.start, method.settings
 
-    frozen = {kind(row): name for name, row in rows.items() if isinstance(row.learner, Frozen) and row.drafter}
+    frozen = {kind(row): name for name, row in rows.items() if not row.learner.learns and row.drafter}
     return {name: frozen[kind(rows[name])] for name in chosen if kind(rows[name]) in frozen}
 
 
@@ -138,7 +137,7 @@ def rows(out: Path, names: Iterable[str]) -> list[dict[str, Any]]:
             row["learn_share"] = entry["learn_share"]
             learns = system in at_rest and at_rest[system] in table and at_rest[system] != system
             row["break_even_tokens"] = break_even(runs, system, at_rest[system]) if learns else None
-            hinted = hasattr(systems[system].learner, "hint")
+            hinted = systems[system].learner.takes_hints
             row["hint_gain"] = gains[system]["value"] if hinted and system in gains else None
             certified = [of[system].header["certificate"] for of in runs.values() if "certificate" in of[system].header]
             fixed = [(one["fixed"]["bound"], one["fixed"]["certificate_ratio"]) for one in certified]
@@ -163,7 +162,7 @@ def headline(table: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[str
         for system in dict.fromkeys(row["system"] for row in table if row["block"] == block):
             cells = [row for row in table if (row["block"], row["system"]) == (block, system) and row["domain"] != TUNED
                      and row["relative_speedup"] is not None]  # fmt: skip
-            if cells and not isinstance(known[system].learner, Frozen):
+            if cells and known[system].learner.learns:
                 medians[system] = {name: median(row[name] for row in cells) for name in MEDIANS} | {"cells": len(cells)}
         found[block] = dict(sorted(medians.items(), key=lambda item: -item[1][MEDIANS[0]]))
     return found

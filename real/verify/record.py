@@ -24,7 +24,6 @@ from real.serving.settings import Serving
 from real.systems.loaded import Models
 from real.systems.rows import ROWS, Method
 from real.traffic.streams import Stream, scheduled
-from theory.learners.frozen import Frozen
 from theory.loss import SoftmaxKL
 from theory.runs.trace import SettingsDiffer, atomic, plain, provenance
 from theory.speculation.adapter import adapter_loss, readout, whitening
@@ -99,7 +98,7 @@ def at_rest(system: str) -> Method:
     if not system:
         return Method("adapter")
     method = ROWS.get(system, Method(None))
-    if method.drafter != "heads" or not isinstance(method.learner, Frozen):
+    if method.drafter != "heads" or method.learner.learns:
         raise ValueError(
             f"system={system!r}: besides the adapter only linear heads at rest can be recorded, whose features read "
             "the committed prefix alone; choose heads, or leave it out"

@@ -50,6 +50,45 @@ class Trace:
         """The same with columns kept to so many significant digits."""
         return Trace(self.header, {name: significant(column, digits) for name, column in self.columns.items()})
 
+    def to_frame(self) -> Any:
+        """The columns as a tidy pandas DataFrame: one row a round and copy, the copy's number in the column ``copy``.
+
+        A trace without copies has one row a row, and no such column.
+
+            >>> import numpy as np
+            >>> trace = Trace({}, {"round": np.array([1, 2]), "regret": np.array([[0.5, 0.25], [1.0, 0.75]])})
+            >>> {name: column.tolist() for name, column in trace.tidy().items()}
+            {'round': [1, 1, 2, 2], 'copy': [0, 1, 0, 1], 'regret': [0.5, 0.25, 1.0, 0.75]}
+
+        Raises:
+            ModuleNotFoundError: without pandas.
+            ValueError: if the columns differ in length, or have different numbers of copies.
+        """
+        try:
+            from pandas import DataFrame  # pyright: ignore[reportMissingImports]
+        except ModuleNotFoundError:
+            raise ModuleNotFoundError(
+                "to_frame needs pandas, which is not installed: pip install pandas; or use columns, a dict of arrays"
+            ) from None
+        return DataFrame(self.tidy())
+
+    def tidy(self) -> dict[str, np.ndarray]:
+        """The columns of ``to_frame``, each ``[rows · copies]``."""
+        rows = {name: len(column) for name, column in self.columns.items()}
+        copies = {name: column.shape[1] for name, column in self.columns.items() if column.ndim == 2}
+        for what, counts in (("length", rows), ("number of copies", copies)):
+            if len(set(counts.values())) > 1:
+                raise ValueError(f"Trace columns differ in {what}: {counts}; they do not make one table")
+        if not copies:
+            return dict(self.columns)
+        count, length = next(iter(copies.values())), next(iter(rows.values()))
+        tall = {
+            name: column.ravel() if column.ndim == 2 else np.repeat(column, count)
+            for name, column in self.columns.items()
+        }
+        first = {name: tall[name] for name in ("round",) if name in tall}
+        return first | {"copy": np.tile(np.arange(count), length)} | tall
+
     def save(self, path: Path | str) -> Path:
         """Write ``path``.csv and ``path``.json atomically.
 

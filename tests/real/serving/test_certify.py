@@ -25,12 +25,15 @@ from theory.learners.mixture import Mixture  # noqa: E402
 from theory.learners.ogd import OGD  # noqa: E402
 from theory.learners.optimistic import OptimisticOGD  # noqa: E402
 from theory.runs.trace import Trace  # noqa: E402
+from theory.step_size import SelfConfident  # noqa: E402
 
 SERVING = Serving(gamma=3, nu=8, sampling=Sampling(1.0), max_new_tokens=60)
 CASES = {
     "ogd on an adapter": ("adapter", OGD(8.0), {}),
     "ogd on heads": ("heads", OGD(8.0), {}),
     "optimistic on heads": ("heads", OptimisticOGD(8.0, MovingAverage(0.9)), {}),
+    "changing steps on heads": ("heads", OptimisticOGD(SelfConfident(64.0, 1.0), MovingAverage(0.9)), {}),
+    "ensemble of optimists": ("heads", Ensemble(OptimisticOGD((2.0, 8.0), MovingAverage(0.9))), {}),
     "the prompt as hint": ("heads", OptimisticOGD(8.0, Zero()), {"prompt_hint": 0.2}),
     "the prompt learned": ("heads", OGD(8.0), {"learn_prompt": True}),
     "ensemble on an adapter": ("adapter", Ensemble(OGD((2.0, 8.0, 32.0))), {}),

@@ -335,7 +335,7 @@ def test_a_bound_for_small_gradients_is_not_blamed_for_large_ones(mine):
     result = check(*arguments)
     assert result.exit_code == 1
     assert re.search(r"note: it is broken by gradients up to \S+; with gradients up to G = 1.0 no game", result.output)
-    assert "--only-within" in result.output
+    assert "only_within" in result.output
     result = check(*arguments, "--only-within")
     assert result.exit_code == 0
     assert "broken" not in result.output
@@ -344,7 +344,7 @@ def test_a_bound_for_small_gradients_is_not_blamed_for_large_ones(mine):
 def test_a_game_with_small_gradients_is_shown_where_there_is_one(mine):
     result = check("ogd", "--bound", f"{mine}:worst_of_large_gradients")
     assert result.exit_code == 1
-    assert "--only-within" not in result.output
+    assert "only_within" not in result.output
     _, shown = replayed(result.output)
     suffered, limit = (float(number) for number in shown.split())
     assert limit < suffered <= 64 * 2.0
@@ -377,7 +377,7 @@ def test_the_domain_and_the_dimension_are_choices():
     ("arguments", "message"),
     [
         (["nobody"], "no such learner"),
-        (["{mine}:Nobody"], "defines no 'Nobody'"),
+        (["{mine}:Nobody"], "defines no 'Nobody'; it defines WrongStep, ShortStep"),
         (["{mine}:number"], "number must be a frozen dataclass"),
         (["nowhere.py:Mine"], "no file 'nowhere.py'"),
         (["ogd", "--set", "step_size=-1"], "must be positive"),
@@ -385,7 +385,7 @@ def test_the_domain_and_the_dimension_are_choices():
         (["ogd", "--domain", "sphere"], "--domain 'sphere'"),
         (["hedge", "--domain", "ball"], "plays on the simplex"),
         (["ogd", "--gradient-bound", "0"], "gradient_bound=0.0"),
-        (["ogd", "--bound", "{mine}:nothing"], "defines no 'nothing'"),
+        (["ogd", "--bound", "{mine}:halve"], "defines no 'halve'; did you mean 'half'?"),
         (["ogd", "--bound", "{mine}:number"], "it must be a function"),
         (["ogd", "--bound", "nowhere.py:bound"], "no file 'nowhere.py'"),
         (["ogd", "--bound", "{mine}:raising"], "raising raised IndexError: index 1 is out of bounds"),

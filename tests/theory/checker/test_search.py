@@ -9,10 +9,10 @@ import pytest
 
 from theory import bounds
 from theory.checker import claims, counterexample
-from theory.checker.checks import assert_learner
 from theory.checker.claims import Claim, Finding, replay
 from theory.checker.games import basis, families
 from theory.checker.search import Search, segment_best
+from theory.checker.trial import assert_learner
 from theory.domain import Ball, Box, Free, Simplex
 from theory.hints import Zero
 from theory.learners import LEARNERS, OGD, AdaHedge, Hedge, Momentum, OptimisticOGD
@@ -226,7 +226,7 @@ def test_constructed_games_break_no_learner_of_the_table(name):
 def test_assert_learner_passes_and_fails():
     assert_learner(AdaHedge(), seconds=1.0)
     assert_learner(OGD(0.25, Ball(1.0)), seconds=1.0)
-    with pytest.raises(AssertionError, match="half_the_energy:\nrounds: 1"):
+    with pytest.raises(AssertionError, match=r"half_the_energy in this game:\n rounds +3"):
         assert_learner(OGD(0.25, Ball(1.0)), bound=half_the_energy)
     with pytest.raises(AssertionError, match="breaks its bound"):
         assert_learner(TooSlow(0.25, Ball(1.0)), seconds=2.0)
