@@ -16,6 +16,8 @@ from theory.runs.trace import Trace
 def show(report: Report, console: Console) -> None:
     """Print all of it."""
     console.print(comparison(report.methods, "totals over totals, 95 % intervals by a paired bootstrap over prompts"))
+    for name, why in report.unfollowed.items():
+        console.print(f"no low-noise net of {name}: {why}", highlight=False)
     console.print(ledger(report.traces))
     after = report.break_even_tokens
     paid = "not within this run" if after is None else f"after {after:.0f} committed tokens"

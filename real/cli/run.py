@@ -1,8 +1,8 @@
 """One run: a stream served by several methods side by side, the learner's state taken up and kept on the way."""
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,6 @@ from real.measure.served import Comparison
 from real.measure.summary import Sample, break_even, measures
 from real.models.state import load, save
 from real.serving.certify import Certifier, certificates
-from real.serving.decoder import Decoder
 from real.serving.feedback import NonFiniteGradient
 from real.serving.settings import Serving
 from real.systems.loaded import Models
@@ -31,6 +30,7 @@ class Report:
 
     ``hint_gain``: None for a learner without hints. ``beside``: seconds of learning on a thread of its own; None if it
     was not overlapped. ``idle``: tokens served where they were too few for a round to be learned; else 0.
+    ``unfollowed``: methods without a low-noise net, and why.
     """
 
     methods: dict[str, dict[str, Any]]
@@ -40,17 +40,18 @@ class Report:
     certificates: dict[str, Certificate]
     beside: float | None
     idle: int = 0
+    unfollowed: Mapping[str, str] = field(default_factory=dict)
 
 
 class State:
     """The file in which one decoder's state is kept, if there is to be one.
 
     Args:
-        path: None keeps nothing. about: what must be the same for a state to be taken up.
+        path: None keeps nothing. comparison, name: whose state. about: what must be the same for it to be taken up.
     """
 
-    def __init__(self, path: Path | None, decoder: Decoder, about: dict[str, str]):
-        self.path, self.decoder, self.about = path, decoder, about
+    def __init__(self, path: Path | None, comparison: Comparison, name: str, about: dict[str, str]):
+        self.path, self.comparison, self.name, self.about = path, comparison, name, about
 
     def restore(self) -> None:
         """Go on from the file, if it is there.
@@ -64,12 +65,12 @@ class State:
         if theirs != self.about:
             both = {key: (theirs.get(key), value) for key, value in self.about.items() if theirs.get(key) != value}
             raise ValueError(f"--state {self.path}: saved with other settings (there, here): {both}; use another file")
-        self.decoder.restore(tensors)
+        self.comparison.restore(self.name, tensors)
 
     def keep(self) -> None:
         """Write the file; the decoder is between requests."""
         if self.path is not None:
-            save(self.path, self.decoder.state(), self.about)
+            save(self.path, self.comparison.decoders[self.name].state(), self.about)
 
 
 def about(models: Models, method: Method, serving: Serving) -> dict[str, str]:
@@ -107,23 +108,24 @@ def run(
     certify: Path | None = None,
     certify_every: int = 0,
     tell: Told = lambda rounds, found: None,
+    low_noise: bool = False,
 ) -> Report:
     """Serve the stream; with ``state`` the last method goes on from that file and is saved there after every prompt.
 
     ``certify`` names the file of the certificate's log; for a learner taken up from a state it is about this run alone.
-    ``certify_every`` rounds the certificate so far is told as well; 0 waits for the end.
+    ``certify_every`` rounds the certificate so far is told as well; 0 waits for the end. With ``low_noise`` a shared
+    text is followed besides (``real/measure/low_noise.py``).
 
     Raises:
         ValueError: if the state was saved by another learner or other models, or a gradient is not finite; the state
             from before that request stays in the file.
     """
     name = list(methods)[-1]
-    comparison = Comparison(models, methods, stream, serving, seed, certify=certify is not None)
-    decoder = comparison.decoders[name]
+    comparison = Comparison(models, methods, stream, serving, seed, certify is not None, low_noise)
     if certify is not None:
         certifier = certifier_of(comparison, name)
         certifier.every, certifier.show = certify_every, tell
-    kept = State(state, decoder, about(models, methods[name], serving))
+    kept = State(state, comparison, name, about(models, methods[name], serving))
     kept.restore()
     kept.keep()  # a state that cannot be saved is known before the work is done
     comparison.warm_up()
@@ -154,4 +156,5 @@ def report(comparison: Comparison, name: str, certify: Path | None) -> Report:
         proven,
         None if learning is None or learning.beside is None else learning.beside.seconds,
         served_in_vain,
+        comparison.unfollowed,
     )

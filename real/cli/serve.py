@@ -49,6 +49,13 @@ def run(
     ] = False,
     certify: Annotated[Path | None, typer.Option(help="Write the regret certificate's log here.")] = None,
     certify_every: Annotated[int, typer.Option(help="Rounds between certificates on the screen.")] = 0,
+    low_noise: Annotated[
+        bool,
+        typer.Option(
+            "--low-noise/--measured-only",
+            help="Also net speed on one shared text, without the luck of each method's own samples.",
+        ),
+    ] = True,
     dtype: Dtype = "",
     device: Device = "",
     seed: int = 0,
@@ -85,7 +92,9 @@ def run(
                 progress.say(f"round {rounds}: {line}")
 
         served = progress.task(", ".join(methods))
-        found = serve(models, methods, stream, serving, seed, served, state, certify, certify_every, show_so_far)
+        found = serve(
+            models, methods, stream, serving, seed, served, state, certify, certify_every, show_so_far, low_noise
+        )
     show(found, console)
 
 

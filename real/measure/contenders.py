@@ -17,6 +17,7 @@ from real.measure.contest import warm_up
 from real.models.hf import CausalLM, Pair
 from real.models.sampling import Sampling
 from real.serving.decoder import online_decoder
+from real.serving.follow import follow
 from real.serving.ledger import Ledger
 from real.serving.settings import Serving
 from real.serving.step import alone, generate, step
@@ -62,6 +63,36 @@ class Learning:
         ledger = Ledger(self.device)
         self.text, counts = self.decoder.serve(request.prompt, ledger)
         return {"prompt": request.number, "segment": request.segment, **asdict(counts), **ledger.row()}
+
+
+class Twin:
+    """The twin of a ``Learning`` contender: it reads texts that another has committed, and learns as it does.
+
+    ``why_not`` says why there is no acceptance rate at every position of a given text; empty where there is one.
+    """
+
+    def __init__(self, models: Models, method: Method, serving: Serving, seed: int = 0):
+        self.decoder = models.decoder(method, serving, seed)
+        self.gamma = 0 if self.decoder.drafter is None else serving.gamma
+        self.why_not = self._why_not(serving)
+
+    def _why_not(self, serving: Serving) -> str:
+        drafter, learning = self.decoder.drafter, self.decoder.learning
+        if drafter is None:
+            return ""
+        if not drafter.prefix_only:
+            return "its law at a position depends on where the step began"
+        if learning is not None and learning.learns and learning.objective.positions != "all":
+            return "it learns where its drafts are rejected, and a text that is read has no drafts"
+        if serving.costs or serving.confidence:
+            return "its drafts have no fixed length"
+        return "" if serving.rule == "token" else "the steps expected are those of the token rule"
+
+    def follow(self, prompt: list[int], text: list[int]) -> list[float]:
+        """The overlap of draft and target at every position of the text; the learner is updated after each round."""
+        if self.decoder.drafter is None:
+            return [0.0] * len(text)
+        return follow(self.decoder, prompt, text, Ledger())
 
 
 def warm_up_learning(models: Models, methods: Mapping[str, Method], serving: Serving, request: Request) -> None:
