@@ -10,14 +10,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from real.cli.fields import expanded
 from theory.runs.terminal import Commands
-
-console = Console()
-if not console.is_terminal:
-    console = Console(width=200)  # tables go to files whole
 
 
 class Room(Commands):
