@@ -12,7 +12,10 @@ from typing import Annotated, Any
 import typer
 
 from real.cli.fields import expanded
+from theory.runs.table import screen
 from theory.runs.terminal import Commands
+
+console = screen
 
 
 class Room(Commands):
