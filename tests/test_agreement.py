@@ -49,6 +49,7 @@ GENTLE = {
 """Steps that random models bear: there, those measured on real text are far beyond 1/L, and runs are chaotic."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode, temperature", agreeing.MODES.items())
 def test_a_recording_predicts_runs_that_were_never_made(tmp_path, monkeypatch, mode, temperature):
     """Recorded frozen at gamma 3; predicted by the simulator and then decoded with three learners at other gammas."""
@@ -134,7 +135,9 @@ def test_one_recording_of_linear_heads_predicts_runs_that_were_never_made(tmp_pa
 
 def test_only_what_reads_the_committed_prefix_is_recorded(tmp_path):
     for system in ("eagle", "heads-ogd", "nothing"):
-        with pytest.raises(ValueError, match=f"system='{system}': besides the adapter only linear heads at rest"):
+        with pytest.raises(
+            ValueError, match=f"system='{system}': only rows at rest can be recorded of the drafters adapter, heads"
+        ):
             record.at_rest(system)
 
 

@@ -5,7 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from real.drafters import DRAFTERS, Drafter
+from real.drafters import DRAFTERS, Drafter, drafter_class
+from real.drafters.adapter import Adapter
+from real.drafters.heads import Heads
+from real.drafters.mixture import Mixture
 from real.systems.rows import DEEP_LEARNERS, ROWS, Method
 from theory.domain import Free, Simplex
 from theory.learner import Learner
@@ -15,6 +18,9 @@ from theory.runs.choose import altered, make_learner
 from theory.runs.experiment import select
 from theory.runs.practice import ADAPTER_LEARNERS, HEADS_LEARNERS, on_adapter
 from theory.speculation.adapter import adapter_problem
+
+WHITENED: dict[type[Drafter], Mapping[str, Learner]] = {Adapter: ADAPTER_LEARNERS, Heads: HEADS_LEARNERS}
+"""Learners of drafters whose decisions are in units of whitened features."""
 
 
 def row_of(name: str, settings: Mapping[str, Any] | None = None) -> Method:
@@ -34,29 +40,47 @@ def tuned(learner: Learner, settings: Mapping[str, Any]) -> Learner:
     return learner
 
 
-def method_of(spec: str, settings: Mapping[str, Any], drafter: str, temperature: float = 1.0) -> Method:
-    """The learner ``spec`` with the decoder's hyper-parameters, ``settings`` on top, on the drafter on day 0.
+def methods_of(
+    specs: Sequence[str], settings: Mapping[str, Any], drafter: str, temperature: float = 1.0
+) -> dict[str, Method]:
+    """The learners by name, each with the decoder's hyper-parameters and ``settings`` on top, on the drafter on day 0.
+
+    Without learners it is the customary one: ensemble on a convex drafter or a mixture, adam on a deep one.
 
     Raises:
-        ValueError: for an unknown learner, setting or drafter, or a learner that does not fit.
+        ValueError: for an unknown learner, setting or drafter, a learner that does not fit, or one that is given twice.
     """
-    able = ", ".join(name for name, kind in DRAFTERS.items() if kind.trains)
-    if drafter not in DRAFTERS:
-        raise ValueError(f"--drafter {drafter}: no such drafter; choose one of {able}")
-    if not DRAFTERS[drafter].trains:
-        raise ValueError(f"--drafter {drafter}: nothing to train there; choose one of {able}, or a row of `real list`")
-    return Method(drafter, learner_on(drafter, DRAFTERS[drafter], spec, settings, temperature))
+    kind = drafter_class(drafter)
+    methods: dict[str, Method] = {}
+    for spec in specs or [customary(kind)]:
+        name = spec.rpartition(":")[2]
+        if name in methods:
+            raise ValueError(f"--learner {spec}: is called {name!r}, as another one is; give each once")
+        methods[name] = Method(drafter, learner_on(drafter, kind, spec, settings, temperature))
+    return methods
+
+
+def customary(kind: type[Drafter]) -> str:
+    """The learner that is taken if none is given."""
+    if not kind.trains:
+        return "frozen"
+    return "ensemble" if kind.convex or issubclass(kind, Mixture) else "adam"
 
 
 def learner_on(
     drafter: str, kind: type[Drafter], spec: str, settings: Mapping[str, Any], temperature: float
 ) -> Learner:
     """The learner ``spec`` for decisions of this drafter."""
-    if drafter == "mixture":
+    if not kind.trains:
+        if spec != "frozen":
+            able = ", ".join(name for name, one in DRAFTERS.items() if one.trains)
+            raise ValueError(f"--learner {spec} on the drafter {drafter}: nothing to train there; choose one of {able}")
+        return Frozen()
+    if issubclass(kind, Mixture):
         experts = Problem(Simplex(), 2, 1000, 1.0, loss_range=1.0, exp_concavity=1.0)
         return make_learner("mixture" if spec == "ensemble" else spec, settings, experts)
-    if kind.convex:
-        known = HEADS_LEARNERS if drafter == "heads" else ADAPTER_LEARNERS
+    known = next((WHITENED[one] for one in kind.__mro__ if one in WHITENED), None)
+    if known is not None:
         return on_adapter(spec, settings, adapter_problem(1, 1, temperature=temperature or 1.0), known)
     if spec in DEEP_LEARNERS:
         return tuned(DEEP_LEARNERS[spec], settings)
@@ -98,9 +122,11 @@ def changed(
     Raises:
         ValueError: for what its drafter does not take.
     """
-    if learn_prompt and chosen.drafter == "mixture":
+    kind = None if chosen.drafter is None else drafter_class(chosen.drafter)
+    mixed = kind is not None and issubclass(kind, Mixture)
+    if learn_prompt and mixed:
         raise ValueError("--learn-prompt: a mixture learns from drafted positions, and a prompt has none")
-    if loss and (chosen.drafter is None or not DRAFTERS[chosen.drafter].trains or chosen.drafter == "mixture"):
+    if loss and (kind is None or not kind.trains or mixed):
         raise ValueError(f"--loss {loss}: not for the drafter {chosen.drafter!r}, which has a loss of its own, or none")
     return replace(
         chosen,
@@ -111,11 +137,15 @@ def changed(
     )
 
 
-def beside_plain(name: str, learning: Method) -> dict[str, Method]:
-    """All that a run compares, by name: plain decoding, the drafter at rest if there is one, and the method last."""
+def beside_plain(learning: Mapping[str, Method]) -> dict[str, Method]:
+    """All that a run compares, by name: plain decoding, the drafter at rest if there is one, and the methods last.
+
+    The methods share a drafter, so they share what stands still beside them.
+    """
     methods = {"plain": Method(None)}
-    if learning.drafter is not None:
-        methods["frozen"] = replace(learning, learner=Frozen(), prompt_hint=None, learn_prompt=False)
-    if learning not in methods.values():
-        methods[name if name not in methods else f"{name} learner"] = learning
+    for name, method in learning.items():
+        if method.drafter is not None:
+            methods.setdefault("frozen", replace(method, learner=Frozen(), prompt_hint=None, learn_prompt=False))
+        if method not in methods.values():
+            methods[name if name not in methods else f"{name} learner"] = method
     return methods

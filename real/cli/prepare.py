@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from real.drafters import DRAFTERS
+from real.drafters import drafter_class
 from real.measure.profile import cached, place
 from real.models.compiled import slots
 from real.serving.settings import Serving
@@ -50,7 +50,7 @@ def compile_for(
     shorter = [2**k for k in range(serving.gamma) if varied and 2**k < serving.gamma]
     prompts = (models.pair.encode(list(prompt.turns), models.chat) for prompt in stream.prompts)
     longest = max(len(prompt) for prompt in prompts) + serving.max_new_tokens
-    kinds = [DRAFTERS[method.drafter] for method in methods if method.drafter]
+    kinds = [drafter_class(method.drafter) for method in methods if method.drafter]
     on_draft = any(kind.uses_draft for kind in kinds)
     with busy("compiling"):
         models.compile(

@@ -1,4 +1,4 @@
-"""What a run says on the screen: the comparison, where the time went, whether learning paid, what is certified."""
+"""What a run says on the screen: the comparison, where the time went, whether learning paid, certificates."""
 
 from collections.abc import Mapping
 from math import isnan
@@ -6,7 +6,7 @@ from math import isnan
 from rich.console import Console
 from rich.table import Table
 
-from real.cli.run import Report
+from real.cli.run import Learned, Report
 from real.cli.tables import comparison
 from real.serving.ledger import LINES
 from theory.checker.certificate import Certificate
@@ -15,26 +15,31 @@ from theory.runs.trace import Trace
 
 
 def show(report: Report, console: Console) -> None:
-    """Print all of it."""
+    """Print the comparison, the ledger, and how learning fared."""
     console.print(comparison(report.methods, "totals over totals, 95 % intervals by a paired bootstrap over prompts"))
     for name, why in report.unfollowed.items():
         console.print(f"no low-noise net of {name}: {why}", highlight=False)
     console.print(ledger(report.traces))
-    after = report.break_even_tokens
+    for name, found in report.learned.items():
+        for line in learned(found):
+            console.print(line if len(report.learned) == 1 else f"{name}: {line}", highlight=False)
+
+
+def learned(found: Learned) -> list[str]:
+    """What a learner's run has besides the table, a line each."""
+    after = found.break_even_tokens
     paid = "not within this run" if after is None else f"after {after:.0f} committed tokens"
-    if list(report.traces)[-1] not in ("plain", "frozen"):
-        console.print(f"break-even against frozen: {paid}")
-    if report.hint_gain is not None:
-        console.print(f"hint_gain {report.hint_gain:.3f}")
-    if report.beside is not None:
-        console.print(f"learned for {report.beside:.1f} s beside decoding, on a thread that may hold another core")
-    if report.idle:
-        console.print(
-            f"nothing was learned, and nothing certified: {report.idle} tokens are not more than the burn-in and one "
+    lines = [f"break-even against frozen: {paid}"]
+    if found.hint_gain is not None:
+        lines.append(f"hint_gain {found.hint_gain:.3f}")
+    if found.beside is not None:
+        lines.append(f"learned for {found.beside:.1f} s beside decoding, on a thread that may hold another core")
+    if found.idle:
+        lines.append(
+            f"nothing was learned, and nothing certified: {found.idle} tokens are not more than the burn-in and one "
             "round; serve more requests, or set --burn-in and --nu lower"
         )
-    for line in certified(report.certificates):
-        console.print(line, highlight=False)
+    return lines
 
 
 def ledger(traces: Mapping[str, Trace]) -> Table:

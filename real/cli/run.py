@@ -1,160 +1,188 @@
-"""One run: a stream served by several methods side by side, the learner's state taken up and kept on the way."""
+"""One run: a stream served by several methods side by side, and what was measured when it ends or is stopped."""
 
-import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from real.cli.state import State, about
 from real.measure.served import Comparison
 from real.measure.summary import Sample, break_even, measures
-from real.models.state import load, save
-from real.serving.certify import Certifier, certificates
-from real.serving.feedback import NonFiniteGradient
+from real.serving.certify import certificates
 from real.serving.settings import Serving
 from real.systems.loaded import Models
 from real.systems.rows import Method
 from real.traffic.streams import Stream
 from theory.checker.certificate import Certificate
-from theory.runs.trace import Trace, plain
+from theory.runs.trace import Trace
+from theory.runs.users_file import users_own
 
-Progress = Callable[[int, int], None]
-"""(prompts done, prompts in all)."""
-Told = Callable[[int, dict[str, Certificate]], None]
-"""Shown (rounds learned, certificates so far by comparator)."""
+AT_REST = ("plain", "frozen")
+"""Methods that a run serves beside those that learn."""
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What one learner's run has besides the table's numbers.
+
+    ``break_even_tokens``: None if it has not paid within the run. ``hint_gain``: None for a learner without hints.
+    ``beside``: seconds of learning on a thread of its own; None if it was not overlapped. ``idle``: tokens served where
+    they were too few for a round to be learned; else 0.
+    """
+
+    break_even_tokens: float | None
+    hint_gain: float | None
+    beside: float | None
+    idle: int
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a run measured: the methods' numbers, the learner's trace, the tokens after which it has paid.
+    """What a run measured: the methods' numbers and traces, what learners have besides, requests served and asked.
 
-    ``hint_gain``: None for a learner without hints. ``beside``: seconds of learning on a thread of its own; None if it
-    was not overlapped. ``idle``: tokens served where they were too few for a round to be learned; else 0.
     ``unfollowed``: methods without a low-noise net, and why.
     """
 
     methods: dict[str, dict[str, Any]]
     traces: dict[str, Trace]
-    hint_gain: float | None
-    break_even_tokens: float | None
-    certificates: dict[str, Certificate]
-    beside: float | None
-    idle: int = 0
-    unfollowed: Mapping[str, str] = field(default_factory=dict)
+    learned: dict[str, Learned]
+    served: int
+    asked: int
+    unfollowed: dict[str, str]
 
 
-class State:
-    """The file in which one decoder's state is kept, if there is to be one.
+class Run:
+    """A stream and the methods that serve it side by side.
 
     Args:
-        path: None keeps nothing. comparison, name: whose state. about: what must be the same for it to be taken up.
+        methods: by name, those at rest first. certify: keep what the certificate of the one that learns needs.
+        low_noise: let a shared text be followed besides (``real/measure/low_noise.py``).
+
+    Raises:
+        ValueError: if no theorem covers the one to be certified.
     """
 
-    def __init__(self, path: Path | None, comparison: Comparison, name: str, about: dict[str, str]):
-        self.path, self.comparison, self.name, self.about = path, comparison, name, about
+    def __init__(
+        self,
+        models: Models,
+        methods: dict[str, Method],
+        stream: Stream,
+        serving: Serving,
+        seed: int,
+        certify: bool = False,
+        low_noise: bool = False,
+    ):
+        self.comparison = Comparison(models, methods, stream, serving, seed, certify, low_noise)
+        self.learning = [name for name in methods if name not in AT_REST]
+        self.after: list[Callable[[], None]] = []
+        """Called when a request was done by every method."""
+        self.state: State | None = None
+        if certify:
+            self._check_certified()
 
-    def restore(self) -> None:
-        """Go on from the file, if it is there.
+    def only(self, option: str) -> str:
+        """The one method that ``option`` is about, the last if nothing learns; ValueError if several learn."""
+        if len(self.learning) > 1:
+            raise ValueError(f"{option} with the learners {', '.join(self.learning)}: is about one; give one --learner")
+        return (self.learning or list(self.comparison.methods))[-1]
+
+    def keep_state(self, path: Path) -> None:
+        """Go on from the file, if it is there, and save there after every request.
 
         Raises:
             ValueError: if it was saved by another learner or other models.
         """
-        if self.path is None or not self.path.exists():
-            return
-        tensors, theirs = load(self.path)
-        if theirs != self.about:
-            both = {key: (theirs.get(key), value) for key, value in self.about.items() if theirs.get(key) != value}
-            raise ValueError(f"--state {self.path}: saved with other settings (there, here): {both}; use another file")
-        self.comparison.restore(self.name, tensors)
+        name, models = self.only("--state"), self.comparison.models
+        belongs = about(models, self.comparison.methods[name], self.comparison.serving)
+        self.state = State(path, self.comparison, name, belongs)
+        self.state.restore()
+        self.state.keep()  # a state that cannot be saved is known before the work is done
+        self.after.append(self.state.keep)
 
-    def keep(self) -> None:
-        """Write the file; the decoder is between requests."""
-        if self.path is not None:
-            save(self.path, self.comparison.decoders[self.name].state(), self.about)
+    def certify_every(self, rounds: int, tell: Callable[[int, dict[str, Certificate]], None]) -> None:
+        """Tell the certificate so far every so many rounds; 0 waits for the end."""
+        certifier = self.comparison.certifiers[self.only("--certify")]
+        certifier.every, certifier.show = rounds, tell
 
+    def certified(self, path: Path) -> dict[str, Certificate]:
+        """Write the certificate's log → certificates by comparator; none before the first round.
 
-def about(models: Models, method: Method, serving: Serving) -> dict[str, str]:
-    """What a learner's state belongs to; costs are measured anew, and no part of what was learned."""
-    served = plain(replace(serving, costs=(), switch_cost=0.0))
-    named = {"target": models.names["target"], "draft_model": models.names[method.draft], **plain(method)}
-    named |= {f"serving.{name}": value for name, value in served.items()}
-    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in named.items()}
+        For a learner taken up from a state they are about this run alone.
+        """
+        name = self.only("--certify")
+        certifier = self.comparison.certifiers[name]
+        if not certifier.rounds:
+            return {}
+        settings = about(self.comparison.models, self.comparison.methods[name], self.comparison.serving)
+        log = certifier.log({"settings": settings})
+        log.save(path)
+        return certificates(log)
 
+    def serve(self, progress: Callable[[int, int], None]) -> bool:
+        """Serve the stream; False if it was stopped by Ctrl-C, which leaves what was served by then.
 
-def certifier_of(comparison: Comparison, name: str) -> Certifier:
-    """What keeps the method's certificate.
+        Raises:
+            ValueError: if a gradient is not finite, or a user's own class fails.
+            KeyboardInterrupt: if nothing was served before it.
+        """
+        try:
+            with users_own(*self._own()):
+                self.comparison.warm_up()
+                self.comparison.run(progress, self._after)
+        except ValueError as error:
+            raise ValueError(f"{error}{self._remedy(error)}") from None
+        except KeyboardInterrupt:
+            if not self.comparison.served:
+                raise
+            whole = self.comparison.served  # the request in flight was done by some methods only
+            self.comparison.rows = {name: rows[:whole] for name, rows in self.comparison.rows.items()}
+            return False
+        return True
 
-    Raises:
-        ValueError: if no theorem covers it.
-    """
-    if name not in comparison.certifiers:
-        overlapped = ", overlapped" * comparison.serving.overlap
-        raise ValueError(
-            f"--certify with {comparison.methods[name]}{overlapped}: on a convex drafter OGD and OptimisticOGD with "
-            "one step size and ensembles of OGD have a certificate, by forward KL on all positions, and Mixture and "
-            "Hedge on a mixture; none with --overlap"
+    def _remedy(self, error: ValueError) -> str:
+        """What a user may do about it: where the state is, and which drafter of theirs has a fault."""
+        drafters = {method.drafter for method in self.comparison.methods.values() if method.drafter}
+        own = [spec for spec in drafters if str(error).startswith(f"{spec}:")]
+        check = f". `python -m real check {own[0]}` tries it law by law" if own else ""
+        return check + (f". The state from before this request is in {self.state.path}" if self.state else "")
+
+    def _after(self) -> None:
+        for one in self.after:
+            one()
+
+    def report(self) -> Report:
+        """What was measured of the requests that every method has served."""
+        traces = {name: self.comparison.trace(name, {}) for name in self.comparison.methods}
+        learned = {name: self._learned(name, traces) for name in self.learning}
+        served, asked = self.comparison.served, len(self.comparison.stream.prompts)
+        return Report(measures(Sample({0: traces})), traces, learned, served, asked, self.comparison.unfollowed)
+
+    def _learned(self, name: str, traces: dict[str, Trace]) -> Learned:
+        learning, takes_hints = (
+            self.comparison.decoders[name].learning,
+            self.comparison.methods[name].learner.takes_hints,
         )
-    return comparison.certifiers[name]
+        idle = learning is not None and learning.learns and not learning.log
+        return Learned(
+            break_even({0: traces}, name) if "frozen" in traces else None,
+            learning.hint_gain if learning is not None and takes_hints else None,
+            None if learning is None or learning.beside is None else learning.beside.seconds,
+            int(traces[name].columns["tokens"].sum()) if idle else 0,
+        )
 
+    def _own(self) -> list[str]:
+        """What comes from a user's files: drafters, losses, learners."""
+        methods = self.comparison.methods.values()
+        named = [spec for method in methods for spec in (method.drafter, method.loss) if spec]
+        kinds = [type(method.learner) for method in methods]  # the module of one from a file is called as the file is
+        return [*named, *(f"{kind.__module__}:{kind.__name__}" for kind in kinds if Path(kind.__module__).is_file())]
 
-def run(
-    models: Models,
-    methods: dict[str, Method],
-    stream: Stream,
-    serving: Serving,
-    seed: int,
-    progress: Progress,
-    state: Path | None = None,
-    certify: Path | None = None,
-    certify_every: int = 0,
-    tell: Told = lambda rounds, found: None,
-    low_noise: bool = False,
-) -> Report:
-    """Serve the stream; with ``state`` the last method goes on from that file and is saved there after every prompt.
-
-    ``certify`` names the file of the certificate's log; for a learner taken up from a state it is about this run alone.
-    ``certify_every`` rounds the certificate so far is told as well; 0 waits for the end. With ``low_noise`` a shared
-    text is followed besides (``real/measure/low_noise.py``).
-
-    Raises:
-        ValueError: if the state was saved by another learner or other models, or a gradient is not finite; the state
-            from before that request stays in the file.
-    """
-    name = list(methods)[-1]
-    comparison = Comparison(models, methods, stream, serving, seed, certify is not None, low_noise)
-    if certify is not None:
-        certifier = certifier_of(comparison, name)
-        certifier.every, certifier.show = certify_every, tell
-    kept = State(state, comparison, name, about(models, methods[name], serving))
-    kept.restore()
-    kept.keep()  # a state that cannot be saved is known before the work is done
-    comparison.warm_up()
-    try:
-        comparison.run(progress, kept.keep)
-    except NonFiniteGradient as error:
-        where = "" if state is None else f". The state from before this request is in {state}"
-        raise NonFiniteGradient(f"{error}{where}") from None
-    return report(comparison, name, certify)
-
-
-def report(comparison: Comparison, name: str, certify: Path | None) -> Report:
-    """What was measured; the certificate's log is written to ``certify``."""
-    learning, method = comparison.decoders[name].learning, comparison.methods[name]
-    traces = {method: comparison.trace(method, {}) for method in comparison.methods}
-    idle = learning is not None and learning.learns and not learning.log
-    served_in_vain = int(traces[name].columns["tokens"].sum()) if idle else 0
-    proven = {}
-    if certify is not None and comparison.certifiers[name].rounds:
-        log = comparison.certifiers[name].log({"settings": about(comparison.models, method, comparison.serving)})
-        log.save(certify)
-        proven = certificates(log)
-    return Report(
-        measures(Sample({0: traces})),
-        traces,
-        learning.hint_gain if learning is not None and method.learner.takes_hints else None,
-        break_even({0: traces}, name) if name not in ("plain", "frozen") else None,
-        proven,
-        None if learning is None or learning.beside is None else learning.beside.seconds,
-        served_in_vain,
-        comparison.unfollowed,
-    )
+    def _check_certified(self) -> None:
+        name = self.only("--certify")
+        if name not in self.comparison.certifiers:
+            overlapped = ", overlapped" * self.comparison.serving.overlap
+            raise ValueError(
+                f"--certify with {self.comparison.methods[name]}{overlapped}: on a convex drafter OGD and "
+                "OptimisticOGD with one step size and ensembles of OGD have a certificate, by forward KL on all "
+                "positions, and Mixture and Hedge on a mixture; none with --overlap"
+            )

@@ -10,7 +10,7 @@ from real.serving.settings import Serving
 from real.traffic.benchmarks import BENCHMARKS
 from theory.divergence import DIVERGENCES
 from theory.runs.choose import parse_settings
-from theory.runs.terminal import Progress
+from theory.runs.terminal import INTERRUPTED, Progress, complaints
 
 if TYPE_CHECKING:
     from theory.checker.certificate import Certificate
@@ -24,14 +24,22 @@ def run(
     row: Annotated[str, typer.Argument(help="A named system (python -m real list); or give drafter and learner.")] = "",
     target: Target = "",
     draft: Draft = "",
-    learner: Annotated[str, typer.Option(help="NAME or file.py:Class; ensemble if left out.")] = "",
-    settings: Annotated[list[str] | None, typer.Option("--set", help="Setting of the learner, key=value.")] = None,
+    learner: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME or file.py:Class, repeatable: all are compared. If left out, ensemble on a convex drafter, "
+            "adam on a deep one."
+        ),
+    ] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="Setting of every learner, key=value.")] = None,
     prompts: Prompts = "prose:8,c:16",
     drafter: Annotated[
-        str, typer.Option(help="adapter, heads, weights, hydra, eagle or mixture; adapter if left out.")
+        str, typer.Option(help="NAME (python -m real list) or file.py:Class; adapter if left out.")
     ] = "",
     family: Family = "qwen3",
-    loss: Annotated[str, typer.Option(help=f"{', '.join(DIVERGENCES)}; the row's own if left out.")] = "",
+    loss: Annotated[
+        str, typer.Option(help=f"{', '.join(DIVERGENCES)} or file.py:function; the row's own if left out.")
+    ] = "",
     learn_prompt: Annotated[bool, typer.Option("--learn-prompt", help="The prompt is feedback too.")] = False,
     prompt_hint: Annotated[
         float | None, typer.Option(help="So many times the gradient on the prompt is a request's hint.")
@@ -60,42 +68,62 @@ def run(
     device: Device = "",
     seed: int = 0,
     state: Annotated[Path | None, typer.Option(help="Resume the learner from this file, and save it there.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for texts, per-prompt traces and every number; figures draw from it.")
+    ] = None,
 ) -> None:
     """Serve prompts with plain, frozen and learning decoders, interleaved, and compare them."""
     from dataclasses import replace
 
-    from real.cli.contenders import beside_plain, changed, drafter_settings, method_of, row_of
+    from real.cli.contenders import beside_plain, changed, drafter_settings, methods_of, row_of
+    from real.cli.kept import Kept
     from real.cli.prepare import check_tune, compile_for, costed, placed, stream_of
     from real.cli.report import certified, show
-    from real.cli.run import run as serve
+    from real.cli.run import Run
     from real.systems.loaded import Models
 
     if row and (learner or drafter):
         raise ValueError(f"{row} with --learner {learner!r} --drafter {drafter!r}: a row has its own; give neither")
-    learner, drafter, chosen = learner or "ensemble", drafter or "adapter", parse_settings(settings or [])
-    method = row_of(row, chosen) if row else method_of(learner, chosen, drafter, serving.sampling.temperature)
-    method = changed(method, loss, learn_prompt, prompt_hint, drafter_settings(drafter_set or []))
+    chosen, of_drafter = parse_settings(settings or []), drafter_settings(drafter_set or [])
+    temperature = serving.sampling.temperature
+    asked = {row: row_of(row, chosen)} if row else methods_of(learner or [], chosen, drafter or "adapter", temperature)
+    asked = {name: changed(method, loss, learn_prompt, prompt_hint, of_drafter) for name, method in asked.items()}
     if given(context, "nu"):
-        method = replace(method, nu=0)
-    methods, stream = beside_plain(row or learner, method), stream_of(prompts, seed)
+        asked = {name: replace(method, nu=0) for name, method in asked.items()}
+    methods, stream = beside_plain(asked), stream_of(prompts, seed)
     device, dtype, compiled = placed(device, dtype, compiled)
     check_tune(tune, compiled, device)
     models = Models(target, draft, dtype, device, family)
     if compiled:
         compile_for(models, list(methods.values()), stream, serving, tune, by_cost or serving.confidence > 0)
     if by_cost:
-        serving = costed(models, method, stream, serving, console)
+        serving = costed(models, list(methods.values())[-1], stream, serving, console)
+    served = Run(models, methods, stream, serving, seed, certify is not None, low_noise)
+    if state is not None:
+        served.keep_state(state)
+    kept = None if out is None else Kept(out, served.comparison, prompts)
+    if kept is not None:
+        served.after.append(kept.add)
     with Progress() as progress:
 
-        def show_so_far(rounds: int, proven: "dict[str, Certificate]") -> None:
-            for line in certified(proven):
+        def show_so_far(rounds: int, found: "dict[str, Certificate]") -> None:
+            for line in certified(found):
                 progress.say(f"round {rounds}: {line}")
 
-        served = progress.task(", ".join(methods))
-        found = serve(
-            models, methods, stream, serving, seed, served, state, certify, certify_every, show_so_far, low_noise
-        )
-    show(found, console)
+        if certify is not None:
+            served.certify_every(certify_every, show_so_far)
+        whole = served.serve(progress.task(", ".join(methods)))
+    report = served.report()
+    show(report, console)
+    if certify is not None:
+        for line in certified(served.certified(certify)):
+            console.print(line, highlight=False)
+    if kept is not None:
+        kept.finish(report)
+        console.print(f"kept in {kept.folder}; draw it: python -m figures speed {out}", highlight=False)
+    if not whole:
+        complaints.print(f"interrupted: {report.served} of {report.asked} requests were served")
+        raise typer.Exit(INTERRUPTED)
 
 
 def given(context: typer.Context, name: str) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from theory.runs.table import Column, limits, percent, table, yes
@@ -241,3 +242,17 @@ def certified(rows: list[dict[str, Any]]) -> str:
     least = min((row["slack"] for row in rows if row["slack"] is not None), default=float("nan"))
     below = sum(ratio < 1 for ratio in ratios)
     return f"{len(ratios)} certificates, least slack {least:.2g}, certificate_ratio below 1 in {below}"
+
+
+def laws(checked: Mapping[str, Callable], faults: Mapping[str, str]) -> Iterator[Table | str]:
+    """Every law in a line, those without an entry in ``faults`` not tried; then what breaks those that do not hold."""
+    shown = Table(box=None)
+    for heading in ("law", "", "what it says"):
+        shown.add_column(heading)
+    for name, law in checked.items():
+        state = "not tried" if name not in faults else "[red]broken[/]" if faults[name] else "[green]ok[/]"
+        shown.add_row(name, state, escape((law.__doc__ or "").splitlines()[0]))
+    yield shown
+    for name, fault in faults.items():
+        if fault:
+            yield escape(f"{name}: {fault}")

@@ -28,6 +28,32 @@ def lossless(
 
 
 @app.command()
+def check(
+    drafter: Annotated[str, typer.Argument(help="NAME (python -m real list) or file.py:Class.")],
+    drafter_set: Annotated[list[str] | None, typer.Option(help="Setting of the drafter, key=value.")] = None,
+    family: Annotated[str, typer.Option(help="Of the tiny random models: llama, qwen2, qwen3 or gpt_neox.")] = "llama",
+) -> None:
+    """Hold a drafter, of your own too, to the laws that all drafters keep. Status 1 if one is broken."""
+    from real.cli.contenders import drafter_settings
+    from real.verify.drafter_laws import Subject, fault, laws, pair_of
+
+    subject = Subject.of(drafter, pair_of(family), **drafter_settings(drafter_set or []))
+    faults = {}
+    with Progress() as progress:
+        checked = laws(subject.kind)
+        tell = progress.task(f"laws of {drafter}")
+        for number, (name, law) in enumerate(checked.items(), start=1):
+            faults[name] = fault(law, subject)
+            tell(number, len(checked))
+            if number == 1 and faults[name]:
+                break  # all others rest on it
+    for shown in tables.laws(checked, faults):
+        console.print(shown)
+    if any(faults.values()):
+        raise typer.Exit(1)
+
+
+@app.command()
 def audit(
     tokens: Annotated[
         int, typer.Option(help="Tokens served in all, at least; requests are served whole, batches too.")

@@ -14,8 +14,9 @@ from real.drafters.ngram import NGram
 from real.drafters.uniform import Uniform
 from real.drafters.weights import Weights
 from real.models.hf import Pair
+from theory.runs.users_file import load, unknown, users_own
 
-DRAFTERS = {
+DRAFTERS: dict[str, type[Drafter]] = {
     "independent": Independent,
     "adapter": Adapter,
     "weights": Weights,
@@ -27,27 +28,47 @@ DRAFTERS = {
     "mixture": Mixture,
 }
 
-__all__ = ["DRAFTERS", "Drafter", "Piece", "Proposal", "make_drafter"]
+__all__ = ["DRAFTERS", "Drafter", "Piece", "Proposal", "drafter_class", "make_drafter"]
 
 
 GIVEN = ("self", "model", "target", "vocab", "pair", "device", "args", "kwargs", "settings")
 """Parameters of constructors that are no settings."""
 
 
-def make_drafter(name: str, pair: Pair, **settings: Any) -> Drafter:
-    """The drafter called ``name`` for this pair; ``settings`` go to its constructor.
+def drafter_class(spec: str | type[Drafter]) -> type[Drafter]:
+    """The class behind a name of ``DRAFTERS`` or behind ``path/file.py:Class``; a class is itself.
+
+    Raises:
+        ValueError: for an unknown name, a missing file or class, a file that cannot be run, or a class that is no
+            drafter.
+    """
+    if isinstance(spec, str) and spec in DRAFTERS:
+        return DRAFTERS[spec]
+    if isinstance(spec, str) and ":" not in spec:
+        raise unknown("drafter", spec, DRAFTERS, "file.py:Class")
+    found = load(spec, "drafter") if isinstance(spec, str) else spec
+    if not (isinstance(found, type) and issubclass(found, Drafter)):
+        raise ValueError(f"drafter={spec!r}: is {found!r}; it must be a class derived from real.drafters.Drafter")
+    lacking = sorted(getattr(found, "__abstractmethods__", ()))
+    lacking += [] if callable(getattr(found, "of", None)) else ["the class method of(pair, **settings)"]
+    if lacking:
+        raise ValueError(f"drafter={spec!r}: lacks {', '.join(lacking)}; see real/drafters/base.py for what they do")
+    return found
+
+
+def make_drafter(name: str | type[Drafter], pair: Pair, **settings: Any) -> Drafter:
+    """The drafter ``name`` (see ``drafter_class``) for this pair; ``settings`` go to its constructor.
 
     Raises:
         ValueError: an unknown name, a setting out of range, or a pair without the draft model the drafter needs.
     """
-    if name not in DRAFTERS:
-        raise ValueError(f"drafter={name!r}: must be one of {', '.join(DRAFTERS)}")
-    kind = DRAFTERS[name]
+    kind: Any = drafter_class(name)
     named = {**signature(kind.__init__).parameters, **signature(kind.of).parameters}
     known = [key for key in named if key not in GIVEN]
-    unknown = [key for key in settings if key not in known]
-    if unknown:
-        raise ValueError(f"drafter={name!r}: has no setting {unknown[0]!r}; there are {', '.join(known) or 'none'}")
+    strange = [key for key in settings if key not in known]
+    if strange:
+        raise ValueError(f"drafter={name!r}: has no setting {strange[0]!r}; there are {', '.join(known) or 'none'}")
     if kind.made_of:  # every part with its own defaults
         settings["parts"] = [make_drafter(part, pair) for part in settings.get("parts", kind.made_of)]
-    return kind.of(pair, **settings)
+    with users_own(name if isinstance(name, str) else ""):
+        return kind.of(pair, **settings)

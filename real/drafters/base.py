@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ from real.models.memory import Memory
 from real.models.sampling import Sampling
 from real.models.text import Text
 from theory.learner import Learner
+from theory.learners.frozen import Frozen
 from theory.loss import Loss
 
 UNLIMITED = 2**31
@@ -103,6 +104,9 @@ class Drafter(ABC):
         reads_target: it drafts from the target's hidden states (``Text.hidden``).
         uses_draft: it runs the pair's draft model.
         learners: learners by name with the hyper-parameters that measurement fixed for its decision.
+        trial: a learner that moves it visibly within a few rounds, for checks of every drafter.
+        ridge: of its whitening, where it has one. head_weights: of its heads in the loss; none where it is one.
+        records: a run of it at rest can be recorded, from which the simulator predicts runs never made.
         simplex: its decision lies on the simplex, not in free space.
         whitens: it has the setting ``burn_in``: served positions that set its whitening before learning begins.
         learns_prompts: a prompt's positions can be feedback.
@@ -119,6 +123,10 @@ class Drafter(ABC):
     reads_target: bool = False
     uses_draft: bool = False
     learners: Mapping[str, Learner] = MappingProxyType({})
+    trial: Learner = Frozen()
+    ridge: float = 0.0
+    head_weights: tuple[float, ...] = ()
+    records: bool = False
     simplex: bool = False
     whitens: bool = False
     learns_prompts: bool = True
@@ -256,12 +264,34 @@ class Drafter(ABC):
         """The objective's mean over the positions of ``pieces`` that it chooses, of which there must be one."""
         raise ValueError(f"drafter={type(self).__name__}: has nothing to train; use the learner 'frozen' with it")
 
+    def first_in_step(self, loss: Any) -> tuple[Loss, Tensor] | None:
+        """Of a loss of its own: the part that is about tokens drafted first in a step, and the part of x it is of.
+
+        Asked by the check that a loss is of the law drafted (``real/verify/drafter_laws.py``). None if no part is.
+        """
+        return loss, self.x
+
     def losses(self, pieces: Sequence[Piece], objective: Objective = DISTIL) -> list[Loss]:
         """What the learner sees of a round, in order: one loss, none where the objective chooses no position."""
         chosen = objective.chosen(pieces)
         if chosen is not None and not bool(chosen.any()):
             return []
         return [self.loss(pieces, objective)]
+
+    def learnable(self, target_probs: Tensor) -> Tensor:
+        """The target's laws ``[n, V]`` as a loss may ask for them."""
+        return target_probs
+
+    def recording(self, pieces: Sequence[Piece], burn_in: int) -> dict[str, Tensor]:
+        """What the simulator needs of a run at rest, whose first ``burn_in`` positions only set the whitening.
+
+        ``features`` ``[n, d]``, or ``[n, heads, d]`` where the loss has heads, ``head`` ``[V, d]``, ``whitener``
+        ``[d, d]`` and, where it is not zero, ``x_1`` (``sim/environments/replay.py``).
+        """
+        raise ValueError(
+            f"drafter={type(self).__name__}: cannot be recorded, as what it reads is not the committed prefix alone or "
+            "its logits are not affine in x; record an adapter or linear heads"
+        )
 
     def state(self) -> dict[str, Tensor]:
         """What besides x must be saved to resume: named tensors."""

@@ -13,6 +13,7 @@ heads.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ from real.drafters.objective import DISTIL, Objective
 from real.drafters.whitening import Whitening, factors
 from real.models.hf import CausalLM, Pair
 from real.models.text import Text
+from theory.learners.ogd import OGD
 from theory.loss import Blocks, Loss
 from theory.runs.practice import HEADS_LEARNERS
 from theory.speculation.adapter import adapted, adapter_loss
@@ -48,6 +50,8 @@ class Heads(Drafter):
     convex = True
     reads_target = True
     whitens = True
+    records = True
+    trial = OGD(64.0)
     learners = HEADS_LEARNERS
 
     def __init__(
@@ -56,6 +60,7 @@ class Heads(Drafter):
         if heads < 1 or not 0 < decay <= 1:
             raise ValueError(f"heads={heads!r}, decay={decay!r}: at least one head, and a decay in (0, 1]")
         self.target, self.vocab, self.heads, self.decay = target, target.vocab, heads, decay
+        self.ridge, self.head_weights = ridge, tuple(decay**k for k in range(heads))
         self.whitener = Whitening(target.width, burn_in, ridge, target.device)
         self.q, self._r_inverse = factors(target.readout.weight)
         self._x = torch.zeros(heads * target.width**2, device=target.device)
@@ -123,6 +128,20 @@ class Heads(Drafter):
             losses.append(replace(loss, divergence=objective.formula))
         weights = [self.decay**k if len(loss.features) else 0.0 for k, loss in enumerate(losses)]
         return Blocks(tuple(losses), tuple(weight / sum(weights) for weight in weights))
+
+    def first_in_step(self, loss: Any) -> tuple[Loss, Tensor]:
+        return loss.losses[0], self.x[: loss.losses[0].features.shape[-1] ** 2]
+
+    def recording(self, pieces: Sequence[Piece], burn_in: int) -> dict[str, Tensor]:
+        if any(piece.start <= self.heads for piece in pieces):
+            raise ValueError(f"pieces: a prompt is shorter than {self.heads + 1} tokens, too short for the last head")
+        rows = [
+            torch.cat([piece.states()[piece.start - 1 - k : piece.stop - 1 - k] for piece in pieces])
+            for k in range(1, self.heads + 1)
+        ]
+        features = torch.stack(rows, 1).float()
+        head = self.target.readout.weight.float()
+        return {"features": features, "head": head, "whitener": self.whitener.matrix, "x_1": self.x}
 
     def state(self) -> dict[str, Tensor]:
         """The whitening, or the burn-in so far."""

@@ -97,6 +97,9 @@ class Hydra(Following):
             self.seen = self.embed(pending)
         return self.target.head(self.prefix.head(len(drafted), self.newest, self.seen))
 
+    def first_in_step(self, loss: FlatLoss) -> tuple[FlatLoss, Tensor]:
+        return loss.of_runs([i % self.heads == 0 for i in range(len(loss.shares))]), self.x
+
     def loss(self, pieces: Sequence[Piece], objective: Objective = DISTIL) -> FlatLoss:
         """Head k at position i stands at the state after y_{i−1−k}; positions too early for a head are left out."""
         inputs, laws, weights, chosen = [], [], [], []

@@ -81,6 +81,7 @@ class Following(Drafter):
 
     reads_target = True
     learners = DEEP_LEARNERS
+    trial = DEEP_LEARNERS["adam"]
     target: CausalLM
     flat: Flat
     layer: Layer

@@ -38,6 +38,7 @@ class Mixture(Drafter):
     simplex = True
     uses_draft = True
     learners = EXPERT_LEARNERS
+    trial = EXPERT_LEARNERS["mixture"]
     learns_prompts = False  # its losses are of positions that a draft was verified at
     takes_losses = False
 
@@ -182,6 +183,9 @@ class Mixture(Drafter):
         if x.shape != self._x.shape or float(x.min()) < 0 or abs(float(x.sum()) - 1) > 1e-3:
             raise ValueError(f"x={x.tolist()}: the weights of {len(self.parts)} parts, none negative, their sum 1")
         self._x = x.detach().to("cpu", torch.float32).clone()
+
+    def first_in_step(self, loss: Loss) -> tuple[Loss, Tensor] | None:
+        return (loss, self.x) if self.mode == "mix" else None  # routed, it scores every part, whichever drafted
 
     def losses(self, pieces: Sequence[Piece], objective: Objective = DISTIL) -> list[Loss]:
         """One loss for each position that verification examined, in order."""

@@ -1,12 +1,13 @@
 """What a round's loss asks of the draft: which divergence, at which temperature, on which committed positions."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
-from theory.divergence import DIVERGENCES, Divergence, Speed
+from real.drafters.own_loss import divergence_of
+from theory.divergence import Divergence, Speed
 
 POSITIONS = ("all", "wrong")
 
@@ -16,20 +17,24 @@ class Objective:
     """The loss of a row of the systems' table.
 
     Attributes:
-        divergence: a name of ``theory.divergence.DIVERGENCES``. Only ``kl`` on all positions carries theorems.
+        divergence: what ``real.drafters.own_loss.divergence_of`` takes: a name of ``theory.divergence.DIVERGENCES``, or
+            a user's own. Only ``kl`` on all positions carries theorems.
         positions: ``all`` that were committed, or only those where verification found the draft ``wrong`` (OSD's
             buffer): the position of each recovered token.
         temperature: the draft's logits are divided by it, as when it serves. gamma: draft length, for ``speed``.
+        formula: the divergence itself, with the draft length it needs.
     """
 
-    divergence: str = "kl"
+    divergence: str | Divergence = "kl"
     positions: str = "all"
     temperature: float = 1.0
     gamma: int = 4
+    formula: Divergence = field(init=False, repr=False, compare=False)
 
     def __post_init__(self):
-        if self.divergence not in DIVERGENCES:
-            raise ValueError(f"loss={self.divergence!r}: must be one of {', '.join(DIVERGENCES)}")
+        found = divergence_of(self.divergence)
+        found = replace(found, gamma=self.gamma) if isinstance(found, Speed) else found
+        object.__setattr__(self, "formula", found)  # once: a user's file may change while it is being served
         if self.positions not in POSITIONS:
             raise ValueError(f"positions={self.positions!r}: must be one of {', '.join(POSITIONS)}")
         if self.divergence == "speed" and self.positions == "wrong":
@@ -39,12 +44,6 @@ class Objective:
     def convex(self) -> bool:
         """Whether the loss is convex in logits that are affine in the decision, averaged over a whole round."""
         return self.divergence == "kl" and self.positions == "all"
-
-    @property
-    def formula(self) -> Divergence:
-        """The divergence, with the draft length it needs."""
-        found = DIVERGENCES[self.divergence]
-        return replace(found, gamma=self.gamma) if isinstance(found, Speed) else found
 
     def chosen(self, pieces: Sequence) -> Tensor | None:
         """Bool ``[n]`` over the positions of ``pieces`` in order: those the loss sees; None for all of them."""

@@ -29,6 +29,7 @@ class Weights(Independent):
 
     trains = True
     learners = DEEP_LEARNERS
+    trial = DEEP_LEARNERS["adam"]
 
     def __init__(self, model: CausalLM, vocab: int, lora: int = 0, seed: int = 0):
         super().__init__(model.copy(), vocab)

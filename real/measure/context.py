@@ -5,8 +5,10 @@ if not well. What is asked here is the decoder's part: prefill in pieces, steps 
 memory above the weights: the key/value caches, one attention mask of a piece, and what a forward of a piece holds.
 """
 
+import ctypes
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import chain, cycle, islice
 from pathlib import Path
 from resource import RUSAGE_SELF, getrusage
@@ -88,6 +90,8 @@ def watched_peak(device: torch.device) -> Callable[[], int]:
     if not reset.exists():  # not on Linux: the peak of the whole process, which may be older
         before = getrusage(RUSAGE_SELF).ru_maxrss
         return lambda: getrusage(RUSAGE_SELF).ru_maxrss - before
+    with suppress(AttributeError):  # only glibc has it: what is free but kept would be held again without a trace
+        ctypes.CDLL(None).malloc_trim(0)
     reset.write_text("5")
     before = _resident("VmRSS")
     return lambda: _resident("VmHWM") - before

@@ -16,7 +16,8 @@ has much less noise. Since what follows depends on y, it is not exact: on random
 off by a thousandth in the median and by two hundredths at worst (``tests/real/measure/test_low_noise.py``), alike for
 contenders that are compared.
 
-A draft needs a law of its own at every position of a given text. Whoever has none says why (``Twin.why_not``).
+A draft needs a law of its own at every position of a given text. ``contenders.why_unfollowed``
+says who has none, and why.
 """
 
 from collections.abc import Mapping, Sequence

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from real.measure.contenders import Learning, Request, Twin, request_of, warm_up_learning
+from real.measure.contenders import Learning, Request, Twin, request_of, warm_up_learning, why_unfollowed
 from real.measure.contest import contest
-from real.measure.low_noise import expected, without
+from real.measure.low_noise import EXPECTED, expected, without
 from real.models.state import load, save, under
 from real.serving.certify import Certifier, certifiable, certificates
 from real.serving.decoder import Decoder
@@ -54,16 +54,16 @@ class Comparison:
         certify: bool = False,
         low_noise: bool = False,
     ):
-        self.models, self.methods, self.stream, self.serving = models, methods, stream, serving
+        self.models, self.methods, self.stream, self.serving, self.seed = models, methods, stream, serving, seed
         self.contenders = {name: Learning(models, method, serving, seed) for name, method in methods.items()}
         self.certifiers: dict[str, Certifier] = {}
         for name, decoder in self.decoders.items():
             if certify and decoder.learning is not None and certifiable(decoder.learning):
                 self.certifiers[name] = Certifier(decoder.learning.learner)
                 decoder.learning.on_round = self.certifiers[name].note
-        twins = {name: Twin(models, method, serving, seed) for name, method in methods.items() if low_noise}
-        self.followers = {name: twin for name, twin in twins.items() if not twin.why_not}
-        self.unfollowed = {name: twin.why_not for name, twin in twins.items() if twin.why_not}
+        found = {name: why_unfollowed(decoder) for name, decoder in self.decoders.items() if low_noise}
+        self.unfollowed = {name: why for name, why in found.items() if why}
+        self.followers = {name: Twin(models, methods[name], serving, seed) for name, why in found.items() if not why}
         self.rows: dict[str, list[dict[str, float]]] = {name: [] for name in methods}
         self.provenance = provenance(device_name(models.device))  # the code that runs, not what it became meanwhile
 
@@ -74,8 +74,9 @@ class Comparison:
 
     @property
     def served(self) -> int:
-        """Prompts done."""
-        return min(len(rows) for rows in self.rows.values())
+        """Prompts done, by those that serve and by those that follow."""
+        served = min(len(rows) for rows in self.rows.values())
+        return min([served, *(sum(EXPECTED in row for row in self.rows[name]) for name in self.followers)])
 
     def warm_up(self) -> None:
         """Decode a round with throw-away decoders, so that no method pays for first calls."""

@@ -17,7 +17,7 @@ from real.serving.step import RULES
 from real.systems.loaded import FAMILIES, Models, start_path
 from real.systems.rows import Method
 from real.traffic.streams import mixed
-from real.verify.lossless import BATCHED, MATRIX, ROWS, transforms
+from real.verify.lossless import BATCHES, MATRIX, transforms
 from theory.speculation.audit import Audit
 
 
@@ -51,14 +51,13 @@ def audit(
     """
     if tokens < 1:
         raise ValueError(f"tokens={tokens!r}: at least one")
-    batches = [(name, rows) for name in BATCHED for rows in ROWS]
-    share = -(-tokens // (len(families) * (len(MATRIX) * len(RULES) + len(batches))))
+    share = -(-tokens // (len(families) * (len(MATRIX) * len(RULES) + len(BATCHES))))
     for family in families:
         models = Models(family=family)
-        for name, rows in batches:
-            served, pace, state = _watch_rows(models, BATCHED[name], rows, share, seed, bettor)
+        for name, (method, rows) in BATCHES.items():
+            served, pace, state = _watch_rows(models, method, rows, share, seed, bettor)
             evidence = float(state.log_wealth), float(state.log_peak), bool(bettor.alarm(state))
-            yield Audited(family, f"{name}, {rows} rows", "token", served, pace, *evidence)
+            yield Audited(family, name, "token", served, pace, *evidence)
         for name, method in MATRIX.items():
             for rule in RULES:
                 served, pace, state = _watch(models, method, rule, share, seed, bettor)

@@ -14,6 +14,7 @@ from statistics import median
 import torch
 from torch import Tensor
 
+from real.drafters import DRAFTERS
 from real.models.hf import Pair, load_pair, perturbed, random_model
 from real.models.sampling import Sampling
 from real.serving.decoder import in_order
@@ -22,9 +23,7 @@ from real.serving.settings import Serving
 from real.serving.step import RULES
 from real.systems.loaded import decoder_of, drafter_of
 from real.systems.rows import METHODS, Method
-from theory.learners.adam import Adam
 from theory.learners.hedge import Hedge
-from theory.learners.mixture import Mixture
 from theory.learners.ogd import OGD
 from theory.speculation.audit import pit
 
@@ -55,14 +54,7 @@ CHECKED: dict[str, Served] = {name: served(method) for name, method in METHODS.i
 """Every method of the main results; those that differ only in which draft they load are one."""
 
 MATRIX: dict[str, Method] = {
-    "independent": Method("weights", Adam(1e-3)),
-    "adapter": Method("adapter", OGD(8.0)),
-    "ngram": Method("ngram"),
-    "uniform": Method("uniform"),
-    "heads": Method("heads", OGD(64.0)),
-    "hydra": Method("hydra", Adam(1e-3)),
-    "eagle": Method("eagle", Adam(1e-3)),
-    "mixture": Method("mixture", Mixture()),
+    **{name: Method(name, kind.trial) for name, kind in DRAFTERS.items()},
     "routing": Method("mixture", Hedge(0.5), settings=(("mode", "route"),)),
 }
 """One system of every kind of drafter, all learning, each checked under every rule that applies."""
@@ -81,10 +73,13 @@ def in_rows(method: Method, rows: int, gamma: int = 4, rule: str = "token") -> S
     return texts
 
 
-BATCHED = {"plain": Method(None), "at rest": Method("independent"), "adapter": MATRIX["adapter"]}
-"""What is checked in batches of ``ROWS``."""
-ROWS = (4, 16)
-IN_ROWS = {f"{name}, {rows} rows": in_rows(method, rows) for name, method in BATCHED.items() for rows in ROWS}
+BATCHES: dict[str, tuple[Method, int]] = {
+    f"{name}, {rows} rows": (method, rows)
+    for name, method in {"plain": Method(None), **MATRIX}.items()
+    for rows in ((4, 16) if name in ("plain", "independent", "adapter") else (4,))
+}
+"""Several texts at once, by every kind of drafter."""
+IN_ROWS = {name: in_rows(method, rows) for name, (method, rows) in BATCHES.items()}
 IN_ROWS["adapter block, 4 rows"] = in_rows(MATRIX["adapter"], 4, rule="block")
 CHECKED |= IN_ROWS
 COSTS, SWITCH_COST = (1.0, 1.3, 1.5, 1.6, 1.7), 0.2

@@ -235,6 +235,7 @@ def test_methods_must_have_served_the_same_prompts(results):
         stream.place(runs | {"ogd": short})
 
 
+@pytest.mark.slow
 def test_the_report_holds_the_summary_s_numbers_and_is_self_contained(results, tmp_path):
     for name in FIGURES:
         build(name, results, tmp_path, [])

@@ -20,22 +20,30 @@ def file_in(choice: Any) -> str | None:
 
 
 @contextmanager
-def users_own(choice: Any) -> Iterator[None]:
+def users_own(*choices: Any) -> Iterator[None]:
     """Whatever the code of ``file.py:name`` raises is its author's error, told without a traceback; a name's is ours.
 
+    Of several files it is the one whose code was running, or the first.
+
     Raises:
-        ValueError: with ``choice``, the exception and the line of the file.
+        ValueError: with the choice, the exception and the line of the file.
     """
-    file = file_in(choice)
+    own = [choice for choice in choices if file_in(choice) is not None]
     try:
         yield
     except Exception as error:
-        if file is None:
-            raise
+        if not own or (isinstance(error, ValueError) and any(choice in str(error) for choice in own)):
+            raise  # it is ours, or has been told already
+        choice = next((choice for choice in own if _lines(choice, error)), own[0])
+        lines = _lines(choice, error)
         what = str(error) if isinstance(error, ValueError) else f"its code raised {type(error).__name__}: {error}"
-        frames = extract_tb(error.__traceback__)
-        lines = [frame.lineno for frame in frames if Path(frame.filename).absolute() == Path(file).absolute()]
-        raise ValueError(f"{choice}: {what}" + (f", line {lines[-1]} of {file}" if lines else "")) from error
+        raise ValueError(f"{choice}: {what}" + (f", line {lines[-1]} of {file_in(choice)}" if lines else "")) from error
+
+
+def _lines(choice: str, error: Exception) -> list[int]:
+    """Lines of the user's file that were being run when the error was raised."""
+    file = Path(file_in(choice) or "").absolute()
+    return [frame.lineno or 0 for frame in extract_tb(error.__traceback__) if Path(frame.filename).absolute() == file]
 
 
 def source(choice: Any, argument: str = "learner") -> dict[str, str]:

@@ -181,6 +181,7 @@ def test_task_prompts_come_from_held_out_sheets_only():
             assert row["turns"][0][-150:] + " " + row["reference"] not in train
 
 
+@pytest.mark.slow
 def test_prompts_of_the_standard_library_come_from_held_out_files(provenance):
     """Exact only with the Python version the assets were built with; passages that two files share are counted."""
     documents = corpus.collect("python")

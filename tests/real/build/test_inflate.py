@@ -16,7 +16,8 @@ from real.systems.loaded import Models  # noqa: E402
 from real.traffic.streams import ASSETS  # noqa: E402
 from real.verify.lossless import random_prompts, reference  # noqa: E402
 
-EMBEDDED = {"target": "qwen3", "specialist": "qwen3", "llama": "llama", "gpt_neox": "gpt_neox"}
+EMBEDDED = ("target", "llama", "gpt_neox")
+"""One of every family; ``write`` compares the law of whatever it writes."""
 LARGE = {
     "qwen3": {"hidden_size": 512, "intermediate_size": 1100, "num_hidden_layers": 17, "num_attention_heads": 16,
               "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 2048},
@@ -51,6 +52,7 @@ def distance(one, other):
     return (one - other).abs().sum(-1) / 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EMBEDDED)
 def test_the_law_is_the_small_models_and_no_dtype_loses_more_than_before(tmp_path, name):
     ids = torch.randint(0, 1024, (200,), generator=torch.Generator().manual_seed(0))
@@ -66,12 +68,13 @@ def test_the_law_is_the_small_models_and_no_dtype_loses_more_than_before(tmp_pat
             assert distance(got, own).max() <= 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", LARGE)
 def test_greedy_text_is_the_small_models_in_float64(tmp_path, family):
     small = random_model(family, 0, "float64")
     large = inflated(tmp_path, small, "float64")
-    prompts = random_prompts(4, small.vocab, 5)
-    assert reference(Pair(large, None, None), prompts, 40) == reference(Pair(small, None, None), prompts, 40)
+    prompts = random_prompts(2, small.vocab, 5)
+    assert reference(Pair(large, None, None), prompts, 24) == reference(Pair(small, None, None), prompts, 24)
 
 
 def test_every_matrix_has_its_size_and_what_is_not_silent_is_random(tmp_path):

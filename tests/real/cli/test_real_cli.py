@@ -358,7 +358,9 @@ def test_user_errors_have_one_message_and_change_nothing(tmp_path, assets, argum
     assert contents(tmp_path) == before
 
 
-def test_bench_keeps_its_rows_and_says_whether_they_hold(tmp_path, assets, compiler):
+def test_bench_keeps_its_rows_and_says_whether_they_hold(tmp_path, assets, monkeypatch):
+    """Nothing is compiled here: tests/real/measure/test_rivals.py does that, with every contender."""
+    monkeypatch.setattr(torch, "compile", lambda forward, **_: forward)
     pair = ("--target", assets / "target", "--draft", assets / "specialist")
     result = real("bench", *pair, "--prompts", "prose:4", "--new", 6, "--out", "o/bench.json")
     assert result.exit_code == 0, said(result)

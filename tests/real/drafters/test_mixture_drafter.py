@@ -49,9 +49,11 @@ def tabular(mode: str = "mix", seed: int = 0) -> Mixture:
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", ["token", "block"])
-@pytest.mark.parametrize("mode", ["mix", "route"])
-@pytest.mark.parametrize("sampling", [Sampling(1.0), Sampling(0.7, top_k=2)], ids=str)
+@pytest.mark.parametrize(
+    "mode, sampling", [("mix", Sampling(1.0)), ("mix", Sampling(0.7, top_k=2)), ("route", Sampling(0.7, top_k=2))]
+)
 def test_a_step_has_the_targets_law(mode, sampling, rule):
     """By enumeration of every outcome of a step; ``route`` for each part that could have been chosen."""
     target = TabularLM.random(1, V)

@@ -181,6 +181,22 @@ def test_a_learner_that_breaks_while_following_stops_nobody(monkeypatch):
     assert made.trace("ogd", {}).columns["tokens"].tolist() == [row["tokens"] for row in made.rows["ogd"]]
 
 
+def test_a_request_counts_as_served_when_it_was_followed_too(monkeypatch):
+    made, calls = compared({name: METHODS[name] for name in ("plain", "frozen", "ogd")}, low_noise=True), list[int]()
+
+    def interrupted(prompt, text):
+        calls.append(len(text))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return [0.5] * len(text)
+
+    monkeypatch.setattr(made.followers["frozen"], "follow", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        made.run()
+    assert len(made.rows["ogd"]) == 3
+    assert made.served == 2
+
+
 def test_expected_tokens_a_step_are_those_that_serving_has_in_the_long_run():
     """A frozen draft, sampled: 40 requests served, and their texts followed."""
     models, stream = Models(), scheduled("prose:20,c:20", 1)

@@ -38,6 +38,7 @@ def eager():
     return random_pair("qwen3", "float64")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("new", [24, 70])
 def test_greedy_text_is_transformers_own_also_where_the_slots_run_out(pair, eager, new):
     """The longer texts leave the compiled memory in their middle and go on eagerly."""
@@ -67,6 +68,7 @@ def test_greedy_text_is_transformers_own_from_captured_graphs():
         assert session.texts[0].tokens[len(prompt) :] == text
 
 
+@pytest.mark.slow
 def test_tuned_text_is_transformers_own(compiler, eager):
     """Weights are constants then; a drafter that trains them has its own copy, which is not tuned."""
     made = random_pair("qwen3", "float64")
@@ -187,12 +189,13 @@ def test_slots_come_in_blocks_on_a_gpu():
     assert slots(257, torch.device("cpu")) == 257
 
 
+@pytest.mark.slow
 def test_rounding_of_a_logit_that_is_never_drawn_is_no_difference(monkeypatch, compiler):
     """Ids that an inflated model forbids have logits of −2·10⁴, of which a unit of bfloat16 is 128."""
     monkeypatch.setitem(SHAPES, "two layers", SHAPES["qwen3-tiny"] | {"num_hidden_layers": 2})
     small = load_model(ASSETS / "specialist")
     model = CausalLM(inflate(small, large_config(small, "two layers"), dtype="bfloat16"), "draft")
-    model.compile((1, 2), 16)
+    model.compile((1,), 16)
     assert model.compiled is not None
 
 

@@ -19,8 +19,8 @@ from real.models.memory import OneText  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
 from real.serving.feedback import Counts  # noqa: E402
 from real.serving.step import Session, alone, generate  # noqa: E402
+from real.verify.drafter_laws import Broken, Subject, loss_is_of_the_law_drafted  # noqa: E402
 from real.verify.lossless import FALSE_ALARM, random_pair, random_prompts, reference, transforms, uniformity  # noqa: E402
-from tests.real.drafters import test_drafter_table  # noqa: E402
 from tests.real.serving import test_online  # noqa: E402
 from tests.tabular import TabularLM, enumerate_step, output_law, total_variation  # noqa: E402
 from theory.speculation.acceptance import categorical, token_rule  # noqa: E402
@@ -100,6 +100,7 @@ def test_reporting_another_law_than_the_one_sampled_is_seen(drafter, sampling, a
     assert law_error(drafter, sampling) > at_least
 
 
+@pytest.mark.slow
 def test_choosing_a_drafter_after_its_sample_is_seen():
     """The draft's choice is no longer monotone in its uniform, so the law is estimated: 20,000 steps, 5 sigma."""
     target, draft = TabularLM.random(1, 3), TabularLM.random(2, 3)
@@ -185,11 +186,11 @@ def test_a_feature_paired_with_its_own_token_in_training_is_seen(monkeypatch):
     def misaligned(self, pieces, objective):
         return right(self, [replace(piece, tokens=[piece.tokens[0], *piece.tokens]) for piece in pieces], objective)
 
-    pair = test_drafter_table.make_pair()
-    test_drafter_table.test_the_law_drafted_is_the_law_of_the_loss("eagle", pair)
+    eagle = Subject.of("eagle")
+    loss_is_of_the_law_drafted(eagle)
     monkeypatch.setattr(Eagle, "loss", misaligned)
-    with pytest.raises(AssertionError):
-        test_drafter_table.test_the_law_drafted_is_the_law_of_the_loss("eagle", pair)
+    with pytest.raises(Broken, match="the loss is"):
+        loss_is_of_the_law_drafted(eagle)
 
 
 def test_a_bonus_token_counted_twice_is_seen(monkeypatch):

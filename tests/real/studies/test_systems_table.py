@@ -128,6 +128,7 @@ def test_ensembles_are_held_against_the_best_step_in_hindsight_and_hints_against
     assert claims.report(tmp_path / "nothing")["verdict"]["ensemble_at_least_0.98_everywhere"] is None
 
 
+@pytest.mark.slow
 def test_claims_are_run_and_written(tmp_path, warmed):
     result = real("claims", "--prompts", 2, "--seeds", 1, "--stream", "home", "--family", "qwen3", "--out", "o")
     assert result.exit_code == 0, result.output

@@ -67,6 +67,7 @@ class ForgetfulHedge(Hedge):
         return state.gap[..., 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("learner", "problem", "claim", "least"),
     [
@@ -157,6 +158,7 @@ def test_a_false_bound_is_broken_and_its_game_reproduces(bound, learner):
     assert again.horizon <= 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("bound", "learner"),
     [(weighted_sharp_energy, SELF_CONFIDENT), (root, OGD(0.25, Ball(1.0))), (path_at(1.0), OGD(0.25, Ball(1.0)))],

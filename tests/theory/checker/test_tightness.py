@@ -32,6 +32,7 @@ EXACT = list(csv.DictReader((DATA / "pepit.csv").read_text().splitlines()))
 HORIZONS = (1, 2, 3, 4, 8, 32, 64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("row", "least"),
     [
@@ -172,6 +173,7 @@ def test_the_recorded_table_is_complete():
     assert {"content", "command", "versions", "date"} <= set(json.loads((DATA / "pepit.json").read_text()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "row",
     [row for row in EXACT if row["horizon"] != "1"],

@@ -1,0 +1,350 @@
+"""The laws of a drafter, each a function that anybody's class can be held to: ``python -m real check DRAFTER``.
+
+A law raises ``Broken`` with the values that break it.
+
+    subject = Subject.of("mine.py:Mine")
+    for name, law in laws(subject.kind).items():
+        print(name, fault(law, subject) or "ok")
+
+They are tried on tiny random models in float64, whose greedy text does not repeat itself and whose law depends on the
+whole text, so that wrong bookkeeping shows. The pair has no tokenizer.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass, replace
+from inspect import signature
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from real.drafters import Drafter, Piece, drafter_class, make_drafter
+from real.drafters.objective import DISTIL, Objective
+from real.models.hf import FAMILIES, Pair, perturbed, random_model
+from real.models.sampling import Sampling
+from real.serving.decoder import in_order, online_decoder
+from real.serving.ledger import Ledger
+from real.serving.settings import Serving
+from real.serving.step import Step, alone, generate
+from real.verify.lossless import reference
+from theory.runs.users_file import users_own
+
+VOCAB = 128
+PROMPT = [5, 6, 7, 8]
+PROMPTS = ([9], PROMPT, [7, 7, 7, 1, 2, 3, 9, 9, 4])
+SAMPLED, GREEDY = Sampling(0.8), Sampling(0.0)
+BURN_IN = 20
+"""Tokens of burn-in, where a drafter has one: enough to whiten by, and soon over."""
+OBJECTIVES = tuple(Objective(name, gamma=3) for name in ("kl", "reverse_kl", "jsd", "tv", "speed"))
+OBJECTIVES += (Objective(positions="wrong"),)
+
+
+class Broken(AssertionError):
+    """A law does not hold; the message says which values break it."""
+
+
+def pair_of(family: str = "llama", dtype: str = "float64", draft_vocab: int | None = None) -> Pair:
+    """A random target and a draft near it; ValueError for a family that is not one of ``FAMILIES``."""
+    if family not in FAMILIES:
+        raise ValueError(f"family={family!r}: must be one of {', '.join(FAMILIES)}")
+    target = random_model(family, 0, dtype, vocab=VOCAB)
+    return Pair(target, perturbed(target, 0.05, 1, draft_vocab), None)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A drafter on trial: its class, its settings, and the pair it is made for."""
+
+    name: str | type[Drafter]
+    settings: dict[str, Any]
+    pair: Pair
+
+    @classmethod
+    def of(cls, name: str | type[Drafter], pair: Pair | None = None, **settings: Any) -> "Subject":
+        """By name, ``file.py:Class`` or class; a short burn-in unless the settings have another."""
+        kind: Any = drafter_class(name)
+        short = {"burn_in": BURN_IN} if "burn_in" in signature(kind.__init__).parameters else {}
+        return cls(name, short | settings, pair or pair_of())
+
+    @property
+    def kind(self) -> type[Drafter]:
+        return drafter_class(self.name)
+
+    def make(self) -> Drafter:
+        """A fresh one."""
+        return make_drafter(self.name, self.pair, **self.settings)
+
+    def warmed(self) -> tuple[Drafter, Piece]:
+        """One that is ready, at a decision of its own, and a piece of what it served there."""
+        drafter = self.make()
+        while not drafter.ready:
+            drafter.absorb([serve(self.pair, drafter)[1]])
+        drafter.load(elsewhere(drafter, torch.Generator().manual_seed(1)))
+        return drafter, serve(self.pair, drafter)[1]
+
+
+def serve(pair: Pair, drafter: Drafter, new: int = 30, seed: int = 3) -> tuple[list[Step], Piece]:
+    """One sampled request → its steps, and what they reveal as one piece."""
+    session = alone(pair.target, drafter, PROMPT, new)
+    steps = list(generate(session, 3, SAMPLED, torch.Generator().manual_seed(seed)))
+    drafter.catch_up()
+    (text,) = session.texts
+    start, stop = text.prompt_length, len(text.tokens)
+    laws = torch.cat([step.target_probs for step in steps])
+    wrong = torch.cat([torch.arange(len(s.tokens)) == (s.accepted if s.rejected else -1) for s in steps])
+    hidden = None if text.hidden is None else text.hidden[: stop - 1]
+    return steps, Piece(text.tokens, start, stop, laws, drafter.features(start, stop), hidden, wrong)
+
+
+def elsewhere(drafter: Drafter, rng: torch.Generator) -> Tensor:
+    """A decision near the one being served: of a mixture on the simplex, of a deep drafter close by."""
+    noise = torch.randn(drafter.dimension, generator=rng)
+    if drafter.simplex:
+        return (drafter.x.log() + noise).softmax(-1)
+    return drafter.x + (1.0 if drafter.convex else 0.03) * noise
+
+
+def widened(part: Any) -> Any:
+    """The theory's losses, which are dataclasses of arrays, in float64, so that differences mean something."""
+    if isinstance(part, Tensor):
+        return part.double() if part.is_floating_point() else part
+    if isinstance(part, tuple):
+        return tuple(widened(one) for one in part)
+    if is_dataclass(part) and not isinstance(part, type):
+        return replace(part, **{one.name: widened(getattr(part, one.name)) for one in fields(part) if one.init})
+    return part
+
+
+def need(holds: bool | Tensor, message: str) -> None:
+    """Raise ``Broken`` unless it holds."""
+    if not bool(holds):
+        raise Broken(message)
+
+
+def near(found: float, wanted: float, relative: float, absolute: float = 0.0) -> bool:
+    """Whether two numbers agree within a tolerance."""
+    return abs(found - wanted) <= max(relative * abs(wanted), absolute)
+
+
+# What every drafter keeps
+
+
+def drafts_laws(subject: Subject) -> None:
+    """Logits are [1, V]; tokens come with the laws they were drawn from: [g, V], not negative, of sum 1."""
+    drafter, pair = subject.make(), subject.pair
+    session = alone(pair.target, drafter, PROMPT, 30)
+    with torch.inference_mode():
+        logits = drafter.logits_after([])
+    need(drafter.vocab == VOCAB, f"vocab is {drafter.vocab}, the target's is {VOCAB}: of(pair) takes pair.target.vocab")
+    shape = tuple(getattr(logits, "shape", ()))
+    need(shape == (1, VOCAB), f"logits_after([]) has shape {shape}: it must be (1, {VOCAB}), one row over the target's")
+    drafter.commit()
+    gamma = min(3, drafter.reach(session.texts[0]))
+    uniforms = torch.rand(1, gamma, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    tokens, probs, counts = drafter.propose([gamma], SAMPLED, uniforms)
+    drafter.commit()
+    shape = tuple(tokens.shape)
+    need(
+        tokens.dtype == torch.int64 and shape == (1, *counts) and 1 <= counts[0] <= gamma,
+        f"propose([{gamma}]) drafted {tokens!r}, counts {counts}: int64 [1, g] and [g]",
+    )
+    need(
+        probs is not None and tuple(probs.shape) == (*shape, VOCAB),
+        f"propose reported laws {None if probs is None else tuple(probs.shape)} of tokens {shape}: [1, g, {VOCAB}]",
+    )
+    assert probs is not None
+    sums = probs.double().sum(-1)
+    need(probs.min() >= 0 and (sums - 1).abs().max() < 1e-5, f"laws with least entry {probs.min()} and sums {sums}")
+    text = session.texts[0].tokens
+    need(text == PROMPT, f"the text was changed to {text}: only the session may append to it")
+
+
+def samples_what_it_reports(subject: Subject, trials: int = 400) -> None:
+    """Tokens are drawn from the very law that is reported, or the output is not the target's."""
+    drafter = subject.make()
+    session = alone(subject.pair.target, drafter, PROMPT, 30)
+    excess, spread = torch.zeros(VOCAB, dtype=torch.float64), torch.zeros(VOCAB, dtype=torch.float64)
+    for trial in range(trials):
+        uniform = torch.tensor([[(trial + 0.5) / trials]], dtype=torch.float64)
+        tokens, probs, _ = drafter.propose([1], SAMPLED, uniform)
+        drafter.commit()
+        assert probs is not None
+        law = probs[0, 0].double()
+        excess[int(tokens)] += 1
+        excess -= law
+        spread += law * (1 - law)
+    worst = int((excess.abs() - 5 * spread.sqrt()).argmax())
+    need(
+        excess[worst].abs() <= 5 * spread[worst].sqrt() + 2,
+        f"token {worst} was drawn {float(excess[worst]):+.1f} times more than reported in {trials} trials after "
+        f"{session.texts[0].tokens}",
+    )
+
+
+def made_alike(subject: Subject) -> None:
+    """Made twice with one seed it drafts one text; global randomness is left alone."""
+    before = torch.get_rng_state()
+    one, two = subject.make(), subject.make()
+    texts = [list(serve(subject.pair, drafter)[1].tokens) for drafter in (one, two)]
+    need(torch.equal(torch.get_rng_state(), before), "torch's global generator was used: take a generator of your own")
+    need(torch.equal(one.x, two.x), f"x differs: {one.x} and {two.x}")
+    need(texts[0] == texts[1], f"two texts under one seed: {texts[0]} and {texts[1]}")
+
+
+def follows_the_text(subject: Subject) -> None:
+    """After rejections, and a swap, it drafts as one does that meets the text afresh."""
+    drafter = subject.make()
+    state = drafter.state()
+    session = alone(subject.pair.target, drafter, PROMPT, 30)
+    (text,) = session.texts
+    for number, _ in enumerate(generate(session, 3, SAMPLED, torch.Generator().manual_seed(9))):
+        if text.done:
+            break
+        if number == 3 and drafter.trains:
+            drafter.load(elsewhere(drafter, torch.Generator().manual_seed(2)))
+        fresh = subject.make()
+        fresh.restore(state)
+        fresh.load(drafter.x)
+        with torch.inference_mode():
+            fresh.begin(list(text.tokens), text.hidden)
+            drafted: list[Tensor] = []
+            for _ in range(3):
+                mine, theirs = drafter.logits_after(drafted).softmax(-1), fresh.logits_after(drafted).softmax(-1)
+                gap = float((mine - theirs).abs().max())
+                need(gap < 1e-6, f"laws differ by {gap:.2g} after {text.tokens} and {[int(t) for t in drafted]}")
+                drafted.append(mine.argmax(-1))
+        drafter.commit()
+
+
+def keeps_the_greedy_text(subject: Subject) -> None:
+    """Greedy text is transformers' own, while a learner moves the decision; and moved it is."""
+    drafter, pair = subject.make(), subject.pair
+    decoder = online_decoder(pair, drafter, drafter.trial, Serving(3, 8, GREEDY, 40))
+    before = drafter.x
+    texts = [decoder.serve(prompt, Ledger())[0] for prompt in PROMPTS]
+    for prompt, text, wanted in zip(PROMPTS, texts, reference(pair, PROMPTS, 40), strict=True):
+        at = next((i for i, (one, two) in enumerate(zip(text, wanted, strict=False)) if one != two), len(text))
+        need(text == wanted, f"after {prompt} the text is {text[: at + 1]}, transformers' own {wanted[: at + 1]}")
+    need(not drafter.trains or not torch.equal(drafter.x, before), "trains, but no update moved x")
+
+
+def follows_several_texts(subject: Subject) -> None:
+    """Served side by side, every text is transformers' own, whoever comes and goes beside it."""
+    drafter, pair = subject.make(), subject.pair
+    if drafter.alone:
+        return  # it says why it follows one text at a time
+    decoder = online_decoder(pair, drafter, drafter.trial, Serving(3, 8, GREEDY, 24), rows=2)
+    texts = [request.tokens for request in in_order(decoder.serve_all(PROMPTS, Ledger()))]
+    for prompt, text, wanted in zip(PROMPTS, texts, reference(pair, PROMPTS, 24), strict=True):
+        need(text == wanted, f"in two rows, after {prompt}, the text is {text}, transformers' own {wanted}")
+
+
+# What drafters that train keep besides
+
+
+def one_flat_vector(subject: Subject) -> None:
+    """The decision is one flat float32 vector: x is a copy of what was loaded."""
+    drafter = subject.make()
+    x, other = drafter.x, elsewhere(drafter, torch.Generator().manual_seed(1))
+    need(x.shape == (drafter.dimension,), f"x has shape {tuple(x.shape)}, dimension is {drafter.dimension}")
+    need(x.dtype == torch.float32, f"x is {x.dtype}: it must be float32")
+    drafter.load(other)
+    need(torch.equal(drafter.x, other), f"after load(x) it serves x moved by {float((drafter.x - other).abs().max())}")
+    drafter.x.zero_()
+    need(torch.equal(drafter.x, other), "writing into x changed what is served: return a copy")
+    drafter.load(x)
+    need(torch.equal(drafter.x, x), "loading x_1 again does not bring it back")
+
+
+def gradient_is_the_derivative(subject: Subject) -> None:
+    """The gradient of every loss is the slope of its value, by finite differences."""
+    drafter, piece = subject.warmed()
+    for objective in OBJECTIVES:
+        for loss in drafter.losses([piece], objective)[:3]:
+            exact = widened(loss)
+            x = drafter.x.double()
+            value, grad = exact.value_and_grad(x)
+            told = f"loss={objective.divergence!r}, positions={objective.positions!r}"
+            need(torch.equal(value, exact.value(x)), f"{told}: value and value_and_grad disagree")
+            need(torch.equal(grad, exact.grad(x)), f"{told}: grad and value_and_grad disagree")
+            noise = torch.randn(len(x), generator=torch.Generator().manual_seed(2)) / len(x) ** 0.5
+            direction = grad / grad.norm() + noise
+            of_theory = is_dataclass(exact)
+            step = 1e-6 if of_theory else 1e-3  # transformers' norms compute in float32 whatever the model's dtype
+            measured = float((exact.value(x + step * direction) - exact.value(x - step * direction)) / (2 * step))
+            kinks = objective.divergence in ("tv", "speed")
+            tolerance = 1e-6 if of_theory else 1e-2 if kinks else 1e-3
+            slope = float(grad @ direction)
+            need(near(measured, slope, tolerance), f"{told}: grad says {slope:.6g} along a line, values {measured:.6g}")
+
+
+def loss_is_of_the_law_drafted(subject: Subject) -> None:
+    """The loss of one position, first drafted in a step, is the KL from the very law that was reported there."""
+    drafter, _ = subject.warmed()
+    steps, piece = serve(subject.pair, drafter)
+    at, checked = piece.start, 0
+    for step in steps:
+        if step.draft_probs is not None and step.drafted:
+            late = piece.since(at)
+            rows = {name: getattr(late, name) for name in ("target_probs", "features", "wrong")}
+            one = replace(late, stop=at + 1, **{k: None if v is None else v[:1] for k, v in rows.items()})
+            (found,) = drafter.losses([one], Objective(temperature=SAMPLED.temperature))
+            first = drafter.first_in_step(found)
+            if first is None:
+                return  # its loss is not about the law that was drafted from
+            loss, x = first
+            target, draft = one.target_probs[0].double(), step.draft_probs[0].double()
+            wanted = float(torch.xlogy(target, target).sum() - (target * draft.log()).sum())
+            value = float(loss.value(x))
+            need(
+                near(value, wanted, 1e-3, 1e-4),
+                f"position {at}: the loss is {value:.6g}, KL(target ‖ draft) {wanted:.6g}",
+            )
+            checked += 1
+        at += len(step.tokens)
+    need(checked > 5, f"only {checked} steps drafted anything")
+
+
+def losses_are_convex(subject: Subject) -> None:
+    """A drafter that says it is convex has losses below their chords and above their tangents."""
+    drafter, piece = subject.warmed()
+    (loss, *_), rng = drafter.losses([piece], DISTIL), torch.Generator().manual_seed(4)
+    for _ in range(20):
+        x, y = elsewhere(drafter, rng), elsewhere(drafter, rng)
+        at_x, at_y, middle = (float(loss.value(point)) for point in (x, y, (x + y) / 2))
+        need(middle <= (at_x + at_y) / 2 + 1e-5, f"between values {at_x:.6g} and {at_y:.6g} it is {middle:.6g}, above")
+        tangent = at_x + float(loss.grad(x) @ (y - x))
+        need(at_y >= tangent - 1e-4, f"the tangent at x gives {tangent:.6g} at y, above the value {at_y:.6g}")
+
+
+Law = Callable[[Subject], None]
+ALWAYS: tuple[Law, ...] = (
+    drafts_laws,
+    samples_what_it_reports,
+    made_alike,
+    follows_the_text,
+    keeps_the_greedy_text,
+    follows_several_texts,
+)
+TRAINING: tuple[Law, ...] = (one_flat_vector, gradient_is_the_derivative, loss_is_of_the_law_drafted)
+
+
+def laws(kind: type[Drafter]) -> dict[str, Law]:
+    """The laws that a class of drafters is to keep, by name; all others rest on the first."""
+    found = (*ALWAYS, *TRAINING * kind.trains, *(losses_are_convex,) * kind.convex)
+    return {law.__name__: law for law in found}
+
+
+def fault(law: Law, subject: Subject) -> str:
+    """What is wrong with the drafter by this law; empty if it holds."""
+    try:
+        with users_own(subject.name if isinstance(subject.name, str) else ""):
+            try:
+                law(subject)
+            except Broken as broken:
+                return str(broken)
+    except ValueError as error:
+        return str(error)
+    except Exception as error:
+        return f"raised {type(error).__name__}: {error}"
+    return ""

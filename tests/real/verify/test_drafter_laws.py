@@ -1,0 +1,236 @@
+# pyright: reportAttributeAccessIssue=false, reportIncompatibleMethodOverride=false
+"""The laws of a drafter: users' own classes keep them all, and a planted liar breaks each."""
+
+from dataclasses import dataclass
+from itertools import count
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from real.drafters import Drafter, Proposal  # noqa: E402
+from real.drafters.objective import DISTIL, Objective  # noqa: E402
+from real.drafters.weights import Weights  # noqa: E402
+from real.verify.drafter_laws import ALWAYS, TRAINING, Broken, Subject, laws, losses_are_convex  # noqa: E402
+
+
+class Again(Drafter):
+    """A user's own that does not train: drafts the token before once more."""
+
+    trains = False
+
+    def __init__(self, vocab: int):
+        self.vocab = vocab
+
+    @classmethod
+    def of(cls, pair, **settings):
+        return cls(pair.target.vocab, **settings)
+
+    def begin(self, tokens, hidden=None, keep_prompt=False):
+        self.tokens = tokens
+
+    def logits_after(self, drafted):
+        last = drafted[-1] if drafted else torch.tensor(self.tokens[-1:])
+        return 4.0 * torch.nn.functional.one_hot(last, self.vocab).float()
+
+    def commit(self):
+        return None
+
+
+@dataclass(frozen=True)
+class BiasLoss:
+    """The objective at a law that is the same everywhere: softmax(x)."""
+
+    targets: torch.Tensor
+    objective: Objective
+
+    def _log(self, x):
+        return (x / self.objective.temperature).log_softmax(-1).expand_as(self.targets)
+
+    def value(self, x):
+        return self.objective.formula.value(self.targets, self._log(x))
+
+    def grad(self, x):
+        return self.objective.formula.slope(self.targets, self._log(x)).sum(-2) / self.objective.temperature
+
+    def value_and_grad(self, x):
+        return self.value(x), self.grad(x)
+
+
+class Bias(Again):
+    """A user's own that trains: a bias over the vocabulary, whatever the text."""
+
+    trains = convex = True
+    kind = BiasLoss
+
+    def __init__(self, vocab: int):
+        super().__init__(vocab)
+        self.bias = torch.zeros(vocab)
+
+    @property
+    def dimension(self):
+        return self.vocab
+
+    @property
+    def x(self):
+        return self.bias.clone()
+
+    def load(self, x):
+        self.bias = x.clone()
+
+    def logits_after(self, drafted):
+        return self.bias[None]
+
+    def loss(self, pieces, objective=DISTIL):
+        rows = objective.rows(pieces)
+        return self.kind(
+            torch.cat([p.target_probs[row] for p, row in zip(pieces, rows, strict=True)]).float(), objective
+        )
+
+
+@pytest.mark.parametrize(
+    ("kind", "law"), [(kind, law) for kind in (Again, Bias) for law in laws(kind).values()], ids=str
+)
+def test_a_users_own_drafter_keeps_every_law(kind, law):
+    law(Subject.of(kind))
+
+
+class OneRow(Again):
+    def logits_after(self, drafted):
+        return super().logits_after(drafted)[0]
+
+
+class Wide(Again):
+    def __init__(self, vocab):
+        super().__init__(vocab + 1)
+
+
+class Half(Again):
+    def propose(self, gamma, sampling, uniforms, confidence=0.0):
+        tokens, probs = super().propose(gamma, sampling, uniforms, confidence)
+        return Proposal(tokens, probs if probs is None else probs / 2)
+
+
+class Writes(Again):
+    def propose(self, gamma, sampling, uniforms, confidence=0.0):
+        made = super().propose(gamma, sampling, uniforms, confidence)
+        self.tokens.append(int(made.tokens[0]))
+        return made
+
+
+class Favours(Again):
+    """Reports a law and draws token 3 instead, one time in four."""
+
+    def propose(self, gamma, sampling, uniforms, confidence=0.0):
+        tokens, probs = super().propose(gamma, sampling, uniforms, confidence)
+        return Proposal(torch.full_like(tokens, 3) if float(uniforms[0]) < 0.25 else tokens, probs)
+
+
+class Rolls(Again):
+    def begin(self, tokens, hidden=None, keep_prompt=False):
+        super().begin(tokens, hidden, keep_prompt)
+        torch.rand(1)
+
+
+class Numbered(Again):
+    made = count()
+
+    def __init__(self, vocab):
+        super().__init__(vocab)
+        self.number = next(self.made)
+
+    def logits_after(self, drafted):
+        return super().logits_after(drafted).roll(self.number, -1)
+
+
+class Stale(Again):
+    """Copies the text when a request begins, and never looks again."""
+
+    def begin(self, tokens, hidden=None, keep_prompt=False):
+        self.tokens = list(tokens)
+
+
+class Edits(Again):
+    def commit(self):
+        self.tokens[-1] = 0
+
+
+class Deaf(Bias):
+    def load(self, x):
+        return None
+
+
+class Shared(Bias):
+    @property
+    def x(self):
+        return self.bias
+
+
+class Steep(BiasLoss):
+    def grad(self, x):
+        return 1.01 * super().grad(x)
+
+
+class Cold(BiasLoss):
+    """Forgets the temperature."""
+
+    def _log(self, x):
+        return x.log_softmax(-1).expand_as(self.targets)
+
+    def grad(self, x):
+        return self.objective.formula.slope(self.targets, self._log(x)).sum(-2)
+
+
+class Flipped(BiasLoss):
+    def value(self, x):
+        return -super().value(x)
+
+    def grad(self, x):
+        return -super().grad(x)
+
+
+class SteepBias(Bias):
+    kind = Steep
+
+
+class ColdBias(Bias):
+    kind = Cold
+
+
+class FlippedBias(Bias):
+    kind = Flipped
+
+
+class Boasts(Weights):
+    convex = True
+
+
+LIARS = [
+    ("drafts_laws", OneRow, r"logits_after\(\[\]\) has shape \(128,\): it must be \(1, 128\)"),
+    ("drafts_laws", Wide, "vocab is 129, the target's is 128"),
+    ("drafts_laws", Half, "laws with least entry"),
+    ("drafts_laws", Writes, "only the session may append to it"),
+    ("samples_what_it_reports", Favours, r"token 3 was drawn \+\d+.* times more than reported in 400 trials"),
+    ("made_alike", Rolls, "global generator was used"),
+    ("made_alike", Numbered, "two texts under one seed"),
+    ("follows_the_text", Stale, "laws differ by"),
+    ("keeps_the_greedy_text", Edits, "transformers' own"),
+    ("keeps_the_greedy_text", Deaf, "no update moved x"),
+    ("one_flat_vector", Deaf, r"after load\(x\) it serves"),
+    ("one_flat_vector", Shared, "return a copy"),
+    ("gradient_is_the_derivative", SteepBias, "grad says"),
+    ("loss_is_of_the_law_drafted", ColdBias, "the loss is"),
+    ("losses_are_convex", FlippedBias, "above"),
+    ("losses_are_convex", Boasts, "above"),
+]
+
+
+@pytest.mark.parametrize(("law", "kind", "message"), LIARS, ids=[f"{law}-{kind.__name__}" for law, kind, _ in LIARS])
+def test_a_liar_is_caught(law, kind, message):
+    with pytest.raises(Broken, match=message):
+        laws(kind)[law](Subject.of(kind))
+
+
+def test_every_law_has_a_liar():
+    assert {law for law, _, _ in LIARS} == {law.__name__ for law in (*ALWAYS, *TRAINING, losses_are_convex)}
