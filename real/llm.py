@@ -173,7 +173,7 @@ class LLM:
 
     def save(self, path: str | Path) -> Path:
         """Write what was learned to a safetensors file, for ``load(state=path)`` with the same models and settings."""
-        State(Path(path), self.decoder, self._about).keep()
+        State(Path(path), self._about, self.decoder.restore, self.decoder.state).keep()
         return Path(path)
 
     def export(self, folder: str | Path) -> Path:
@@ -300,7 +300,7 @@ def load(
     if state is not None:
         if not Path(state).exists():
             raise FileNotFoundError(f"state={str(state)!r}: no such file; save one with LLM.save, or leave it out")
-        State(Path(state), decoder, llm._about).restore()
+        State(Path(state), llm._about, decoder.restore, decoder.state).restore()
     return llm
 
 

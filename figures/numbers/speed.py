@@ -115,7 +115,7 @@ def profile(results: Results) -> Iterator[str]:
         told = [number(row["predicted"]), limits(row["measured"]), percent(row["error"]), yes(row["holds"])]
         rows.append([str(row["gamma"]), *cells, *told])
     yield table(heads, rows)
-    yield f"A draft after plain steps costs {number(switch_cost(found['measured']))} plain steps more."
+    yield f"A draft after plain steps costs {number(found['measured']['switch_cost'])} plain steps more."
 
 
 def floor(results: Results) -> Iterator[str]:
@@ -135,12 +135,7 @@ def floor(results: Results) -> Iterator[str]:
     of_all = [row for row in rows if row["domain"] == "all"]
     heads = ["", "tokens/step", "drafted/step", "one token after a plain step"]
     yield table(heads, ([row["drafter"], number(row["tokens_per_step"], 3), number(row["drafted_per_step"], 3),
-                         number(row["costs"][1] + switch_cost(row))] for row in of_all))  # fmt: skip
-
-
-def switch_cost(row: Mapping[str, Any]) -> float:
-    """What a draft after plain steps costs more, in plain steps; ``switch`` is its name in older files."""
-    return row["switch_cost"] if "switch_cost" in row else row["switch"]
+                         number(row["costs"][1] + row["switch_cost"])] for row in of_all))  # fmt: skip
 
 
 def _floor_cell(row: Mapping[str, Any]) -> str:

@@ -11,14 +11,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from real.cli.fields import expanded
+from theory.runs.table import screen
 from theory.runs.terminal import Commands
 
-console = Console()
-if not console.is_terminal:
-    console = Console(width=200)  # tables go to files whole
+console = screen
 
 
 class Room(Commands):

@@ -38,13 +38,17 @@ class Learned:
 
 @dataclass(frozen=True)
 class Report:
-    """What a run measured: the methods' numbers and traces, what learners have besides, requests served and asked."""
+    """What a run measured: the methods' numbers and traces, what learners have besides, requests served and asked.
+
+    ``unfollowed``: methods without a low-noise net, and why.
+    """
 
     methods: dict[str, dict[str, Any]]
     traces: dict[str, Trace]
     learned: dict[str, Learned]
     served: int
     asked: int
+    unfollowed: dict[str, str]
 
 
 class Run:
@@ -52,6 +56,7 @@ class Run:
 
     Args:
         methods: by name, those at rest first. certify: keep what the certificate of the one that learns needs.
+        low_noise: let a shared text be followed besides (``real/measure/low_noise.py``).
 
     Raises:
         ValueError: if no theorem covers the one to be certified.
@@ -65,8 +70,9 @@ class Run:
         serving: Serving,
         seed: int,
         certify: bool = False,
+        low_noise: bool = False,
     ):
-        self.comparison = Comparison(models, methods, stream, serving, seed, certify)
+        self.comparison = Comparison(models, methods, stream, serving, seed, certify, low_noise)
         self.learning = [name for name in methods if name not in AT_REST]
         self.after: list[Callable[[], None]] = []
         """Called when a request was done by every method."""
@@ -88,7 +94,10 @@ class Run:
         """
         name, models = self.only("--state"), self.comparison.models
         belongs = about(models, self.comparison.methods[name], self.comparison.serving)
-        self.state = State(path, self.comparison.decoders[name], belongs)
+        comparison = self.comparison
+        self.state = State(
+            path, belongs, lambda tensors: comparison.restore(name, tensors), comparison.decoders[name].state
+        )
         self.state.restore()
         self.state.keep()  # a state that cannot be saved is known before the work is done
         self.after.append(self.state.keep)
@@ -149,7 +158,7 @@ class Run:
         traces = {name: self.comparison.trace(name, {}) for name in self.comparison.methods}
         learned = {name: self._learned(name, traces) for name in self.learning}
         served, asked = self.comparison.served, len(self.comparison.stream.prompts)
-        return Report(measures(Sample({0: traces})), traces, learned, served, asked)
+        return Report(measures(Sample({0: traces})), traces, learned, served, asked, self.comparison.unfollowed)
 
     def _learned(self, name: str, traces: dict[str, Trace]) -> Learned:
         learning, takes_hints = (

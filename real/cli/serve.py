@@ -57,6 +57,13 @@ def run(
     ] = False,
     certify: Annotated[Path | None, typer.Option(help="Write the regret certificate's log here.")] = None,
     certify_every: Annotated[int, typer.Option(help="Rounds between certificates on the screen.")] = 0,
+    low_noise: Annotated[
+        bool,
+        typer.Option(
+            "--low-noise/--measured-only",
+            help="Also net speed on one shared text, without the luck of each method's own samples.",
+        ),
+    ] = True,
     dtype: Dtype = "",
     device: Device = "",
     seed: int = 0,
@@ -92,7 +99,7 @@ def run(
         compile_for(models, list(methods.values()), stream, serving, tune, by_cost or serving.confidence > 0)
     if by_cost:
         serving = costed(models, list(methods.values())[-1], stream, serving, console)
-    served = Run(models, methods, stream, serving, seed, certify is not None)
+    served = Run(models, methods, stream, serving, seed, certify is not None, low_noise)
     if state is not None:
         served.keep_state(state)
     kept = None if out is None else Kept(out, served.comparison, prompts)

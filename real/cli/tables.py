@@ -25,11 +25,18 @@ COMPARED = (
     Column("tokens_per_second", "tokens/s", limits),
     Column("learn_share", "learning", percent),
 )
+LOW_NOISE = (
+    Column("low_noise_speedup", "low-noise net speedup", limits),
+    Column("low_noise_net", "low-noise net ÷ frozen's", limits),
+)
+"""Beside the measured ones, where a shared text was followed (``real/measure/low_noise.py``)."""
 
 
 def comparison(methods: dict[str, dict[str, Any]], title: str) -> Table:
     """Every method's numbers with 95 % intervals."""
-    return table([{"name": name, **entry} for name, entry in methods.items()], (Column("name", ""), *COMPARED), title)
+    rows = [{"name": name, **entry} for name, entry in methods.items()]
+    low_noise = [column for column in LOW_NOISE if any(column.name in row for row in rows)]
+    return table(rows, (Column("name", ""), *COMPARED, *low_noise), title)
 
 
 def experiment(name: str, part: dict[str, Any]) -> Iterator[Table]:

@@ -16,7 +16,8 @@ from real.measure.clock import Stopwatch, timed_forwards
 from real.measure.contest import warm_up
 from real.models.hf import CausalLM, Pair
 from real.models.sampling import Sampling
-from real.serving.decoder import online_decoder
+from real.serving.decoder import Decoder, online_decoder
+from real.serving.follow import follow
 from real.serving.ledger import Ledger
 from real.serving.settings import Serving
 from real.serving.step import alone, generate, step
@@ -62,6 +63,34 @@ class Learning:
         ledger = Ledger(self.device)
         self.text, counts = self.decoder.serve(request.prompt, ledger)
         return {"prompt": request.number, "segment": request.segment, **asdict(counts), **ledger.row()}
+
+
+def why_unfollowed(decoder: Decoder) -> str:
+    """Why this decoder has no low-noise net (``low_noise.py``); empty if it has one."""
+    drafter, learning, serving = decoder.drafter, decoder.learning, decoder.serving
+    if drafter is None:
+        return ""
+    if not drafter.prefix_only:
+        return "its law at a position depends on where the step began"
+    if learning is not None and learning.learns and learning.objective.positions != "all":
+        return "it learns where its drafts are rejected, and a text that is read has no drafts"
+    if serving.costs or serving.confidence:
+        return "its drafts have no fixed length"
+    return "" if serving.rule == "token" else "the steps expected are those of the token rule"
+
+
+class Twin:
+    """The twin of a ``Learning`` contender: it reads texts that another has committed, and learns as it does."""
+
+    def __init__(self, models: Models, method: Method, serving: Serving, seed: int = 0):
+        self.decoder = models.decoder(method, serving, seed)
+        self.gamma = 0 if self.decoder.drafter is None else serving.gamma
+
+    def follow(self, prompt: list[int], text: list[int]) -> list[float]:
+        """The overlap of draft and target at every position of the text; the learner is updated after each round."""
+        if self.decoder.drafter is None:
+            return [0.0] * len(text)
+        return follow(self.decoder, prompt, text, Ledger())
 
 
 def warm_up_learning(models: Models, methods: Mapping[str, Method], serving: Serving, request: Request) -> None:

@@ -14,7 +14,7 @@ from real.measure.contest import Totals, verdict
 from real.measure.intervals import interval
 from real.measure.profile import measure, profile
 from real.measure.served import Comparison
-from real.serving.decoder import Serving
+from real.serving.settings import Serving
 from real.systems.loaded import Models
 from real.systems.rows import SYSTEMS, Method
 from real.traffic.streams import scheduled

@@ -22,7 +22,7 @@ from real.measure.contest import SECONDS, Totals, contest, warm_up
 from real.measure.intervals import draws, interval, upper_limit
 from real.measure.served import device_name
 from real.measure.speed_law import carried_over
-from real.serving.decoder import Serving
+from real.serving.settings import Serving
 from real.systems.loaded import Models
 from real.systems.rows import Method
 from theory.learners.frozen import Frozen

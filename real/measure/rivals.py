@@ -161,7 +161,9 @@ def show(rows: Mapping[str, Mapping[str, Any]]) -> None:
         screen.print(table(lines, [Column("name", drawn), *columns]))
         for one in found["targets"]:
             told = f"{one['ours']} ÷ {one['theirs']}: {limits(one['ratio'], 3)}"
-            screen.print(f"  {told}; lower limit >= {one['factor']:g}: {yes(one['holds'])}", markup=False)
+            screen.print(
+                f"  {told}; lower limit >= {one['factor']:g}: {yes(one['holds'])}", markup=False, highlight=False
+            )
 
 
 def _how(model: CausalLM) -> str:
@@ -206,7 +208,7 @@ def bench(
     given = {"target": (target, pair.target), "draft": (draft, pair.draft)}
     names = {key: (Path(path).name if Path(path).is_dir() else path) + one.label for key, (path, one) in given.items()}
     told = f"{names['target']} with {names['draft']}: {len(ids)} prompts × {new} tokens, gamma {gamma}"
-    screen.print(f"{told}, {dtype}, {device}")
+    screen.print(f"{told}, {dtype}, {device}", highlight=False)
     show(rows)
     if out is not None:
         settings = {**names, "prompts": len(ids), "new": new, "gamma": gamma, "dtype": dtype}

@@ -11,12 +11,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from real.measure.contenders import Learning, Request, request_of, warm_up_learning
+from real.measure.contenders import Learning, Request, Twin, request_of, warm_up_learning, why_unfollowed
 from real.measure.contest import contest
+from real.measure.low_noise import EXPECTED, expected, without
 from real.models.state import load, save, under
 from real.serving.certify import Certifier, certifiable, certificates
 from real.serving.decoder import Decoder
+from real.serving.feedback import NonFiniteGradient
 from real.serving.settings import Serving
 from real.systems.loaded import Models
 from real.systems.rows import Method
@@ -37,6 +40,8 @@ class Comparison:
     Args:
         models: what decodes. methods: by name. stream: what is served. seed: of every method's own randomness.
         certify: keep what certificates need of every run that the theorem covers; memory grows with the rounds.
+        low_noise: let all that can follow the first method's texts too, for the low-noise net; ``unfollowed`` says why
+            the others cannot. It takes a second decoder a method, whose time counts for nothing.
     """
 
     def __init__(
@@ -47,6 +52,7 @@ class Comparison:
         serving: Serving,
         seed: int = 0,
         certify: bool = False,
+        low_noise: bool = False,
     ):
         self.models, self.methods, self.stream, self.serving, self.seed = models, methods, stream, serving, seed
         self.contenders = {name: Learning(models, method, serving, seed) for name, method in methods.items()}
@@ -55,6 +61,9 @@ class Comparison:
             if certify and decoder.learning is not None and certifiable(decoder.learning):
                 self.certifiers[name] = Certifier(decoder.learning.learner)
                 decoder.learning.on_round = self.certifiers[name].note
+        found = {name: why_unfollowed(decoder) for name, decoder in self.decoders.items() if low_noise}
+        self.unfollowed = {name: why for name, why in found.items() if why}
+        self.followers = {name: Twin(models, methods[name], serving, seed) for name, why in found.items() if not why}
         self.rows: dict[str, list[dict[str, float]]] = {name: [] for name in methods}
         self.provenance = provenance(device_name(models.device))  # the code that runs, not what it became meanwhile
 
@@ -65,8 +74,9 @@ class Comparison:
 
     @property
     def served(self) -> int:
-        """Prompts done."""
-        return min(len(rows) for rows in self.rows.values())
+        """Prompts done, by those that serve and by those that follow."""
+        served = min(len(rows) for rows in self.rows.values())
+        return min([served, *(sum(EXPECTED in row for row in self.rows[name]) for name in self.followers)])
 
     def warm_up(self) -> None:
         """Decode a round with throw-away decoders, so that no method pays for first calls."""
@@ -77,17 +87,36 @@ class Comparison:
         total = len(self.stream.prompts)
 
         def told(served: int) -> None:
+            self._follow(served - 1)
             after()
             progress(served, total)
 
         contest(self.contenders, (self._request(i) for i in range(self.served, total)), self.rows, told)
 
+    def _follow(self, i: int) -> None:
+        """Everybody reads the text that the first method has just committed."""
+        if self.followers:
+            prompt, text = self._request(i).prompt, next(iter(self.contenders.values())).text
+            for name, follower in list(self.followers.items()):
+                try:
+                    self.rows[name][i] |= expected(follower, prompt, text)
+                except NonFiniteGradient as error:  # serving goes on
+                    del self.followers[name]
+                    self.unfollowed[name] = str(error)
+                    self.rows[name] = [without(row) for row in self.rows[name]]
+
     def _request(self, i: int) -> Request:
         return request_of(self.models, self.stream, i)
 
+    def restore(self, name: str, tensors: dict[str, Tensor]) -> None:
+        """Let a method go on from a state that one of its decoders saved."""
+        self.decoders[name].restore(tensors)
+        if name in self.followers:
+            self.followers[name].decoder.restore(tensors)
+
     def save_checkpoint(self, folder: Path, settings: dict[str, Any]) -> None:
         """Write every decoder's state and the rows so far, atomically, next to the results."""
-        tensors = {f"{name}/{key}": value for name, dec in self.decoders.items() for key, value in dec.state().items()}
+        tensors = {f"{name}/{key}": value for name, dec in self._all().items() for key, value in dec.state().items()}
         save(folder / CHECKPOINT, tensors, {"rows": json.dumps(self.rows), "settings": json.dumps(settings)})
 
     def load_checkpoint(self, folder: Path, settings: dict[str, Any]) -> None:
@@ -102,10 +131,14 @@ class Comparison:
         tensors, metadata = load(path)
         if json.loads(metadata["settings"]) != settings:
             raise SettingsDiffer(f"{path} belongs to a run with other settings; choose another folder, or remove it")
-        for name, decoder in self.decoders.items():
+        for name, decoder in self._all().items():
             decoder.restore(under(f"{name}/", tensors))
             self.certifiers.pop(name, None)  # it has not seen the rounds before the interruption
         self.rows = json.loads(metadata["rows"])
+
+    def _all(self) -> dict[str, Decoder]:
+        """What serves and what follows."""
+        return self.decoders | {f"{name}, following": twin.decoder for name, twin in self.followers.items()}
 
     def trace(self, name: str, settings: dict[str, Any]) -> Trace:
         """The method's result: one row a prompt, and in the header what made it."""

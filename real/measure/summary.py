@@ -14,6 +14,7 @@ import numpy as np
 
 from real.measure.contest import SECONDS, Totals, quotient
 from real.measure.intervals import FEWEST, UNKNOWN, Interval, draws, interval
+from real.measure.low_noise import followed, low_noise_net
 from real.systems.rows import NAMED
 from real.traffic.streams import scheduled
 from theory.runs.result import load_result
@@ -113,6 +114,9 @@ def measures(
         if still in sample.names:
             entry["relative_speedup"] = interval(sample.ratio(method, still))
             entry["relative_tokens_per_step"] = interval(sample.ratio(method, still, "steps"))
+        if followed(sample.columns):
+            entry["low_noise_speedup"] = low_noise_net(sample, method, "plain")
+            entry["low_noise_net"] = low_noise_net(sample, method, still) if still in sample.names else dict(UNKNOWN)
         table[method] = entry
     return table
 

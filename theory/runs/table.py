@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-screen = Console(highlight=False)
+screen = Console()
 if not screen.is_terminal:
-    screen = Console(width=200, highlight=False)  # tables go to files whole
+    screen = Console(width=200)  # tables go to files whole
 
 Form = str | Callable[[Any], str]
 

@@ -9,7 +9,6 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from real import __main__ as command
 from real.measure.served import settings_of
 from real.studies.experiments import EXPERIMENTS
 from real.systems.loaded import Models
@@ -23,7 +22,7 @@ OTHERS = ("plain", "frozen", "weights-adam", "adam", "momentum", "optimistic", "
 
 
 def test_every_other_method_resumes_to_the_same_rows(tmp_path, monkeypatch):
-    monkeypatch.setitem(command.EXPERIMENTS, "demo", replace(QUICK, methods=OTHERS))
+    monkeypatch.setitem(EXPERIMENTS, "demo", replace(QUICK, methods=OTHERS))
     assert real("demo", "--out", "whole").exit_code == 0
     with monkeypatch.context() as patch:
         interrupt_at(patch, 5, KeyboardInterrupt())
@@ -37,7 +36,7 @@ def test_every_other_method_resumes_to_the_same_rows(tmp_path, monkeypatch):
 def test_a_new_method_beside_old_results_overwrites_nothing(tmp_path, monkeypatch):
     assert real("demo", "--out", "o").exit_code == 0
     before = contents(tmp_path / "o")
-    monkeypatch.setitem(command.EXPERIMENTS, "demo", replace(QUICK, methods=(*QUICK.methods, "adam")))
+    monkeypatch.setitem(EXPERIMENTS, "demo", replace(QUICK, methods=(*QUICK.methods, "adam")))
     result = real("demo", "--out", "o")
     assert result.exit_code == 2
     assert "and none of adam" in said(result)
