@@ -116,7 +116,8 @@ class Following(Drafter):
         assert text.hidden is not None
         vectors = self.vectors(text, 0, len(text.tokens) - 1)
         states = self.memory.enter(vectors)
-        first = self.newest.new_zeros(1, self.target.width) if states is None else self.drafted_from(states, vectors)[-1:]
+        none = self.newest.new_zeros(1, self.target.width)  # of one token alone
+        first = none if states is None else self.drafted_from(states, vectors)[-1:]
         self.newest = torch.cat([self.newest, first])
         self.held.append(len(vectors))
 
