@@ -13,6 +13,7 @@ whole text, so that wrong bookkeeping shows. The pair has no tokenizer.
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass, replace
 from inspect import signature
+from math import isclose
 from typing import Any
 
 import torch
@@ -120,11 +121,6 @@ def need(holds: bool | Tensor, message: str) -> None:
     """Raise ``Broken`` unless it holds."""
     if not bool(holds):
         raise Broken(message)
-
-
-def near(found: float, wanted: float, relative: float, absolute: float = 0.0) -> bool:
-    """Whether two numbers agree within a tolerance."""
-    return abs(found - wanted) <= max(relative * abs(wanted), absolute)
 
 
 # What every drafter keeps
@@ -276,7 +272,10 @@ def gradient_is_the_derivative(subject: Subject) -> None:
             kinks = objective.divergence in ("tv", "speed")
             tolerance = 1e-6 if of_theory else 1e-2 if kinks else 1e-3
             slope = float(grad @ direction)
-            need(near(measured, slope, tolerance), f"{told}: grad says {slope:.6g} along a line, values {measured:.6g}")
+            need(
+                isclose(measured, slope, rel_tol=tolerance),
+                f"{told}: grad says {slope:.6g} along a line, values {measured:.6g}",
+            )
 
 
 def loss_is_of_the_law_drafted(subject: Subject) -> None:
@@ -298,7 +297,7 @@ def loss_is_of_the_law_drafted(subject: Subject) -> None:
             wanted = float(torch.xlogy(target, target).sum() - (target * draft.log()).sum())
             value = float(loss.value(x))
             need(
-                near(value, wanted, 1e-3, 1e-4),
+                isclose(value, wanted, rel_tol=1e-3, abs_tol=1e-4),
                 f"position {at}: the loss is {value:.6g}, KL(target ‖ draft) {wanted:.6g}",
             )
             checked += 1

@@ -10,7 +10,8 @@ pytest.importorskip("transformers")
 
 from transformers import AutoConfig, AutoModelForCausalLM  # noqa: E402
 
-from real.build.inflate import SHAPES, inflate, large_config, planned, write  # noqa: E402
+from real.build.corner import planned  # noqa: E402
+from real.build.inflate import SHAPES, inflate, large_config, write  # noqa: E402
 from real.models.hf import CausalLM, Pair, load_model, load_pair  # noqa: E402
 from real.models.random import random_model  # noqa: E402
 from real.systems.loaded import Models  # noqa: E402
@@ -159,7 +160,7 @@ def test_variants_of_a_family_keep_their_law(tmp_path, family, settings):
 def test_what_is_not_reproduced_is_not_written(tmp_path, monkeypatch):
     small = load_model(ASSETS / "specialist")
     config = large_config(small, shape(tmp_path, "qwen3"))
-    monkeypatch.setattr("real.build.inflate.LlamaCorner.rows", lambda *_: None)  # forgets half of the MLP
+    monkeypatch.setattr("real.build.corner.LlamaCorner.rows", lambda *_: None)  # forgets half of the MLP
     with pytest.raises(ValueError, match=r"its law is not reproduced \(total variation 0\.\d+\)"):
         inflate(small, config, dtype="float32")
     small.model.config.rope_parameters = {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}
