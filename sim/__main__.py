@@ -20,7 +20,7 @@ from sim.simulator import ROUNDING
 from sim.sweep import Finished, sweep
 from theory.runs.choose import parse_settings
 from theory.runs.experiment import result_path, select
-from theory.runs.practice import ADAPTER_LEARNERS, HEADS_LEARNERS, on_adapter
+from theory.runs.practice import ADAPTER_LEARNERS, HEADS_LEARNERS, in_practice
 from theory.runs.terminal import Commands, complaints, explained
 from theory.runs.trace import atomic, done
 from theory.runs.users_file import source, users_own
@@ -126,7 +126,7 @@ def replay(
         recorded = Recording.load(recording)
         overrides = parse_settings(settings or [])
         known = ADAPTER_LEARNERS if len(recorded.weights) == 1 else HEADS_LEARNERS
-        player = on_adapter(learner, overrides, recorded.problem, known)
+        player = in_practice(learner, overrides, recorded.problem, known)
         length = int(recorded.header["gamma"]) if gamma is None else gamma
         copies = 1 if recorded.greedy else seeds
         made = {"recording": recorded.digest, "learner": player, "gamma": length, "copies": copies, "seed": seed}

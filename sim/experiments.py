@@ -24,7 +24,7 @@ from theory.learner import Learner
 from theory.learners import LEARNERS
 from theory.runs.choose import Choice, make_learner
 from theory.runs.trace import Trace
-from theory.runs.users_file import file_in, nearest, source, users_own
+from theory.runs.users_file import file_in, source, unknown, users_own
 
 
 @dataclass(frozen=True)
@@ -155,10 +155,7 @@ def play(
     """
     stream = ENVIRONMENTS.get(environment) if isinstance(environment, str) else environment
     if not isinstance(stream, Environment):
-        raise ValueError(
-            f"environment={environment!r}: no such stream; {nearest(str(environment), ENVIRONMENTS)}give one of "
-            f"{', '.join(ENVIRONMENTS)}, or an Environment, for example sim.Tracking()"
-        )
+        raise unknown("environment", str(environment), ENVIRONMENTS, "an Environment, for example sim.Tracking()")
     for name, value, least in (("copies", copies, 1), ("logged", logged, 2)):
         if value < least:
             raise ValueError(f"play({name}={value!r}): must be at least {least}")

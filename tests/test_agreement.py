@@ -38,7 +38,7 @@ from theory.learners.ogd import OGD  # noqa: E402
 from theory.learners.optimistic import OptimisticOGD  # noqa: E402
 from theory.loss import Quadratic  # noqa: E402
 from theory.runs.agreement import difference, free_run, like, one_step  # noqa: E402
-from theory.runs.practice import ADAPTER_LEARNERS, HEADS_LEARNERS, on_adapter  # noqa: E402
+from theory.runs.practice import ADAPTER_LEARNERS, HEADS_LEARNERS, in_practice  # noqa: E402
 from theory.runs.trace import Trace  # noqa: E402
 
 GENTLE = {
@@ -116,7 +116,7 @@ def test_one_recording_of_linear_heads_predicts_runs_that_were_never_made(tmp_pa
     assert recorded.features.shape[1] == len(recorded.weights) == 4
     assert recorded.header["burn_in_rounds"] == 0
     for learner, gamma in agreeing.HEADS_RUNS:
-        player = on_adapter(learner, {}, recorded.problem, HEADS_LEARNERS)
+        player = in_practice(learner, {}, recorded.problem, HEADS_LEARNERS)
         predicted, x_t = replay.predict(recorded, player, gamma, 1 if mode == "greedy" else 32, 0, {})
         assert not np.array_equal(x_t, recorded.x_1)
         made = agreeing.make(models, recorded.header, schedule, learner, gamma)

@@ -19,14 +19,22 @@ FORBIDDEN = {
 }
 TRANSFORMERS_ALLOWED = {
     f"real/{name}.py"
-    for name in ("build/inflate", "build/train", "drafters/layer", "measure/rivals", "models/cache", "models/hf")
+    for name in (
+        "build/inflate",
+        "build/train",
+        "drafters/layer",
+        "measure/rivals",
+        "models/cache",
+        "models/hf",
+        "models/random",
+    )
 }
 """The only files that may import transformers (besides tests)."""
 ROOMS = {
     "theory": ("", "speculation", "learners", "runs", "checker"),
     "sim": ("environments", ""),
     "real": (
-        "models", "drafters", "serving", "traffic", "systems", "measure", "verify", "studies", "build", "cli"
+        "models", "drafters", "serving", "traffic", "systems", "measure", "verify", "studies", "build", "", "cli"
     ),
     "figures": ("numbers", ""),
 }  # fmt: skip

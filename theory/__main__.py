@@ -12,7 +12,7 @@ from theory.checker import tightness as tight
 from theory.domain import Ball, Box, Domain, Simplex
 from theory.runs.choose import parse_settings
 from theory.runs.import_time import import_seconds
-from theory.runs.terminal import Commands, complaints, explained
+from theory.runs.terminal import Commands, complaints
 from theory.runs.trace import Trace
 from theory.speculation.hazards import hazards
 
@@ -37,14 +37,13 @@ def check(
     seconds: Annotated[float, typer.Option(min=1, help="How long the search may take.")] = 40.0,
 ) -> None:
     """Run every law on a learner, then search for a game that breaks its bound. Status 1 if something is broken."""
-    with explained():
-        if domain is not None and domain not in DOMAINS:
-            raise ValueError(f"--domain {domain!r}: one of {', '.join(DOMAINS)}")
-        where = None if domain is None else DOMAINS[domain]
-        problem = trial.default_problem(learner, where, dimension, horizon, gradient_bound)
-        given = parse_settings(settings or [])
-        with console.status("trying its laws, then searching for a game that breaks its bound …"):
-            report = trial.check(learner, bound, problem, settings=given, only_within=only_within, seconds=seconds)
+    if domain is not None and domain not in DOMAINS:
+        raise ValueError(f"--domain {domain!r}: one of {', '.join(DOMAINS)}")
+    where = None if domain is None else DOMAINS[domain]
+    problem = trial.default_problem(learner, where, dimension, horizon, gradient_bound)
+    given = parse_settings(settings or [])
+    with console.status("trying its laws, then searching for a game that breaks its bound …"):
+        report = trial.check(learner, bound, problem, settings=given, only_within=only_within, seconds=seconds)
     console.print(str(report), markup=False, highlight=False)
     raise typer.Exit(0 if report.holds else 1)
 
@@ -56,12 +55,11 @@ def certify(
     segments: Annotated[int, typer.Option(min=1, help="Into how many segments the run is cut.")] = 4,
 ) -> None:
     """Recompute regret, bound and certificate ratio from a log alone, for a finite set of comparator sequences."""
-    with explained():
-        trace = Trace.load(log)
-        rows = {
-            name: certificate.certificate(trace, sequence)
-            for name, sequence in certificate.sequences(trace, segments, switches).items()
-        }
+    trace = Trace.load(log)
+    rows = {
+        name: certificate.certificate(trace, sequence)
+        for name, sequence in certificate.sequences(trace, segments, switches).items()
+    }
     table = Table("comparator", *certificate.Certificate._fields, box=None)
     for name, row in rows.items():
         table.add_row(name, *(f"{value:.6g}" for value in row))
@@ -81,14 +79,13 @@ def tightness(
 ) -> None:
     """Print the largest regret/bound found of every bound, with the game. Status 1 if one is broken."""
     table = Table(Column("bound", no_wrap=True), "ratio", "game", "rounds", box=None)
-    with explained():
-        chosen = tight.chosen(patterns or [])
-        found = []
-        for name in chosen:
-            with console.status(name):
-                found += tight.measure(name, seconds)
-        if csv is not None:
-            tight.save(found, csv)
+    chosen = tight.chosen(patterns or [])
+    found = []
+    for name in chosen:
+        with console.status(name):
+            found += tight.measure(name, seconds)
+    if csv is not None:
+        tight.save(found, csv)
     for row in found:
         table.add_row(row.bound, f"{row.ratio:.4f}", row.game, str(row.rounds))
     console.print(table)
@@ -123,8 +120,7 @@ def import_time(
 @app.command("exact")
 def exact_worst_cases(longest: Annotated[int, typer.Option(min=1, help="Largest horizon.")] = 4) -> None:
     """Exact worst regret of OGD and OptimisticOGD at short horizons (needs the extra 'pep')."""
-    with explained():
-        rows = exact.table(longest)
+    rows = exact.table(longest)
     for row in rows:
         console.print(",".join(str(value) for value in row.values()), highlight=False)
 

@@ -137,9 +137,9 @@ def profile(
     out: Annotated[Path | None, typer.Option(help="Keep it in this JSON file.")] = None,
 ) -> None:
     """What a step costs by the tokens it drafts, and whether the speed law foretells runs from it."""
-    from real.cli.contenders import row_of
     from real.cli.prepare import check_tune, compile_for, stream_of
     from real.measure import profile as profiling
+    from real.systems.choose import row_of
     from real.systems.loaded import Models
 
     check_tune(tune, compiled, device)
@@ -215,10 +215,10 @@ def headroom(
     out: Kept = None,
 ) -> None:
     """What each limit costs a system on every domain, and which one binds."""
-    from real.cli.contenders import row_of
     from real.cli.prepare import check_tune, compile_for, stream_of
     from real.measure.headroom import measure
     from real.measure.served import device_name
+    from real.systems.choose import row_of
     from real.systems.loaded import Models
     from real.traffic.streams import domains
 

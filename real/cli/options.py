@@ -4,7 +4,8 @@ Nothing here imports torch or transformers, and neither does a room's file befor
 and a wrong option answer at once.
 """
 
-from collections.abc import Callable
+from ast import literal_eval
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
@@ -65,3 +66,21 @@ Compiled = Annotated[bool, typer.Option("--compile/--eager", help="torch.compile
 Tune = Annotated[
     bool, typer.Option("--tune", help="With --compile on a CPU: search for the fastest matrix kernels; minutes more.")
 ]
+
+
+def drafter_settings(pairs: Sequence[str]) -> dict[str, Any]:
+    """``["lora=8", "part=bias"]`` → ``{"lora": 8, "part": "bias"}``: Python literals, else text.
+
+    Raises:
+        ValueError: for a pair without ``=``.
+    """
+    found = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not key or not equals:
+            raise ValueError(f"--drafter-set {pair!r}: write key=value, for example --drafter-set lora=8")
+        try:
+            found[key] = literal_eval(text)
+        except (ValueError, SyntaxError):
+            found[key] = text
+    return found

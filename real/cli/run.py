@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from real.cli.state import State, about
 from real.measure.served import Comparison
 from real.measure.summary import Sample, break_even, measures
 from real.serving.certify import certificates
 from real.serving.settings import Serving
 from real.systems.loaded import Models
 from real.systems.rows import Method
+from real.systems.saved import State, about
 from real.traffic.streams import Stream
 from theory.checker.certificate import Certificate
 from theory.runs.trace import Trace
@@ -94,7 +94,10 @@ class Run:
         """
         name, models = self.only("--state"), self.comparison.models
         belongs = about(models, self.comparison.methods[name], self.comparison.serving)
-        self.state = State(path, self.comparison, name, belongs)
+        comparison = self.comparison
+        self.state = State(
+            path, belongs, lambda tensors: comparison.restore(name, tensors), comparison.decoders[name].state
+        )
         self.state.restore()
         self.state.keep()  # a state that cannot be saved is known before the work is done
         self.after.append(self.state.keep)
@@ -173,7 +176,7 @@ class Run:
     def _own(self) -> list[str]:
         """What comes from a user's files: drafters, losses, learners."""
         methods = self.comparison.methods.values()
-        named = [spec for method in methods for spec in (method.drafter, method.loss) if spec]
+        named = [spec for method in methods for spec in (method.drafter, method.loss) if isinstance(spec, str)]
         kinds = [type(method.learner) for method in methods]  # the module of one from a file is called as the file is
         return [*named, *(f"{kind.__module__}:{kind.__name__}" for kind in kinds if Path(kind.__module__).is_file())]
 

@@ -75,11 +75,12 @@ def run(
     """Serve prompts with plain, frozen and learning decoders, interleaved, and compare them."""
     from dataclasses import replace
 
-    from real.cli.contenders import beside_plain, changed, drafter_settings, methods_of, row_of
     from real.cli.kept import Kept
+    from real.cli.options import drafter_settings
     from real.cli.prepare import check_tune, compile_for, costed, placed, stream_of
     from real.cli.report import certified, show
     from real.cli.run import Run
+    from real.systems.choose import beside_plain, changed, methods_of, row_of
     from real.systems.loaded import Models
 
     if row and (learner or drafter):

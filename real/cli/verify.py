@@ -34,7 +34,7 @@ def check(
     family: Annotated[str, typer.Option(help="Of the tiny random models: llama, qwen2, qwen3 or gpt_neox.")] = "llama",
 ) -> None:
     """Hold a drafter, of your own too, to the laws that all drafters keep. Status 1 if one is broken."""
-    from real.cli.contenders import drafter_settings
+    from real.cli.options import drafter_settings
     from real.verify.drafter_laws import Subject, fault, laws, pair_of
 
     subject = Subject.of(drafter, pair_of(family), **drafter_settings(drafter_set or []))

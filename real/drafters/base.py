@@ -14,7 +14,6 @@ The trainable part is one flat float32 vector: ``drafter.x`` reads it, ``drafter
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -27,6 +26,7 @@ from real.models.text import Text
 from theory.learner import Learner
 from theory.learners.frozen import Frozen
 from theory.loss import Loss
+from theory.runs.practice import DEEP_LEARNERS
 
 UNLIMITED = 2**31
 """More tokens than any text has."""
@@ -122,7 +122,7 @@ class Drafter(ABC):
     prefix_only: bool = False
     reads_target: bool = False
     uses_draft: bool = False
-    learners: Mapping[str, Learner] = MappingProxyType({})
+    learners: Mapping[str, Learner] = DEEP_LEARNERS
     trial: Learner = Frozen()
     ridge: float = 0.0
     head_weights: tuple[float, ...] = ()

@@ -85,7 +85,7 @@ class Hydra(Following):
         assert text.hidden is not None
         return text.hidden[start:stop]
 
-    def state(self, states: Tensor, vectors: Tensor) -> Tensor:
+    def drafted_from(self, states: Tensor, vectors: Tensor) -> Tensor:
         return vectors + states
 
     def logits_after(self, drafted: list[Tensor]) -> Tensor:

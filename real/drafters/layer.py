@@ -116,7 +116,8 @@ class Following(Drafter):
         assert text.hidden is not None
         vectors = self.vectors(text, 0, len(text.tokens) - 1)
         states = self.memory.enter(vectors)
-        first = self.newest.new_zeros(1, self.target.width) if states is None else self.state(states, vectors)[-1:]
+        none = self.newest.new_zeros(1, self.target.width)  # of one token alone
+        first = none if states is None else self.drafted_from(states, vectors)[-1:]
         self.newest = torch.cat([self.newest, first])
         self.held.append(len(vectors))
 
@@ -131,7 +132,7 @@ class Following(Drafter):
     def vectors(self, text: Text, start: int, stop: int) -> Tensor:
         """What the layer reads of a text's target states ``start`` … ``stop − 1``: ``[stop − start, D]``."""
 
-    def state(self, states: Tensor, vectors: Tensor) -> Tensor:
+    def drafted_from(self, states: Tensor, vectors: Tensor) -> Tensor:
         """What is drafted from, given what the layer made ``[…, D]`` of its inputs ``[…, D]``."""
         return states
 
@@ -144,7 +145,7 @@ class Following(Drafter):
         counts = [len(part) for part in parts]
         if any(counts):
             vectors = torch.nn.utils.rnn.pad_sequence(parts, batch_first=True)
-            found = newest(self.state(self.memory.read(vectors, counts), vectors), counts)
+            found = newest(self.drafted_from(self.memory.read(vectors, counts), vectors), counts)
             if all(counts):
                 self.newest = found
             else:  # a text whose states were all read keeps the state it has

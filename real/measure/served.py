@@ -130,7 +130,7 @@ class Comparison:
             return
         tensors, metadata = load(path)
         if json.loads(metadata["settings"]) != settings:
-            raise SettingsDiffer(f"{path} belongs to a run with other settings; choose another --out, or remove it")
+            raise SettingsDiffer(f"{path} belongs to a run with other settings; choose another folder, or remove it")
         for name, decoder in self._all().items():
             decoder.restore(under(f"{name}/", tensors))
             self.certifiers.pop(name, None)  # it has not seen the rounds before the interruption
@@ -199,7 +199,7 @@ def run_block(
         lacking = [name for name, present in zip(methods, there, strict=True) if not present]
         raise SettingsDiffer(
             f"{folder} holds results of other methods, and none of {', '.join(lacking)}; methods are only compared "
-            "side by side, so all would be run again; nothing was overwritten. Choose another --out, or remove it"
+            "side by side, so all would be run again; nothing was overwritten. Choose another folder, or remove it"
         )
     comparison = Comparison(models, methods, stream, serving, seed, certify)
     comparison.load_checkpoint(folder, settings)

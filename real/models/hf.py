@@ -5,7 +5,7 @@ Nearly all of ``real/`` that knows transformers. Everything goes through its pub
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from huggingface_hub.utils import are_progress_bars_disabled, enable_progress_bars
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 from real.models.cache import BLOCK, RowCache, SlotCache, rollback, rows_of
@@ -244,6 +244,20 @@ class Pair:
             raise ValueError(f"turns={turns!r}: a prompt needs at least one token; give it some text")
         return list(ids)
 
+    def encode_chat(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
+        """Token ids of a conversation ``[{"role": …, "content": …}, …]`` that the model is to answer.
+
+        Raises:
+            ValueError: without a chat template, or for messages that it does not take.
+        """
+        if not getattr(self.tokenizer, "chat_template", None):
+            raise ValueError(f"messages={list(messages)!r}: this tokenizer has no chat template; pass a text instead")
+        try:
+            text = self.tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+        except Exception as error:  # whatever the template's own language raises
+            raise ValueError(f"messages={list(messages)!r}: the chat template does not take them ({error})") from None
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
     def decode(self, tokens: list[int]) -> str:
         """Text of ``tokens``, special tokens left out."""
         return self.tokenizer.decode(tokens, skip_special_tokens=True)
@@ -326,48 +340,3 @@ def _eos_ids(model: Any) -> frozenset[int]:
     if ids is None:
         ids = model.config.eos_token_id
     return frozenset() if ids is None else frozenset([ids] if isinstance(ids, int) else ids)
-
-
-def random_model(family: str, seed: int, dtype: str = "float64", vocab: int = 512, layers: int = 2) -> CausalLM:
-    """A tiny random model of ``family`` for tests of the decoder, without an end token.
-
-    Unit-gain matrices and strong attention: its greedy text does not repeat itself, and its law depends on the whole
-    prefix (one extra token in the cache moves the law by .25 in total variation), so bookkeeping errors show.
-    """
-    sizes = {"vocab_size": vocab, "hidden_size": 64, "intermediate_size": 128}
-    depth = {"num_hidden_layers": layers, "num_attention_heads": 4, "max_position_embeddings": 512}
-    quiet = {"tie_word_embeddings": False, "bos_token_id": None, "eos_token_id": None}
-    grouped = {} if family == "gpt_neox" else {"num_key_value_heads": 2}
-    head = {"head_dim": 16} if family == "qwen3" else {}
-    config = AutoConfig.for_model(family, **sizes, **depth, **quiet, **grouped, **head)
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.float64)
-    rng = torch.Generator().manual_seed(seed)
-    attention = ("q_proj", "k_proj", "v_proj", "o_proj", "query_key_value", "attention.dense")
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            noise = torch.randn(weight.shape, generator=rng, dtype=weight.dtype)
-            if name.endswith("bias"):
-                weight.copy_(0.05 * noise)
-            elif "q_norm" in name or "k_norm" in name:
-                weight.fill_(2.0)
-            elif weight.ndim == 2:
-                gain = 2.0 if any(part in name for part in attention) else 1.0
-                embedding = "embed_in" in name or "embed_tokens" in name
-                weight.copy_(noise if embedding else gain * noise / weight.shape[1] ** 0.5)
-    return CausalLM(model.to(DTYPES[dtype]), f"random {family}")
-
-
-def perturbed(model: CausalLM, noise: float, seed: int, vocab: int | None = None) -> CausalLM:
-    """A copy with every matrix moved by ``noise`` of its own spread: a draft that agrees in part.
-
-    vocab: rows to cut or pad the vocabulary to, as padded checkpoints of one family differ; None keeps it.
-    """
-    copy = deepcopy(model.model)
-    rng = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for weight in copy.parameters():
-            if weight.ndim == 2:
-                weight += noise * weight.std() * torch.randn(weight.shape, generator=rng, dtype=weight.dtype)
-    if vocab is not None:
-        copy.resize_token_embeddings(vocab, mean_resizing=False)
-    return CausalLM(copy, f"perturbed {model.name}")

@@ -36,7 +36,7 @@ def load(path: Path) -> tuple[Named, dict[str, str]]:
             return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(
-            f"{path}: not a readable state ({error}); give one that `run --state` wrote, or remove it and start over"
+            f"{path}: not a readable state ({error}); give one that was saved here, or remove it and start over"
         ) from None
 
 
@@ -84,5 +84,5 @@ def _another(name: str, template: Tensor, found: Tensor | None) -> ValueError:
     theirs = None if found is None else tuple(found.shape)
     return ValueError(
         f"state entry {name!r}: shape {theirs} in the file, {tuple(template.shape)} here; "
-        "it was saved with another learner, drafter or setting; use the same ones or another --state file"
+        "it was saved with another learner, drafter or setting; use the same ones or another file"
     )

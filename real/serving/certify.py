@@ -47,11 +47,17 @@ class Certifier:
 
     Args:
         every: rounds between certificates; 0 only at the end. show: told each certificate, by comparator.
+        most: keep so many rounds, the first ones, and certify those; None keeps all.
     """
 
     def __init__(
-        self, learner: Learner, every: int = 0, show: Callable[[int, dict[str, Certificate]], None] | None = None
+        self,
+        learner: Learner,
+        every: int = 0,
+        show: Callable[[int, dict[str, Certificate]], None] | None = None,
+        most: int | None = None,
     ):
+        self.most = most
         self.learner, self.every, self.show = learner, every, show
         self.first: Any = None  # the learner's state before the first round
         self.last: Updated | None = None
@@ -60,6 +66,8 @@ class Certifier:
 
     def note(self, updates: Sequence[Updated]) -> None:
         """One round was learned."""
+        if self.most is not None and len(self.rounds) >= self.most:
+            return
         if self.x_1 is None:
             self.first = before = updates[0].before
             self.x_1 = self.learner.predict(before, torch.zeros_like(self.learner.predict(before))).clone()

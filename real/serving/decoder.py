@@ -129,6 +129,26 @@ class Decoder:
             self.drop()
         self._finish(ledger)
 
+    def finish_text(self, session: Session, ledger: Ledger) -> None:
+        """Take plain or drafting steps until the one text of ``one_text`` has all its tokens."""
+        while not session.texts[0].done:
+            self._step(ledger)
+
+    def settle(self, serving: Serving, rows: int) -> None:
+        """Serve otherwise from the next request on: other sampling, lengths or rows; between requests only.
+
+        The learner's losses are at the new temperature.
+
+        Raises:
+            ValueError: for several rows of what takes one text only.
+        """
+        assert not self.requests
+        if rows != self.session.rows:
+            self.session = Session(self.pair.target, self.drafter, rows)
+        self.serving = serving
+        if self.learning is not None:
+            self.learning.settle(serving)
+
     def drop(self) -> None:
         """Forget the requests in flight, as when one was interrupted."""
         while self.requests:

@@ -61,7 +61,8 @@ class Learning:
     ):
         self.drafter, self.learner, self.serving, self.hint = drafter, learner, serving, hint
         self.record, self.on_round = record, on_round
-        self.objective = replace(objective, temperature=serving.sampling.temperature or 1.0, gamma=serving.gamma)
+        self.objective = objective
+        self.settle(serving)
         self.rounds = Rounds(serving.nu, serving.law_top_k)
         self.learns = drafter.trains and learner.learns
         if prompt_hint is not None and not learner.takes_hints:
@@ -80,6 +81,11 @@ class Learning:
         if self.learns:
             self.learner_state = learner.init(drafter.x)
             self._check(learner.predict(self.learner_state))
+
+    def settle(self, serving: Serving) -> None:
+        """Learn at another temperature or draft length from now on."""
+        temperature = serving.sampling.temperature or 1.0
+        self.serving, self.objective = serving, replace(self.objective, temperature=temperature, gamma=serving.gamma)
 
     @property
     def collects(self) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from real.drafters import DRAFTERS, Drafter, make_drafter
+from real.drafters import Drafter, drafter_class, make_drafter
 from real.drafters.objective import Objective
 from real.drafters.start import load_start
 from real.models.hf import Pair, load_model, load_pair
@@ -81,9 +81,12 @@ class Models:
             )
         return path
 
-    def decoder(self, method: Method, serving: Serving, seed: int = 0, **more: Any) -> Decoder:
-        """The method ready to serve; ``more``: rows and the hooks of ``Decoder`` and ``Learning``."""
-        return decoder_of(self.pair_of(method), method, self.drafter(method, serving), serving, seed, **more)
+    def decoder(
+        self, method: Method, serving: Serving, seed: int = 0, drafter: Drafter | None = None, **more: Any
+    ) -> Decoder:
+        """The method ready to serve, with this drafter if one is given; ``more``: rows and hooks of the decoder."""
+        drafter = self.drafter(method, serving) if drafter is None else drafter
+        return decoder_of(self.pair_of(method), method, drafter, serving, seed, **more)
 
     @property
     def names(self) -> dict[str, str]:
@@ -104,7 +107,7 @@ def drafter_of(pair: Pair, method: Method, serving: Serving) -> Drafter | None:
     """A fresh drafter for the method on ``pair``, on day 0; None for plain decoding."""
     if method.drafter is None:
         return None
-    burn_in = {"burn_in": serving.burn_in_rounds * serving.nu} if DRAFTERS[method.drafter].whitens else {}
+    burn_in = {"burn_in": serving.burn_in_rounds * serving.nu} if drafter_class(method.drafter).whitens else {}
     return make_drafter(method.drafter, pair, **burn_in | dict(method.settings))
 
 

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from real.drafters import Drafter, Piece, drafter_class, make_drafter
 from real.drafters.objective import DISTIL, Objective
-from real.models.hf import FAMILIES, Pair, perturbed, random_model
+from real.models.hf import FAMILIES, Pair
+from real.models.random import perturbed, random_model
 from real.models.sampling import Sampling
 from real.serving.decoder import in_order, online_decoder
 from real.serving.ledger import Ledger

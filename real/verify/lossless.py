@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from real.drafters import DRAFTERS
-from real.models.hf import Pair, load_pair, perturbed, random_model
+from real.models.hf import Pair, load_pair
+from real.models.random import perturbed, random_model
 from real.models.sampling import Sampling
 from real.serving.decoder import in_order
 from real.serving.ledger import Ledger

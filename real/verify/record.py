@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from real.drafters import DRAFTERS, Drafter, Piece
+from real.drafters import DRAFTERS, Drafter, Piece, drafter_class
 from real.serving.decoder import online_decoder
 from real.serving.feedback import Counts
 from real.serving.ledger import Ledger
@@ -97,7 +97,7 @@ def at_rest(system: str) -> Method:
     if not system:
         return Method("adapter")
     method = ROWS.get(system, Method(None))
-    if method.drafter is None or not DRAFTERS[method.drafter].records or method.learner.learns:
+    if method.drafter is None or not drafter_class(method.drafter).records or method.learner.learns:
         able = ", ".join(name for name, kind in DRAFTERS.items() if kind.records)
         raise ValueError(
             f"system={system!r}: only rows at rest can be recorded of the drafters {able}, whose features read the "
@@ -149,7 +149,7 @@ def check_same(path: Path, settings: dict[str, object]) -> None:
     if differ:
         raise SettingsDiffer(
             f"{path} was recorded with other settings (there, here): {differ}; nothing was overwritten. "
-            "Choose another --out, or remove the file if it is no longer wanted"
+            "Choose another file, or remove the file if it is no longer wanted"
         )
 
 

@@ -1,6 +1,5 @@
 """``figures.draw``: the figures of the table from traces at hand, the same as from files; clear errors for the rest."""
 
-import doctest
 import re
 
 import matplotlib
@@ -119,9 +118,3 @@ def test_what_cannot_be_drawn_is_refused(arguments, words):
 def test_a_folder_without_the_results_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="no result files"):
         figures.draw("regret", tmp_path)
-
-
-def test_the_example_runs():
-    found = doctest.testmod(figures)
-    assert found.attempted > 0
-    assert not found.failed

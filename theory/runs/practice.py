@@ -53,7 +53,7 @@ EXPERT_LEARNERS: dict[str, Learner] = {"mixture": Mixture(), "ensemble": Mixture
 """Learners of the weights of several drafters."""
 
 
-def on_adapter(
+def in_practice(
     choice: Choice, settings: Mapping[str, Any], problem: Problem, learners: Mapping[str, Learner] = ADAPTER_LEARNERS
 ) -> Learner:
     """The learner with the hyper-parameters above, or a user's own; ``settings`` on top (dotted for nested).
@@ -66,7 +66,10 @@ def on_adapter(
     learner = learners.get(choice) if isinstance(choice, str) else None
     if learner is None:
         if "step_size" not in settings and "step_size" in learner_class(choice).__dataclass_fields__:  # type: ignore
-            raise ValueError(f"learner={choice!r}: has no default step size on an adapter; give the setting step_size")
+            raise ValueError(
+                f"learner={choice!r}: has no default step size here; give the setting step_size, or choose one of "
+                f"{', '.join(learners)}"
+            )
         return make_learner(choice, settings, problem)
     for key, value in settings.items():
         learner = altered(learner, key, parse_value(key, value))

@@ -254,6 +254,8 @@ def plain(value: Any) -> Any:
         return plain(value.tolist())
     if isinstance(value, float) and not isfinite(value):
         return None if isnan(value) else str(value)
+    if isinstance(value, type) or callable(value):
+        return f"{value.__module__}:{getattr(value, '__qualname__', type(value).__name__)}"
     return str(value) if isinstance(value, Path) else value
 
 

@@ -11,7 +11,8 @@ pytest.importorskip("transformers")
 from transformers import AutoConfig, AutoModelForCausalLM  # noqa: E402
 
 from real.build.inflate import SHAPES, inflate, large_config, planned, write  # noqa: E402
-from real.models.hf import CausalLM, Pair, load_model, load_pair, random_model  # noqa: E402
+from real.models.hf import CausalLM, Pair, load_model, load_pair  # noqa: E402
+from real.models.random import random_model  # noqa: E402
 from real.systems.loaded import Models  # noqa: E402
 from real.traffic.streams import ASSETS  # noqa: E402
 from real.verify.lossless import random_prompts, reference  # noqa: E402

@@ -8,7 +8,8 @@ pytest.importorskip("transformers")
 from real.build.warm import WarmUp, piece, read, warm  # noqa: E402
 from real.drafters import make_drafter  # noqa: E402
 from real.drafters.start import load_start, save_start  # noqa: E402
-from real.models.hf import Pair, perturbed, random_model  # noqa: E402
+from real.models.hf import Pair  # noqa: E402
+from real.models.random import perturbed, random_model  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from typer.testing import CliRunner  # noqa: E402
 from real import __main__ as command  # noqa: E402
 from real.drafters.adapter import Adapter  # noqa: E402
 from real.measure import served as compare  # noqa: E402
-from real.models.hf import perturbed, random_model  # noqa: E402
+from real.models.random import perturbed, random_model  # noqa: E402
 from real.models.state import load  # noqa: E402
 from real.serving.settings import Serving  # noqa: E402
 from real.studies.experiments import EXPERIMENTS, Experiment  # noqa: E402

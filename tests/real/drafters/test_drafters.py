@@ -10,7 +10,8 @@ pytest.importorskip("transformers")
 from real.drafters import Piece, make_drafter  # noqa: E402
 from real.drafters.ngram import NGram  # noqa: E402
 from real.drafters.objective import Objective  # noqa: E402
-from real.models.hf import Pair, perturbed, random_model  # noqa: E402
+from real.models.hf import Pair  # noqa: E402
+from real.models.random import perturbed, random_model  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
 from real.serving.step import Session, alone, generate  # noqa: E402
 

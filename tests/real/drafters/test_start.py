@@ -9,7 +9,8 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 
 from real.drafters import make_drafter  # noqa: E402
 from real.drafters.start import BLOCK, load_start, packed, save_start, unpacked  # noqa: E402
-from real.models.hf import Pair, perturbed, random_model  # noqa: E402
+from real.models.hf import Pair  # noqa: E402
+from real.models.random import perturbed, random_model  # noqa: E402
 
 
 @pytest.fixture(scope="module")

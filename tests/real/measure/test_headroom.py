@@ -10,7 +10,7 @@ pytest.importorskip("transformers")
 
 from real.drafters.independent import Independent  # noqa: E402
 from real.measure.headroom import Meter, headroom, weight_bytes  # noqa: E402
-from real.models.hf import random_model  # noqa: E402
+from real.models.random import random_model  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
 from real.serving.step import Session, alone  # noqa: E402
 from tests.real.cli.test_real_cli import assets, quick, real, said  # noqa: E402, F401 (fixtures)

@@ -1,6 +1,8 @@
 # pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false
 """The certificate of live decoding: true in every round, the same from the log alone, refused without a theorem."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,8 @@ pytest.importorskip("transformers")
 
 from real.drafters import make_drafter  # noqa: E402
 from real.drafters.objective import Objective  # noqa: E402
-from real.models.hf import Pair, perturbed, random_model  # noqa: E402
+from real.models.hf import Pair  # noqa: E402
+from real.models.random import perturbed, random_model  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
 from real.serving.certify import Certifier, certifiable, certificates  # noqa: E402
 from real.serving.decoder import Decoder, online_decoder  # noqa: E402
@@ -17,6 +20,7 @@ from real.serving.ledger import Ledger  # noqa: E402
 from real.serving.settings import Serving  # noqa: E402
 from theory.checker.certificate import paths, sequences  # noqa: E402
 from theory.hints import MovingAverage, Zero  # noqa: E402
+from theory.learner import Terms  # noqa: E402
 from theory.learners.adam import Adam  # noqa: E402
 from theory.learners.ensemble import Ensemble  # noqa: E402
 from theory.learners.hedge import Hedge  # noqa: E402
@@ -27,6 +31,20 @@ from theory.learners.optimistic import OptimisticOGD  # noqa: E402
 from theory.runs.trace import Trace  # noqa: E402
 from theory.step_size import SelfConfident  # noqa: E402
 
+
+@dataclass(frozen=True)
+class Halved(OGD):
+    """A learner of a user's own: it plays in its own way, and its class says what proves it."""
+
+    certified = True
+
+    def update(self, state, loss_t, hint=None):
+        return OGD(0.5 * self.step_size, self.domain).update(state, loss_t)
+
+    def terms(self, before, after, x_t, grad_t, hint=None, expert=None):
+        return Terms(x_t, grad_t, 0.5 * self.step_size)
+
+
 SERVING = Serving(gamma=3, nu=8, sampling=Sampling(1.0), max_new_tokens=60)
 CASES = {
     "ogd on an adapter": ("adapter", OGD(8.0), {}),
@@ -34,6 +52,7 @@ CASES = {
     "optimistic on heads": ("heads", OptimisticOGD(8.0, MovingAverage(0.9)), {}),
     "changing steps on heads": ("heads", OptimisticOGD(SelfConfident(64.0, 1.0), MovingAverage(0.9)), {}),
     "ensemble of optimists": ("heads", Ensemble(OptimisticOGD((2.0, 8.0), MovingAverage(0.9))), {}),
+    "a user's own": ("heads", Halved(16.0), {}),
     "the prompt as hint": ("heads", OptimisticOGD(8.0, Zero()), {"prompt_hint": 0.2}),
     "the prompt learned": ("heads", OGD(8.0), {"learn_prompt": True}),
     "ensemble on an adapter": ("adapter", Ensemble(OGD((2.0, 8.0, 32.0))), {}),

@@ -12,7 +12,8 @@ pytest.importorskip("transformers")
 from real.drafters import DRAFTERS, make_drafter  # noqa: E402
 from real.drafters.independent import Independent  # noqa: E402
 from real.drafters.ngram import NGram  # noqa: E402
-from real.models.hf import Pair, perturbed, random_model  # noqa: E402
+from real.models.hf import Pair  # noqa: E402
+from real.models.random import perturbed, random_model  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
 from real.serving.decoder import online_decoder  # noqa: E402
 from real.serving.ledger import Ledger  # noqa: E402

@@ -242,11 +242,11 @@ BAD = {
     "copies": (lambda pair: decoder(pair, OGD((1.0, 2.0))), r"plays \(2, 4096\), the drafter serves one"),
     "state": (
         lambda pair: decoder(pair, ADAPTER_LEARNERS["adam"]).restore(decoder(pair).state()),
-        "state entry 'learner.first': shape None in the file.*another --state",
+        "state entry 'learner.first': shape None in the file.*another file",
     ),
     "state of other weights": (
         lambda pair: decoder(pair).restore(decoder(pair, Adam(1e-3), drafter="weights").state()),
-        r"state entry 'drafter.ready': shape None in the file, \(\) here.*another --state",
+        r"state entry 'drafter.ready': shape None in the file, \(\) here.*another file",
     ),
     "state of counts": (
         lambda pair: decoder(pair, Frozen()).restore(decoder(pair, Frozen(), drafter="ngram").state()),

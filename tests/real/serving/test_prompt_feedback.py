@@ -8,7 +8,8 @@ pytest.importorskip("transformers")
 
 from real.drafters import make_drafter  # noqa: E402
 from real.drafters.objective import Objective  # noqa: E402
-from real.models.hf import Pair, perturbed, random_model  # noqa: E402
+from real.models.hf import Pair  # noqa: E402
+from real.models.random import perturbed, random_model  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
 from real.serving.decoder import Decoder, online_decoder  # noqa: E402
 from real.serving.ledger import Ledger  # noqa: E402

@@ -226,8 +226,8 @@ def mine(tmp_path_factory):
     return file
 
 
-def check(*arguments):
-    result = CliRunner().invoke(app, ["check", "--seconds", "3", *arguments], env={"COLUMNS": "160"})
+def check(*arguments, seconds=3):
+    result = CliRunner().invoke(app, ["check", "--seconds", str(seconds), *arguments], env={"COLUMNS": "160"})
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result
 
@@ -292,7 +292,7 @@ def test_a_missing_projection_is_found_and_shown(mine):
     ],
 )
 def test_a_learner_that_peeks_breaks_a_law(mine, learner, law):
-    result = check(f"{mine}:{learner}", "--seconds", "1")
+    result = check(f"{mine}:{learner}", seconds=1)
     assert result.exit_code == 1
     assert re.search(rf"{law} +broken", result.output)
     assert "round" in result.output or "state changed" in result.output
@@ -362,13 +362,13 @@ def test_nothing_is_found_where_nothing_is_wrong(mine):
 @pytest.mark.parametrize("name", ["ensemble", "hedge"])
 def test_learners_of_the_table_are_not_broken(name):
     """One on either domain; tests/theory/checker/test_search.py plays the constructed games against all."""
-    result = check(name, "--seconds", "1")
+    result = check(name, seconds=1)
     assert result.exit_code == 0, result.output
     assert "broken" not in result.output
 
 
 def test_the_domain_and_the_dimension_are_choices():
-    result = check("ogd", "--domain", "box", "--dimension", "2", "--seconds", "1", "--only-within")
+    result = check("ogd", "--domain", "box", "--dimension", "2", "--only-within", seconds=1)
     assert result.exit_code == 0
     assert "Box(low=-1.0, high=1.0)), d = 2" in result.output
 
