@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from real.verify.audit import Audited
 
 NET = "net ÷ frozen's"
-COMPARED = (
+COMPARISON = (
     Column("tokens_per_step", "tokens/step", limits),
     Column("alpha", "alpha", limits),
     Column("speedup", "net speedup", limits),
@@ -36,7 +36,7 @@ def comparison(methods: dict[str, dict[str, Any]], title: str) -> Table:
     """Every method's numbers with 95 % intervals."""
     rows = [{"name": name, **entry} for name, entry in methods.items()]
     low_noise = [column for column in LOW_NOISE if any(column.name in row for row in rows)]
-    return table(rows, (Column("name", ""), *COMPARED, *low_noise), title)
+    return table(rows, (Column("name", ""), *COMPARISON, *low_noise), title)
 
 
 def experiment(name: str, part: dict[str, Any]) -> Iterator[Table]:
@@ -49,7 +49,7 @@ def experiment(name: str, part: dict[str, Any]) -> Iterator[Table]:
         yield comparison(methods, f"{title}: {titles.get(key) or 'segment ' + key}")
 
 
-PROFILED = (
+PROFILE = (
     Column("gamma", "drafted", "d"),
     Column("cost", "cost, plain steps", ".3f"),
     Column("verify", "verify, plain", ".3f"),
@@ -69,10 +69,10 @@ def profile(found: Profile, foretold: Sequence[dict[str, Any]]) -> Table:
         {"gamma": gamma, "cost": cost, "verify": verify, "milliseconds": 1e3 * seconds}
         for gamma, (cost, verify, seconds) in enumerate(zip(found.costs, found.verify_curve, found.step, strict=True))
     ]
-    return table([told.get(row["gamma"], {}) | row for row in rows], PROFILED, title)
+    return table([told.get(row["gamma"], {}) | row for row in rows], PROFILE, title)
 
 
-FLOORED = (
+FLOOR = (
     Column("drafter", "drafter"),
     Column("domain", "domain"),
     Column("speedup", "net speedup", limits),
@@ -89,7 +89,7 @@ def floor(rows: Sequence[dict[str, Any]]) -> Table:
 
     title = f"draft length by cost ÷ plain decoding; it holds where the one-sided limit is at least {LEAST}"
     known = [row | ({"holds": None} if row["one_sided"] is None else {}) for row in rows]
-    return table(sorted(known, key=lambda row: row["one_sided"] or 0), FLOORED, title)
+    return table(sorted(known, key=lambda row: row["one_sided"] or 0), FLOOR, title)
 
 
 def headroom(rows: Sequence[dict[str, Any]]) -> Table:
@@ -144,7 +144,7 @@ def context(rows: dict[str, dict[str, Any]]) -> Iterator[Table]:
     yield table(whole, CONTEXT, "one long prompt; MiB above the weights")
 
 
-STEPS = (
+ENSEMBLE_COLUMNS = (
     Column("stream", "stream"),
     Column("best", "best step"),
     Column("ensemble", "ensemble", limits),
@@ -158,7 +158,7 @@ def told(agrees: bool | None) -> str:
     return "open" if agrees is None else yes(agrees)
 
 
-HINTS = (
+HINT_COLUMNS = (
     Column("stream", "stream"),
     Column("nu", "nu", "d"),
     Column("hint", "hint"),
@@ -174,11 +174,11 @@ HINTS = (
 
 def claims(content: dict[str, Any]) -> Iterator[Table]:
     """What ``real/studies/claims.py`` reports: ensembles by stream, then hints by stream and round length."""
-    yield table(content["ensembles"], STEPS, "net speed over that of the step size best in hindsight")
+    yield table(content["ensembles"], ENSEMBLE_COLUMNS, "net speed over that of the step size best in hindsight")
     hints = [
         row | {"sign": told(row["agrees"]), "sign_prompted": told(row["agrees_prompted"])} for row in content["hints"]
     ]
-    yield table(hints, HINTS, "hints: over gradient descent at the same step size")
+    yield table(hints, HINT_COLUMNS, "hints: over gradient descent at the same step size")
     lines = [{"name": key.replace("_", " "), "value": value} for key, value in content["verdict"].items()]
     yield table(lines, (Column("name", ""), Column("value", "", plainly)), "verdict")
 
@@ -188,7 +188,7 @@ def plainly(value: Any) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
-SYSTEMS = (
+SYSTEM_COLUMNS = (
     Column("system", ""),
     Column("tokens_per_step", "tokens/step", limits),
     Column("alpha", "alpha", limits),
@@ -206,7 +206,7 @@ def systems(rows: list[dict[str, Any]]) -> Iterator[Table]:
     for cell in dict.fromkeys((row["block"], row["family"], row["domain"]) for row in rows):
         title = f"{' · '.join(cell)}: totals over totals, 95 % intervals by a paired bootstrap over prompts"
         here = [row | _intervals(row) for row in rows if (row["block"], row["family"], row["domain"]) == cell]
-        yield table(here, SYSTEMS, title)
+        yield table(here, SYSTEM_COLUMNS, title)
 
 
 def _intervals(row: Mapping[str, Any]) -> dict[str, dict[str, float | None]]:

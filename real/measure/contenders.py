@@ -1,6 +1,6 @@
 """Our decoders as contenders: the one place where contests meet the serving room.
 
-``Learning`` serves as users do, learning included, with a ledger. The others measure the decoder itself, with the draft
+``Online`` serves as users do, learning included, with a ledger. The others measure the decoder itself, with the draft
 at rest: ``AtRest`` one request at a time, ``InRows`` several at once, ``AtLength`` step by step at given draft lengths.
 """
 
@@ -27,7 +27,7 @@ from real.traffic.streams import Stream
 from theory.learners.frozen import Frozen
 
 
-class Request(NamedTuple):
+class Asked(NamedTuple):
     """A prompt's tokens, its number, which seeds what is drawn for it, and the stretch of the stream it belongs to."""
 
     prompt: list[int]
@@ -42,12 +42,12 @@ class Group(NamedTuple):
     number: int
 
 
-def request_of(models: Models, stream: Stream, i: int) -> Request:
+def asked_of(models: Models, stream: Stream, i: int) -> Asked:
     """Prompt ``i`` of a stream as the models read it."""
-    return Request(models.pair.encode(list(stream.prompts[i].turns), models.chat), i, stream.segment[i])
+    return Asked(models.pair.encode(list(stream.prompts[i].turns), models.chat), i, stream.segment[i])
 
 
-class Learning:
+class Online:
     """A system that serves and learns, everything charged.
 
     A measurement holds the counts of the request and the ledger's seconds; ``text`` what was committed last.
@@ -58,7 +58,7 @@ class Learning:
         self.device = models.device
         self.text: list[int] = []
 
-    def serve(self, request: Request) -> dict[str, float]:
+    def serve(self, request: Asked) -> dict[str, float]:
         """Serve one request, and learn from it."""
         ledger = Ledger(self.device)
         self.text, counts = self.decoder.serve(request.prompt, ledger)
@@ -80,7 +80,7 @@ def why_unfollowed(decoder: Decoder) -> str:
 
 
 class Twin:
-    """The twin of a ``Learning`` contender: it reads texts that another has committed, and learns as it does."""
+    """The twin of a ``Online`` contender: it reads texts that another has committed, and learns as it does."""
 
     def __init__(self, models: Models, method: Method, serving: Serving, seed: int = 0):
         self.decoder = models.decoder(method, serving, seed)
@@ -93,11 +93,11 @@ class Twin:
         return follow(self.decoder, prompt, text, Ledger())
 
 
-def warm_up_learning(models: Models, methods: Mapping[str, Method], serving: Serving, request: Request) -> None:
+def warm_up_online(models: Models, methods: Mapping[str, Method], serving: Serving, request: Asked) -> None:
     """Serve a round of the request with throw-away decoders: those of the contest must not have learned from it."""
     for method in methods.values():
         brief = replace(serving, max_new_tokens=(method.nu or serving.nu) + serving.gamma + 1)
-        throwaway = {"": Learning(models, method, brief)}
+        throwaway = {"": Online(models, method, brief)}
         warm_up(throwaway, [request._replace(prompt=request.prompt[:32])])
 
 
@@ -114,7 +114,7 @@ class AtRest:
         models = [model for model in (pair.target, pair.draft) if model is not None]
         self.functions = {"forward": [(model, name) for model in models for name in ("hidden", "head")]}
 
-    def serve(self, request: Request) -> dict[str, float]:
+    def serve(self, request: Asked) -> dict[str, float]:
         """Serve one request, prefill included."""
         rng = torch.Generator().manual_seed(request.number)
         with timed_forwards(self.functions, self.pair.device) as record, Stopwatch(self.pair.device) as watch:
@@ -164,7 +164,7 @@ class AtLength:
         self.drafter = drafter if any(self.lengths) else None
         self.blank = drafter.state()
 
-    def serve(self, request: Request) -> list[Timed]:
+    def serve(self, request: Asked) -> list[Timed]:
         """Serve one request and time its steps."""
         sampling, rng = self.serving.sampling, torch.Generator().manual_seed(request.number)
         if self.drafter is not None:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from real.measure.contenders import AtLength, Request, Timed
+from real.measure.contenders import Asked, AtLength, Timed
 from real.measure.contest import SECONDS, Totals, contest, warm_up
 from real.measure.intervals import draws, interval, upper_limit
 from real.measure.served import device_name
@@ -123,7 +123,7 @@ def measure(
     apart = max(SEEN, min(APART, serving.max_new_tokens // SEEN))
     plans = {gamma: [gamma] for gamma in range(serving.gamma + 1)} | {MIXED: [*[0] * (apart - 1), 1]}
     contenders = {name: AtLength(target, drafter, serving, lengths) for name, lengths in plans.items()}
-    requests = [Request(prompt, i + 1) for i, prompt in enumerate(prompts)]
+    requests = [Asked(prompt, i + 1) for i, prompt in enumerate(prompts)]
     warm_up(contenders, requests[:1])
     runs = contest(contenders, requests, after=lambda served: progress(served, len(requests)))
     alone = {0: [_groups(steps, 0, apart) for steps in runs[0]], 1: [_groups(steps, 1, apart) for steps in runs[MIXED]]}

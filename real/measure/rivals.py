@@ -17,7 +17,7 @@ import torch
 from transformers import CompileConfig
 
 from real.measure.clock import Stopwatch, timed_forwards
-from real.measure.contenders import AtRest, Request
+from real.measure.contenders import Asked, AtRest
 from real.measure.contest import Contender, Totals, contest, verdict, warm_up
 from real.measure.served import device_name
 from real.models.compiled import slots
@@ -32,7 +32,7 @@ SAMPLINGS = {"greedy": Sampling(0.0), "sampled": Sampling(1.0)}
 
 
 @dataclass(frozen=True)
-class Target:
+class Goal:
     """What is asked of us: ``ours`` at least ``factor`` times as fast as ``theirs``, by the interval's lower limit."""
 
     ours: str
@@ -40,15 +40,15 @@ class Target:
     factor: float
 
 
-TARGETS = (
-    Target("draft, compiled", "assisted", 1.5),
-    Target("ngram, compiled", "prompt lookup", 1.2),
-    Target("draft", "assisted", 1.1),
-    Target("plain, compiled", "generate, static", 1.0),
-    Target("plain", "generate", 1.0),
+GOALS = (
+    Goal("draft, compiled", "assisted", 1.5),
+    Goal("ngram, compiled", "prompt lookup", 1.2),
+    Goal("draft", "assisted", 1.1),
+    Goal("plain, compiled", "generate, static", 1.0),
+    Goal("plain", "generate", 1.0),
 )
 """The names are those of ``CONTENDERS``. The last two are no speed-up: they say what our plain baseline is worth."""
-ON_GPU = (replace(TARGETS[0], factor=3.0), *TARGETS[1:])
+ON_GPU = (replace(GOALS[0], factor=3.0), *GOALS[1:])
 """There launches, not arithmetic, take an eager decoder's time."""
 
 
@@ -61,24 +61,24 @@ class Generate:
 
     def __init__(self, pair: Pair, sampling: Sampling, new: int, timed: bool = True, **settings: Any):
         self.model, self.device, self.timed = pair.target.model, pair.device, timed
-        self.asked = asked(sampling) | {"max_new_tokens": new} | settings
+        self.settings = generation(sampling) | {"max_new_tokens": new} | settings
         assistant = settings.get("assistant_model")
         models = {"target": self.model} | ({"draft": assistant} if assistant is not None else {})
         self.functions = {name: [(model, "forward")] for name, model in models.items()} if timed else {}
 
-    def serve(self, request: Request) -> dict[str, float]:
+    def serve(self, request: Asked) -> dict[str, float]:
         """Serve one request, prefill included."""
         ids = torch.tensor([request.prompt], device=self.device)
         torch.manual_seed(request.number)  # generate() takes no generator
         with timed_forwards(self.functions, self.device) as record, Stopwatch(self.device) as watch:
-            output = self.model.generate(ids, attention_mask=torch.ones_like(ids), **self.asked)
+            output = self.model.generate(ids, attention_mask=torch.ones_like(ids), **self.settings)
         steps = record.calls["target"] if self.timed else float("nan")
         outside = watch.columns["seconds_total"] - record.inside if self.timed else float("nan")
         tokens = output.shape[1] - len(request.prompt)
         return {"tokens": tokens, "steps": steps, **watch.columns, "seconds_outside": outside}
 
 
-def asked(sampling: Sampling) -> dict[str, Any]:
+def generation(sampling: Sampling) -> dict[str, Any]:
     """What ``generate`` is asked for, so that it draws from the law that we draw from."""
     law = {"do_sample": False} if sampling.greedy else {"do_sample": True, **asdict(sampling)}
     return {"pad_token_id": 0, "repetition_penalty": 1.0, **law}
@@ -108,7 +108,7 @@ def _static(pair: Pair, *how: Any) -> Generate:
     return Generate(pair, *how, timed=False, **settings)
 
 
-Rival = Contender[Request, dict[str, float]]
+Rival = Contender[Asked, dict[str, float]]
 CONTENDERS: dict[str, Callable[[Pair, Pair, int, Sampling, int], Rival]] = {
     "plain": lambda pair, fast, gamma, *how: AtRest(pair, "", gamma, *how),
     "plain, compiled": lambda pair, fast, gamma, *how: AtRest(fast, "", gamma, *how),
@@ -126,12 +126,12 @@ n-gram drafter starts empty and remembers every request since; prompt lookup rea
 
 def compared(serving: Mapping[str, Rival], prompts: Sequence[list[int]]) -> Totals:
     """A contest on the prompts, after a warm-up on the longest and the first, read backwards."""
-    warm_up(serving, [Request(prompt[::-1], 0) for prompt in (max(prompts, key=len), prompts[0])])
-    return Totals.of(contest(serving, [Request(prompt, i + 1) for i, prompt in enumerate(prompts)]))
+    warm_up(serving, [Asked(prompt[::-1], 0) for prompt in (max(prompts, key=len), prompts[0])])
+    return Totals.of(contest(serving, [Asked(prompt, i + 1) for i, prompt in enumerate(prompts)]))
 
 
-def row(totals: Totals, targets: Sequence[Target] = TARGETS) -> dict[str, Any]:
-    """What a contest adds up to: a line a contender, and a comparison for each of ``targets``."""
+def row(totals: Totals, goals: Sequence[Goal] = GOALS) -> dict[str, Any]:
+    """What a contest adds up to: a line a contender, and a comparison for each of ``goals``."""
     lines, held = {}, []
     for name in totals.names:
         whole = {column: float(totals.sum(name, column)[0]) for column in totals.columns[name]}
@@ -140,10 +140,10 @@ def row(totals: Totals, targets: Sequence[Target] = TARGETS) -> dict[str, Any]:
         line |= {"tokens_per_step": tokens / steps, "outside_ms_per_step": 1e3 * whole["seconds_outside"] / steps}
         line |= {"outside_share": whole["seconds_outside"] / seconds}
         lines[name] = {key: None if np.isnan(value) else value for key, value in line.items()}
-    for target in targets:
-        if {target.ours, target.theirs} <= set(totals.names):
-            found = verdict(totals.ratio(target.ours, target.theirs), target.factor)
-            held.append(asdict(target) | {"ratio": found.interval, "holds": found.holds})
+    for goal in goals:
+        if {goal.ours, goal.theirs} <= set(totals.names):
+            found = verdict(totals.ratio(goal.ours, goal.theirs), goal.factor)
+            held.append(asdict(goal) | {"ratio": found.interval, "holds": found.holds})
     return {"contenders": lines, "targets": held}
 
 
@@ -200,10 +200,10 @@ def bench(
     fast, longest = pair, max(map(len, ids)) + new + gamma + 1
     if any("compiled" in name for name in making):
         fast = compiled(pair, gamma, slots(longest, pair.device))
-    targets, rows = ON_GPU if pair.device.type == "cuda" else TARGETS, {}
+    goals, rows = ON_GPU if pair.device.type == "cuda" else GOALS, {}
     for drawn, sampling in SAMPLINGS.items():
         serving = {name: make(pair, fast, gamma, sampling, new) for name, make in making.items()}
-        rows[drawn] = row(compared(serving, ids), targets)
+        rows[drawn] = row(compared(serving, ids), goals)
     assert pair.draft is not None
     given = {"target": (target, pair.target), "draft": (draft, pair.draft)}
     names = {key: (Path(path).name if Path(path).is_dir() else path) + one.label for key, (path, one) in given.items()}

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from real.measure.contenders import Learning, Request, Twin, request_of, warm_up_learning, why_unfollowed
+from real.measure.contenders import Asked, Online, Twin, asked_of, warm_up_online, why_unfollowed
 from real.measure.contest import contest
 from real.measure.low_noise import EXPECTED, expected, without
 from real.models.state import load, save, under
@@ -55,7 +55,7 @@ class Comparison:
         low_noise: bool = False,
     ):
         self.models, self.methods, self.stream, self.serving, self.seed = models, methods, stream, serving, seed
-        self.contenders = {name: Learning(models, method, serving, seed) for name, method in methods.items()}
+        self.contenders = {name: Online(models, method, serving, seed) for name, method in methods.items()}
         self.certifiers: dict[str, Certifier] = {}
         for name, decoder in self.decoders.items():
             if certify and decoder.learning is not None and certifiable(decoder.learning):
@@ -80,7 +80,7 @@ class Comparison:
 
     def warm_up(self) -> None:
         """Decode a round with throw-away decoders, so that no method pays for first calls."""
-        warm_up_learning(self.models, self.methods, self.serving, self._request(0))
+        warm_up_online(self.models, self.methods, self.serving, self._request(0))
 
     def run(self, progress: Progress = lambda done, total: None, after: Callable[[], None] = lambda: None) -> None:
         """Serve what is left of the stream; ``after`` is called when a prompt is done by every method."""
@@ -105,8 +105,8 @@ class Comparison:
                     self.unfollowed[name] = str(error)
                     self.rows[name] = [without(row) for row in self.rows[name]]
 
-    def _request(self, i: int) -> Request:
-        return request_of(self.models, self.stream, i)
+    def _request(self, i: int) -> Asked:
+        return asked_of(self.models, self.stream, i)
 
     def restore(self, name: str, tensors: dict[str, Tensor]) -> None:
         """Let a method go on from a state that one of its decoders saved."""

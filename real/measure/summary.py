@@ -4,7 +4,6 @@ A speedup is (Σtokens/Σseconds) of a method over that of plain decoding on the
 same prompts for every method. Never a mean of ratios.
 """
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -17,8 +16,9 @@ from real.measure.intervals import FEWEST, UNKNOWN, Interval, draws, interval
 from real.measure.low_noise import followed, low_noise_net
 from real.systems.rows import NAMED
 from real.traffic.streams import scheduled
+from theory.runs.kind import read
 from theory.runs.result import load_result
-from theory.runs.trace import Trace
+from theory.runs.trace import KIND, Trace
 
 
 def load_runs(folder: Path) -> dict[int, dict[str, Trace]]:
@@ -211,7 +211,7 @@ def real_part(folder: Path) -> dict[str, Any]:
 
 def sim_part(folder: Path) -> dict[str, Any]:
     """Rows, violated bounds (regret and acceptance) and how tight the bounds are, from the simulator's headers."""
-    headers = [json.loads(path.read_text()) for path in sorted(folder.rglob("*.json"))]
+    headers = [read(path, KIND) for path in sorted(folder.rglob("*.json"))]
     tightness = [h["tightness"] for h in headers if h.get("tightness") is not None]
     return {
         "rows": len(headers),

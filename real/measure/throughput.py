@@ -14,7 +14,7 @@ from real.measure.clock import Stopwatch
 from real.measure.contenders import Group, InRows
 from real.measure.contest import Totals, contest, warm_up
 from real.measure.intervals import interval
-from real.measure.rivals import asked
+from real.measure.rivals import generation
 from real.models.hf import Pair
 from real.models.sampling import Sampling
 from theory.runs.table import Column, limits, screen, table
@@ -30,7 +30,7 @@ class GenerateInRows:
 
     def __init__(self, pair: Pair, sampling: Sampling, new: int):
         self.target, self.device = pair.target, pair.device
-        self.asked = asked(sampling) | {"max_new_tokens": new}
+        self.settings = generation(sampling) | {"max_new_tokens": new}
 
     def serve(self, group: Group) -> dict[str, float]:
         """Serve one group, prefill included → its tokens and seconds."""
@@ -40,7 +40,7 @@ class GenerateInRows:
             padded = [[0] * (longest - len(prompt)) + prompt for prompt in group.prompts]
             real = [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in group.prompts]
             ids, mask = (torch.tensor(rows, device=self.device) for rows in (padded, real))
-            output = self.target.model.generate(ids, attention_mask=mask, **self.asked)
+            output = self.target.model.generate(ids, attention_mask=mask, **self.settings)
             texts = output[:, longest:].tolist()
         return {"tokens": sum(_until(text, self.target.eos) for text in texts), **watch.columns}
 

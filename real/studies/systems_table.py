@@ -127,7 +127,7 @@ def rows(out: Path, names: Iterable[str]) -> list[dict[str, Any]]:
         table = measures(Sample(runs, units=by_question), at_rest, generalists(systems))
         gains = hint_gains(runs)
         for system, entry in table.items():
-            per_seed = [of[system].columns for of in runs.values()]
+            per_seed = [run[system].columns for run in runs.values()]
             pace = [columns["tokens"].sum() / columns["steps"].sum() for columns in per_seed]
             row = {"block": block, "family": family, "domain": domain, "system": system, "seeds": len(runs)}
             row |= {"tokens": entry["tokens"], "tokens_per_step_sd": stdev(pace) if len(pace) > 1 else None}
@@ -139,13 +139,15 @@ def rows(out: Path, names: Iterable[str]) -> list[dict[str, Any]]:
             row["break_even_tokens"] = break_even(runs, system, at_rest[system]) if learns else None
             hinted = systems[system].learner.takes_hints
             row["hint_gain"] = gains[system]["value"] if hinted and system in gains else None
-            certified = [of[system].header["certificate"] for of in runs.values() if "certificate" in of[system].header]
+            certified = [
+                run[system].header["certificate"] for run in runs.values() if "certificate" in run[system].header
+            ]
             fixed = [(one["fixed"]["bound"], one["fixed"]["certificate_ratio"]) for one in certified]
             frozen = [bound / ratio for bound, ratio in fixed if ratio is not None and np.isfinite(ratio)]
             row["certified_seeds"] = len(certified)
             whole = 0 < len(fixed) == len(frozen)
             row["certificate_ratio"] = sum(bound for bound, _ in fixed) / sum(frozen) if whole else None
-            row["slack"] = min((of["slack"] for one in certified for of in one.values()), default=None)
+            row["slack"] = min((one["slack"] for proven in certified for one in proven.values()), default=None)
             found.append(row)
     return found
 

@@ -35,13 +35,13 @@ from theory.speculation.acceptance import alpha
 from theory.speculation.speedup import tokens_per_step
 from theory.step_size import geometric
 
-STEPS = geometric(4.0, 7)
+STEP_SIZES = geometric(4.0, 7)
 CANDIDATES: tuple[Learner, ...] = (
     Frozen(),
-    *(OGD(step) for step in STEPS),
-    *(OptimisticOGD(step, LastGradient()) for step in STEPS),
-    *(OptimisticOGD(step, MovingAverage(0.9)) for step in STEPS),
-    *(Momentum(step / 10, 0.9) for step in STEPS),
+    *(OGD(step) for step in STEP_SIZES),
+    *(OptimisticOGD(step, LastGradient()) for step in STEP_SIZES),
+    *(OptimisticOGD(step, MovingAverage(0.9)) for step in STEP_SIZES),
+    *(Momentum(step / 10, 0.9) for step in STEP_SIZES),
     *(Adam(step, beta_2=0.99, epsilon=1e-4) for step in geometric(0.00125, 6)),
     *(Ensemble(OGD(geometric(first, 6))) for first in (4.0, 16.0)),
 )

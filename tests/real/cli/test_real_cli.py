@@ -29,6 +29,7 @@ from real.systems import loaded  # noqa: E402
 from real.traffic import streams  # noqa: E402
 from tests.real.models.test_models import saved, tokenizer  # noqa: E402
 from theory.loss import Linear  # noqa: E402
+from theory.runs.kind import stamped  # noqa: E402
 from theory.runs.table import limits  # noqa: E402
 from theory.runs.trace import Trace  # noqa: E402
 
@@ -204,7 +205,7 @@ def test_summary_holds_what_the_readme_shows(tmp_path, uninterrupted):
     (out / "real").mkdir(parents=True)
     (out / "real/demo").symlink_to(uninterrupted / "demo")
     (out / "sim").mkdir()
-    (out / "sim/row.json").write_text(json.dumps({"violations": 0, "tightness": 3.0}))
+    (out / "sim/row.json").write_text(json.dumps(stamped("trace", {"violations": 0, "tightness": 3.0})))
     result = real("summary", out)
     assert result.exit_code == 0, said(result)
     summary = json.loads((out / "summary.json").read_text())

@@ -9,12 +9,12 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from real.measure.clock import timed_forwards  # noqa: E402
-from real.measure.contenders import AtRest, Request  # noqa: E402
+from real.measure.contenders import Asked, AtRest  # noqa: E402
 from real.measure.contest import Totals  # noqa: E402
 from real.measure.rivals import (  # noqa: E402
     CONTENDERS,
+    GOALS,
     ON_GPU,
-    TARGETS,
     Generate,
     bench,
     compared,
@@ -42,7 +42,7 @@ def serving(pair, compiler):
 def test_all_do_the_same_work(serving):
     """Greedy: as many tokens, and the same draft takes as many steps, up to the last one (theirs drafts one less)."""
     for i, prompt in enumerate(random_prompts(4, 512, 3)):
-        runs = {name: contender.serve(Request(prompt, i)) for name, contender in serving.items()}
+        runs = {name: contender.serve(Asked(prompt, i)) for name, contender in serving.items()}
         steps = {name: run["steps"] for name, run in runs.items()}
         assert {run["tokens"] for run in runs.values()} == {NEW}
         assert steps["draft"] == steps["draft, compiled"]
@@ -104,8 +104,8 @@ def test_a_row_holds_every_contender_and_what_is_asked(pair):
 def test_theirs_draws_from_the_law_that_ours_draws_from(pair):
     """Sampled at a temperature of its own, every request from a seed of its own."""
     one = Generate(pair, Sampling(0.7, top_k=5), 12)
-    assert (one.asked["do_sample"], one.asked["temperature"], one.asked["top_k"]) == (True, 0.7, 5)
-    assert Generate(pair, GREEDY, 12).asked["do_sample"] is False
+    assert (one.settings["do_sample"], one.settings["temperature"], one.settings["top_k"]) == (True, 0.7, 5)
+    assert Generate(pair, GREEDY, 12).settings["do_sample"] is False
 
 
 def test_no_contender_has_seen_a_request_before(pair):
@@ -116,8 +116,8 @@ def test_no_contender_has_seen_a_request_before(pair):
 
 
 def test_every_target_names_two_contenders():
-    assert {name for target in (*TARGETS, *ON_GPU) for name in (target.ours, target.theirs)} <= set(CONTENDERS)
-    assert [target.factor for target in ON_GPU] == [3.0, *(target.factor for target in TARGETS[1:])]
+    assert {name for target in (*GOALS, *ON_GPU) for name in (target.ours, target.theirs)} <= set(CONTENDERS)
+    assert [target.factor for target in ON_GPU] == [3.0, *(target.factor for target in GOALS[1:])]
 
 
 def test_a_target_is_held_by_the_lower_limit():
