@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
+PACKAGES := theory sim real figures
 comma := ,
 
 # One thread on purpose: on small shared machines two torch threads ran ten times slower than one.
@@ -17,17 +18,18 @@ export HF_HUB_OFFLINE := 1
 export MPLBACKEND := agg
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test results systems bench lossless figures lint mutants gpu clean
+.PHONY: help setup demo test results systems bench lossless figures lint docs mutants gpu clean
 
 help:
 	@echo 'make demo      the whole idea, from nothing, in about 15 minutes: out/demo/report.html'
-	@echo 'make test      the test suite, from nothing'
+	@echo 'make test      the test suite, from nothing, on two cores (JOBS=4: on four)'
 	@echo 'make results   the full runs behind the README (long, resumable): results/'
 	@echo 'make systems   the systems on every domain and target, and what ensembles and hints are worth (hours, resumable)'
 	@echo 'make bench     against transformers, what a step costs, rows of a batch, the floor under plain decoding, headroom'
 	@echo 'make lossless  every drafter on three model families: same tokens as plain decoding, same law under every rule'
 	@echo 'make figures   figures and report again, from the result files of the demo and of results/'
 	@echo 'make lint      ruff and pyright'
+	@echo 'make docs      API pages from the docstrings: out/docs/index.html'
 	@echo 'make mutants   changes operators and constants of learners, bounds, step sizes, verification and the speed law; tests must notice (20 minutes)'
 	@echo 'make gpu       on a CUDA device: its tests, a Qwen3-8B-shaped pair made here, served and compared (10 minutes)'
 	@echo 'make clean     removes caches and out/demo; keeps .venv and results/'
@@ -95,12 +97,21 @@ lossless: $(READY)
 	$(PY) -m real lossless --prompts 20 --compile
 	$(PY) -m real audit --out results/audit.json
 
+# Neighbours stay on one worker, which keeps the models they share; a worker that is done takes over from the other.
+JOBS := 2
 test: $(READY)
-	$(PY) -m pytest
+	$(PY) -m pytest -n $(JOBS) --dist worksteal
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/pyright
+
+# Every module by name, some twice, for which pdoc need not warn: a package that says what is public hides the others.
+docs: $(READY)
+	$(PY) -m pip install --quiet -c constraints.txt -e '.[docs]'
+	$(PY) -W 'ignore:The module specification' -m pdoc --math --docformat google --no-show-source --output-directory out/docs \
+	  $$(find $(PACKAGES) -name '*.py' ! -name __main__.py | sed 's|/__init__||; s|\.py$$||; s|/|.|g' | sort)
 
 mutants: $(READY)
 	$(PY) -m pip install --quiet -c constraints.txt -e '.[mutants]'
@@ -137,5 +148,5 @@ bench: $(READY)
 	$(PY) -m figures headroom results
 
 clean:
-	rm -rf out/demo build dist mutants *.egg-info .pytest_cache .ruff_cache .hypothesis
-	find theory sim real figures tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf out/demo out/docs build dist mutants *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find $(PACKAGES) tests -name __pycache__ -type d -prune -exec rm -rf {} +

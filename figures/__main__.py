@@ -1,4 +1,4 @@
-"""`python -m figures [NAME|all|report|list] [ROOT]`: figures and the report, from result files alone."""
+"""`python -m figures [NAME|all|report|numbers|verdicts|list] [ROOT]`: figures and pages, from result files alone."""
 
 from importlib import import_module
 from pathlib import Path
@@ -8,12 +8,15 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from figures import FIGURES, report, style
+from figures import FIGURES, drawn, report, style, verdicts
+from figures.numbers import page
 from figures.results import MissingResult
 from theory.runs.terminal import Commands
 
 app = Commands()
 console = Console(highlight=False, soft_wrap=True)
+PAGES = {"numbers": page.write, "verdicts": verdicts.write}
+"""Name → what writes it, over the results that are kept."""
 
 
 def build(name: str, root: Path, out: Path, rows: list[str], width: float | None = None) -> list[Path]:
@@ -22,9 +25,8 @@ def build(name: str, root: Path, out: Path, rows: list[str], width: float | None
     Raises:
         MissingResult: if its result files are not there.
     """
-    module = import_module(FIGURES[name])
-    table = module.collect(root, rows)
-    return style.save(module.draw(table, width or module.WIDTH), table, out, name)
+    figure, table = drawn(name, root, rows, width)
+    return style.save(figure, table, out, name)
 
 
 def build_all(root: Path, out: Path, rows: list[str], width: float | None = None) -> int:
@@ -44,13 +46,20 @@ def build_all(root: Path, out: Path, rows: list[str], width: float | None = None
 
 @app.command(no_args_is_help=True)
 def main(
-    name: Annotated[str, typer.Argument(help="A figure, or: all, report, list.")] = "all",
+    name: Annotated[str, typer.Argument(help="A figure, or: all, report, numbers, verdicts, list.")] = "all",
     root: Annotated[Path | None, typer.Argument(help="Folder of results [default: out/demo or results].")] = None,
     rows: Annotated[list[str] | None, typer.Option(help="Only rows matching, e.g. 'drift/*'. May be repeated.")] = None,
     width: Annotated[float | None, typer.Option(help="Width in inches, e.g. 3.25 for one column.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder to write to [default: ROOT/figures].")] = None,
 ) -> None:
-    """Draw figures (PDF, PNG, and the plotted numbers as CSV) and one self-contained HTML report."""
+    """Draw figures (PDF, PNG, and the plotted numbers as CSV) and one self-contained HTML report.
+
+    numbers writes ROOT/README.md and verdicts writes ROOT/verdicts.json, from all files of results/; the second also
+    prints the claims that do not hold, and those whose code has changed since.
+    """
+    if name in PAGES:
+        write_page(name, root or Path("results"))
+        return
     root = root or next((path for path in (Path("out/demo"), Path("results")) if path.exists()), Path("out/demo"))
     out = out or root / "figures"
     if name == "list":
@@ -58,7 +67,7 @@ def main(
             console.print(f"{known:18} {(import_module(module).__doc__ or '').splitlines()[0]}")
         return
     if name not in (*FIGURES, "all", "report"):
-        fail(f"unknown figure {name!r}; there are: {', '.join(FIGURES)}, all, report, list")
+        fail(f"unknown figure {name!r}; there are: {', '.join(FIGURES)}, all, report, {', '.join(PAGES)}, list")
     if width is not None and not 1 <= width <= 20:
         fail(f"--width is in inches, between 1 and 20, not {width:g}")
     try:
@@ -70,6 +79,17 @@ def main(
         else:
             for path in build(name, root, out, rows or [], width):
                 console.print(path)
+    except (OSError, ValueError) as error:
+        fail(str(error))
+
+
+def write_page(name: str, root: Path) -> None:
+    """Write one of ``PAGES`` over the results in ``root``; of verdicts, show what does not hold and what is old."""
+    try:
+        path = PAGES[name](root)
+        if name == "verdicts":
+            verdicts.show(root, console if console.is_terminal else Console(width=200))
+        console.print(path)
     except (OSError, ValueError) as error:
         fail(str(error))
 

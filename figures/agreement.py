@@ -1,13 +1,12 @@
 """Predicted against measured: tokens per step of runs the simulator foretold from one recording, then made."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from figures import style
-from figures.results import MissingResult, Table, groups
+from figures.results import MissingResult, Table, groups, result
 
 WIDTH = style.COLUMN
 MARKERS = {"greedy": ("s", False), "sampled": ("o", True), "heads, greedy": ("D", False), "heads, sampled": ("^", True)}
@@ -21,9 +20,10 @@ def collect(root: Path, patterns: list[str]) -> Table:
         MissingResult: if ``root/agreement.json`` is not there or has no rows.
     """
     path = root / "agreement.json"
-    rows = json.loads(path.read_text()).get("rows", []) if path.exists() else []
+    command = f"run `python -m real agree --out {root}` first"
+    rows = result(path, "agreement", command)["rows"]
     if not rows:
-        raise MissingResult(f"no compared runs in {path}: run `python -m real agree --out {root}` first")
+        raise MissingResult(f"no compared runs in {path}: {command}")
     names = ("learner", "gamma", "sampling", "predicted", "measured", "low", "high")
     table = {name: np.array([row[name] for row in rows]) for name in names}
     drafters = ["" if row.get("drafter", "adapter") == "adapter" else f"{row['drafter']}, " for row in rows]

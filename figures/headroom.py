@@ -1,13 +1,12 @@
 """What each limit costs: the net speed-up of a run, and what it would have been without one limit at a time."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from figures import style
-from figures.results import MissingResult, Table
+from figures.results import Table, result
 
 WIDTH = style.PAGE
 LIMITS = {
@@ -28,9 +27,7 @@ def collect(root: Path, patterns: list[str]) -> Table:
         MissingResult: if ``root/headroom.json`` is not there.
     """
     path = root / "headroom.json"
-    if not path.exists():
-        raise MissingResult(f"no {path}: run `python -m real headroom --out {path}` first")
-    rows = json.loads(path.read_text())["rows"]
+    rows = result(path, "headroom", f"run `python -m real headroom --out {path}` first")["rows"]
     entries = [(row, limit) for row in rows for limit in LIMITS if row["without"][limit] is not None]
     return {
         "domain": np.array([row["domain"] for row, _ in entries]),

@@ -1,13 +1,12 @@
 """Does a hint help where theory says so? Hint gain against acceptance over gradient descent with the same step size."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from figures import style
-from figures.results import MissingResult, Table, groups
+from figures.results import MissingResult, Table, groups, result
 
 WIDTH = style.PAGE
 RIVALS = {"alpha": "over gradient descent", "prompted": "over one that learns the prompt too"}
@@ -29,9 +28,10 @@ def collect(root: Path, patterns: list[str]) -> Table:
         MissingResult: if ``root/claims/claims.json`` is not there or has no hint.
     """
     path = root / "claims" / "claims.json"
-    rows = json.loads(path.read_text()).get("hints", []) if path.exists() else []
+    command = f"run `python -m real claims --out {path.parent}` first"
+    rows = result(path, "claims", command)["hints"]
     if not rows:
-        raise MissingResult(f"no hints in {path}: run `python -m real claims --out {path.parent}` first")
+        raise MissingResult(f"no hints in {path}: {command}")
     pairs = [(row, rival) for row in rows for rival in RIVALS]
     table = {name: np.array([row[name] for row, _ in pairs]) for name in ("stream", "nu", "hint")}
     table["rival"] = np.array([rival for _, rival in pairs])

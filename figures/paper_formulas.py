@@ -30,7 +30,7 @@ def collect(root: Path, patterns: list[str]) -> Table:
                     }
                     tables.append(labelled(columns, stream=name, seed=seed, method=method))
     if not tables:
-        raise MissingResult(f"no sampled runs of learners under {root / 'real'}: the figure needs the losses of rounds")
+        raise MissingResult(f"no sampled runs of learners under {root}: the figure needs the losses of rounds")
     return stack(tables)
 
 

@@ -1,13 +1,14 @@
 """Reading result files into tables: what is there, which rows are asked for, a clear error when nothing is."""
 
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from theory.runs.result import load_result
 from theory.runs.trace import Trace
 
 Table = dict[str, np.ndarray]
@@ -18,13 +19,61 @@ class MissingResult(FileNotFoundError):
     """A figure needs result files that are not there."""
 
 
-def traces(root: Path, part: str, patterns: Iterable[str] = (), needs: Iterable[str] = ()) -> dict[str, Trace]:
+@dataclass(frozen=True)
+class Given:
+    """Traces by id, at hand, in the place of a folder of results."""
+
+    figure: str
+    traces: dict[str, Trace]
+
+    def __truediv__(self, part: str) -> Path:
+        raise ValueError(f"figure {self.figure!r} cannot be drawn from traces: it reads {part}; give a results folder")
+
+    def chosen(self, patterns: list[str], needs: list[str]) -> dict[str, Trace]:
+        """Those that match a pattern and have the columns ``needs``.
+
+        Raises:
+            ValueError: if there is none.
+        """
+        named = {name: one for name, one in self.traces.items() if any(fnmatchcase(name, p) for p in patterns)}
+        found = {name: one for name, one in named.items() if set(needs) <= set(one.columns)}
+        if not found:
+            lacking = {name: sorted(set(needs) - set(one.columns)) for name, one in named.items()}
+            why = f"they lack columns: {lacking}" if named else f"none matches {' '.join(patterns)}"
+            raise ValueError(f"figure {self.figure!r} needs traces with the columns {', '.join(needs)}; {why}")
+        return found
+
+
+def given(figure: str, traces: Trace | Iterable[Trace] | Mapping[str, Trace]) -> Given:
+    """Traces in the place of a folder: one, several that know their names (``header["name"]``), or name → trace.
+
+    Raises:
+        ValueError: for what is no trace, a trace without a name, or two of one name.
+    """
+    if isinstance(traces, Mapping):
+        named = [(str(name), trace) for name, trace in traces.items()]
+    else:
+        several = [traces] if isinstance(traces, Trace) else list(traces)
+        named = [(trace.header.get("name") if isinstance(trace, Trace) else None, trace) for trace in several]
+    if strange := [trace for _, trace in named if not isinstance(trace, Trace)]:
+        raise ValueError(f"traces: {type(strange[0]).__name__} is no Trace; give traces, or a results folder's path")
+    names = [name for name, _ in named]
+    if not named or None in names or len(set(names)) < len(names):
+        raise ValueError(f"traces: named {names}; every trace needs a name of its own: give a dict, name → trace")
+    return Given(figure, {str(name): trace for name, trace in named})
+
+
+def traces(root: Path | Given, part: str, patterns: Iterable[str] = (), needs: Iterable[str] = ()) -> dict[str, Trace]:
     """Traces under ``root/part`` by id (path without suffix) that match a pattern and have the columns ``needs``.
 
     Raises:
         MissingResult: if there is none, with what was looked for and which command writes it.
+        ValueError: if there is none among traces that were given.
     """
-    folder, patterns, needs = root / part, list(patterns) or ["*"], list(needs)
+    patterns, needs = list(patterns) or ["*"], list(needs)
+    if isinstance(root, Given):
+        return root.chosen(patterns, needs)
+    folder = root / part
     names = [
         path.relative_to(folder).with_suffix("").as_posix()
         for path in sorted(folder.rglob("*.json"))
@@ -51,16 +100,25 @@ def copies(trace: Trace, name: str) -> np.ndarray | None:
     return np.repeat(column[:, None], trace.header["seeds"], axis=1) if column.ndim == 1 else column
 
 
+def result(path: Path, kind: str, made_by: str) -> dict[str, Any]:
+    """The result file at ``path``; ``made_by`` says what writes it.
+
+    Raises:
+        MissingResult: if it is not there.
+        ValueError: if it is of another kind.
+    """
+    if not path.exists():
+        raise MissingResult(f"no {path}: {made_by}")
+    return load_result(path, kind)
+
+
 def summary(root: Path) -> dict[str, Any]:
     """``root/summary.json``.
 
     Raises:
         MissingResult: if it is not there.
     """
-    path = root / "summary.json"
-    if not path.exists():
-        raise MissingResult(f"no {path}: `make demo` or `make results` writes it when its runs are done")
-    return json.loads(path.read_text())
+    return result(root / "summary.json", "summary", "`make demo` or `make results` writes it when its runs are done")
 
 
 def stack(tables: Iterable[Table]) -> Table:

@@ -1,13 +1,12 @@
 """An ensemble of step sizes against the one best in hindsight: net speed on every stream, with 95 % intervals."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from figures import style
-from figures.results import MissingResult, Table, groups
+from figures.results import MissingResult, Table, groups, result
 
 WIDTH = style.COLUMN
 SHOWN = {
@@ -24,9 +23,10 @@ def collect(root: Path, patterns: list[str]) -> Table:
         MissingResult: if ``root/claims/claims.json`` is not there or has no ensemble.
     """
     path = root / "claims" / "claims.json"
-    rows = json.loads(path.read_text()).get("ensembles", []) if path.exists() else []
+    command = f"run `python -m real claims --out {path.parent}` first"
+    rows = result(path, "claims", command)["ensembles"]
     if not rows:
-        raise MissingResult(f"no ensembles in {path}: run `python -m real claims --out {path.parent}` first")
+        raise MissingResult(f"no ensembles in {path}: {command}")
     pairs = [(row, choice) for row in rows for choice in SHOWN]
     table = {name: np.array([row[name] for row, _ in pairs]) for name in ("stream", "best")}
     table["choice"] = np.array([choice for _, choice in pairs])

@@ -2,13 +2,12 @@
 
 import csv
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import matplotlib
-
-matplotlib.use("agg")
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -82,7 +81,11 @@ RC = {
     "axes.titlepad": 4,
     "legend.columnspacing": 1.2,
 }
-matplotlib.rcParams.update(RC)  # pyright: ignore[reportCallIssue, reportArgumentType]
+
+
+def look() -> AbstractContextManager[None]:
+    """``with look():`` what is drawn or saved looks like this; the settings of whoever draws stay what they were."""
+    return matplotlib.rc_context(RC)  # pyright: ignore[reportArgumentType]
 
 
 def color(method: str) -> str:
@@ -225,9 +228,10 @@ def save(figure: Figure, table: dict[str, np.ndarray], out: Path, name: str) -> 
     """Write ``out/name``.pdf, .png (256 colours, a third of the size) and .csv (the table drawn) → their paths."""
     out.mkdir(parents=True, exist_ok=True)
     pdf, png, data = (out / f"{name}.{kind}" for kind in ("pdf", "png", "csv"))
-    figure.savefig(pdf, metadata={"CreationDate": None})
     picture = BytesIO()
-    figure.savefig(picture)
+    with look():
+        figure.savefig(pdf, metadata={"CreationDate": None})
+        figure.savefig(picture)
     Image.open(picture).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(png, optimize=True)
     with data.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")

@@ -14,15 +14,16 @@ from rich.table import Column, Table
 from sim.bench import speed
 from sim.environments.recording import Recording
 from sim.environments.replay import predict
-from sim.experiments import EXPERIMENTS, Experiment, altered_name, file_name
+from sim.experiments import EXPERIMENTS, Match, altered_name, file_name
 from sim.hardest import hardest
 from sim.simulator import ROUNDING
 from sim.sweep import Finished, sweep
-from theory.runs.choose import parse_settings, source, users_own
+from theory.runs.choose import parse_settings
 from theory.runs.experiment import result_path, select
-from theory.runs.practice import ADAPTER_LEARNERS, HEADS_LEARNERS, on_adapter
+from theory.runs.practice import ADAPTER_LEARNERS, HEADS_LEARNERS, in_practice
 from theory.runs.terminal import Commands, complaints, explained
 from theory.runs.trace import atomic, done
+from theory.runs.users_file import source, users_own
 
 app = Commands(no_args_is_help=True, help="Learners against synthetic and recorded streams.")
 console = Console(emoji=False)
@@ -31,11 +32,13 @@ Rows = Annotated[
     list[str] | None, typer.Argument(help="Row names or patterns (drift/*), or 'demo', or 'results' for all.")
 ]
 LearnerName = Annotated[str | None, typer.Option("--learner", help="Another learner: NAME or file.py:Class.")]
-Settings = Annotated[list[str] | None, typer.Option("--set", help="Setting of the learner, key=value; repeatable.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="A setting of the learner, key=value. May be repeated.")
+]
 Out = Annotated[Path, typer.Option(help="Directory of the results.")]
 
 
-def chosen(patterns: list[str] | None) -> dict[str, Experiment]:
+def chosen(patterns: list[str] | None) -> dict[str, Match]:
     """Rows by pattern; ``demo`` stands for the rows of ``make demo``, ``results`` or nothing for all."""
     rows = {}
     for pattern in patterns or ["results"]:
@@ -115,7 +118,7 @@ def replay(
     gamma: Annotated[int | None, typer.Option(min=1, help="Draft length; by default the recorded one.")] = None,
     settings: Settings = None,
     seeds: Annotated[int, typer.Option(min=1, help="Draws of the acceptance (a greedy run has one).")] = 32,
-    seed: Annotated[int, typer.Option(help="Of the generator that draws the acceptance.")] = 0,
+    seed: Annotated[int, typer.Option(help="The seed of the generator that draws the acceptance.")] = 0,
     out: Out = Path("out/replay"),
 ) -> None:
     """Predict the decoder's run under a learner and a draft length from one recording."""
@@ -123,7 +126,7 @@ def replay(
         recorded = Recording.load(recording)
         overrides = parse_settings(settings or [])
         known = ADAPTER_LEARNERS if len(recorded.weights) == 1 else HEADS_LEARNERS
-        player = on_adapter(learner, overrides, recorded.problem, known)
+        player = in_practice(learner, overrides, recorded.problem, known)
         length = int(recorded.header["gamma"]) if gamma is None else gamma
         copies = 1 if recorded.greedy else seeds
         made = {"recording": recorded.digest, "learner": player, "gamma": length, "copies": copies, "seed": seed}
@@ -147,7 +150,7 @@ def hardest_rows(
     rows: Annotated[list[str], typer.Argument(help="Row names or patterns (drift/*).")],
     learner: LearnerName = None,
     settings: Settings = None,
-    steps: Annotated[int, typer.Option(min=1, help="Of the solver, at most.")] = 50_000,
+    steps: Annotated[int, typer.Option(min=1, help="How many steps the solver may take.")] = 50_000,
 ) -> None:
     """Regret of one copy against the hardest comparators whose path is no longer than the truth's."""
     table = Table(Column("row", no_wrap=True), "truth", "hardest", "at most", "guarantee", box=None)

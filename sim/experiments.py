@@ -1,4 +1,4 @@
-"""Every experiment of the simulator: immutable named rows, ``<family>/<stream>/<learner>``.
+"""Every experiment of the simulator: immutable named matches, ``<family>/<stream>/<learner>``; and ``play``, for any.
 
 A learner is tuned by its theorem for the row's problem. The seed is the family's, so all learners of a stream meet the
 same draw of the truth.
@@ -19,19 +19,21 @@ from sim.environments.experts import Experts
 from sim.environments.switching import Switching
 from sim.environments.tokens import Tokens
 from sim.environments.tracking import Tracking
-from sim.simulator import play
+from sim.simulator import LOGGED, simulate
 from theory.learner import Learner
-from theory.runs.choose import make_learner, source, users_own
+from theory.learners import LEARNERS
+from theory.runs.choose import Choice, make_learner
 from theory.runs.trace import Trace
+from theory.runs.users_file import file_in, source, unknown, users_own
 
 
 @dataclass(frozen=True)
-class Experiment:
-    """One row: who plays what, how often.
+class Match:
+    """One learner against one environment.
 
     Attributes:
         environment: the stream.
-        learner: a name of ``LEARNERS`` or ``file.py:Class``.
+        learner: a name of ``LEARNERS``, ``file.py:Class``, a class or an object.
         overrides: settings of the learner, pairs of key and value, on top of the theorem's tuning.
         seeds: independent copies.
         seed: of the generator that draws the truth.
@@ -39,7 +41,7 @@ class Experiment:
     """
 
     environment: Environment
-    learner: str
+    learner: Choice
     overrides: tuple[tuple[str, Any], ...] = ()
     seeds: int = 16
     seed: int = 0
@@ -59,15 +61,18 @@ class Experiment:
         made = {"learner": self.build(), "environment": self.environment}
         return made | {"seeds": self.seeds, "seed": self.seed} | source(self.learner)
 
-    def run(self) -> Trace:
-        """Play it; columns are kept to 6 significant digits, everything was checked before."""
+    def play(self, logged: int = LOGGED) -> Trace:
+        """Every round of every copy played and measured, at most ``logged`` of them kept."""
         rng = np.random.default_rng(self.seed)
         learner, settings = self.build(), self.settings
         with users_own(self.learner):
-            trace = play(learner, self.environment, self.seeds, rng, settings)
-        return trace.rounded(6)
+            return simulate(learner, self.environment, self.seeds, rng, settings, logged)
 
-    def altered(self, learner: str | None, overrides: Mapping[str, Any], seeds: int | None) -> "Experiment":
+    def run(self) -> Trace:
+        """``play``; columns are kept to 5 significant digits, everything was checked before."""
+        return self.play().rounded(5)
+
+    def altered(self, learner: str | None, overrides: Mapping[str, Any], seeds: int | None) -> "Match":
         """The same stream with another learner, other settings of it, or more copies."""
         base = self if learner is None else replace(self, learner=learner, overrides=())
         merged = dict(base.overrides) | dict(overrides)
@@ -100,15 +105,76 @@ STREAMS: dict[str, tuple[Environment, tuple[str, ...], tuple[str, ...]]] = {
     "tokens/misfit": (Tokens(Switching(1), misfit=0.5), VECTOR, ()),
 }
 
-EXPERIMENTS: dict[str, Experiment] = {
-    f"{stream}/{learner}": Experiment(environment, learner, demo=learner in demo)
+ENVIRONMENTS: dict[str, Environment] = {name: environment for name, (environment, _, _) in STREAMS.items()}
+"""Every stream by name."""
+
+EXPERIMENTS: dict[str, Match] = {
+    f"{stream}/{learner}": Match(environment, learner, demo=learner in demo)
     for stream, (environment, learners, demo) in STREAMS.items()
     for learner in learners
 }
 
 
+def play(
+    learner: Choice,
+    environment: str | Environment,
+    *,
+    copies: int = 16,
+    seed: int = 0,
+    logged: int = 100,
+    settings: Mapping[str, Any] | None = None,
+    **more: Any,
+) -> Trace:
+    """Play a learner against an environment, many copies at once, and hold every bound against the measured regret.
+
+        >>> import sim
+        >>> trace = sim.play("ogd", sim.Tracking(sim.Drift(2.0), horizon=200), copies=4)
+        >>> trace.columns["dynamic_regret"].shape[1], trace.header["violations"]
+        (4, 0)
+        >>> slow = sim.play("ogd", sim.Tracking(sim.Drift(2.0), horizon=200), copies=4, step_size=0.01)
+        >>> bool((slow.columns["dynamic_regret"][-1] > trace.columns["dynamic_regret"][-1]).all())
+        True
+
+    Args:
+        learner: a name of ``theory.LEARNERS`` or a class, which its theorem tunes for the environment; an object, which
+            is played as it is; or ``file.py:Class``.
+        environment: a name of ``ENVIRONMENTS``, for example ``drift/P8``, or an ``Environment``.
+        copies: how many independent draws are played.
+        seed: of the generator that draws the truth.
+        logged: rounds that the trace keeps at most, half of them spread evenly and half geometrically.
+        settings: of the learner, on top of its theorem's tuning; a dotted key goes deeper, as ``{"base.domain": …}``.
+        more: settings as keywords.
+
+    Returns:
+        A trace with one row a logged round. The columns, ``[rows]`` or ``[rows, copies]``, are sums up to that round
+        and the bounds on them; the header counts ``violations`` over all rounds and copies.
+
+    Raises:
+        ValueError: for an unknown learner, environment or setting, a learner that does not fit the environment's domain
+            or leaves it, or fewer than one copy.
+    """
+    stream = ENVIRONMENTS.get(environment) if isinstance(environment, str) else environment
+    if not isinstance(stream, Environment):
+        raise unknown("environment", str(environment), ENVIRONMENTS, "an Environment, for example sim.Tracking()")
+    for name, value, least in (("copies", copies, 1), ("logged", logged, 2)):
+        if value < least:
+            raise ValueError(f"play({name}={value!r}): must be at least {least}")
+    overrides = {**(settings or {}), **more}
+    trace = Match(stream, learner, tuple(overrides.items()), copies, seed).play(logged)
+    where = environment if isinstance(environment, str) else type(environment).__name__.lower()
+    return Trace({"name": f"{where}/{file_name(called(learner), overrides)}", **trace.header}, trace.columns)
+
+
+def called(learner: Choice) -> str:
+    """What a learner is called: its name in ``LEARNERS``, its file and class, or its class alone."""
+    if isinstance(learner, str):
+        return learner
+    cls = learner if isinstance(learner, type) else type(learner)
+    return next((name for name, known in LEARNERS.items() if known is cls), cls.__name__)
+
+
 def altered_name(row: str, learner: str | None, overrides: Mapping[str, Any], seeds: int | None) -> str:
-    """Name of a row altered on the command line, so that it never meets the row's own result file.
+    """The name of an altered row: another than the row's own, whose result file it must not meet.
 
     ``drift/P8/ogd`` → ``drift/P8/adam,step_size=0_1,seeds=4``; a learner from a file goes by file and class.
     """
@@ -119,6 +185,7 @@ def altered_name(row: str, learner: str | None, overrides: Mapping[str, Any], se
 
 def file_name(learner: str, changes: Mapping[str, Any]) -> str:
     """A file name of learner and settings: no slash, no dot."""
-    file, colon, cls = learner.rpartition(":")
-    parts = [f"{Path(file).stem}-{cls}" if colon else learner, *(f"{key}={value}" for key, value in changes.items())]
+    file = file_in(learner)
+    first = learner if file is None else f"{Path(file).stem}-{learner.rpartition(':')[2]}"
+    parts = [first, *(f"{key}={value}" for key, value in changes.items())]
     return ",".join(re.sub(r"[^\w=+-]+", "_", part).strip("_") for part in parts)

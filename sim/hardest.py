@@ -1,4 +1,4 @@
-"""The hardest comparators of a stream: of the sequences whose path is no longer than the truth's, that of least loss.
+"""The hardest comparators of a stream: the sequence of least loss among those whose path is no longer than the truth's.
 
 A learner's guarantee is for every such sequence; the simulator's rows measure regret against one of them, the truth.
 """

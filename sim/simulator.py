@@ -1,4 +1,4 @@
-"""The one loop: a learner plays an environment, the truth is measured, every claim is checked in every round."""
+"""The one loop: a learner plays an environment, the truth is measured, every statement is checked in every round."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -6,18 +6,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sim.environments.base import Claim, Environment, Episode
+from sim.environments.base import Environment, Episode, Statement
 from theory import bounds
-from theory.checker.claims import constant_steps
 from theory.learner import Learner, State
 from theory.loss import Loss
 from theory.problem import Problem
 from theory.regret import dynamic_regret
 from theory.runs.trace import Trace, plain, provenance
 
-REGRET_CLAIMS = ("bound", "certificate", "guarantee")
-LOGGED = 100
-"""Rounds kept in the columns of a trace at most, half spread evenly, half geometrically; the last is among them."""
+ON_REGRET = ("bound", "certificate", "guarantee")
+LOGGED = 20
+"""Rounds kept in a result file at most, half spread evenly, half geometrically; the last is among them."""
+AGREEMENT = 1e-12
+"""Copies agree when no further apart than this, absolutely and relatively: sums in float64 of what is the same."""
 ROUNDING = 1e-9
 """A bound counts as violated when it is passed by more than this, relative to 1 + |bound|: float64 sums, no slack."""
 
@@ -46,12 +47,13 @@ def game(learner: Learner, episode: Episode, x_1: np.ndarray, horizon: int) -> I
         state = after
 
 
-def play(
+def simulate(
     learner: Learner,
     environment: Environment,
     seeds: int,
     rng: np.random.Generator,
     settings: dict[str, Any] | None = None,
+    logged: int = LOGGED,
 ) -> Trace:
     """Play all rounds for ``seeds`` copies at once and measure them.
 
@@ -59,9 +61,9 @@ def play(
     are the same and the comparators known.
 
     Returns:
-        A trace of about 100 logged rounds: cumulative columns ``[rows, seeds]`` and each claimed bound beside what it
+        A trace of at most ``logged`` rounds: cumulative columns ``[rows, seeds]`` and each claimed bound beside what it
         bounds. The header counts ``violations`` over *all* rounds and copies, and has the ``tightness``: regret over
-        its sharpest bound at the horizon, the largest over the copies; ``tightness_of`` has every claim's.
+        its sharpest bound at the horizon, the largest over the copies; ``tightness_of`` has every statement's.
     """
     problem = environment.problem
     x_1 = problem.domain.project(np.zeros((seeds, problem.dimension)))
@@ -69,16 +71,16 @@ def play(
     if episode.adaptive:
         deque(game(learner, episode, x_1, problem.horizon), maxlen=0)
         episode = episode.in_hindsight()
-    ledger = Ledger(learner, problem)
+    written = Measurements(learner, problem)
     for played in game(learner, episode, x_1, problem.horizon):
-        ledger.record(played, episode)
-    columns = ledger.columns() | episode.columns()
-    claims = ledger.claims(columns) + episode.claims(columns, ledger.guarantee)
-    return _trace(columns, claims, {"settings": settings, "problem": problem, "seeds": seeds})
+        written.record(played, episode)
+    columns = written.columns() | episode.columns()
+    statements = written.statements(columns) + episode.statements(columns, written.guarantee)
+    return _trace(columns, statements, {"settings": settings, "problem": problem, "seeds": seeds}, logged)
 
 
-class Ledger:
-    """What the loop writes down, and the learner's claims about it."""
+class Measurements:
+    """What the loop writes down, and the bounds that the learner states of it."""
 
     def __init__(self, learner: Learner, problem: Problem):
         self.learner, self.problem = learner, problem
@@ -108,7 +110,7 @@ class Ledger:
         floor = episode.floor(played.t)
         if floor is not None:
             row["comparator_loss"] = compared - floor
-        hint = getattr(played.before, "hint", None)
+        hint = self.learner.own_hint(played.before)
         if hint is not None:
             row["hint_error"] = np.sum((grad - hint) ** 2, axis=-1)
         row["path_length"] = np.linalg.norm(u_t - (u_t if self.last is None else self.last), axis=-1)
@@ -127,9 +129,10 @@ class Ledger:
         limit = self.learner.bound(played.after, energy) if self.claims_bound else None
         if limit is None:
             return {}
-        anchor = constant_step_anchor(self.learner, played.before)
-        if anchor is None:
+        if not self.learner.constant_steps:
             return {"bound": limit}
+        anchor = self.learner.anchor(played.before)
+        anchor = played.x_t if anchor is None else anchor
         gap = np.sum((anchor - u_t) ** 2, axis=-1)
         self.energy = self.energy + (gap if self.last is None else gap - np.sum((anchor - self.last) ** 2, axis=-1))
         sharp = self.learner.bound(played.after, self.energy)
@@ -137,7 +140,7 @@ class Ledger:
 
     def columns(self) -> dict[str, np.ndarray]:
         """Cumulative measurements ``[T, seeds]``."""
-        row = {name: np.stack(rows) for name, rows in self.rows.items() if name not in REGRET_CLAIMS}
+        row = {name: np.stack(rows) for name, rows in self.rows.items() if name not in ON_REGRET}
         total = {"dynamic_regret": dynamic_regret(row.pop("loss"), row.pop("compared"))}
         total |= {name: np.cumsum(rows, axis=0) for name, rows in row.items()}
         if "hint_error" in total:
@@ -145,57 +148,49 @@ class Ledger:
             total["hint_gain"] = np.divide(total["hint_error"], energy, where=energy > 0, out=np.ones_like(energy))
         return total
 
-    def claims(self, columns: dict[str, np.ndarray]) -> list[Claim]:
+    def statements(self, columns: dict[str, np.ndarray]) -> list[Statement]:
         """The learner's upper bounds on the dynamic regret; the a priori one is a statement about the horizon."""
         regret = columns["dynamic_regret"]
         names = [name for name in ("bound", "certificate") if name in self.rows]
-        claims = [Claim(name, regret, np.stack(self.rows[name])) for name in names]
+        statements = [Statement(name, regret, np.stack(self.rows[name])) for name in names]
         if self.guarantee is not None:
-            claims.append(Claim("guarantee", regret, np.full_like(regret, self.guarantee)))
-        return claims
+            statements.append(Statement("guarantee", regret, np.full_like(regret, self.guarantee)))
+        return statements
 
 
-def constant_step_anchor(learner: Learner, state: State) -> np.ndarray | None:
-    """The proximal iterate ``[..., seeds, d]`` (experts in front) where the sharp energy holds, else None."""
-    if not constant_steps(learner):
-        return None
-    state = getattr(state, "base", state)
-    anchor = getattr(state, "anchor", None)
-    return getattr(state, "x", None) if anchor is None else anchor
+def violations(statement: Statement) -> int:
+    """Rounds and copies in which the statement fails by more than rounding."""
+    excess = statement.limit - statement.measured if statement.at_least else statement.measured - statement.limit
+    return int(np.sum(~(excess <= ROUNDING * (1 + np.abs(statement.limit)))))
 
 
-def violations(claim: Claim) -> int:
-    """Rounds and copies in which the claim fails by more than rounding."""
-    excess = claim.limit - claim.measured if claim.at_least else claim.measured - claim.limit
-    return int(np.sum(~(excess <= ROUNDING * (1 + np.abs(claim.limit)))))
-
-
-def tightness(claim: Claim) -> float:
+def tightness(statement: Statement) -> float:
     """Measurement over bound at the horizon (bound over measurement for a lower bound), the largest over the copies."""
-    measured, limit = claim.measured[-1], claim.limit[-1]
-    return float(np.max(limit / measured if claim.at_least else measured / limit))
+    measured, limit = statement.measured[-1], statement.limit[-1]
+    return float(np.max(limit / measured if statement.at_least else measured / limit))
 
 
-def _trace(columns: dict[str, np.ndarray], claims: list[Claim], header: dict[str, Any]) -> Trace:
+def _trace(columns: dict[str, np.ndarray], statements: list[Statement], header: dict[str, Any], logged: int) -> Trace:
     horizon = len(columns["dynamic_regret"])
-    spaced = [space(1, horizon, LOGGED // 2) for space in (np.linspace, np.geomspace)]
-    logged = np.unique(np.concatenate(spaced).round().astype(int)) - 1
-    everything = columns | {claim.name: claim.limit for claim in claims}
-    kept = {name: _narrow(column[logged]) for name, column in everything.items()}
-    failed = {claim.name: violations(claim) for claim in claims if not claim.in_expectation}
-    tight = {claim.name: tightness(claim) for claim in claims}
+    spaced = [space(1, horizon, logged // 2) for space in (np.linspace, np.geomspace)]
+    shown = np.unique(np.concatenate(spaced).round().astype(int)) - 1
+    everything = columns | {statement.name: statement.limit for statement in statements}
+    kept = {name: _narrow(column[shown]) for name, column in everything.items()}
+    failed = {statement.name: violations(statement) for statement in statements if not statement.in_expectation}
+    tight = {statement.name: tightness(statement) for statement in statements}
     results = {
         "rounds": horizon,
         "checked": list(failed),
         "violations": sum(failed.values()),
         "violations_of": failed,
-        "tightness": max((tight[name] for name in REGRET_CLAIMS if name in tight), default=None),
+        "tightness": max((tight[name] for name in ON_REGRET if name in tight), default=None),
         "tightness_of": tight,
         "final": {name: float(np.mean(column[-1])) for name, column in everything.items()},
     }
-    return Trace(plain(header | results | {"provenance": provenance()}), {"round": logged + 1, **kept})
+    return Trace(plain(header | results | {"provenance": provenance()}), {"round": shown + 1, **kept})
 
 
 def _narrow(column: np.ndarray) -> np.ndarray:
-    """One entry a row where all copies agree."""
-    return column[:, 0] if column.shape[1] > 1 and np.all(column == column[:, :1]) else column
+    """One entry a row where all copies agree but for rounding."""
+    agree = column.shape[1] > 1 and np.allclose(column, column[:, :1], AGREEMENT, AGREEMENT)
+    return column[:, 0] if agree else column

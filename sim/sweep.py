@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from joblib import Parallel, delayed
 
-from sim.experiments import Experiment
+from sim.experiments import Match
 from theory.runs.experiment import result_path, run_once
 from theory.runs.trace import done
 
@@ -24,14 +24,14 @@ class Finished(NamedTuple):
     header: dict
 
 
-def run_row(name: str, row: Experiment, out: Path) -> Finished:
+def run_row(name: str, row: Match, out: Path) -> Finished:
     """Run and save one row unless it is done with the same settings."""
     start = perf_counter()
     path, ran = run_once(name, row.settings, out, row.run)
     return Finished(name, path, ran, perf_counter() - start, json.loads(path.with_suffix(".json").read_text()))
 
 
-def sweep(rows: Mapping[str, Experiment], out: Path | str, jobs: int = 1) -> Iterator[Finished]:
+def sweep(rows: Mapping[str, Match], out: Path | str, jobs: int = 1) -> Iterator[Finished]:
     """Run every row, ``jobs`` at a time, in the order they end.
 
     All settings are checked, and all results already there compared, before the first row runs.

@@ -1,10 +1,14 @@
 """One thread, float64 references, reproducible hypothesis. Warnings are errors (pyproject.toml)."""
 
+import os
+
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
 torch.set_num_threads(1)
+for size in ("COLUMNS", "LINES"):  # consoles made at import keep the size they find there
+    os.environ.pop(size, None)
 
 settings.register_profile(
     "suite",

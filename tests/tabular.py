@@ -103,7 +103,7 @@ def enumerate_step(
     def run(uniforms: list[float]) -> Step:
         later = [0.5] * gamma + [TOP] * gamma + [0.5]  # later prefixes are refused where a uniform can refuse them
         padded = torch.tensor(uniforms + later[len(uniforms) :], dtype=torch.float64)
-        return step(start(), gamma, sampling, padded, rule=rule, confidence=confidence)
+        return step(start(), [gamma], sampling, padded[None], rule=rule, confidence=confidence)[0]
 
     def choice(level: int, uniforms: list[float]) -> int:
         result = run(uniforms)

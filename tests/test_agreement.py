@@ -20,7 +20,7 @@ from real.measure.speed_law import pathwise, speed_law  # noqa: E402
 from real.measure.summary import Sample, break_even, measures  # noqa: E402
 from real.models.hf import load_pair  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
-from real.serving.decoder import Serving  # noqa: E402
+from real.serving.settings import Serving  # noqa: E402
 from real.systems.loaded import Models, start_path  # noqa: E402
 from real.systems.rows import METHODS, SYSTEMS, Method  # noqa: E402
 from real.traffic import streams  # noqa: E402
@@ -38,7 +38,7 @@ from theory.learners.ogd import OGD  # noqa: E402
 from theory.learners.optimistic import OptimisticOGD  # noqa: E402
 from theory.loss import Quadratic  # noqa: E402
 from theory.runs.agreement import difference, free_run, like, one_step  # noqa: E402
-from theory.runs.practice import ADAPTER_LEARNERS, HEADS_LEARNERS, on_adapter  # noqa: E402
+from theory.runs.practice import ADAPTER_LEARNERS, HEADS_LEARNERS, in_practice  # noqa: E402
 from theory.runs.trace import Trace  # noqa: E402
 
 GENTLE = {
@@ -49,6 +49,7 @@ GENTLE = {
 """Steps that random models bear: there, those measured on real text are far beyond 1/L, and runs are chaotic."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode, temperature", agreeing.MODES.items())
 def test_a_recording_predicts_runs_that_were_never_made(tmp_path, monkeypatch, mode, temperature):
     """Recorded frozen at gamma 3; predicted by the simulator and then decoded with three learners at other gammas."""
@@ -115,7 +116,7 @@ def test_one_recording_of_linear_heads_predicts_runs_that_were_never_made(tmp_pa
     assert recorded.features.shape[1] == len(recorded.weights) == 4
     assert recorded.header["burn_in_rounds"] == 0
     for learner, gamma in agreeing.HEADS_RUNS:
-        player = on_adapter(learner, {}, recorded.problem, HEADS_LEARNERS)
+        player = in_practice(learner, {}, recorded.problem, HEADS_LEARNERS)
         predicted, x_t = replay.predict(recorded, player, gamma, 1 if mode == "greedy" else 32, 0, {})
         assert not np.array_equal(x_t, recorded.x_1)
         made = agreeing.make(models, recorded.header, schedule, learner, gamma)
@@ -134,7 +135,9 @@ def test_one_recording_of_linear_heads_predicts_runs_that_were_never_made(tmp_pa
 
 def test_only_what_reads_the_committed_prefix_is_recorded(tmp_path):
     for system in ("eagle", "heads-ogd", "nothing"):
-        with pytest.raises(ValueError, match=f"system='{system}': besides the adapter only linear heads at rest"):
+        with pytest.raises(
+            ValueError, match=f"system='{system}': only rows at rest can be recorded of the drafters adapter, heads"
+        ):
             record.at_rest(system)
 
 
@@ -341,8 +344,7 @@ def test_the_bootstrap_covers_the_mean():
         steps = np.random.default_rng(seed).integers(10, 30, 40)
         tokens = steps * np.random.default_rng(seed + 1000).uniform(2, 3, 40)
         trace = trace_of(tokens=tokens, steps=steps)
-        sums = Sample({1: {"only": trace}}, lambda t: t.columns["steps"] > 0, seed).sums("only")
-        entry = interval(sums["tokens"] / sums["steps"])
+        entry = interval(Sample({1: {"only": trace}}, lambda t: t.columns["steps"] > 0, seed).rate("only", "steps"))
         held += entry["low"] <= 2.5 <= entry["high"]
     assert 180 <= held <= 198
     assert interval(np.array([np.nan, 1.0])) == {"value": None, "low": None, "high": None}

@@ -18,8 +18,8 @@ class Problem:
         gradient_bound: G ≥ ‖∇f_t(x)‖ on X.
         smoothness: L, or None if the losses are not smooth.
         path_length: P_T of the comparators the bound is stated for.
-        loss_range: c ≥ ⟨∇f_t(w), x − y⟩ for all w, x, y in X; by default G·D. Of linear losses on experts it is the
-            range of one round's losses; of other losses their own range is *not* enough, for learners play ⟨∇f_t, ·⟩.
+        loss_range: c ≥ ⟨∇f_t(w), x − y⟩ for all w, x, y in X; by default G·D. For linear losses on experts it is
+            the range of one round's losses. For other losses their own range is *not* enough: learners play ⟨∇f_t, ·⟩.
         exp_concavity: η such that every e^{−η·f_t} is concave (1 for log loss), or None if unknown.
         strong_convexity: λ > 0 with f_t − λ‖·‖²/2 convex, or None if the losses are not known to be curved.
     """

@@ -3,21 +3,21 @@
 from math import isfinite
 
 
-def positive(owner: object, remedy: str = "", **settings: float) -> None:
+def positive(owner: object, remedy: str | None = None, **settings: float) -> None:
     """ValueError unless every setting is positive and finite."""
     for name, value in settings.items():
         if not (value > 0 and isfinite(value)):
             raise ValueError(f"{_called(owner, name, value)}: must be positive and finite{_also(remedy)}")
 
 
-def fraction(owner: object, remedy: str = "", **settings: float) -> None:
+def fraction(owner: object, remedy: str | None = None, **settings: float) -> None:
     """ValueError unless every setting lies in [0, 1)."""
     for name, value in settings.items():
         if not 0 <= value < 1:
             raise ValueError(f"{_called(owner, name, value)}: must lie in [0, 1){_also(remedy)}")
 
 
-def whole(owner: object, least: int, remedy: str = "", **settings: int) -> None:
+def whole(owner: object, least: int, remedy: str | None = None, **settings: int) -> None:
     """ValueError unless every setting is a whole number of at least ``least``."""
     for name, value in settings.items():
         if not (isinstance(value, int) and value >= least):
@@ -30,5 +30,5 @@ def _called(owner: object, name: str, value: object) -> str:
     return f"{owner if isinstance(owner, str) else type(owner).__name__}({name}={value!r})"
 
 
-def _also(remedy: str) -> str:
+def _also(remedy: str | None) -> str:
     return f"; {remedy}" if remedy else ""

@@ -164,5 +164,5 @@ def provenance(
         "tokenizer": {"kind": "byte-level BPE", "vocabulary": VOCABULARY, "trained_on": "train split of every domain"},
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
         "device": f"cpu, {platform.machine()}, {torch.get_num_threads()} thread(s)",
-        "precision": "trained in float32 with bfloat16 products, saved in bfloat16, measured in float32",
+        "precision": "trained in float32 with bfloat16 products, measured in float32; models bfloat16, starts 8 bits",
     }

@@ -103,7 +103,8 @@ class LearningOptions:
         Raises:
             ValueError: for what is unknown, does not fit together, or is asked for twice.
         """
-        from real.cli.contenders import changed, drafter_settings, methods_of, row_of
+        from real.cli.options import drafter_settings
+        from real.systems.choose import changed, methods_of, row_of
 
         if row and (self.learner or self.drafter):
             raise ValueError(

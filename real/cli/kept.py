@@ -11,35 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from real.cli.run import Report
-from real.measure.contest import Comparison, settings_of
+from real.measure.positions import Positions
+from real.measure.served import Comparison, settings_of
 from real.serving.step import Step
+from theory.runs.kind import stamped
 from theory.runs.trace import save_json
 
 STREAM = "run"
 """What figures call the stream."""
-
-
-@dataclass
-class Positions:
-    """How often the j-th drafted token of a step was examined by verification, and how often it was accepted."""
-
-    examined: list[int] = field(default_factory=list)
-    accepted: list[int] = field(default_factory=list)
-
-    def add(self, examined: int, accepted: int) -> None:
-        """Count one step, which examined and accepted so many of its first tokens."""
-        for counts, reached in ((self.examined, examined), (self.accepted, accepted)):
-            counts.extend([0] * (reached - len(counts)))
-            counts[:reached] = [count + 1 for count in counts[:reached]]
-
-    def rows(self) -> list[dict[str, float]]:
-        """Per position from 1: counts and the share accepted."""
-        accepted = self.accepted + [0] * (len(self.examined) - len(self.accepted))
-        pairs = zip(self.examined, accepted, strict=True)
-        return [
-            {"position": j, "examined": seen, "accepted": kept, "share": kept / seen}
-            for j, (seen, kept) in enumerate(pairs, start=1)
-        ]
 
 
 @dataclass
@@ -109,4 +88,4 @@ class Kept:
         content["acceptance_by_position"] = {
             name: watch.positions.rows() for name, watch in self.watches.items() if watch.positions.examined
         }
-        save_json(self.folder / "run.json", content | {"provenance": made.provenance})
+        save_json(self.folder / "run.json", stamped("run", content | {"provenance": made.provenance}))

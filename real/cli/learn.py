@@ -9,8 +9,8 @@ import typer
 from real.cli import tables
 from real.cli.options import Domains, Families, Family, Out, Room, Seeds, console
 from theory.runs.experiment import select
+from theory.runs.result import save_result
 from theory.runs.terminal import Progress, Report, busy
-from theory.runs.trace import provenance, save_json
 
 if TYPE_CHECKING:
     from real.studies.blocks import Block
@@ -73,7 +73,7 @@ def summary(
     if not names:
         raise ValueError(f"out={str(out)!r}: no results under {out / 'real'}; run `python -m real demo` first")
     content = summarise(out, main or names[0])
-    save_json(out / "summary.json", content)
+    save_result(out / "summary.json", "summary", content)
     for name, part in {content["main"]: content["real"], **content["others"]}.items():
         for table in tables.experiment(name, part):
             console.print(table)
@@ -106,8 +106,7 @@ def table1(
     rows = table.rows(out, cells)
     table.write(out / f"{block}.csv", rows)
     headline = table.headline(rows)
-    made = {"provenance": provenance(), "runs": made_by(out, cells)}
-    save_json(out / f"{block}.json", {"headline": headline, **made})
+    save_result(out / f"{block}.json", "systems", {"headline": headline, "runs": made_by(out, cells)})
     for shown in (*tables.systems(rows), tables.headline(headline), tables.certified(rows)):
         console.print(shown)
 
@@ -126,7 +125,7 @@ def claims(
 
     run_experiments(study.cells(prompts, range(1, seeds + 1), stream or [], family), out, jobs)
     content = study.report(out)
-    save_json(out / "claims.json", content | {"provenance": provenance()})
+    save_result(out / "claims.json", "claims", content)
     for shown in tables.claims(content):
         console.print(shown)
     if not content["ensembles"]:

@@ -10,8 +10,8 @@ from real.cli.asked import PairOptions
 from real.cli.fields import Without
 from real.cli.options import Domains, Family, Gamma, Kept, New, Prompts, Room, console
 from real.serving.settings import Serving
+from theory.runs.result import save_result
 from theory.runs.terminal import Progress, busy
-from theory.runs.trace import provenance, save_json
 
 app = Room(panel="Measure")
 
@@ -57,9 +57,9 @@ def throughput(
 ) -> None:
     """Several requests at once: ours, plain and drafting, against transformers' batched generate, interleaved."""
     from real.cli.prepare import stream_of
-    from real.measure.contest import device_name
-    from real.measure.rivals import MODES
-    from real.measure.throughput import ROWS, show
+    from real.measure.rivals import SAMPLINGS
+    from real.measure.served import device_name
+    from real.measure.throughput import AT_ONCE, show
     from real.measure.throughput import throughput as measure
 
     if gamma < 1 or new < 1:
@@ -67,11 +67,11 @@ def throughput(
     models, stream = pair.load(), stream_of(prompts, 0)
     ids = [models.pair.encode(list(prompt.turns), models.chat) for prompt in stream.prompts]
     with busy("measuring"):
-        found = {mode: measure(models.pair, ids, new, how, gamma, rows or ROWS) for mode, how in MODES.items()}
+        found = {name: measure(models.pair, ids, new, how, gamma, rows or AT_ONCE) for name, how in SAMPLINGS.items()}
     show(found)
     if out is not None:
         settings = {"models": models.names, "prompts": prompts, "new": new, "gamma": gamma, "dtype": pair.dtype}
-        save_json(out, {**settings, "rows": found, "provenance": provenance(device_name(pair.device))})
+        save_result(out, "throughput", {**settings, "rows": found}, device_name(pair.device))
 
 
 @app.command()
@@ -83,8 +83,8 @@ def context(
     out: Kept = None,
 ) -> None:
     """A long text on the embedded pair, plain and drafting, greedily: seconds, and memory above the weights."""
-    from real.measure.contest import device_name
     from real.measure.context import lengthened, long_prompt, measure
+    from real.measure.served import device_name
     from real.traffic.streams import ASSETS
 
     models = lengthened(str(ASSETS / "target"), str(ASSETS / "specialist"), tokens + new, pair.dtype, pair.device)
@@ -98,7 +98,7 @@ def context(
     console.print(f"the same text both times: {'yes' if same else 'no'}")
     if out is not None:
         settings = {"models": "target with specialist", "new": new, "gamma": gamma, "dtype": pair.dtype, "same": same}
-        save_json(out, {**settings, "rows": rows, "provenance": provenance(device_name(pair.device))})
+        save_result(out, "context", {**settings, "rows": rows}, device_name(pair.device))
     if not same:
         raise typer.Exit(1)
 
@@ -114,9 +114,9 @@ def profile(
     out: Annotated[Path | None, typer.Option(help="Keep it in this JSON file.")] = None,
 ) -> None:
     """What a step costs by the tokens it drafts, and whether the speed law foretells runs from it."""
-    from real.cli.contenders import row_of
     from real.cli.prepare import stream_of
     from real.measure import profile as profiling
+    from real.systems.choose import row_of
 
     method, stream = row_of(row or ("frozen" if pair.own else "sd")), stream_of(prompts, 0)
     if len(stream.prompts) < 2:
@@ -154,7 +154,7 @@ def floor(
 ) -> None:
     """Is a draft whose length is chosen by cost ever slower than plain decoding? Every drafter, every domain."""
     from real.measure import floor as flooring
-    from real.measure.contest import device_name
+    from real.measure.served import device_name
     from real.systems.loaded import Models
     from real.traffic.streams import domains
 
@@ -169,7 +169,7 @@ def floor(
     if out is not None:
         settings = {"gamma": serving.gamma, "new": serving.max_new_tokens, "temperature": serving.sampling.temperature}
         settings |= {"prompts": prompts, "family": family}
-        save_json(out, {**settings, "rows": rows, "provenance": provenance(device_name(models.device))})
+        save_result(out, "floor", {**settings, "rows": rows}, device_name(models.device))
 
 
 @app.command()
@@ -182,10 +182,10 @@ def headroom(
     out: Kept = None,
 ) -> None:
     """What each limit costs a system on every domain, and which one binds."""
-    from real.cli.contenders import row_of
     from real.cli.prepare import stream_of
-    from real.measure.contest import device_name
     from real.measure.headroom import measure
+    from real.measure.served import device_name
+    from real.systems.choose import row_of
     from real.traffic.streams import domains
 
     row = row or ("ensemble" if pair.own else "adapter-ensemble")
@@ -195,4 +195,4 @@ def headroom(
         rows = measure(models, row, method, serving, named, prompts, progress.task(row))
     console.print(tables.headroom(rows))
     if out is not None:
-        save_json(out, {"rows": rows, "gamma": serving.gamma, "provenance": provenance(device_name(models.device))})
+        save_result(out, "headroom", {"rows": rows, "gamma": serving.gamma}, device_name(models.device))

@@ -4,20 +4,19 @@ Nothing here imports torch or transformers, and neither does a room's file befor
 and a wrong option answer at once.
 """
 
-from collections.abc import Callable
+from ast import literal_eval
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from real.cli.fields import expanded
+from theory.runs.table import screen
 from theory.runs.terminal import Commands
 
-console = Console()
-if not console.is_terminal:
-    console = Console(width=200)  # tables go to files whole
+console = screen
 
 
 class Room(Commands):
@@ -60,3 +59,21 @@ Dtype = Annotated[str, typer.Option(help="float32, bfloat16, float16 or float64 
 Prompts = Annotated[str, typer.Option(help="JSONL in Spec-Bench's schema, or a schedule such as prose:8,c:8.")]
 New = Annotated[int, typer.Option(help="New tokens of a request.")]
 Kept = Annotated[Path | None, typer.Option(help="Keep the rows in this JSON file.")]
+
+
+def drafter_settings(pairs: Sequence[str]) -> dict[str, Any]:
+    """``["lora=8", "part=bias"]`` → ``{"lora": 8, "part": "bias"}``: Python literals, else text.
+
+    Raises:
+        ValueError: for a pair without ``=``.
+    """
+    found = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not key or not equals:
+            raise ValueError(f"--drafter-set {pair!r}: write key=value, for example --drafter-set lora=8")
+        try:
+            found[key] = literal_eval(text)
+        except (ValueError, SyntaxError):
+            found[key] = text
+    return found

@@ -7,8 +7,6 @@ from pathlib import Path
 from rich.console import Console
 
 from real.drafters import drafter_class
-from real.drafters.independent import Independent
-from real.drafters.mixture import Mixture
 from real.measure.profile import cached, place
 from real.models.compiled import slots
 from real.serving.settings import Serving
@@ -44,7 +42,7 @@ def compile_for(
     prompts = (models.pair.encode(list(prompt.turns), models.chat) for prompt in stream.prompts)
     longest = max(len(prompt) for prompt in prompts) + serving.max_new_tokens
     kinds = [drafter_class(method.drafter) for method in methods if method.drafter]
-    on_draft = any(issubclass(kind, Independent | Mixture) for kind in kinds)
+    on_draft = any(kind.uses_draft for kind in kinds)
     with busy("compiling"):
         models.compile(
             (*shorter, serving.gamma), slots(longest + serving.gamma + 1, models.pair.device), on_draft, tuned
@@ -67,7 +65,7 @@ def costed(models: Models, chosen: Method, stream: Stream, serving: Serving, con
     costs = ", ".join(f"{cost:.2f}" for cost in found.cautious)
     console.print(
         f"steps of 0 … {serving.gamma} drafted tokens cost {costs} plain ones, the first after a plain one "
-        f"{found.switch:.2f} more (upper limits, kept in {place(models, chosen, serving)}; without that file they are "
-        "measured again)"
+        f"{found.switch_cost:.2f} more (upper limits, kept in {place(models, chosen, serving)}; without that file "
+        "they are measured again)"
     )
-    return replace(serving, costs=found.cautious, switch=found.switch)
+    return replace(serving, costs=found.cautious, switch_cost=found.switch_cost)

@@ -10,12 +10,15 @@ from real.cli.run import Learned, Report
 from real.cli.tables import comparison
 from real.serving.ledger import LINES
 from theory.checker.certificate import Certificate
+from theory.runs.table import Column, percent, table
 from theory.runs.trace import Trace
 
 
 def show(report: Report, console: Console) -> None:
     """Print the comparison, the ledger, and how learning fared."""
     console.print(comparison(report.methods, "totals over totals, 95 % intervals by a paired bootstrap over prompts"))
+    for name, why in report.unfollowed.items():
+        console.print(f"no low-noise net of {name}: {why}", highlight=False)
     console.print(ledger(report.traces))
     for name, found in report.learned.items():
         for line in learned(found):
@@ -41,14 +44,13 @@ def learned(found: Learned) -> list[str]:
 
 def ledger(traces: Mapping[str, Trace]) -> Table:
     """Every method's share of the time by line."""
-    shown = Table(title="ledger: share of the time", box=None, title_justify="left")
-    for heading in ("", *LINES, "unattributed", "total"):
-        shown.add_column(heading, justify="right")
+    rows, lines = [], (*LINES, "unattributed")
     for name, trace in traces.items():
-        seconds = {line: float(trace.columns[f"seconds_{line}"].sum()) for line in (*LINES, "unattributed", "total")}
-        shares = [f"{100 * seconds[line] / seconds['total']:.1f} %" for line in (*LINES, "unattributed")]
-        shown.add_row(name, *shares, f"{seconds['total']:.1f} s")
-    return shown
+        seconds = {line: float(trace.columns[f"seconds_{line}"].sum()) for line in (*lines, "total")}
+        rows.append({"name": name, **seconds, **{line: seconds[line] / seconds["total"] for line in lines}})
+    columns = [Column(line, line, percent) for line in lines]
+    total = Column("total", "total", lambda seconds: f"{seconds:.1f} s")
+    return table(rows, (Column("name", ""), *columns, total), "ledger: share of the time")
 
 
 def certified(found: Mapping[str, Certificate]) -> list[str]:

@@ -5,17 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from real.cli.state import State, about
-from real.measure.contest import Comparison
+from real.measure.served import Comparison
 from real.measure.summary import Sample, break_even, measures
 from real.serving.certify import certificates
 from real.serving.settings import Serving
 from real.systems.loaded import Models
 from real.systems.rows import Method
+from real.systems.saved import State, about
 from real.traffic.streams import Stream
 from theory.checker.certificate import Certificate
-from theory.runs.choose import users_own
 from theory.runs.trace import Trace
+from theory.runs.users_file import users_own
 
 AT_REST = ("plain", "frozen")
 """Methods that a run serves beside those that learn."""
@@ -38,13 +38,17 @@ class Learned:
 
 @dataclass(frozen=True)
 class Report:
-    """What a run measured: the methods' numbers and traces, what learners have besides, requests served and asked."""
+    """What a run measured: the methods' numbers and traces, what learners have besides, requests served and asked.
+
+    ``unfollowed``: methods without a low-noise net, and why.
+    """
 
     methods: dict[str, dict[str, Any]]
     traces: dict[str, Trace]
     learned: dict[str, Learned]
     served: int
     asked: int
+    unfollowed: dict[str, str]
 
 
 class Run:
@@ -52,6 +56,7 @@ class Run:
 
     Args:
         methods: by name, those at rest first. certify: keep what the certificate of the one that learns needs.
+        low_noise: let a shared text be followed besides (``real/measure/low_noise.py``).
 
     Raises:
         ValueError: if no theorem covers the one to be certified.
@@ -65,8 +70,9 @@ class Run:
         serving: Serving,
         seed: int,
         certify: bool = False,
+        low_noise: bool = False,
     ):
-        self.comparison = Comparison(models, methods, stream, serving, seed, certify)
+        self.comparison = Comparison(models, methods, stream, serving, seed, certify, low_noise)
         self.learning = [name for name in methods if name not in AT_REST]
         self.after: list[Callable[[], None]] = []
         """Called when a request was done by every method."""
@@ -88,7 +94,10 @@ class Run:
         """
         name, models = self.only("--state"), self.comparison.models
         belongs = about(models, self.comparison.methods[name], self.comparison.serving)
-        self.state = State(path, self.comparison.decoders[name], belongs)
+        comparison = self.comparison
+        self.state = State(
+            path, belongs, lambda tensors: comparison.restore(name, tensors), comparison.decoders[name].state
+        )
         self.state.restore()
         self.state.keep()  # a state that cannot be saved is known before the work is done
         self.after.append(self.state.keep)
@@ -149,21 +158,25 @@ class Run:
         traces = {name: self.comparison.trace(name, {}) for name in self.comparison.methods}
         learned = {name: self._learned(name, traces) for name in self.learning}
         served, asked = self.comparison.served, len(self.comparison.stream.prompts)
-        return Report(measures(Sample({0: traces})), traces, learned, served, asked)
+        return Report(measures(Sample({0: traces})), traces, learned, served, asked, self.comparison.unfollowed)
 
     def _learned(self, name: str, traces: dict[str, Trace]) -> Learned:
-        decoder = self.comparison.decoders[name]
+        learning, takes_hints = (
+            self.comparison.decoders[name].learning,
+            self.comparison.methods[name].learner.takes_hints,
+        )
+        idle = learning is not None and learning.learns and not learning.log
         return Learned(
             break_even({0: traces}, name) if "frozen" in traces else None,
-            decoder.hint_gain if hasattr(decoder.learner, "hint") else None,
-            None if decoder.beside is None else decoder.beside.seconds,
-            int(traces[name].columns["tokens"].sum()) if decoder.learns and not decoder.log else 0,
+            learning.hint_gain if learning is not None and takes_hints else None,
+            None if learning is None or learning.beside is None else learning.beside.seconds,
+            int(traces[name].columns["tokens"].sum()) if idle else 0,
         )
 
     def _own(self) -> list[str]:
         """What comes from a user's files: drafters, losses, learners."""
         methods = self.comparison.methods.values()
-        named = [spec for method in methods for spec in (method.drafter, method.loss) if spec]
+        named = [spec for method in methods for spec in (method.drafter, method.loss) if isinstance(spec, str)]
         kinds = [type(method.learner) for method in methods]  # the module of one from a file is called as the file is
         return [*named, *(f"{kind.__module__}:{kind.__name__}" for kind in kinds if Path(kind.__module__).is_file())]
 

@@ -30,6 +30,13 @@ def run(
     by_cost: Annotated[
         bool, typer.Option("--by-cost", help="Choose draft lengths up to gamma by cost; profiles the pair first.")
     ] = False,
+    low_noise: Annotated[
+        bool,
+        typer.Option(
+            "--low-noise/--measured-only",
+            help="Also net speed on one shared text, without the luck of each method's own samples.",
+        ),
+    ] = True,
     seed: int = 0,
     state: Annotated[Path | None, typer.Option(help="Resume the learner from this file, and save it there.")] = None,
     certify: Annotated[Path | None, typer.Option(help="Write the regret certificate's log here.")] = None,
@@ -42,11 +49,11 @@ def run(
 
     On the GPU, if there is one, in bfloat16 and compiled, unless you say otherwise.
     """
-    from real.cli.contenders import beside_plain
     from real.cli.kept import Kept
     from real.cli.prepare import costed, stream_of
     from real.cli.report import certified, show
     from real.cli.run import Run
+    from real.systems.choose import beside_plain
 
     methods = beside_plain(learning.methods(row, serving.sampling.temperature, not given(context, "nu")))
     stream, pair = stream_of(prompts, seed), fitting(pair)
@@ -54,7 +61,7 @@ def run(
     pair.compile(models, list(methods.values()), stream, serving, by_cost or serving.confidence > 0)
     if by_cost:
         serving = costed(models, last, stream, serving, console)
-    served = Run(models, methods, stream, serving, seed, certify is not None)
+    served = Run(models, methods, stream, serving, seed, certify is not None, low_noise)
     if state is not None:
         served.keep_state(state)
     kept = None if out is None else Kept(out, served.comparison, prompts)

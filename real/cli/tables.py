@@ -8,42 +8,35 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
+from theory.runs.table import Column, limits, percent, table, yes
+
 if TYPE_CHECKING:
     from real.measure.profile import Profile
     from real.verify.audit import Audited
 
-COLUMNS = {
-    "tokens_per_step": "tokens/step",
-    "alpha": "alpha",
-    "speedup": "net speedup",
-    "generation_speedup": "learning left out",
-    "relative_tokens_per_step": "tokens/step ÷ frozen's",
-    "relative_speedup": "net ÷ frozen's",
-    "tokens_per_second": "tokens/s",
-}
+NET = "net ÷ frozen's"
+COMPARISON = (
+    Column("tokens_per_step", "tokens/step", limits),
+    Column("alpha", "alpha", limits),
+    Column("speedup", "net speedup", limits),
+    Column("generation_speedup", "learning left out", limits),
+    Column("relative_tokens_per_step", "tokens/step ÷ frozen's", limits),
+    Column("relative_speedup", NET, limits),
+    Column("tokens_per_second", "tokens/s", limits),
+    Column("learn_share", "learning", percent),
+)
+LOW_NOISE = (
+    Column("low_noise_speedup", "low-noise net speedup", limits),
+    Column("low_noise_net", "low-noise net ÷ frozen's", limits),
+)
+"""Beside the measured ones, where a shared text was followed (``real/measure/low_noise.py``)."""
 
 
 def comparison(methods: dict[str, dict[str, Any]], title: str) -> Table:
     """Every method's numbers with 95 % intervals."""
-    shown = Table(title=title, box=None, title_justify="left")
-    shown.add_column("")
-    for heading in COLUMNS.values():
-        shown.add_column(heading, justify="right", no_wrap=True)
-    shown.add_column("learning", justify="right")
-    for name, entry in methods.items():
-        cells = [_cell(entry.get(key)) for key in COLUMNS]
-        shown.add_row(name, *cells, f"{100 * entry['learn_share']:.1f} %")
-    return shown
-
-
-def _cell(interval: dict[str, float | None] | None) -> str:
-    if not interval or interval["value"] is None:
-        return ""
-    if interval["value"] > 20:
-        return f"{interval['value']:.0f}"
-    if interval["low"] is None:
-        return f"{interval['value']:.2f}"
-    return f"{interval['value']:.2f} [{interval['low']:.2f}, {interval['high']:.2f}]"
+    rows = [{"name": name, **entry} for name, entry in methods.items()]
+    low_noise = [column for column in LOW_NOISE if any(column.name in row for row in rows)]
+    return table(rows, (Column("name", ""), *COMPARISON, *low_noise), title)
 
 
 def experiment(name: str, part: dict[str, Any]) -> Iterator[Table]:
@@ -52,24 +45,42 @@ def experiment(name: str, part: dict[str, Any]) -> Iterator[Table]:
     title = f"{name} ({schedule}; {seeds} {'seed' if seeds == 1 else 'seeds'})"
     yield comparison(part["methods"], f"{title}: whole stream")
     titles = {"shifted_last_half": "last half of the shifted segment"}
-    for key, table in part["parts"].items():
-        yield comparison(table, f"{title}: {titles.get(key) or 'segment ' + key}")
+    for key, methods in part["parts"].items():
+        yield comparison(methods, f"{title}: {titles.get(key) or 'segment ' + key}")
+
+
+PROFILE = (
+    Column("gamma", "drafted", "d"),
+    Column("cost", "cost, plain steps", ".3f"),
+    Column("verify", "verify, plain", ".3f"),
+    Column("milliseconds", "ms", ".2f"),
+    Column("tokens_per_step", "tokens/step", ".2f"),
+    Column("predicted", "foretold", ".2f"),
+    Column("measured", "measured", limits),
+    Column("holds", "holds", yes),
+)
 
 
 def profile(found: Profile, foretold: Sequence[dict[str, Any]]) -> Table:
     """Costs by draft length, and the speed-ups they foretell beside those measured on other requests."""
-    title = f"cost_ratio {found.cost_ratio:.3f}; a draft after plain steps costs {found.switch:.2f} more"
-    shown = Table(title=title, box=None, title_justify="left")
-    headings = ("drafted", "cost, plain steps", "verify, plain", "ms", "tokens/step", "foretold", "measured", "holds")
-    for heading in headings:
-        shown.add_column(heading, justify="right")
-    shown.add_row("0", "1.000", "1.000", f"{1e3 * found.step[0]:.2f}")
-    for row in foretold:
-        gamma, holds = row["gamma"], "yes" if row["holds"] else "no"
-        numbers = (f"{found.costs[gamma]:.3f}", f"{found.verify_curve[gamma]:.3f}", f"{1e3 * found.step[gamma]:.2f}")
-        told = (f"{row['tokens_per_step']:.2f}", f"{row['predicted']:.2f}", _cell(row["measured"]), holds)
-        shown.add_row(f"{gamma}", *numbers, *told)
-    return shown
+    title = f"cost_ratio {found.cost_ratio:.3f}; a draft after plain steps costs {found.switch_cost:.2f} more"
+    told = {row["gamma"]: row for row in foretold}
+    rows = [
+        {"gamma": gamma, "cost": cost, "verify": verify, "milliseconds": 1e3 * seconds}
+        for gamma, (cost, verify, seconds) in enumerate(zip(found.costs, found.verify_curve, found.step, strict=True))
+    ]
+    return table([told.get(row["gamma"], {}) | row for row in rows], PROFILE, title)
+
+
+FLOOR = (
+    Column("drafter", "drafter"),
+    Column("domain", "domain"),
+    Column("speedup", "net speedup", limits),
+    Column("one_sided", "one-sided 95 %", ".3f"),
+    Column("drafted_per_step", "drafted a step", ".2f"),
+    Column("tokens_per_step", "tokens/step", ".2f"),
+    Column("holds", "holds", yes),
+)
 
 
 def floor(rows: Sequence[dict[str, Any]]) -> Table:
@@ -77,40 +88,29 @@ def floor(rows: Sequence[dict[str, Any]]) -> Table:
     from real.measure.floor import LEAST
 
     title = f"draft length by cost ÷ plain decoding; it holds where the one-sided limit is at least {LEAST}"
-    shown = Table(title=title, box=None, title_justify="left")
-    for heading in ("drafter", "domain", "net speedup", "one-sided 95 %", "drafted a step", "tokens/step", "holds"):
-        shown.add_column(heading, justify="right")
-    for row in sorted(rows, key=lambda row: row["one_sided"] or 0):
-        low = "" if row["one_sided"] is None else f"{row['one_sided']:.3f}"
-        holds = "" if row["one_sided"] is None else "yes" if row["holds"] else "no"
-        numbers = (f"{row['drafted_per_step']:.2f}", f"{row['tokens_per_step']:.2f}", holds)
-        shown.add_row(row["drafter"], row["domain"], _cell(row["speedup"]), low, *numbers)
-    return shown
+    known = [row | ({"holds": None} if row["one_sided"] is None else {}) for row in rows]
+    return table(sorted(known, key=lambda row: row["one_sided"] or 0), FLOOR, title)
 
 
 def headroom(rows: Sequence[dict[str, Any]]) -> Table:
     """The net speed-up of a run, and what it would have been without each limit alone."""
-    shown = Table(title="net speedup without …", box=None, title_justify="left")
-    limits = list(rows[0]["without"])
-    for heading in ("", "as it is", *limits, "binds", "accepted", "1 − TV", "of memory's limit"):
-        shown.add_column(heading, justify="right")
-    for row in rows:
-        bars = [f"{row['speedup']:.2f}", *(_number(row["without"][limit]) for limit in limits)]
-        shares = (f"{row['accepted']:.3f}", _number(row["overlap"], 3), f"{100 * row['of_memory']:.0f} %")
-        shown.add_row(row["domain"], *bars, row["binds"], *shares)
-    return shown
-
-
-def _number(value: float | None, digits: int = 2) -> str:
-    return "" if value is None else f"{value:.{digits}f}"
+    columns = (
+        Column("domain", ""),
+        Column("speedup", "as it is", ".2f"),
+        *(Column(limit, limit, ".2f") for limit in rows[0]["without"]),
+        Column("binds", "binds"),
+        Column("accepted", "accepted", ".3f"),
+        Column("overlap", "1 − TV", ".3f"),
+        Column("of_memory", "of memory's limit", ".0%"),
+    )
+    return table([row | row["without"] for row in rows], columns, "net speedup without …")
 
 
 def claim(found: dict[str, Any]) -> str:
     """The claim made beforehand, last half of the shifted segment, and whether it holds."""
-    pace, net = _cell(found["relative_tokens_per_step"]), _cell(found["relative_speedup"])
-    return (
-        f"{found['learner']} × frozen: tokens/step {pace}, net {net}: {'holds' if found['holds'] else 'does not hold'}"
-    )
+    pace, net = limits(found["relative_tokens_per_step"]), limits(found["relative_speedup"])
+    held = "holds" if found["holds"] else "does not hold"
+    return f"{found['learner']} × frozen: tokens/step {pace}, net {net}: {held}"
 
 
 def audited(row: Audited) -> str:
@@ -120,82 +120,120 @@ def audited(row: Audited) -> str:
     return f"{served}   log wealth {row.log_wealth:7.2f}, peak {row.log_peak:6.2f}   {verdict}"
 
 
+def mebibytes(size: int) -> str:
+    """Bytes in MiB."""
+    return f"{size / 2**20:,.0f}"
+
+
+CONTEXT = (
+    Column("name", ""),
+    Column("tokens", "tokens", ",d"),
+    Column("prefill_seconds", "prefill s", ".1f"),
+    Column("tokens_per_second", "tokens/s", ".1f"),
+    Column("tokens_per_step", "tokens/step", ".2f"),
+    Column("peak", "peak", mebibytes),
+    Column("caches", "caches", mebibytes),
+    Column("mask", "one mask", mebibytes),
+    Column("rest", "the rest", mebibytes),
+)
+
+
 def context(rows: dict[str, dict[str, Any]]) -> Iterator[Table]:
     """What ``real/measure/context.py`` measured, memory in MiB."""
-    shown = Table(title="one long prompt; MiB above the weights", box=None, title_justify="left")
-    headings = ("tokens", "prefill s", "tokens/s", "tokens/step", "peak", "caches", "one mask", "the rest")
-    for heading in ("", *headings):
-        shown.add_column(heading, justify="right", no_wrap=True)
-    for name, row in rows.items():
-        rest = row["peak"] - row["caches"] - row["mask"]
-        sizes = (f"{value / 2**20:,.0f}" for value in (row["peak"], row["caches"], row["mask"], rest))
-        pace = f"{row['tokens_per_second']:.1f}", f"{row['tokens_per_step']:.2f}"
-        shown.add_row(name, f"{row['tokens']:,}", f"{row['prefill_seconds']:.1f}", *pace, *sizes)
-    yield shown
+    whole = [{"name": name, **row, "rest": row["peak"] - row["caches"] - row["mask"]} for name, row in rows.items()]
+    yield table(whole, CONTEXT, "one long prompt; MiB above the weights")
+
+
+ENSEMBLE_COLUMNS = (
+    Column("stream", "stream"),
+    Column("best", "best step"),
+    Column("ensemble", "ensemble", limits),
+    Column("tuned", "tuned on the first stream", limits),
+    Column("last_loss", "last-loss ensemble", limits),
+)
+
+
+def told(agrees: bool | None) -> str:
+    """Whether a sign came as the theorem tells."""
+    return "open" if agrees is None else yes(agrees)
+
+
+HINT_COLUMNS = (
+    Column("stream", "stream"),
+    Column("nu", "nu", "d"),
+    Column("hint", "hint"),
+    Column("hint_gain", "hint_gain", limits),
+    Column("alpha", "alpha", limits),
+    Column("prompted", "alpha ÷ prompt reader's", limits),
+    Column("net", "net", limits),
+    Column("net_prompted", "net ÷ prompt reader's", limits),
+    Column("sign", "sign as told"),
+    Column("sign_prompted", "÷ prompt reader's"),
+)
 
 
 def claims(content: dict[str, Any]) -> Iterator[Table]:
     """What ``real/studies/claims.py`` reports: ensembles by stream, then hints by stream and round length."""
-    shown = Table(title="net speed over that of the step size best in hindsight", box=None, title_justify="left")
-    for heading in ("stream", "best step", "ensemble", "tuned on the first stream", "last-loss ensemble"):
-        shown.add_column(heading, no_wrap=True)
-    for row in content["ensembles"]:
-        shown.add_row(row["stream"], row["best"], *(_cell(row[key]) for key in ("ensemble", "tuned", "last_loss")))
-    yield shown
-    shown = Table(title="hints: over gradient descent at the same step size", box=None, title_justify="left")
-    headings = ("hint_gain", "alpha", "alpha ÷ prompt reader's", "net", "net ÷ prompt reader's")
-    for heading in ("stream", "nu", "hint", *headings, "sign as told", "÷ prompt reader's"):
-        shown.add_column(heading, no_wrap=True)
-    for row in content["hints"]:
-        numbers = (_cell(row[key]) for key in ("hint_gain", "alpha", "prompted", "net", "net_prompted"))
-        told = [{True: "yes", False: "no", None: "open"}[row[key]] for key in ("agrees", "agrees_prompted")]
-        shown.add_row(row["stream"], str(row["nu"]), row["hint"], *numbers, *told)
-    yield shown
-    shown = Table(title="verdict", box=None, title_justify="left", show_header=False)
-    for key, value in content["verdict"].items():
-        shown.add_row(key.replace("_", " "), f"{value:.3f}" if isinstance(value, float) else str(value))
-    yield shown
+    yield table(content["ensembles"], ENSEMBLE_COLUMNS, "net speed over that of the step size best in hindsight")
+    hints = [
+        row | {"sign": told(row["agrees"]), "sign_prompted": told(row["agrees_prompted"])} for row in content["hints"]
+    ]
+    yield table(hints, HINT_COLUMNS, "hints: over gradient descent at the same step size")
+    lines = [{"name": key.replace("_", " "), "value": value} for key, value in content["verdict"].items()]
+    yield table(lines, (Column("name", ""), Column("value", "", plainly)), "verdict")
 
 
-SYSTEM_COLUMNS = {
-    "tokens_per_step": "tokens/step",
-    "alpha": "alpha",
-    "speedup": "net speedup",
-    "generation_speedup": "learning left out",
-    "relative_speedup": "net ÷ frozen draft's",
-}
+def plainly(value: Any) -> str:
+    """A number to three digits, anything else as it is."""
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+SYSTEM_COLUMNS = (
+    Column("system", ""),
+    Column("tokens_per_step", "tokens/step", limits),
+    Column("alpha", "alpha", limits),
+    Column("speedup", "net speedup", limits),
+    Column("generation_speedup", "learning left out", limits),
+    Column("relative_speedup", "net ÷ frozen draft's", limits),
+    Column("learn_share", "learning", percent),
+    Column("hint_gain", "hint_gain", ".2f"),
+    Column("certificate_ratio", "certificate_ratio", ".2f"),
+)
 
 
 def systems(rows: list[dict[str, Any]]) -> Iterator[Table]:
     """The systems' table, one for each family and domain."""
     for cell in dict.fromkeys((row["block"], row["family"], row["domain"]) for row in rows):
         title = f"{' · '.join(cell)}: totals over totals, 95 % intervals by a paired bootstrap over prompts"
-        shown = Table(title=title, box=None, title_justify="left")
-        shown.add_column("")
-        for heading in (*SYSTEM_COLUMNS.values(), "learning", "hint_gain", "certificate_ratio"):
-            shown.add_column(heading, justify="right", no_wrap=True)
-        for row in rows:
-            if (row["block"], row["family"], row["domain"]) == cell:
-                numbers = [
-                    {"value": row[key], "low": row[f"{key}_low"], "high": row[f"{key}_high"]} for key in SYSTEM_COLUMNS
-                ]
-                rest = ["" if row[key] is None else f"{row[key]:.2f}" for key in ("hint_gain", "certificate_ratio")]
-                share = f"{100 * row['learn_share']:.1f} %"
-                shown.add_row(row["system"], *(_cell(number) for number in numbers), share, *rest)
-        yield shown
+        here = [row | _intervals(row) for row in rows if (row["block"], row["family"], row["domain"]) == cell]
+        yield table(here, SYSTEM_COLUMNS, title)
+
+
+def _intervals(row: Mapping[str, Any]) -> dict[str, dict[str, float | None]]:
+    """The numbers of a row of the table that have limits, as intervals."""
+    names = [name for name in row if f"{name}_low" in row]
+    return {name: {"value": row[name], "low": row[f"{name}_low"], "high": row[f"{name}_high"]} for name in names}
+
+
+HEADLINE = (
+    Column("block", "block"),
+    Column("system", "system"),
+    Column("relative_speedup", "net ÷ frozen draft's", ".3f"),
+    Column("speedup", "net speedup", ".3f"),
+    Column("generation_speedup", "learning left out", ".3f"),
+    Column("tokens_per_step", "tokens/step", ".3f"),
+    Column("cells", "cells", "d"),
+)
 
 
 def headline(found: dict[str, dict[str, dict[str, float]]]) -> Table:
     """Medians over cells of every learning system, by block."""
-    shown = Table(title="medians over domains and families, the tuning domain left out", box=None, title_justify="left")
-    names = (SYSTEM_COLUMNS["relative_speedup"], "net speedup", "learning left out", "tokens/step", "cells")
-    for heading in ("block", "system", *names):
-        shown.add_column(heading, no_wrap=True)
-    for block, systems in found.items():
-        for system, of in systems.items():
-            *medians, cells = of.values()
-            shown.add_row(block, system, *(f"{value:.3f}" for value in medians), f"{cells}")
-    return shown
+    rows = [
+        {"block": block, "system": system, **medians}
+        for block, systems in found.items()
+        for system, medians in systems.items()
+    ]
+    return table(rows, HEADLINE, "medians over domains and families, the tuning domain left out")
 
 
 def certified(rows: list[dict[str, Any]]) -> str:

@@ -9,8 +9,8 @@ from real.cli import tables
 from real.cli.fields import Without
 from real.cli.options import Families, Family, Kept, Out, Room, console
 from real.serving.settings import Serving
+from theory.runs.result import save_result
 from theory.runs.terminal import Progress, busy, complaints
-from theory.runs.trace import provenance, save_json
 
 app = Room(panel="Verify")
 
@@ -36,7 +36,7 @@ def check(
     family: Annotated[str, typer.Option(help="Of the tiny random models: llama, qwen2, qwen3 or gpt_neox.")] = "llama",
 ) -> None:
     """Hold a drafter, of your own too, to the laws that all drafters keep. Status 1 if one is broken."""
-    from real.cli.contenders import drafter_settings
+    from real.cli.options import drafter_settings
     from real.verify.drafter_laws import Subject, fault, laws, pair_of
 
     subject = Subject.of(drafter, pair_of(family), **drafter_settings(drafter_set or []))
@@ -77,7 +77,7 @@ def audit(
     total = sum(row.tokens for row in rows)
     if out is not None:
         content = {"rows": [vars(row) for row in rows], "tokens": total, "false_alarm": BETTOR.false_alarm}
-        save_json(out, content | {"provenance": provenance()})
+        save_result(out, "audit", content)
     verdict = f"ALARM in {len(alarms)} of {len(rows)} systems" if alarms else f"no alarm in {total:,} tokens"
     console.print(f"{verdict} (each false with probability at most {BETTOR.false_alarm:g}, at any length)")
     if alarms:

@@ -14,7 +14,7 @@ from real.drafters.ngram import NGram
 from real.drafters.uniform import Uniform
 from real.drafters.weights import Weights
 from real.models.hf import Pair
-from theory.runs.choose import load, unknown, users_own
+from theory.runs.users_file import load, unknown, users_own
 
 DRAFTERS: dict[str, type[Drafter]] = {
     "independent": Independent,

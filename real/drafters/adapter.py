@@ -20,8 +20,10 @@ from real.drafters.independent import Independent
 from real.drafters.objective import DISTIL, Objective
 from real.drafters.whitening import Whitening, factors
 from real.models.hf import CausalLM
+from theory.learners.ogd import OGD
 from theory.loss import SoftmaxKL
-from theory.speculation.adapter import adapted, adapter_loss
+from theory.runs.practice import ADAPTER_LEARNERS
+from theory.speculation.adapter import adapted, adapter_loss, whitening
 
 PARTS = ("adapter", "matrix", "bias")
 
@@ -39,6 +41,11 @@ class Adapter(Independent):
 
     trains = True
     convex = True
+    whitens = True
+    keeps_states = True
+    records = True
+    trial = OGD(8.0)
+    learners = ADAPTER_LEARNERS
 
     def __init__(
         self, model: CausalLM, vocab: int, burn_in: int = 2000, ridge: float = 1e-2, part: str = "adapter"
@@ -46,7 +53,8 @@ class Adapter(Independent):
         super().__init__(model, vocab)
         if part not in PARTS:
             raise ValueError(f"part={part!r}: must be one of {', '.join(PARTS)}")
-        self.part, self.width, self._keep = part, model.width, True
+        self.part, self.width = part, model.width
+        self.ridge = ridge
         self.whitener = Whitening(self.width, burn_in, ridge, model.device)
         self.q, self._r_inverse = factors(model.readout.weight[: self.common])
         shapes = {"adapter": (self.width, self.width), "matrix": (self.width, self.common), "bias": (1, self.common)}
@@ -70,11 +78,6 @@ class Adapter(Independent):
     def whitening(self) -> Tensor:
         """M ``[d, d]``."""
         return self.whitener.matrix
-
-    @property
-    def ridge(self) -> float:
-        """Of the whitening."""
-        return self.whitener.ridge
 
     def logits(self, hidden: Tensor) -> Tensor:
         if self._served is None:
@@ -116,6 +119,16 @@ class Adapter(Independent):
             features = ones if self.part == "bias" else hidden.float() @ self.whitening
             loss = SoftmaxKL(features, target, base, None, objective.temperature)
         return replace(loss, divergence=objective.formula)
+
+    def learnable(self, target_probs: Tensor) -> Tensor:
+        return self.common_law(target_probs)
+
+    def recording(self, pieces: Sequence[Piece], burn_in: int) -> dict[str, Tensor]:
+        if self.part != "adapter":
+            raise ValueError(f"part={self.part!r}: the simulator replays the part 'adapter' alone; record that")
+        rows = hidden_rows(pieces)
+        ready = whitening(rows[:burn_in].double(), self.ridge) if burn_in else self.whitening
+        return {"features": rows.float(), "head": self.model.readout.weight[: self.common].float(), "whitener": ready}
 
     def state(self) -> dict[str, Tensor]:
         """The whitening, or the burn-in so far."""

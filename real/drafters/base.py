@@ -1,33 +1,47 @@
-"""What proposes tokens. A drafter follows one request at a time and reports exactly the law it sampled from.
+"""What proposes tokens. A drafter follows the texts in flight and reports exactly the laws it sampled from.
 
-    drafter.begin(tokens, hidden)                          the live text; all but its last token is processed
-    proposal = drafter.propose(gamma, sampling, uniforms)
-    ...verification appends the committed tokens to the same list...
+    drafter.open(texts, rows)                              a live list of texts, row i being texts[i]
+    drafter.enter()                                        the last text of the list is new
+    proposal = drafter.propose(lengths, sampling, uniforms)
+    ...verification appends the committed tokens to the texts...
     drafter.commit()                                       forget what was rejected
-    drafter.end()                                          the request is done
+    drafter.leave(row)                                     a text has ended; the last row takes its place
 
 The trainable part is one flat float32 vector: ``drafter.x`` reads it, ``drafter.load(x)`` swaps it at a step boundary,
-``drafter.losses(pieces, objective)`` turns served positions into the losses a learner sees.
+``drafter.losses(pieces, objective)`` turns served positions into the losses a learner sees. All rows are drafted by it.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from real.drafters.objective import DISTIL, Objective
+from real.models.memory import Memory
 from real.models.sampling import Sampling
+from real.models.text import Text
+from theory.learner import Learner
+from theory.learners.frozen import Frozen
 from theory.loss import Loss
+from theory.runs.practice import DEEP_LEARNERS
+
+UNLIMITED = 2**31
+"""More tokens than any text has."""
 
 
 class Proposal(NamedTuple):
-    """``tokens`` int64 ``[g]``, 1 ≤ g ≤ gamma; ``probs`` ``[g, V]``, the law of each, None when greedy (one-hot)."""
+    """What was drafted for n texts.
+
+    ``tokens`` int64 ``[n, g]``; ``probs`` ``[n, g, V]``, the law of each, None when greedy (one-hot); ``counts``: how
+    many of a row's g tokens are drafted ones, the rest is padding.
+    """
 
     tokens: Tensor
     probs: Tensor | None
+    counts: list[int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,16 +83,59 @@ def since(position: int, pieces: Sequence[Piece]) -> list[Piece]:
     return [late for late in (piece.since(position) for piece in pieces) if late.stop > late.start]
 
 
+def ended(laws: Tensor, token: Tensor, lengths: Sequence[int], drafted: int, confidence: float) -> list[int]:
+    """The lengths of drafts of which those end whose newest token was given less probability than ``confidence``.
+
+    laws ``[n, V]``, token ``[n]``: the newest, the ``drafted``-th. Waits for a GPU.
+    """
+    sure = (laws.gather(-1, token[:, None])[:, 0] >= confidence).tolist()
+    return [length if sure[row] else min(length, drafted) for row, length in enumerate(lengths)]
+
+
 class Drafter(ABC):
-    """One way to draft. ``vocab`` is the target's V: every reported law has that width."""
+    """One way to draft. ``vocab`` is the target's V: every reported law has that width.
+
+    The class says what it can do:
+
+    Attributes:
+        trains: it has a decision x that a learner may move.
+        convex: its losses are convex in x, so that the theorems apply.
+        prefix_only: its law at a position reads the committed text before it alone, wherever the step began.
+        reads_target: it drafts from the target's hidden states (``Text.hidden``).
+        uses_draft: it runs the pair's draft model.
+        learners: learners by name with the hyper-parameters that measurement fixed for its decision.
+        trial: a learner that moves it visibly within a few rounds, for checks of every drafter.
+        ridge: of its whitening, where it has one. head_weights: of its heads in the loss; none where it is one.
+        records: a run of it at rest can be recorded, from which the simulator predicts runs never made.
+        simplex: its decision lies on the simplex, not in free space.
+        whitens: it has the setting ``burn_in``: served positions that set its whitening before learning begins.
+        learns_prompts: a prompt's positions can be feedback.
+        takes_losses: its loss may be any divergence; otherwise it has one of its own.
+        alone: why it follows one text at a time only; empty if it follows several.
+        made_of: names of the drafters that it is made of, unless the setting ``parts`` says others.
+        context: the longest text that it can follow.
+    """
 
     vocab: int
-    trains: bool = True  # has a decision x that a learner may move
-    convex: bool = False  # logits affine in x, so that the theorems apply
-    reads_target: bool = False  # drafts from the target's hidden states
-    made_of: tuple[str, ...] = ()  # names of the drafters that it is made of, unless the setting ``parts`` says others
-    context: int = 2**31  # longest text it can follow
-    tokens: Sequence[int] = ()
+    trains: bool = True
+    convex: bool = False
+    prefix_only: bool = False
+    reads_target: bool = False
+    uses_draft: bool = False
+    learners: Mapping[str, Learner] = DEEP_LEARNERS
+    trial: Learner = Frozen()
+    ridge: float = 0.0
+    head_weights: tuple[float, ...] = ()
+    records: bool = False
+    simplex: bool = False
+    whitens: bool = False
+    learns_prompts: bool = True
+    takes_losses: bool = True
+    alone: str = ""
+    made_of: tuple[str, ...] = ()
+    context: int = UNLIMITED
+    texts: Sequence[Text] = ()
+    lengths: list[int] | None = None  # how many tokens each text drafts in the step under way; None: all go on
 
     @property
     def dimension(self) -> int:
@@ -91,61 +148,88 @@ class Drafter(ABC):
         return torch.zeros(self.dimension)
 
     @property
-    def reach(self) -> int:
-        """Most tokens it can draft in the coming step; where it is 0 the target takes the step alone."""
-        return 2**31
+    def memories(self) -> list[Memory]:
+        """What its models hold of the texts."""
+        return []
 
     @property
     def ready(self) -> bool:
-        """Whether learning may begin (the adapter's burn-in is over)."""
+        """Whether learning may begin (the burn-in is over)."""
         return True
 
-    @abstractmethod
-    def begin(self, tokens: list[int], hidden: Tensor | None = None, keep_prompt: bool = False) -> None:
-        """Follow a new request; ``tokens`` is the live list that the session appends to.
+    def reach(self, text: Text) -> int:
+        """Most tokens it can draft for this text in the coming step; where it is 0 the target takes the step alone."""
+        return UNLIMITED
 
-        hidden: if ``reads_target``, the live buffer ``[longest text, D]`` of the target's hidden states, of which the
-            first len(tokens) − 1 rows are those of the text; row i is the state after input token i.
+    def open(self, texts: Sequence[Text], rows: int = 1) -> None:
+        """Follow the texts of a live list, at most ``rows`` at once; it is empty now, and ``enter`` tells of each."""
+        self.texts = texts
+
+    def enter(self, keep_prompt: bool = False) -> None:
+        """The last text of the list is new.
+
         keep_prompt: keep the features of the prompt's own positions too (for hints drawn from the prompt).
         """
+        return None
+
+    def leave(self, row: int) -> None:
+        """The text in ``row`` has ended: take up what is to be remembered of it. The last row takes its place next."""
+        return None
+
+    def begin(self, tokens: list[int], hidden: Tensor | None = None, keep_prompt: bool = False) -> None:
+        """Follow one text alone, given as its live list of tokens; ``hidden``: see ``Text``."""
+        texts: list[Text] = []
+        self.open(texts)
+        texts.append(Text(tokens, len(tokens), hidden=hidden))
+        self.enter(keep_prompt)
 
     @abstractmethod
     def logits_after(self, drafted: list[Tensor]) -> Tensor:
-        """Logits of the token after the text and the tokens ``drafted`` in this step, each int64 ``[1]``: ``[1, V]``.
+        """Logits of the token after every text and the tokens ``drafted`` in this step, each int64 ``[n]``: ``[n, V]``.
 
         Asked for no drafted token, then one more each time, without a gap.
         """
 
     @torch.inference_mode()
-    def propose(self, gamma: int, sampling: Sampling, uniforms: Tensor, confidence: float = 0.0) -> Proposal:
-        """Draft up to ``gamma`` ≥ 1 tokens after the text; ``uniforms`` float64 ``[gamma]``, unused when greedy.
+    def propose(
+        self, lengths: Sequence[int], sampling: Sampling, uniforms: Tensor | None, confidence: float = 0.0
+    ) -> Proposal:
+        """Draft ``lengths[i]`` tokens after text i; ``uniforms`` float64 ``[n, max(lengths)]``, None when greedy.
 
-        confidence: end the draft with the first token that was given less probability than this. The decision reads
+        confidence: a draft ends with its first token that was given less probability than this. The decision reads
         the drafted path alone and that token is verified as well, so the output stays lossless.
         """
-        tokens, laws = [], []
-        for i in range(gamma):
+        tokens, laws = list[Tensor](), list[Tensor]()
+        self.lengths = counts = list(lengths)
+        for i in range(max(lengths)):
             logits = self.logits_after(tokens)
-            token, law = sampling.choose(logits, None if sampling.greedy else uniforms[i : i + 1])
+            token, law = sampling.choose(logits, None if uniforms is None else uniforms[:, i])
             tokens.append(token)
-            laws.append(law)
-            if confidence > 0 and i + 1 < gamma:
-                probs = logits.float().softmax(-1) if law is None else law
-                if float(probs[0, token]) < confidence:
+            if law is not None:
+                laws.append(law)
+            if confidence > 0 and i + 1 < max(counts):
+                sampled = logits.float().softmax(-1) if law is None else law
+                self.lengths = counts = ended(sampled, token, counts, i + 1, confidence)
+                if max(counts) == i + 1:
                     break
-        return Proposal(torch.cat(tokens), None if sampling.greedy else torch.cat(laws))
+        self.lengths = None
+        return Proposal(torch.stack(tokens, 1), torch.stack(laws, 1) if laws else None, counts)
+
+    def goes_on(self, drafted: int) -> list[bool]:
+        """Whether each text drafts one more token in this step, after ``drafted`` of them."""
+        return [True] * len(self.texts) if self.lengths is None else [drafted < length for length in self.lengths]
 
     def logits_along(self, tokens: Tensor) -> Tensor:
-        """Logits at every position of a path ``tokens`` ``[g]`` that another has drafted: ``[g, V]``."""
-        drafted = list(tokens.split(1))
-        return torch.cat([self.logits_after(drafted[:i]) for i in range(len(drafted))])
+        """Logits at every position of paths ``tokens`` ``[n, g]`` that another has drafted: ``[n, g, V]``."""
+        drafted = list(tokens.unbind(1))
+        return torch.stack([self.logits_after(drafted[:i]) for i in range(len(drafted))], 1)
 
-    @abstractmethod
+    def laws_along(self, tokens: Tensor, sampling: Sampling) -> Tensor:
+        """The laws ``[n, g, V]`` that it would have drafted paths ``tokens`` ``[n, g]`` from."""
+        return sampling.law(self.logits_along(tokens))
+
     def commit(self) -> None:
-        """The session has appended what verification committed; drop all state beyond it."""
-
-    def end(self) -> None:
-        """The request is done; take up what is to be remembered of it."""
+        """What verification committed was appended to the texts; drop all state beyond it."""
         return None
 
     def reseed(self, seed: int) -> None:
@@ -153,14 +237,18 @@ class Drafter(ABC):
         return None
 
     def catch_up(self) -> None:
-        """Process the text up to the pending token, so that the features of every committed position exist."""
+        """Read every text up to its pending token, so that the features of every committed position exist."""
         return None
 
-    def features(self, start: int, stop: int) -> Tensor | None:
-        """Features ``[stop − start, d]`` of committed positions; they read only the prefix. Call ``catch_up`` first."""
+    def known(self, row: int) -> int:
+        """Positions of the text in ``row`` below this one have their features already."""
+        return len(self.texts[row].tokens)
+
+    def features(self, start: int, stop: int, row: int = 0) -> Tensor | None:
+        """Features ``[stop − start, d]`` of committed positions that are ``known``; they read only the prefix."""
         return None
 
-    def forget(self, before: int) -> None:
+    def forget(self, before: int, row: int = 0) -> None:
         """Positions before this one will not be asked for again."""
         return None
 
@@ -176,12 +264,34 @@ class Drafter(ABC):
         """The objective's mean over the positions of ``pieces`` that it chooses, of which there must be one."""
         raise ValueError(f"drafter={type(self).__name__}: has nothing to train; use the learner 'frozen' with it")
 
+    def first_in_step(self, loss: Any) -> tuple[Loss, Tensor] | None:
+        """Of a loss of its own: the part that is about tokens drafted first in a step, and the part of x it is of.
+
+        Asked by the check that a loss is of the law drafted (``real/verify/drafter_laws.py``). None if no part is.
+        """
+        return loss, self.x
+
     def losses(self, pieces: Sequence[Piece], objective: Objective = DISTIL) -> list[Loss]:
         """What the learner sees of a round, in order: one loss, none where the objective chooses no position."""
         chosen = objective.chosen(pieces)
         if chosen is not None and not bool(chosen.any()):
             return []
         return [self.loss(pieces, objective)]
+
+    def learnable(self, target_probs: Tensor) -> Tensor:
+        """The target's laws ``[n, V]`` as a loss may ask for them."""
+        return target_probs
+
+    def recording(self, pieces: Sequence[Piece], burn_in: int) -> dict[str, Tensor]:
+        """What the simulator needs of a run at rest, whose first ``burn_in`` positions only set the whitening.
+
+        ``features`` ``[n, d]``, or ``[n, heads, d]`` where the loss has heads, ``head`` ``[V, d]``, ``whitener``
+        ``[d, d]`` and, where it is not zero, ``x_1`` (``sim/environments/replay.py``).
+        """
+        raise ValueError(
+            f"drafter={type(self).__name__}: cannot be recorded, as what it reads is not the committed prefix alone or "
+            "its logits are not affine in x; record an adapter or linear heads"
+        )
 
     def state(self) -> dict[str, Tensor]:
         """What besides x must be saved to resume: named tensors."""

@@ -13,12 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from real.drafters.base import Piece, since
+from real.drafters.base import UNLIMITED, Piece, since
 from real.drafters.flat import Flat, FlatLoss
-from real.drafters.layer import Follower, Following, Layer
+from real.drafters.layer import Following, Layer
 from real.drafters.objective import DISTIL, Objective
 from real.models.device import sent
 from real.models.hf import CausalLM
+from real.models.text import Text
 
 
 class Features(nn.Module):
@@ -32,8 +33,12 @@ class Features(nn.Module):
         self.layer = Layer(target, seed)
         self.to(target.device, target.dtype)
 
-    def forward(self, embedded: Tensor, features: Tensor, cache=None) -> Tensor:
-        return self.layer(self.fc(torch.cat([embedded, features], -1)), cache)
+    def join(self, embedded: Tensor, features: Tensor) -> Tensor:
+        """What the layer reads."""
+        return self.fc(torch.cat([embedded, features], -1))
+
+    def forward(self, embedded: Tensor, features: Tensor) -> Tensor:
+        return self.layer(self.join(embedded, features))
 
 
 class Eagle(Following):
@@ -50,35 +55,29 @@ class Eagle(Following):
         self.target, self.vocab, self.regression = target, target.vocab, regression
         self.embed = target.model.get_input_embeddings()
         self.module = Features(target, seed)
-        self.flat = Flat(self.module)
+        self.layer, self.flat = self.module.layer, Flat(self.module)
 
-    @property
-    def reach(self) -> int:
-        return 2**31 if len(self.tokens) > 1 else 0  # the first token alone has no feature before it
+    def reach(self, text: Text) -> int:
+        return UNLIMITED if len(text.tokens) > 1 else 0  # the first token alone has no feature before it
 
-    @torch.inference_mode()
-    def begin(self, tokens: list[int], hidden: Tensor | None = None, keep_prompt: bool = False) -> None:
-        self.tokens, self.hidden, self.follower, self._known = tokens, hidden, Follower(), 0
-        self._read()
+    def vectors(self, text: Text, start: int, stop: int) -> Tensor:
+        assert text.hidden is not None
+        ids = sent(torch.tensor(text.tokens[start + 1 : stop + 1], dtype=torch.long), self.target.device)
+        return self.module.join(self.embed(ids), text.hidden[start:stop])
 
     def logits_after(self, drafted: list[Tensor]) -> Tensor:
         if drafted:
-            self.feature = self.follower.read(self.module, self.embed(drafted[-1]), self.feature)
+            vectors = self.module.join(self.embed(drafted[-1]), self.feature)[:, None]
+            self.feature = self.memory.read(vectors, [int(more) for more in self.goes_on(len(drafted))])[:, 0]
         else:
             self._read()
+            self.feature = self.newest
         return self.target.head(self.feature)
 
     def commit(self) -> None:
-        self.follower.keep(min(self.follower.held, self._known))
-
-    def _read(self) -> None:
-        """Read the committed features that are not in the cache yet; the last output drafts the next token."""
-        held, text = self.follower.held, len(self.tokens) - 1
-        if text > held:
-            assert self.hidden is not None
-            ids = sent(self.tokens[held + 1 : text + 1], self.target.device)
-            self.feature = self.follower.read(self.module, self.embed(ids), self.hidden[held:text])[-1:]
-            self._known = text
+        """Forget the drafted features; the true ones are read at the next draft."""
+        for row, held in enumerate(self.memory.lengths):
+            self.memory.keep(row, min(held, self.held[row]))
 
     def loss(self, pieces: Sequence[Piece], objective: Objective = DISTIL) -> FlatLoss:
         """By one forward over the text of each piece, features true throughout; position i is drafted from f̂_{i−1}."""

@@ -4,7 +4,7 @@ Not convex: losses are logged, no bound is claimed. Tied weights appear once.
 """
 
 from collections.abc import Callable, Sequence
-from copy import deepcopy
+from copy import copy, deepcopy
 from typing import Any
 
 import torch
@@ -92,6 +92,13 @@ class FlatLoss(Loss):
             self.targets = [target.clone() for target in targets]  # an inference tensor cannot enter autograd
         shares = [len(target) * weight for target, weight in zip(targets, weights or [1.0] * len(targets), strict=True)]
         self.shares = [share / sum(shares) for share in shares]
+
+    def of_runs(self, chosen: Sequence[bool]) -> "FlatLoss":
+        """The same over some of the runs alone, each as it is weighed here among them."""
+        other = copy(self)
+        kept = [share * keep for share, keep in zip(self.shares, chosen, strict=True)]
+        other.shares = [share / sum(kept) for share in kept]
+        return other
 
     def _value(self, x: Tensor) -> Tensor:
         runs, penalty = self.forward(self.flat.parameters(x))

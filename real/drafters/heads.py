@@ -13,6 +13,7 @@ heads.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,8 +22,20 @@ from real.drafters.base import Drafter, Piece, since
 from real.drafters.objective import DISTIL, Objective
 from real.drafters.whitening import Whitening, factors
 from real.models.hf import CausalLM, Pair
+from real.models.text import Text
+from theory.learners.ogd import OGD
 from theory.loss import Blocks, Loss
+from theory.runs.practice import HEADS_LEARNERS
 from theory.speculation.adapter import adapted, adapter_loss
+
+
+def before_pending(texts: Sequence[Text]) -> Tensor:
+    """The target's hidden state before each text's pending token ``[n, D]``; the first one where there is none."""
+    rows = []
+    for text in texts:
+        assert text.hidden is not None
+        rows.append(text.hidden[max(len(text.tokens) - 2, 0)])
+    return torch.stack(rows)
 
 
 class Heads(Drafter):
@@ -36,6 +49,10 @@ class Heads(Drafter):
     trains = True
     convex = True
     reads_target = True
+    whitens = True
+    records = True
+    trial = OGD(64.0)
+    learners = HEADS_LEARNERS
 
     def __init__(
         self, target: CausalLM, heads: int = 4, burn_in: int = 2000, ridge: float = 1e-2, decay: float = 0.8
@@ -43,6 +60,7 @@ class Heads(Drafter):
         if heads < 1 or not 0 < decay <= 1:
             raise ValueError(f"heads={heads!r}, decay={decay!r}: at least one head, and a decay in (0, 1]")
         self.target, self.vocab, self.heads, self.decay = target, target.vocab, heads, decay
+        self.ridge, self.head_weights = ridge, tuple(decay**k for k in range(heads))
         self.whitener = Whitening(target.width, burn_in, ridge, target.device)
         self.q, self._r_inverse = factors(target.readout.weight)
         self._x = torch.zeros(heads * target.width**2, device=target.device)
@@ -61,24 +79,15 @@ class Heads(Drafter):
     def x(self) -> Tensor:
         return self._x.clone()
 
-    @property
-    def reach(self) -> int:
-        return self.heads if len(self.tokens) > 1 else 0  # the first token alone has no state before it
+    def reach(self, text: Text) -> int:
+        return self.heads if len(text.tokens) > 1 else 0  # the first token alone has no state before it
 
     @property
     def ready(self) -> bool:
         return self.whitener.ready
 
-    def begin(self, tokens: list[int], hidden: Tensor | None = None, keep_prompt: bool = False) -> None:
-        self.tokens, self.hidden = tokens, hidden
-
     def logits_after(self, drafted: list[Tensor]) -> Tensor:
-        assert self.hidden is not None
-        before_pending = len(self.tokens) - 2
-        return self.target.head(self._moved(self.hidden[before_pending : before_pending + 1], len(drafted)))
-
-    def commit(self) -> None:
-        return None
+        return self.target.head(self._moved(before_pending(self.texts), len(drafted)))
 
     def _moved(self, hidden: Tensor, head: int) -> Tensor:
         """Hidden states ``[n, D]`` as the head, counted from 0, sees them."""
@@ -119,6 +128,20 @@ class Heads(Drafter):
             losses.append(replace(loss, divergence=objective.formula))
         weights = [self.decay**k if len(loss.features) else 0.0 for k, loss in enumerate(losses)]
         return Blocks(tuple(losses), tuple(weight / sum(weights) for weight in weights))
+
+    def first_in_step(self, loss: Any) -> tuple[Loss, Tensor]:
+        return loss.losses[0], self.x[: loss.losses[0].features.shape[-1] ** 2]
+
+    def recording(self, pieces: Sequence[Piece], burn_in: int) -> dict[str, Tensor]:
+        if any(piece.start <= self.heads for piece in pieces):
+            raise ValueError(f"pieces: a prompt is shorter than {self.heads + 1} tokens, too short for the last head")
+        rows = [
+            torch.cat([piece.states()[piece.start - 1 - k : piece.stop - 1 - k] for piece in pieces])
+            for k in range(1, self.heads + 1)
+        ]
+        features = torch.stack(rows, 1).float()
+        head = self.target.readout.weight.float()
+        return {"features": features, "head": head, "whitener": self.whitener.matrix, "x_1": self.x}
 
     def state(self) -> dict[str, Tensor]:
         """The whitening, or the burn-in so far."""

@@ -17,10 +17,11 @@ from torch import Tensor, nn
 
 from real.drafters.base import Piece, since
 from real.drafters.flat import Flat, FlatLoss
-from real.drafters.layer import Follower, Following, Layer
+from real.drafters.layer import Following, Layer
 from real.drafters.objective import DISTIL, Objective
 from real.models.device import sent
 from real.models.hf import CausalLM
+from real.models.text import Text
 
 
 class Prefix(nn.Module):
@@ -39,8 +40,8 @@ class Prefix(nn.Module):
             nn.init.zeros_(weight)
         self.to(target.device, target.dtype)
 
-    def forward(self, hidden: Tensor, cache=None) -> Tensor:
-        return hidden + self.layer(hidden, cache)
+    def forward(self, hidden: Tensor) -> Tensor:
+        return hidden + self.layer(hidden)
 
     def head(self, k: int, prefix: Tensor, embedded: Tensor) -> Tensor:
         """Feature of head k = 0 … K − 1: prefix ``[n, D]``, embedded ``[n, (k + 1)·D]`` → ``[n, D]``."""
@@ -75,34 +76,29 @@ class Hydra(Following):
         self.embed = target.model.get_input_embeddings()
         self.prefix = Prefix(target, heads, seed)
         self.every = _Every(self.prefix)
-        self.flat = Flat(self.every)
+        self.layer, self.flat = self.prefix.layer, Flat(self.every)
 
-    @property
-    def reach(self) -> int:
-        return self.heads if len(self.tokens) > 1 else 0  # the first token alone has no state before it
+    def reach(self, text: Text) -> int:
+        return self.heads if len(text.tokens) > 1 else 0  # the first token alone has no state before it
 
-    @torch.inference_mode()
-    def begin(self, tokens: list[int], hidden: Tensor | None = None, keep_prompt: bool = False) -> None:
-        self.tokens, self.hidden, self.follower = tokens, hidden, Follower()
-        self._read()
+    def vectors(self, text: Text, start: int, stop: int) -> Tensor:
+        assert text.hidden is not None
+        return text.hidden[start:stop]
+
+    def drafted_from(self, states: Tensor, vectors: Tensor) -> Tensor:
+        return vectors + states
 
     def logits_after(self, drafted: list[Tensor]) -> Tensor:
-        if not drafted:
-            self._read()
-            self.seen = self.embed(sent(self.tokens[-1:], self.target.device))
-        else:
+        if drafted:
             self.seen = torch.cat([self.seen, self.embed(drafted[-1])], -1)
-        return self.target.head(self.prefix.head(len(drafted), self.state_before, self.seen))
+        else:
+            self._read()
+            pending = sent([text.tokens[-1] for text in self.texts], self.target.device)
+            self.seen = self.embed(pending)
+        return self.target.head(self.prefix.head(len(drafted), self.newest, self.seen))
 
-    def commit(self) -> None:
-        return None
-
-    def _read(self) -> None:
-        """Run the prefix layer over the states that are not in its cache yet."""
-        held, known = self.follower.held, len(self.tokens) - 1
-        if known > held:
-            assert self.hidden is not None
-            self.state_before = self.follower.read(self.prefix, self.hidden[held:known])[-1:]
+    def first_in_step(self, loss: FlatLoss) -> tuple[FlatLoss, Tensor]:
+        return loss.of_runs([i % self.heads == 0 for i in range(len(loss.shares))]), self.x
 
     def loss(self, pieces: Sequence[Piece], objective: Objective = DISTIL) -> FlatLoss:
         """Head k at position i stands at the state after y_{i−1−k}; positions too early for a head are left out."""

@@ -7,26 +7,73 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from real.drafters.base import Drafter
-from real.models.cache import BLOCK, rollback
+from real.models.cache import BLOCK
 from real.models.device import sent
 from real.models.hf import CausalLM, Pair
+from real.models.memory import Memory, memory_of
+from real.models.text import Text, close_up
+
+
+class States:
+    """A draft's hidden states of one text from position ``first`` on; row i predicts position first + i + 1."""
+
+    def __init__(self, first: int = 0):
+        self.first = first
+        self.parts: list[Tensor] = []
+
+    def add(self, states: Tensor) -> None:
+        """Append states ``[n, d]``."""
+        self.parts.append(states)
+
+    def joined(self) -> Tensor:
+        """All of them ``[n, d]``."""
+        if len(self.parts) > 1:
+            self.parts = [torch.cat(self.parts)]
+        return self.parts[0]
+
+    def keep(self, stop: int) -> None:
+        """Drop the states from input ``stop`` on."""
+        if self.parts:
+            self.parts = [self.joined()[: max(stop - self.first, 0)]]
+
+    def forget(self, before: int, stop: int) -> None:
+        """Keep the states that predict positions ``before``, …, ``stop`` only."""
+        drop = min(before - 1, stop) - self.first
+        if self.parts and drop > 0:
+            kept = self.joined()[drop:].clone()
+            self.parts = [kept] if len(kept) else []
+        self.first += max(drop, 0)
+
+
+def newest(states: Tensor, counts: Sequence[int]) -> Tensor:
+    """The state after the last of ``counts[row]`` inputs of each row: ``[n, w, d]`` → ``[n, d]``."""
+    if len(set(counts)) == 1:
+        return states[:, -1]
+    last = sent([max(count - 1, 0) for count in counts], states.device)
+    return states[torch.arange(len(counts), device=states.device), last]
 
 
 class Independent(Drafter):
-    """Drafts by running ``model`` one token at a time; its own key/value cache follows the text. Nothing trains.
+    """Drafts by running ``model`` one token at a time; its own memory follows the texts. Nothing trains.
 
-    The cache holds ``tokens[:cached]``. Row i of the kept features is the hidden state after input token i, which
-    predicts position i + 1.
+    The memory holds the first ``memory.lengths[row]`` tokens of a text.
     """
 
     trains = False
+    prefix_only = True
+    uses_draft = True
+    keeps_states = False
+    """Whether a loss will ask for features."""
 
     def __init__(self, model: CausalLM, vocab: int):
         self.model, self.vocab, self.context = model, vocab, model.context
         self.common = min(vocab, model.vocab)  # ids both models have
-        self.tokens: list[int] = []
-        self.cached = 0
-        self._first, self._rows, self._keep = 0, [], False  # whether a loss will ask for features
+        self.memory: Memory = memory_of(model, 1)
+        self.states: list[States] = []
+
+    @property
+    def memories(self) -> list[Memory]:
+        return [self.memory]
 
     @classmethod
     def of(cls, pair: Pair, **settings):
@@ -44,66 +91,104 @@ class Independent(Drafter):
         missing = self.vocab - logits.shape[-1]
         return F.pad(logits, (0, missing), value=float("-inf")) if missing > 0 else logits[..., : self.vocab]
 
-    def known(self, tokens: Sequence[int]) -> Tensor:
+    def known_ids(self, ids: Tensor) -> Tensor:
         """Token ids as the draft reads them: a padded id it has no embedding for is read as its last one."""
-        return sent(list(tokens), self.model.device).clamp(max=self.model.vocab - 1)
+        return ids.clamp(max=self.model.vocab - 1) if self.model.vocab < self.vocab else ids
 
     def common_law(self, target_probs: Tensor) -> Tensor:
         """The target's laws ``[n, V]`` on the ids both models have, renormalised, float32: what a loss may ask for."""
         law = target_probs[:, : self.common].float()
         return law if self.common == self.vocab else law / law.sum(-1, keepdim=True).clamp(min=1e-30)
 
+    def open(self, texts: Sequence[Text], rows: int = 1) -> None:
+        super().open(texts, rows)
+        self.memory, self.states = memory_of(self.model, rows), []
+
     @torch.inference_mode()
-    def begin(self, tokens: list[int], hidden: Tensor | None = None, keep_prompt: bool = False) -> None:
-        self.tokens, self.cached, self.cache = tokens, 0, self.model.new_cache(len(tokens) + BLOCK)
-        self._first, self._rows = 0, []
-        self._read(len(tokens) - 1)
+    def enter(self, keep_prompt: bool = False) -> None:
+        tokens = self.texts[-1].tokens
+        ids = self.known_ids(sent(torch.tensor(tokens[:-1], dtype=torch.long), self.model.device))
+        hidden, states = self.memory.enter(ids, len(tokens) + BLOCK), States()
+        if self.keeps_states and hidden is not None:
+            states.add(hidden)
+        self.states.append(states)
         if not keep_prompt:
-            self.forget(len(tokens))
+            self.forget(len(tokens), len(self.states) - 1)
+
+    def leave(self, row: int) -> None:
+        self.memory.leave(row)
+        close_up(self.states, row)
 
     def logits_after(self, drafted: list[Tensor]) -> Tensor:
-        ids = drafted[-1] if drafted else self.known(self.tokens[self.cached :])
-        return self.fitted(self.logits(self._append(ids)[-1:]))
+        if drafted:
+            counts = [int(more) for more in self.goes_on(len(drafted))]
+            hidden = self._append(self.known_ids(drafted[-1][:, None]), counts)[:, -1]
+        else:
+            pending = self._pending(self.goes_on(0))
+            counts = [len(ids) for ids in pending]
+            hidden = newest(self._append(self._padded(pending), counts), counts)
+        return self.fitted(self.logits(hidden))
 
     def logits_along(self, tokens: Tensor) -> Tensor:
-        """In one forward."""
-        ids = torch.cat([self.known(self.tokens[self.cached :]), tokens[:-1].clamp(max=self.model.vocab - 1)])
-        return self.fitted(self.logits(self._append(ids)[-len(tokens) :]))
+        """In one forward, for a text alone."""
+        if len(self.texts) > 1:
+            return super().logits_along(tokens)
+        (pending,) = self._pending([True])
+        ids = torch.cat([self._padded([pending]), self.known_ids(tokens[:, :-1])], 1)
+        hidden = self._append(ids, [ids.shape[1]])
+        return self.fitted(self.logits(hidden[0, -tokens.shape[1] :]))[None]
 
     def commit(self) -> None:
-        valid = min(self.cached, len(self.tokens) - 1)
-        rollback(self.cache, self.cached - valid)
-        if self._keep and self.cached > valid:
-            self._rows = [torch.cat(self._rows)[: valid - self._first]]
-        self.cached = valid
+        for row, text in enumerate(self.texts):
+            held = self.memory.lengths[row]
+            valid = min(held, len(text.tokens) - 1)
+            self.memory.keep(row, valid)
+            if self.keeps_states and held > valid:
+                self.states[row].keep(valid)
 
     @torch.inference_mode()
     def catch_up(self) -> None:
-        self._read(len(self.tokens) - 1)
+        self._read_to([len(text.tokens) - 1 for text in self.texts])
 
-    def features(self, start: int, stop: int) -> Tensor | None:
-        if not self._keep:
+    def known(self, row: int) -> int:
+        return self.memory.lengths[row] + 1
+
+    def features(self, start: int, stop: int, row: int = 0) -> Tensor | None:
+        if not self.keeps_states:
             return None
-        assert self._first < start <= stop <= self.cached + 1, (self._first, start, stop, self.cached)
-        rows = torch.cat(self._rows) if len(self._rows) > 1 else self._rows[0]
-        self._rows = [rows]
-        return rows[start - 1 - self._first : stop - 1 - self._first]
+        first, held = self.states[row].first, self.memory.lengths[row]
+        assert first < start <= stop <= held + 1, (first, start, stop, held)
+        return self.states[row].joined()[start - 1 - first : stop - 1 - first]
 
-    def forget(self, before: int) -> None:
-        """Keep the feature rows of positions ``before``, ``before + 1``, … only."""
-        drop = min(before - 1, self.cached) - self._first
-        if self._rows and drop > 0:
-            rows = torch.cat(self._rows)[drop:].clone()
-            self._rows = [rows] if len(rows) else []
-        self._first += max(drop, 0)
+    def forget(self, before: int, row: int = 0) -> None:
+        self.states[row].forget(before, self.memory.lengths[row])
 
-    def _read(self, stop: int) -> None:
-        if stop > self.cached:
-            self._append(self.known(self.tokens[self.cached : stop]))
+    def _pending(self, wanted: Sequence[bool]) -> list[list[int]]:
+        """The tokens of every text that were not read yet; none where they are not wanted."""
+        return [
+            text.tokens[held:] if want else []
+            for text, held, want in zip(self.texts, self.memory.lengths, wanted, strict=True)
+        ]
 
-    def _append(self, ids: Tensor) -> Tensor:
-        hidden = self.model.hidden(ids, self.cache)
-        self.cached += len(ids)
-        if self._keep:
-            self._rows.append(hidden)
+    def _padded(self, ids: Sequence[list[int]]) -> Tensor:
+        """Token ids of every row as one tensor ``[n, w]``."""
+        width = max(map(len, ids))
+        rows = [row + [0] * (width - len(row)) for row in ids]
+        return self.known_ids(sent(torch.tensor(rows, dtype=torch.long), self.model.device))
+
+    def _read_to(self, stops: Sequence[int]) -> None:
+        """Read every text up to input ``stops[row]``, where less is held."""
+        missing = [
+            text.tokens[held:stop] for text, held, stop in zip(self.texts, self.memory.lengths, stops, strict=True)
+        ]
+        if any(missing):
+            self._append(self._padded(missing), [len(ids) for ids in missing])
+
+    def _append(self, ids: Tensor, counts: Sequence[int]) -> Tensor:
+        """Read ``counts[row]`` ids of each row ``[n, w]``: hidden states ``[n, w, d]``."""
+        hidden = self.memory.read(ids, counts)
+        if self.keeps_states:
+            for row, count in enumerate(counts):
+                if count:
+                    self.states[row].add(hidden[row, :count])
         return hidden

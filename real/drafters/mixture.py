@@ -13,12 +13,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from real.drafters.base import Drafter, Piece, Proposal
+from real.drafters.base import Drafter, Piece, Proposal, ended
 from real.drafters.objective import DISTIL, Objective
 from real.models.hf import Pair
-from real.models.sampling import Sampling
+from real.models.memory import Memory
+from real.models.sampling import Sampling, one_hot
+from real.models.text import Text, close_up
 from theory.learners.hedge import route
 from theory.loss import Linear, Loss, MixtureKL
+from theory.runs.practice import EXPERT_LEARNERS
 from theory.speculation.acceptance import alpha, categorical
 
 MODES = ("mix", "route")
@@ -32,6 +35,12 @@ class Mixture(Drafter):
     """
 
     made_of = ("independent", "ngram")
+    simplex = True
+    uses_draft = True
+    learners = EXPERT_LEARNERS
+    trial = EXPERT_LEARNERS["mixture"]
+    learns_prompts = False  # its losses are of positions that a draft was verified at
+    takes_losses = False
 
     def __init__(self, parts: Sequence[Drafter], mode: str = "mix", seed: int = 0):
         if len(parts) < 2 or mode not in MODES:
@@ -42,8 +51,10 @@ class Mixture(Drafter):
         self.context = min(part.context for part in parts)
         self.rng = torch.Generator().manual_seed(seed)
         self._x = torch.full((len(parts),), 1 / len(parts))
-        self._laws: dict[int, Tensor] = {}  # position → the parts' laws there [N, V], given the committed prefix
-        self._drafted: tuple[Tensor, Tensor] | None = None  # tokens [g] and laws [g, N, V] of the step in flight
+        self.uses_draft = any(part.uses_draft for part in parts)
+        self.prefix_only = mode == "mix" and all(part.prefix_only for part in parts)
+        self._laws: list[dict[int, Tensor]] = []  # of each text: position → the parts' laws there [N, V]
+        self._drafted: tuple[Proposal, Tensor, list[int]] | None = None  # the step in flight, laws [n, g, N, V], starts
 
     @classmethod
     def of(cls, pair: Pair, parts: Sequence[Drafter], **settings) -> "Mixture":
@@ -61,89 +72,120 @@ class Mixture(Drafter):
     def x(self) -> Tensor:
         return self._x.clone()
 
-    @property
-    def reach(self) -> int:
-        return min(part.reach for part in self.parts)
+    def reach(self, text: Text) -> int:
+        return min(part.reach(text) for part in self.parts)
 
-    def begin(self, tokens: list[int], hidden: Tensor | None = None, keep_prompt: bool = False) -> None:
-        self.tokens, self._laws, self._drafted = tokens, {}, None
+    @property
+    def memories(self) -> list[Memory]:
+        return [memory for part in self.parts for memory in part.memories]
+
+    def open(self, texts: Sequence[Text], rows: int = 1) -> None:
+        super().open(texts, rows)
+        self._laws, self._drafted = [], None
         for part in self.parts:
-            part.begin(tokens, hidden)
+            part.open(texts, rows)
+
+    def enter(self, keep_prompt: bool = False) -> None:
+        self._laws.append({})
+        for part in self.parts:
+            part.enter()
+
+    def leave(self, row: int) -> None:
+        close_up(self._laws, row)
+        for part in self.parts:
+            part.leave(row)
 
     def logits_after(self, drafted: list[Tensor]) -> Tensor:
         """Log of the mixed laws of the parts at temperature 1."""
-        return self._mixed(self._parts_laws(drafted, Sampling(1.0))).log()[None]
-
-    def _parts_laws(self, drafted: list[Tensor], sampling: Sampling) -> Tensor:
-        """``[N, V]``; a greedy part has its law at temperature 1."""
-        return torch.cat([_law(part.logits_after(drafted), sampling) for part in self.parts])
-
-    def _mixed(self, laws: Tensor) -> Tensor:
-        """``[N, V]`` → ``[V]``."""
-        law = self._x.to(laws) @ laws
-        return law / law.sum()  # the weights and a part's law sum to 1 only up to float32
+        laws = torch.stack([_law(part.logits_after(drafted), Sampling(1.0)) for part in self.parts], 1)
+        return _mixed(self._x.expand(len(laws), -1), laws).log()
 
     @torch.inference_mode()
-    def propose(self, gamma: int, sampling: Sampling, uniforms: Tensor, confidence: float = 0.0) -> Proposal:
-        tokens, reported, seen = [], [], []
-        chosen, self._begun = None, len(self.tokens)
-        if self.mode == "route":
-            chosen = int(route(self._x.double(), torch.rand((), generator=self.rng, dtype=torch.float64)))
-        for i in range(gamma):
-            if chosen is None:
-                seen.append(self._parts_laws(tokens, sampling))
-                law = self._mixed(seen[-1])[None]
-            else:
-                law = _law(self.parts[chosen].logits_after(tokens), sampling)
-            token = law.argmax(-1) if sampling.greedy else categorical(law, uniforms[i : i + 1])
-            tokens.append(token)
-            reported.append(law)
-            if confidence > 0 and float(law[0, token]) < confidence:
-                break
-        drafted, probs = torch.cat(tokens), torch.cat(reported)
-        if chosen is None:
-            laws = torch.stack(seen)
-        else:
-            others = [
-                probs if i == chosen else _law(part.logits_along(drafted), sampling)
-                for i, part in enumerate(self.parts)
-            ]
-            laws = torch.stack(others, 1)
-        self._drafted = drafted, laws
-        return Proposal(drafted, None if sampling.greedy else probs)
+    def propose(
+        self, lengths: Sequence[int], sampling: Sampling, uniforms: Tensor | None, confidence: float = 0.0
+    ) -> Proposal:
+        starts, counts = [len(text.tokens) for text in self.texts], list(lengths)
+        weights = self._choose(len(starts))
+        leaders = [i for i in range(len(self.parts)) if bool(weights[:, i].any())]
+        tokens, mixed, seen = list[Tensor](), list[Tensor](), list[Tensor]()
+        for i in range(max(lengths)):
+            self._lengthen(counts)
+            laws = torch.stack([_law(self.parts[k].logits_after(tokens), sampling) for k in leaders], 1)  # [n, L, V]
+            law = _mixed(weights[:, leaders], laws)
+            tokens.append(law.argmax(-1) if uniforms is None else categorical(law, uniforms[:, i]))
+            seen.append(laws)
+            mixed.append(law)
+            if confidence > 0 and i + 1 < max(counts):
+                counts = ended(law, tokens[-1], counts, i + 1, confidence)
+                if max(counts) == i + 1:
+                    break
+        drafted, along = torch.stack(tokens, 1), dict(zip(leaders, torch.stack(seen, 1).unbind(2), strict=True))
+        self._lengthen(counts)
+        every = [
+            along[k] if k in along else _law(part.logits_along(drafted), sampling) for k, part in enumerate(self.parts)
+        ]
+        self._lengthen(None)
+        proposal = Proposal(drafted, None if sampling.greedy else torch.stack(mixed, 1), counts)
+        self._drafted = proposal, torch.stack(every, 2), starts
+        return proposal
+
+    def _choose(self, texts: int) -> Tensor:
+        """The weights that each text drafts with ``[n, N]``: of all parts, or of the one that it is routed to."""
+        if self.mode == "mix":
+            return self._x.expand(texts, -1)
+        uniforms = torch.rand(texts, generator=self.rng, dtype=torch.float64)
+        chosen = torch.stack([route(self._x.double(), uniform) for uniform in uniforms])
+        return one_hot(chosen, self._x)
+
+    def _lengthen(self, counts: list[int] | None) -> None:
+        for part in self.parts:
+            part.lengths = counts
+
+    def laws_along(self, tokens: Tensor, sampling: Sampling) -> Tensor:
+        starts = [len(text.tokens) for text in self.texts]
+        every = torch.stack([_law(part.logits_along(tokens), sampling) for part in self.parts], 2)  # [n, g, N, V]
+        counts = [tokens.shape[1]] * len(starts)
+        self._drafted = Proposal(tokens, None, counts), every, starts
+        mixed = _mixed(self._x.expand(every.shape[0] * every.shape[1], -1), every.flatten(0, 1))
+        laws = mixed.unflatten(0, tokens.shape)
+        return one_hot(laws.argmax(-1), laws) if sampling.greedy else laws
 
     def commit(self) -> None:
         """Keep the parts' laws where the committed text agrees with the drafted one up to the position."""
         for part in self.parts:
             part.commit()
-            part.forget(len(self.tokens))
+            for row, text in enumerate(self.texts):
+                part.forget(len(text.tokens), row)
         if self._drafted is None:
             return
-        (drafted, laws), self._drafted = self._drafted, None
-        start = self._begun
-        for i, token in enumerate(drafted.tolist()):
-            if start + i >= len(self.tokens):
-                break
-            self._laws[start + i] = laws[i]
-            if self.tokens[start + i] != token:
-                break
+        (proposal, laws, starts), self._drafted = self._drafted, None
+        for row, (tokens, count, start) in enumerate(
+            zip(proposal.tokens.tolist(), proposal.counts, starts, strict=True)
+        ):
+            text = self.texts[row].tokens
+            for i, token in enumerate(tokens[:count]):
+                if start + i >= len(text):
+                    break
+                self._laws[row][start + i] = laws[row, i]
+                if text[start + i] != token:
+                    break
 
-    def end(self) -> None:
-        for part in self.parts:
-            part.end()
-
-    def features(self, start: int, stop: int) -> Tensor:
+    def features(self, start: int, stop: int, row: int = 0) -> Tensor:
         """The parts' laws at each position ``[stop − start, N, V]``; zeros where verification examined nothing."""
-        some = next(iter(self._laws.values()), torch.zeros(len(self.parts), self.vocab))
-        return torch.stack([self._laws.get(i, torch.zeros_like(some)) for i in range(start, stop)])
+        kept = self._laws[row]
+        some = next(iter(kept.values()), torch.zeros(len(self.parts), self.vocab))
+        return torch.stack([kept.get(i, torch.zeros_like(some)) for i in range(start, stop)])
 
-    def forget(self, before: int) -> None:
-        self._laws = {position: laws for position, laws in self._laws.items() if position >= before}
+    def forget(self, before: int, row: int = 0) -> None:
+        self._laws[row] = {position: laws for position, laws in self._laws[row].items() if position >= before}
 
     def load(self, x: Tensor) -> None:
         if x.shape != self._x.shape or float(x.min()) < 0 or abs(float(x.sum()) - 1) > 1e-3:
             raise ValueError(f"x={x.tolist()}: the weights of {len(self.parts)} parts, none negative, their sum 1")
         self._x = x.detach().to("cpu", torch.float32).clone()
+
+    def first_in_step(self, loss: Loss) -> tuple[Loss, Tensor] | None:
+        return (loss, self.x) if self.mode == "mix" else None  # routed, it scores every part, whichever drafted
 
     def losses(self, pieces: Sequence[Piece], objective: Objective = DISTIL) -> list[Loss]:
         """One loss for each position that verification examined, in order."""
@@ -169,6 +211,12 @@ class Mixture(Drafter):
         for i, part in enumerate(self.parts):
             prefix = f"{i}."
             part.restore({name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)})
+
+
+def _mixed(weights: Tensor, laws: Tensor) -> Tensor:
+    """Weights ``[n, N]``, laws ``[n, N, V]`` → ``[n, V]``."""
+    law = (weights.to(laws)[:, None] @ laws)[:, 0]
+    return law / law.sum(-1, keepdim=True)  # the weights and a part's law sum to 1 only up to float32
 
 
 def _law(logits: Tensor, sampling: Sampling) -> Tensor:

@@ -8,12 +8,15 @@ A proper law at every position, so it is verified like any other draft's.
 Reference: Witten & Bell 1991; prompt-lookup and suffix decoding are its deterministic relatives.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from real.drafters.base import Drafter
 from real.models.device import sent
 from real.models.hf import Pair
+from real.models.text import Text, close_up
 
 
 class NGram(Drafter):
@@ -23,6 +26,7 @@ class NGram(Drafter):
     """
 
     trains = False
+    prefix_only = True
 
     def __init__(self, vocab: int, order: int = 4, device: torch.device | str = "cpu"):
         if order < 1:
@@ -30,39 +34,44 @@ class NGram(Drafter):
         self.vocab, self.order, self.device = vocab, order, torch.device(device)
         self._take(torch.zeros(vocab, dtype=torch.float64))
         self.tables: list[dict[tuple[int, ...], dict[int, int]]] = [{} for _ in range(order)]
-        self.tokens: list[int] = []
-        self._path: list[int] = []  # what was drafted in this step, on the host
-        self._counted = 0
+        self._paths: list[list[int]] = []  # what each text drafted in this step, on the host
+        self._counted: list[int] = []  # tokens of each text that are in the tables
 
     @classmethod
     def of(cls, pair: Pair, **settings) -> "NGram":
         """Make it for a pair; the draft model, if any, is not used."""
         return cls(pair.target.vocab, device=pair.device, **settings)
 
-    def begin(self, tokens: list[int], hidden: Tensor | None = None, keep_prompt: bool = False) -> None:
-        self._count()
-        self.tokens, self._counted = tokens, 0
-        self._count()
+    def open(self, texts: Sequence[Text], rows: int = 1) -> None:
+        for row in range(len(self._counted)):  # of the texts followed until now
+            self._count(row)
+        super().open(texts, rows)
+        self._counted, self._paths = [], []
 
-    def commit(self) -> None:
-        return None  # what was committed is counted at the next draft, or when the request is done
+    def enter(self, keep_prompt: bool = False) -> None:
+        self._counted.append(0)
+        self._paths.append([])
+        self._count(len(self._counted) - 1)
 
-    def end(self) -> None:
-        self._count()
+    def leave(self, row: int) -> None:
+        self._count(row)
+        close_up(self._counted, row)
+        close_up(self._paths, row)
 
-    def _count(self) -> None:
-        """Count the tokens appended since the last call."""
-        tokens, new = self.tokens, self.tokens[self._counted :]
-        for i in range(self._counted, len(tokens)):
+    def _count(self, row: int) -> None:
+        """Count the tokens that a text has got since the last call."""
+        tokens, start = self.texts[row].tokens, self._counted[row]
+        new = tokens[start:]
+        for i in range(start, len(tokens)):
             for k in range(1, min(self.order, i) + 1):
-                row = self.tables[k - 1].setdefault(tuple(tokens[i - k : i]), {})
-                row[tokens[i]] = row.get(tokens[i], 0) + 1
+                counts = self.tables[k - 1].setdefault(tuple(tokens[i - k : i]), {})
+                counts[tokens[i]] = counts.get(tokens[i], 0) + 1
         if new:
             ids = sent(new, self.device)
             self.unigrams.index_add_(0, ids, torch.ones_like(ids, dtype=torch.float64))
             self._seen.update(new)
             self._total += len(new)
-        self._counted = len(tokens)
+        self._counted[row] = len(tokens)
 
     def law(self, context: list[int]) -> Tensor:
         """Next-token law after ``context``, from what is counted: float64 ``[V]``, sums to 1, every entry positive."""
@@ -83,14 +92,20 @@ class NGram(Drafter):
 
     def logits_after(self, drafted: list[Tensor]) -> Tensor:
         if not drafted:
-            self._count()
+            for row in range(len(self.texts)):  # what was committed since the last draft
+                self._count(row)
         # waits for a GPU: a context is looked up on the host
-        self._path = [*self._path[: len(drafted) - 1], int(drafted[-1])] if drafted else []
-        return self.law([*self.tokens[-self.order :], *self._path][-self.order :]).log().float()[None]
+        before = [path[: max(len(drafted) - 1, 0)] for path in self._paths]
+        self._paths = (
+            [[*path, new] for path, new in zip(before, drafted[-1].tolist(), strict=True)] if drafted else before
+        )
+        contexts = ([*text.tokens[-self.order :], *path] for text, path in zip(self.texts, self._paths, strict=True))
+        return torch.stack([self.law(context[-self.order :]).log().float() for context in contexts])
 
     def state(self) -> dict[str, Tensor]:
         """All counts: one row (context padded with −1 on the left, token, count) per n-gram of two tokens or more."""
-        self._count()
+        for row in range(len(self._counted)):
+            self._count(row)
         rows = []
         for k, table in enumerate(self.tables, start=1):
             for context, row in table.items():
@@ -99,7 +114,7 @@ class NGram(Drafter):
         return {"counts": counts, "unigrams": self.unigrams.cpu().clone()}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        self.tokens, self._counted = [], 0
+        self._counted, self._paths = [], []
         self._take(state["unigrams"])
         self.tables = [{} for _ in range(self.order)]
         for *padded, token, count in state["counts"].tolist():

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from theory.divergence import DIVERGENCES, Divergence
-from theory.runs.choose import load, users_own
+from theory.runs.users_file import load, users_own
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ class Uniform(Drafter):
     """Every token with the same probability; greedily, the first id of all."""
 
     trains = False
+    prefix_only = True
 
     def __init__(self, vocab: int, device: torch.device | str = "cpu"):
         self.vocab, self.logits = vocab, torch.zeros(1, vocab, device=device)
@@ -20,11 +21,5 @@ class Uniform(Drafter):
         """Make it for a pair; the draft model, if any, is not used."""
         return cls(pair.target.vocab, pair.device, **settings)
 
-    def begin(self, tokens: list[int], hidden: Tensor | None = None, keep_prompt: bool = False) -> None:
-        self.tokens = tokens
-
     def logits_after(self, drafted: list[Tensor]) -> Tensor:
-        return self.logits
-
-    def commit(self) -> None:
-        return None
+        return self.logits.expand(len(self.texts), -1)

@@ -16,6 +16,7 @@ from real.drafters.flat import Flat, FlatLoss
 from real.drafters.independent import Independent
 from real.drafters.objective import DISTIL, Objective
 from real.models.hf import CausalLM
+from theory.runs.practice import DEEP_LEARNERS
 
 
 class Weights(Independent):
@@ -27,6 +28,8 @@ class Weights(Independent):
     """
 
     trains = True
+    learners = DEEP_LEARNERS
+    trial = DEEP_LEARNERS["adam"]
 
     def __init__(self, model: CausalLM, vocab: int, lora: int = 0, seed: int = 0):
         super().__init__(model.copy(), vocab)
@@ -48,14 +51,15 @@ class Weights(Independent):
     @torch.inference_mode()
     def load(self, x: Tensor) -> None:
         self.flat.load(x)
-        if self.tokens:
-            stop, self.cached, self.cache = self.cached, 0, self.model.new_cache()
-            self._read(stop)
+        held = list(self.memory.lengths)
+        for row in range(len(held)):
+            self.memory.keep(row, 0)
+        self._read_to(held)
 
     def loss(self, pieces: Sequence[Piece], objective: Objective = DISTIL) -> FlatLoss:
         """By a fresh forward over each piece's prefix."""
         chosen = objective.rows(pieces)
-        prefixes = [(self.known(piece.tokens[: piece.stop - 1])[None], piece.start - 1) for piece in pieces]
+        prefixes = [(self._padded([list(piece.tokens[: piece.stop - 1])]), piece.start - 1) for piece in pieces]
 
         def forward(parameters: dict[str, Tensor]) -> tuple[list[Tensor], None]:
             outputs = []

@@ -1,203 +1,146 @@
-"""Methods served side by side: prompt by prompt, in rotating order, on one machine in one process.
+"""One contest: contenders serve the same requests side by side, and their tokens over seconds are compared.
 
-Every prompt is a block in which each method decodes the same request, so that a noisy machine disturbs all alike and
-ratios can be paired. An interrupted comparison goes on from its last checkpoint; a finished one is skipped.
+Every request is a block. Each contender serves it, one after the other, in an order that rotates from request to
+request, so that a noisy machine disturbs all alike and ratios can be paired. A speed is total tokens over total
+seconds, never a mean of ratios. An interval draws whole requests, the same ones for every contender
+(``intervals.py``).
+
+A contender does not know the others, and the contest does not know what serves.
 """
 
-import json
-from collections.abc import Callable
-from dataclasses import asdict, fields, replace
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
-import torch
 
-from real.models.state import load, save, under
-from real.serving.certify import Certifier, certifiable, certificates
-from real.serving.decoder import OnlineDecoder, Serving
-from real.serving.ledger import Ledger
-from real.systems.loaded import Models
-from real.systems.rows import Method
-from real.traffic.streams import Stream
-from theory.runs.trace import SettingsDiffer, Trace, done, plain, provenance, significant
+from real.measure.intervals import Interval, draws, interval, lower_limit
 
-CHECKPOINT = "checkpoint.safetensors"
-CHECKPOINT_EVERY = 8  # prompts
-DIGITS = 9  # kept of what was measured: a clock's nanosecond
+Name = TypeVar("Name")
+Request_contra = TypeVar("Request_contra", contravariant=True)
+Measured_co = TypeVar("Measured_co", covariant=True)
+Request = TypeVar("Request")
+Measured = TypeVar("Measured")
 
-Progress = Callable[[int, int], None]
-"""(prompts done, prompts in all)."""
+SECONDS = "seconds_total"
+"""The column of a measurement that speeds are taken over."""
 
 
-class Comparison:
-    """One stream, one seed, several methods.
+class Contender(Protocol[Request_contra, Measured_co]):
+    """Whoever takes part."""
+
+    def serve(self, request: Request_contra, /) -> Measured_co:
+        """Serve one request, whole. What was measured is most often columns that add up over requests: ``tokens``,
+        ``steps``, ``seconds_total``, …"""
+        ...
+
+
+def contest(
+    contenders: Mapping[Name, Contender[Request, Measured]],
+    requests: Iterable[Request],
+    runs: dict[Name, list[Measured]] | None = None,
+    after: Callable[[int], Any] = lambda served: None,
+) -> dict[Name, list[Measured]]:
+    """Every contender serves every request → what each measured, in the order of requests.
 
     Args:
-        models: what decodes. methods: by name. stream: what is served. seed: of every method's own randomness.
-        certify: keep what certificates need of every run that the theorem covers; memory grows with the rounds.
+        contenders: by name; who takes part is said before the first request. Warm them up first (``warm_up``).
+        requests: those not yet served.
+        runs: what was measured before an interruption; it is added to in place.
+        after: told how many requests all contenders have served, whenever that grows.
+    """
+    names, runs = list(contenders), {name: [] for name in contenders} if runs is None else runs
+    for request in requests:
+        served = min(len(run) for run in runs.values())
+        first = served % len(names)
+        for name in names[first:] + names[:first]:
+            runs[name].append(contenders[name].serve(request))
+        after(served + 1)
+    return runs
+
+
+def warm_up(contenders: Mapping[Any, Contender[Request, Any]], requests: Iterable[Request]) -> None:
+    """Serve requests that do not count, so that nobody pays for first calls in the contest."""
+    for request in requests:
+        for contender in contenders.values():
+            contender.serve(request)
+
+
+class Totals:
+    """Sums over the requests of a contest, of the requests themselves (entry 0) and of every paired resample.
+
+    Args:
+        columns: of each contender, ``[requests]`` each.
+        weights: how often each request is drawn ``[resamples + 1, requests]``, the first row all ones; every request on
+            its own if left out.
     """
 
     def __init__(
-        self,
-        models: Models,
-        methods: dict[str, Method],
-        stream: Stream,
-        serving: Serving,
-        seed: int = 0,
-        certify: bool = False,
+        self, columns: Mapping[Any, Mapping[str, np.ndarray]], weights: np.ndarray | None = None, seed: int = 0
     ):
-        self.models, self.methods, self.stream, self.serving, self.seed = models, methods, stream, serving, seed
-        self.decoders = {name: self._decoder(method) for name, method in methods.items()}
-        self.certifiers: dict[str, Certifier] = {}
-        for name, decoder in self.decoders.items():
-            if certify and certifiable(decoder):
-                self.certifiers[name] = Certifier(decoder.learner)
-                decoder.on_round = self.certifiers[name].note
-        self.rows: dict[str, list[dict[str, float]]] = {name: [] for name in methods}
-        self.provenance = provenance(device_name(models.device))  # the code that runs, not what it became meanwhile
+        lengths = {len(column) for run in columns.values() for column in run.values()}
+        assert len(lengths) == 1, f"a comparison is paired: every column is about the same requests, not {lengths}"
+        self.columns, self.names = columns, list(columns)
+        self._sums: dict[tuple[Any, str], np.ndarray] = {}
+        self.weights = draws(lengths.pop(), seed) if weights is None else weights
 
-    def _decoder(self, method: Method) -> OnlineDecoder:
-        return self.models.decoder(method, self.serving, self.seed)
+    @classmethod
+    def of(cls, runs: Mapping[Any, Sequence[Mapping[str, float]]]) -> "Totals":
+        """The totals of what a contest measured."""
+        return cls({name: {key: np.array([row[key] for row in run], float) for key in run[0]}
+                    for name, run in runs.items()})  # fmt: skip
+
+    def part(self, chosen: np.ndarray, seed: int = 0) -> "Totals":
+        """The totals over some of the requests, given as a mask or by their places."""
+        return Totals({name: {key: column[chosen] for key, column in run.items()}
+                       for name, run in self.columns.items()}, seed=seed)  # fmt: skip
+
+    def sum(self, name: Any, column: str) -> np.ndarray:
+        """Sum of one column of one contender ``[resamples + 1]``."""
+        if (name, column) not in self._sums:
+            self._sums[name, column] = self.weights @ self.columns[name][column]
+        return self._sums[name, column]
+
+    def per(self, name: Any, above: str, below: str) -> np.ndarray:
+        """Sum of one column over that of another ``[resamples + 1]``; nan where the latter is 0."""
+        return quotient(self.sum(name, above), self.sum(name, below))
+
+    def rate(self, name: Any, per: str = SECONDS) -> np.ndarray:
+        """Total tokens over total seconds, or over another column ``per`` ``[resamples + 1]``."""
+        return self.per(name, "tokens", per)
+
+    def ratio(self, one: Any, other: Any, per: str = SECONDS) -> np.ndarray:
+        """The net ratio: the rate of one over that of the other, everything charged ``[resamples + 1]``."""
+        return self.rate(one, per) / self.rate(other, per)
+
+
+def quotient(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """``above / below``, nan where ``below`` is not positive."""
+    return above / np.where(below > 0, below, np.nan)
+
+
+class Verdict(NamedTuple):
+    """Whether a ratio is surely at least ``limit``.
+
+    ``value`` is the sample's own; ``low`` decides: the lower limit of the central 95 %, or the one-sided 95 % limit, in
+    which case there is no ``high``. Both are None where there were too few requests to say, and nothing holds there.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    limit: float
+    holds: bool
 
     @property
-    def served(self) -> int:
-        """Prompts done."""
-        return min(len(rows) for rows in self.rows.values())
-
-    def warm_up(self) -> None:
-        """Decode a round with throw-away decoders, so that no method pays for first calls."""
-        prompt = self._prompt(0)
-        for method in self.methods.values():
-            decoder = self._decoder(method)
-            decoder.serving = replace(decoder.serving, max_new_tokens=decoder.serving.nu + decoder.serving.gamma + 1)
-            decoder.serve(prompt[:32], Ledger(self.models.device))
-
-    def run(self, progress: Progress = lambda done, total: None, after: Callable[[], None] = lambda: None) -> None:
-        """Serve what is left of the stream; ``after`` is called when a prompt is done by every method."""
-        names = list(self.methods)
-        for i in range(self.served, len(self.stream.prompts)):
-            prompt = self._prompt(i)
-            for name in names[i % len(names) :] + names[: i % len(names)]:
-                ledger = Ledger(self.models.device)
-                _, counts = self.decoders[name].serve(prompt, ledger)
-                row = {"prompt": i, "segment": self.stream.segment[i], **asdict(counts), **ledger.row()}
-                self.rows[name].append(row)
-            after()
-            progress(i + 1, len(self.stream.prompts))
-
-    def _prompt(self, i: int) -> list[int]:
-        return self.models.pair.encode(list(self.stream.prompts[i].turns), self.models.chat)
-
-    def save_checkpoint(self, folder: Path, settings: dict[str, Any]) -> None:
-        """Write every decoder's state and the rows so far, atomically, next to the results."""
-        tensors = {f"{name}/{key}": value for name, dec in self.decoders.items() for key, value in dec.state().items()}
-        save(folder / CHECKPOINT, tensors, {"rows": json.dumps(self.rows), "settings": json.dumps(settings)})
-
-    def load_checkpoint(self, folder: Path, settings: dict[str, Any]) -> None:
-        """Go on from a checkpoint, if there is one.
-
-        Raises:
-            SettingsDiffer: if it belongs to a run with other settings.
-        """
-        path = folder / CHECKPOINT
-        if not path.exists():
-            return
-        tensors, metadata = load(path)
-        if json.loads(metadata["settings"]) != settings:
-            raise SettingsDiffer(f"{path} belongs to a run with other settings; choose another folder, or remove it")
-        for name, decoder in self.decoders.items():
-            decoder.restore(under(f"{name}/", tensors))
-            self.certifiers.pop(name, None)  # it has not seen the rounds before the interruption
-        self.rows = json.loads(metadata["rows"])
-
-    def trace(self, name: str, settings: dict[str, Any]) -> Trace:
-        """The method's result: one row a prompt, and in the header what made it."""
-        columns = {key: np.array([row[key] for row in self.rows[name]]) for key in self.rows[name][0]}
-        decoder = self.decoders[name]
-        rounds = [asdict(entry) for entry in decoder.log]
-        entries = rounds[0] if rounds else ()
-        certifier = self.certifiers.get(name)
-        found = {} if certifier is None or not certifier.rounds else certificates(certifier.log())
-        header = {
-            "settings": settings,
-            "method": name,
-            "learner": plain(decoder.learner),
-            "segments": list(self.stream.names),
-            "hint_gain": decoder.hint_gain if decoder.log else None,
-            "rounds": {key: significant(np.array([entry[key] for entry in rounds]), DIGITS) for key in entries},
-            "provenance": self.provenance,
-        }
-        if found:
-            header["certificate"] = {comparator: of._asdict() for comparator, of in found.items()}
-        return Trace(header, columns).rounded(DIGITS)
+    def interval(self) -> Interval:
+        """``{value, low, high}``."""
+        return {"value": self.value, "low": self.low, "high": self.high}
 
 
-def device_name(device: str) -> str:
-    """The GPU's name, or ``cpu`` with the number of threads."""
-    if torch.device(device).type == "cuda":
-        return torch.cuda.get_device_name()
-    return f"cpu, {torch.get_num_threads()} thread"
-
-
-def settings_of(models: Models, method: Method, schedule: str, serving: Serving, seed: int) -> dict[str, Any]:
-    """What identifies one method's run: made again with the same settings, it is skipped as done."""
-    flat = departures(serving) | {"schedule": schedule, "seed": seed, "dtype": models.dtype}
-    return flat | {"models": models.names, "method": departures(method)}
-
-
-YOUNGER: dict[type, set[str]] = {
-    Serving: {"rule", "confidence", "overlap", "costs", "switch"},
-    Method: {"settings", "start", "loss", "positions", "prompt_hint", "learn_prompt", "nu"},
-}
-"""Fields that came after results were committed: named only where they depart from their default."""
-
-
-def departures(row: Serving | Method) -> dict[str, Any]:
-    """The fields of a row ``plain``, the younger ones only where they are not the default."""
-    default, younger = {field.name: field.default for field in fields(row)}, YOUNGER[type(row)]
-    return {
-        name: value for name, value in plain(row).items() if name not in younger or getattr(row, name) != default[name]
-    }
-
-
-def run_block(
-    models: Models,
-    methods: dict[str, Method],
-    schedule: str,
-    stream: Stream,
-    serving: Serving,
-    seed: int,
-    folder: Path,
-    progress: Progress,
-    certify: bool = False,
-) -> bool:
-    """One stream and seed into ``folder/<method>``; True if it had to be run.
-
-    Raises:
-        SettingsDiffer: if a result made with other settings is there; nothing is overwritten.
-    """
-    settings = {name: settings_of(models, method, schedule, serving, seed) for name, method in methods.items()}
-    there = [done(folder / name, settings[name]) for name in methods]
-    if all(there):
-        return False
-    if any(there) and not (folder / CHECKPOINT).exists():
-        lacking = [name for name, present in zip(methods, there, strict=True) if not present]
-        raise SettingsDiffer(
-            f"{folder} holds results of other methods, and none of {', '.join(lacking)}; methods are only compared "
-            "side by side, so all would be run again; nothing was overwritten. Choose another folder, or remove it"
-        )
-    comparison = Comparison(models, methods, stream, serving, seed, certify)
-    comparison.load_checkpoint(folder, settings)
-    comparison.warm_up()
-
-    def checkpoint() -> None:
-        if comparison.served % CHECKPOINT_EVERY == 0:
-            comparison.save_checkpoint(folder, settings)
-
-    comparison.run(progress, checkpoint)
-    comparison.save_checkpoint(folder, settings)  # a full disk between two results loses nothing
-    for name in methods:
-        comparison.trace(name, settings[name]).save(folder / name)
-    (folder / CHECKPOINT).unlink(missing_ok=True)
-    return True
+def verdict(ratio: np.ndarray, limit: float, one_sided: bool = False) -> Verdict:
+    """Is ``ratio`` ``[resamples + 1]`` surely at least ``limit``, by its two-sided or its one-sided 95 % limit?"""
+    found = interval(ratio)
+    if one_sided:
+        found |= {"low": lower_limit(ratio), "high": None}
+    low = found["low"]
+    return Verdict(found["value"], low, found["high"], limit, low is not None and low >= limit)

@@ -5,8 +5,10 @@ if not well. What is asked here is the decoder's part: prefill in pieces, steps 
 memory above the weights: the key/value caches, one attention mask of a piece, and what a forward of a piece holds.
 """
 
+import ctypes
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import chain, cycle, islice
 from pathlib import Path
 from resource import RUSAGE_SELF, getrusage
@@ -15,12 +17,11 @@ from typing import Any
 import torch
 
 from real.drafters import make_drafter
-from real.drafters.independent import Independent
 from real.models.cache import SlotCache
 from real.models.device import drain
 from real.models.hf import CHUNK, Pair, load_model, load_tokenizer
 from real.models.sampling import Sampling
-from real.serving.step import Session, generate
+from real.serving.step import alone, generate
 from real.traffic.streams import mixed
 
 
@@ -47,14 +48,15 @@ def measure(pair: Pair, drafter: str, prompt: Sequence[int], new: int, gamma: in
     """
     made = make_drafter(drafter, pair) if drafter else None
     peak, start = watched_peak(pair.device), time.perf_counter()
-    session = Session(pair.target, made, list(prompt), new, eos=frozenset())
+    session = alone(pair.target, made, list(prompt), new, eos=frozenset())
     drain(pair.device)
     prefilled = time.perf_counter()
-    steps = sum(1 for _ in generate(session, gamma, Sampling(0.0)))
+    steps = sum(1 for _ in generate(session, gamma if drafter else 0, Sampling(0.0)))
     drain(pair.device)
     seconds = time.perf_counter() - prefilled
-    held = [session.cache, *([made.cache] if isinstance(made, Independent) else [])]
-    text = session.tokens[len(prompt) :]
+    memories = [session.memory, *([] if made is None else made.memories)]
+    held = [memory.cache for memory in memories]
+    text = session.texts[0].committed
     return {
         "tokens": len(prompt),
         "prefill_seconds": prefilled - start,
@@ -88,6 +90,8 @@ def watched_peak(device: torch.device) -> Callable[[], int]:
     if not reset.exists():  # not on Linux: the peak of the whole process, which may be older
         before = getrusage(RUSAGE_SELF).ru_maxrss
         return lambda: getrusage(RUSAGE_SELF).ru_maxrss - before
+    with suppress(AttributeError):  # only glibc has it: what is free but kept would be held again without a trace
+        ctypes.CDLL(None).malloc_trim(0)
     reset.write_text("5")
     before = _resident("VmRSS")
     return lambda: _resident("VmHWM") - before

@@ -6,20 +6,21 @@ profile, measured first on requests of another seed, at their upper limits. The 
 it is held against the clock.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
-from real.measure.contest import Comparison
-from real.measure.intervals import draws, interval
-from real.measure.profile import ONE_SIDED, measure, profile
-from real.serving.decoder import Serving
+from real.measure.contest import Totals, verdict
+from real.measure.intervals import interval
+from real.measure.profile import measure, profile
+from real.measure.served import Comparison
+from real.serving.settings import Serving
 from real.systems.loaded import Models
 from real.systems.rows import SYSTEMS, Method
 from real.traffic.streams import scheduled
 
+Runs = Mapping[str, Sequence[Mapping[str, float]]]
+"""What every contender measured, request by request."""
 LEAST = 0.98
 """Net speed over plain decoding that is asked for, by the one-sided 95 % limit."""
 PROFILED = 2
@@ -56,35 +57,25 @@ def floor(
         ids = [models.pair.encode(list(prompt.turns), models.chat) for prompt in sample.prompts]
         found = profile(measure(models, method, serving, ids))
         stream = scheduled(",".join(f"{domain}:{prompts}" for domain in domains), 0)
-        chosen = replace(serving, costs=found.cautious, switch=found.switch)
+        chosen = replace(serving, costs=found.cautious, switch_cost=found.switch_cost)
         comparison = Comparison(models, {"plain": Method(None), name: method}, stream, chosen)
         comparison.warm_up()
         comparison.run(lambda done, total, name=name: progress(name, done, total))
-        paid = {"costs": chosen.costs, "switch": chosen.switch}
-        made = _rows(name, comparison.rows["plain"], comparison.rows[name], stream.segment, domains)
-        rows += [row | paid for row in made]
+        paid = {"costs": chosen.costs, "switch_cost": chosen.switch_cost}
+        rows += [row | paid for row in rows_of(name, comparison.rows, domains)]
     return rows
 
 
-def _rows(
-    name: str,
-    plain: Sequence[dict[str, float]],
-    ours: Sequence[dict[str, float]],
-    segment: Sequence[int],
-    domains: Sequence[str],
-) -> list[dict[str, Any]]:
-    keys = ("tokens", "seconds_total", "steps", "drafted")
-    columns, beside = (np.array([[row[key] for key in keys] for row in rows]) for rows in (ours, plain))
-    places = {domain: np.array(segment) == i for i, domain in enumerate(domains)}
-    found = []
-    for domain, chosen in {**places, "all": np.ones(len(columns), bool)}.items():
-        drawn = draws(int(chosen.sum()))
-        (tokens, seconds, steps, drafted), (plain_tokens, plain_seconds, *_) = (
-            (drawn @ of[chosen]).T for of in (columns, beside)
-        )
-        ratio = tokens / seconds / (plain_tokens / plain_seconds)
-        low = None if np.isnan(ratio[1:]).all() else float(np.nanquantile(ratio[1:], ONE_SIDED))
-        row = {"drafter": name, "domain": domain, "speedup": interval(ratio), "one_sided": low}
-        row |= {"tokens_per_step": float(tokens[0] / steps[0]), "drafted_per_step": float(drafted[0] / steps[0])}
-        found.append(row | {"holds": low is not None and low >= LEAST})
+def rows_of(name: str, runs: Runs, domains: Sequence[str]) -> list[dict[str, Any]]:
+    """One row a domain, and one over all, from a contest of the drafter ``name`` with ``plain``."""
+    whole, found = Totals.of(runs), []
+    segment = whole.columns["plain"]["segment"]
+    parts = {domain: whole.part(segment == i) for i, domain in enumerate(domains)}
+    for domain, totals in {**parts, "all": whole}.items():
+        ratio = totals.ratio(name, "plain")
+        held = verdict(ratio, LEAST, one_sided=True)
+        row = {"drafter": name, "domain": domain, "speedup": interval(ratio), "one_sided": held.low}
+        row |= {"tokens_per_step": float(totals.rate(name, "steps")[0])}
+        row |= {"drafted_per_step": float(totals.per(name, "drafted", "steps")[0])}
+        found.append(row | {"holds": held.holds})
     return found

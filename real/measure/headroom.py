@@ -20,10 +20,11 @@ from typing import Any
 
 import torch
 
-from real.measure.contest import Comparison
+from real.measure.contest import Totals
+from real.measure.served import Comparison
 from real.models.device import drain
 from real.models.hf import CausalLM
-from real.serving.decoder import Serving
+from real.serving.settings import Serving
 from real.serving.step import Step
 from real.systems.loaded import Models
 from real.systems.rows import Method
@@ -168,13 +169,13 @@ def measure(
         meter = Meter()
         comparison.decoders[name].watch = meter.note
         comparison.run(lambda done, total, i=i: progress(i * total + done, len(domains) * total))
-        plain, ours = (_totals(comparison.rows[of]) for of in ("plain", name))
+        totals = Totals.of(comparison.rows)
+        sums = {who: {key: float(totals.sum(who, key)[0]) for key in totals.columns[who]} for who in totals.names}
+        plain, ours = (_spent(sums[who]) | {"tokens": sums[who]["tokens"]} for who in ("plain", name))
         rows.append({"domain": domain, "system": name} | headroom(meter, ours, plain, serving.gamma, reading))
     return rows
 
 
-def _totals(rows: Sequence[dict[str, float]]) -> dict[str, float]:
-    keys = [key for key in rows[0] if key.startswith("seconds_")]
-    return {key.removeprefix("seconds_"): sum(row[key] for row in rows) for key in keys} | {
-        "tokens": sum(row["tokens"] for row in rows)
-    }
+def _spent(sums: dict[str, float]) -> dict[str, float]:
+    """Seconds by line of the ledger."""
+    return {key.removeprefix("seconds_"): value for key, value in sums.items() if key.startswith("seconds_")}

@@ -8,34 +8,29 @@ turns what their steps drafted and committed into the speed-up measured. A profi
 """
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
-from itertools import cycle
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import torch
 
-from real.drafters import Drafter
-from real.measure.contest import departures, device_name
-from real.measure.intervals import CENTRAL, draws, interval
-from real.measure.speed_law import LARGEST_ERROR
-from real.models.hf import CausalLM
-from real.models.sampling import Sampling
-from real.serving.decoder import Serving
-from real.serving.ledger import Ledger
-from real.serving.step import Session, plain_step, speculative_step
+from real.measure.contenders import Asked, AtLength, Timed
+from real.measure.contest import SECONDS, Totals, contest, warm_up
+from real.measure.intervals import draws, interval, upper_limit
+from real.measure.served import device_name
+from real.measure.speed_law import carried_over
+from real.serving.settings import Serving
 from real.systems.loaded import Models
 from real.systems.rows import Method
 from theory.learners.frozen import Frozen
-from theory.runs.choose import source
-from theory.runs.trace import provenance, save_json
+from theory.runs.result import load_result, save_result
+from theory.runs.trace import plain
+from theory.runs.users_file import source
 
 FOLDER = Path("out/profiles")
-ONE_SIDED = 0.05
 APART, SEEN = 16, 4
 """Steps from one that drafts to the next where it is timed among plain ones, and steps that it is timed with: itself
 and the plain ones after it. Short requests have them nearer."""
@@ -49,15 +44,15 @@ class Profile:
 
     ``limit``: the one-sided 95 % upper limit of a step's cost, in plain steps, by a bootstrap over requests; the cost
     itself, or a little less, where there are too few.
-    ``switch``: the same of what a step that drafts one token ``APART`` steps after the last costs more than one among
-    its like, with what it adds to the plain ones after it; at least 0, and taken for a draft of any length.
+    ``switch_cost``: the same of what a step that drafts one token ``APART`` steps after the last costs more than one
+    among its like, with what it adds to the plain ones after it; at least 0, and taken for a draft of any length.
     """
 
     draft: tuple[float, ...]
     verify: tuple[float, ...]
     step: tuple[float, ...]
     limit: tuple[float, ...]
-    switch: float = 0.0
+    switch_cost: float = 0.0
 
     @property
     def costs(self) -> tuple[float, ...]:
@@ -80,19 +75,8 @@ class Profile:
         return tuple(seconds / self.verify[0] for seconds in self.verify)
 
 
-class Timed(NamedTuple):
-    """One step: tokens it was asked to draft, drafted and committed, and its seconds."""
-
-    asked: int
-    drafted: int
-    tokens: int
-    draft: float
-    verify: float
-    whole: float
-
-
 @dataclass(frozen=True)
-class Request:
+class Timing:
     """One request served at one draft length: tokens and seconds of its steps, how many tokens each drafted, and the
     parts of the full ones: the last draft less.
 
@@ -107,30 +91,10 @@ class Request:
     lone: tuple[float, ...] = ()
 
 
-def served(
-    target: CausalLM, drafter: Drafter | None, serving: Serving, lengths: Iterable[int], prompt: list[int], seed: int
-) -> list[Timed]:
-    """Serve a prompt, each step asked to draft the next of endless ``lengths``; prefill is not timed."""
-    session = Session(target, drafter, prompt, serving.max_new_tokens)
-    ledger, rng, steps = Ledger(target.device), torch.Generator().manual_seed(seed), []
-    for asked in lengths:
-        if session.done:
-            break
-        before, start = dict(ledger.seconds), ledger.now()
-        if asked:
-            step = speculative_step(session, asked, serving.sampling, rng, ledger)
-        else:
-            step = plain_step(session, serving.sampling, rng, ledger)
-        whole = ledger.now() - start
-        draft, verify = (ledger.seconds[line] - before[line] for line in ("draft", "verify"))
-        steps.append(Timed(asked, step.drafted, len(step.tokens), draft, verify, whole))
-    return steps
-
-
-def _request(steps: Sequence[Timed], lone: tuple[float, ...]) -> Request:
+def _timing(steps: Sequence[Timed], lone: tuple[float, ...]) -> Timing:
     full = tuple((step.draft, step.verify, step.whole) for step in steps if step.drafted == step.asked)
     drafted = tuple(step.drafted for step in steps)
-    return Request(sum(step.tokens for step in steps), drafted, sum(step.whole for step in steps), full, lone)
+    return Timing(sum(step.tokens for step in steps), drafted, sum(step.whole for step in steps), full, lone)
 
 
 def _groups(steps: Sequence[Timed], gamma: int, apart: int) -> tuple[float, ...]:
@@ -145,11 +109,11 @@ def measure(
     serving: Serving,
     prompts: Sequence[list[int]],
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> dict[int, list[Request]]:
-    """Every prompt at every length 0 … gamma, the drafter at rest, in rotating order, after a warm-up on the first.
+) -> dict[int, list[Timing]]:
+    """A contest of every length 0 … gamma, the drafter at rest.
 
-    Once more it is served by plain steps but for every ``APART``-th, nearer where requests are short, which drafts one
-    token. What a drafter remembers of requests is forgotten before each.
+    One contender more decodes plainly but for every ``APART``-th step, nearer where requests are short, which drafts
+    one token.
 
     Raises:
         ValueError: for a method that drafts nothing, or no prompts.
@@ -158,23 +122,20 @@ def measure(
     if drafter is None or not prompts:
         raise ValueError(f"{method}, {len(prompts)} prompts: needs a system that drafts, and at least one prompt")
     apart = max(SEEN, min(APART, serving.max_new_tokens // SEEN))
-    plans: dict[int, Iterable[int]] = {gamma: [gamma] for gamma in range(serving.gamma + 1)}
-    plans[MIXED] = [*[0] * (apart - 1), 1]
-    blank, turns = drafter.state(), list(plans)
-    runs: dict[int, list[Request]] = {gamma: [] for gamma in range(serving.gamma + 1)}
-    for i, prompt in enumerate([prompts[0], *prompts]):
-        first, steps = i % len(turns), {}
-        for turn in turns[first:] + turns[:first]:
-            drafter.restore(blank)
-            steps[turn] = served(target, drafter if turn else None, serving, cycle(plans[turn]), prompt, i)
-        lone = {0: _groups(steps[0], 0, apart), 1: _groups(steps[MIXED], 1, apart)}
-        for gamma, requests in runs.items() if i else ():
-            requests.append(_request(steps[gamma], lone.get(gamma, ())))
-        progress(i, len(prompts))
-    return runs
+    plans = {gamma: [gamma] for gamma in range(serving.gamma + 1)} | {MIXED: [*[0] * (apart - 1), 1]}
+    contenders = {name: AtLength(target, drafter, serving, lengths) for name, lengths in plans.items()}
+    requests = [Asked(prompt, i + 1) for i, prompt in enumerate(prompts)]
+    warm_up(contenders, requests[:1])
+    runs = contest(contenders, requests, after=lambda served: progress(served, len(requests)))
+    alone = {0: [_groups(steps, 0, apart) for steps in runs[0]], 1: [_groups(steps, 1, apart) for steps in runs[MIXED]]}
+    none = [()] * len(requests)
+    return {
+        gamma: [_timing(steps, lone) for steps, lone in zip(runs[gamma], alone.get(gamma, none), strict=True)]
+        for gamma in range(serving.gamma + 1)
+    }
 
 
-def profile(runs: dict[int, list[Request]]) -> Profile:
+def profile(runs: dict[int, list[Timing]]) -> Profile:
     """Medians over the full steps of all requests.
 
     Raises:
@@ -188,17 +149,16 @@ def profile(runs: dict[int, list[Request]]) -> Profile:
             raise ValueError(f"gamma={gamma}: no step drafted so many tokens; take longer requests or a smaller gamma")
         parts.append([median(column) for column in zip(*steps, strict=True)])
     draft, verify, step = zip(*parts, strict=True)
-    plain, *drafting = (_resampled([[step[-1] for step in r.full] for r in requests]) for requests in runs.values())
-    costs = [seconds / plain for seconds in drafting]
+    alone, *drafting = (_resampled([[step[-1] for step in r.full] for r in requests]) for requests in runs.values())
+    costs = [seconds / alone for seconds in drafting]
     if not all(any(request.lone for request in runs[gamma]) for gamma in (0, 1)):
         raise ValueError(
             f"requests of {max(request.tokens for request in runs[0])} tokens at most are too short to be profiled: "
-            "none had a draft alone among plain steps; let them have "
-            f"{2 * SEEN} new tokens or more"
+            f"none had a draft alone among plain steps; let them have {2 * SEEN} new tokens or more"
         )
-    apart, alone = (_resampled([request.lone for request in runs[gamma]]) for gamma in (0, 1))
-    switch = 1 + SEEN * (alone / apart - 1) - costs[0]
-    return Profile(draft, verify, step, (1.0, *map(_upper, costs)), max(0.0, _upper(switch)))
+    without, once = (_resampled([request.lone for request in runs[gamma]]) for gamma in (0, 1))
+    switch_cost = 1 + SEEN * (once / without - 1) - costs[0]
+    return Profile(draft, verify, step, (1.0, *map(upper_limit, costs)), max(0.0, upper_limit(switch_cost)))
 
 
 def _resampled(requests: Sequence[Sequence[float]]) -> np.ndarray:
@@ -214,48 +174,42 @@ def _resampled(requests: Sequence[Sequence[float]]) -> np.ndarray:
     return np.array(medians)
 
 
-def _upper(values: np.ndarray) -> float:
-    """The one-sided limit by the resamples ``values[1:]`` that have one, ``values[0]`` if none has."""
-    there = values[1:][~np.isnan(values[1:])]
-    return float(np.quantile(there, 1 - ONE_SIDED)) if len(there) else float(values[0])
-
-
-def foretold(known: Profile, runs: dict[int, list[Request]]) -> list[dict[str, Any]]:
+def foretold(known: Profile, runs: dict[int, list[Timing]]) -> list[dict[str, Any]]:
     """For each length: the speed-up over plain of these requests, predicted and measured.
 
     Predicted are their tokens over the costs of their steps by what each drafted.
     """
-    plain, rows = runs[0], []
-    for gamma, requests in runs.items():
-        if not gamma:
-            continue
-        columns = [
-            [r.tokens, sum(known.costs[drafted] for drafted in r.drafted), r.seconds, p.tokens, p.seconds]
-            for r, p in zip(requests, plain, strict=True)
-        ]
-        tokens, cost, seconds, plain_tokens, plain_seconds = (draws(len(columns)) @ np.array(columns)).T
-        measured = tokens / seconds / (plain_tokens / plain_seconds)
-        ratio = tokens / cost / measured
-        width = float(np.nan_to_num(np.diff(np.quantile(ratio[1:], CENTRAL))[0] / 2))
-        error, steps = float(ratio[0] - 1), sum(len(r.drafted) for r in requests)
-        row = {"gamma": gamma, "cost": known.costs[gamma], "tokens_per_step": float(tokens[0]) / steps}
-        row |= {"predicted": float(ratio[0] * measured[0]), "measured": interval(measured), "error": error}
-        rows.append(row | {"holds": abs(error) <= max(LARGEST_ERROR, width)})
+    totals, rows = Totals.of({gamma: [_columns(one, known) for one in timings] for gamma, timings in runs.items()}), []
+    for gamma in [gamma for gamma in runs if gamma]:
+        predicted, measured = totals.rate(gamma, "cost"), totals.ratio(gamma, 0)
+        found = carried_over(predicted, measured)
+        row = {"gamma": gamma, "cost": known.costs[gamma], "tokens_per_step": float(totals.rate(gamma, "steps")[0])}
+        row |= {"predicted": float(predicted[0]), "measured": interval(measured)}
+        rows.append(row | {"error": found["error"], "holds": found["holds"]})
     return rows
+
+
+def _columns(one: Timing, known: Profile) -> dict[str, float]:
+    cost = sum(known.costs[drafted] for drafted in one.drafted)
+    return {"tokens": one.tokens, "steps": len(one.drafted), SECONDS: one.seconds, "cost": cost}
 
 
 def settings_of(models: Models, method: Method, serving: Serving) -> dict[str, Any]:
     """What a profile is of: made again with the same settings on the same device, it is taken from its file."""
-    compiled = models.pair.target.compiled is not None
-    found = {"device": device_name(models.device), "dtype": models.dtype, "compiled": compiled, "gamma": serving.gamma}
+    compiled = models.pair.target.compiled
     at_rest = replace(method, learner=Frozen(), prompt_hint=None, learn_prompt=False)
-    found |= {"models": models.names, "method": departures(at_rest), "temperature": serving.sampling.temperature}
-    cuts = {"top_k": serving.sampling.top_k, "top_p": serving.sampling.top_p}
-    found |= cuts if cuts != {"top_k": Sampling.top_k, "top_p": Sampling.top_p} else {}
-    found |= source(method.drafter or "", "drafter")
-    if models.pair.target.compiled is not None and models.pair.target.compiled.tuned:
-        found["tuned"] = True
-    return found | {"max_new_tokens": serving.max_new_tokens}
+    return {
+        "device": device_name(models.device),
+        "dtype": models.dtype,
+        "compiled": compiled is not None,
+        "tuned": compiled is not None and compiled.tuned,
+        "gamma": serving.gamma,
+        "models": models.names,
+        "method": plain(at_rest),
+        **source(method.drafter, "drafter"),
+        **asdict(serving.sampling),
+        "max_new_tokens": serving.max_new_tokens,
+    }
 
 
 def place(models: Models, method: Method, serving: Serving, folder: Path = FOLDER) -> Path:
@@ -263,7 +217,8 @@ def place(models: Models, method: Method, serving: Serving, folder: Path = FOLDE
     settings = settings_of(models, method, serving)
     places = [str(Path(place).resolve()) for place in (models.target, *models.drafts.values())]
     key = sha256(json.dumps([settings, places], sort_keys=True).encode()).hexdigest()[:12]
-    return folder / f"{(method.drafter or '').rpartition(':')[2]}-{key}.json"
+    drafter = getattr(method.drafter, "__name__", str(method.drafter)).rpartition(":")[2]
+    return folder / f"{drafter}-{key}.json"
 
 
 def cached(
@@ -279,17 +234,17 @@ def cached(
 
 
 def _kept(path: Path) -> Profile | None:
-    """The profile in a file; None if there is none, or one of old, or what is no profile."""
+    """The profile in a file; None where there is none, or no profile of this form, so that it is measured again."""
     try:
-        kept = json.loads(path.read_text())["measured"]
-        draft, verify, step, limit = (tuple(kept[name]) for name in ("draft", "verify", "step", "limit"))
-        return Profile(draft, verify, step, limit, kept["switch"])
-    except (OSError, ValueError, KeyError, TypeError):
+        measured = load_result(path, "profile")["measured"]
+    except (OSError, ValueError):
         return None
+    switch_cost = measured.pop("switch_cost")
+    return Profile(**{name: tuple(values) for name, values in measured.items()}, switch_cost=switch_cost)
 
 
 def keep(path: Path, settings: dict[str, Any], found: Profile, rows: Sequence[dict[str, Any]] = ()) -> None:
     """Write a profile, and how well it foretold."""
     content = {"settings": settings, "measured": asdict(found), "costs": found.costs, "cost_ratio": found.cost_ratio}
     content |= {"cautious_costs": found.cautious, "verify_curve": found.verify_curve, "foretold": list(rows)}
-    save_json(path, content | {"provenance": provenance(settings["device"])})
+    save_result(path, "profile", content, settings["device"])

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from real.measure.intervals import CENTRAL, draws
-from real.measure.summary import load_runs
+from real.measure.contest import SECONDS, Totals
+from real.measure.intervals import half_width
+from real.measure.summary import load_runs, pooled
 from theory.runs.trace import Trace
 from theory.speculation.speedup import speedup, steps_range
 
@@ -25,41 +26,33 @@ def speed_law(folder: Path, seed: int = 0) -> list[dict[str, Any]]:
         runs = load_runs(experiment)
         for method in next(iter(runs.values()), {}):
             if method != "plain":
-                traces = [(of["plain"], of[method]) for of in runs.values()]
+                traces = [(run["plain"], run[method]) for run in runs.values()]
                 rows.append({"experiment": experiment.name, "method": method, **_law(traces, seed)})
     return rows
 
 
 def _law(traces: list[tuple[Trace, Trace]], seed: int) -> dict[str, Any]:
     gamma = traces[0][1].header["settings"]["gamma"]
-    plain, ours = (_pooled([pair[i] for pair in traces]) for i in (0, 1))
-    odd, even = (np.flatnonzero(plain["prompt"] % 2 == part) for part in (1, 0))
-    fit, test = draws(len(odd), seed), draws(len(even), seed + 1)
-
-    def fitted(run: dict[str, np.ndarray], column: str) -> np.ndarray:
-        return fit @ run[column][odd]
-
-    def tested(run: dict[str, np.ndarray], column: str) -> np.ndarray:
-        return test @ run[column][even]
-
-    token, steps = fitted(plain, "seconds_total") / fitted(plain, "tokens"), fitted(ours, "steps")
-    draft, verify = (fitted(ours, f"seconds_{line}") / steps for line in ("draft", "verify"))
-    rest = fitted(ours, "seconds_total") / steps - draft - verify
+    both = Totals({name: pooled([pair[i] for pair in traces]) for i, name in enumerate(("plain", "ours"))})
+    odd = both.columns["plain"]["prompt"] % 2 == 1
+    fit, test = both.part(odd, seed), both.part(~odd, seed + 1)
+    token, steps = fit.per("plain", SECONDS, "tokens"), fit.sum("ours", "steps")
+    draft, verify = (fit.sum("ours", f"seconds_{line}") / steps for line in ("draft", "verify"))
+    rest = fit.sum("ours", SECONDS) / steps - draft - verify
     costs = {"cost_ratio": draft / gamma / token, "verify": verify / token, "rest": rest / token}
-    pace = tested(ours, "tokens") / tested(ours, "steps")
-    predicted = speedup(pace, gamma, costs["cost_ratio"], costs["verify"], costs["rest"])
-    rates = [tested(run, "tokens") / tested(run, "seconds_total") for run in (ours, plain)]
-    measured = rates[0] / rates[1]
+    predicted = speedup(test.rate("ours", "steps"), gamma, costs["cost_ratio"], costs["verify"], costs["rest"])
+    measured = test.ratio("ours", "plain")
+    law = {"predicted": float(predicted[0]), "measured": float(measured[0])}
+    found = carried_over(predicted, measured)
+    holds = found.pop("holds")
+    return law | found | {name: float(cost[0]) for name, cost in costs.items()} | {"holds": holds}
+
+
+def carried_over(predicted: np.ndarray, measured: np.ndarray) -> dict[str, Any]:
+    """Whether a ratio ``[resamples + 1]`` was predicted: to ``LARGEST_ERROR``, or to its interval if that is wider."""
     ratio = predicted / measured
-    width = float(np.nan_to_num(np.diff(np.quantile(ratio[1:], CENTRAL))[0] / 2))
-    error = float(ratio[0] - 1)
-    holds = bool(abs(error) <= max(LARGEST_ERROR, width))
-    law = {"predicted": float(predicted[0]), "measured": float(measured[0]), "error": error, "half_width": width}
-    return law | {name: float(cost[0]) for name, cost in costs.items()} | {"holds": holds}
-
-
-def _pooled(traces: list[Trace]) -> dict[str, np.ndarray]:
-    return {name: np.concatenate([t.columns[name] for t in traces]).astype(float) for name in traces[0].columns}
+    error, width = float(ratio[0] - 1), half_width(ratio)
+    return {"error": error, "half_width": width, "holds": abs(error) <= max(LARGEST_ERROR, width)}
 
 
 def pathwise(folder: Path) -> list[dict[str, Any]]:
@@ -71,8 +64,8 @@ def pathwise(folder: Path) -> list[dict[str, Any]]:
     """
     rows = []
     for experiment in sorted(path for path in folder.iterdir() if path.is_dir()):
-        for number, of in load_runs(experiment).items():
-            for method, trace in of.items():
+        for number, run in load_runs(experiment).items():
+            for method, trace in run.items():
                 gamma, columns = trace.header["settings"]["gamma"], trace.columns
                 if method == "plain":
                     continue

@@ -4,21 +4,21 @@ A speedup is (Σtokens/Σseconds) of a method over that of plain decoding on the
 same prompts for every method. Never a mean of ratios.
 """
 
-import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 
-from real.measure.intervals import FEWEST, draws, interval
+from real.measure.contest import SECONDS, Totals, quotient
+from real.measure.intervals import FEWEST, UNKNOWN, Interval, draws, interval
+from real.measure.low_noise import followed, low_noise_net
 from real.systems.rows import NAMED
 from real.traffic.streams import scheduled
-from theory.runs.trace import Trace, provenance
-
-Sums = dict[str, np.ndarray]
-"""Column → sum over the prompts of each resample ``[resamples]``; entry 0 is the sample itself."""
+from theory.runs.kind import read
+from theory.runs.result import load_result
+from theory.runs.trace import KIND, Trace
 
 
 def load_runs(folder: Path) -> dict[int, dict[str, Trace]]:
@@ -34,8 +34,8 @@ def made_by(out: Path, names: Iterable[str]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for name in names:
         for traces in load_runs(out / name).values():
-            of = next(iter(traces.values())).header["provenance"]
-            entry = {key: of[key] for key in ("commit", "dirty", "command", "versions", "device")}
+            made = next(iter(traces.values())).header["provenance"]
+            entry = {key: made[key] for key in ("commit", "dirty", "command", "versions", "device")}
             if entry not in found:
                 found.append(entry)
     return found
@@ -58,8 +58,13 @@ def by_question(trace: Trace) -> np.ndarray:
     return np.array([f"{prompt.category}/{prompt.question_id}" for prompt in served])
 
 
-class Sample:
-    """Prompts of all seeds, resampled alike for every method.
+def pooled(traces: Sequence[Trace], keep: np.ndarray | slice = slice(None)) -> dict[str, np.ndarray]:
+    """The columns of several runs, one after the other, at the prompts that are kept."""
+    return {name: np.concatenate([t.columns[name] for t in traces]).astype(float)[keep] for name in traces[0].columns}
+
+
+class Sample(Totals):
+    """Totals over the prompts of all seeds, resampled alike for every method.
 
     ``keep`` chooses prompts by a trace's columns, ``units`` names what is drawn together.
     """
@@ -71,65 +76,62 @@ class Sample:
         seed: int = 0,
         units: Callable[[Trace], np.ndarray] = by_place,
     ):
-        self.methods = list(next(iter(runs.values())))
-        firsts = {number: next(iter(of.values())) for number, of in runs.items()}
-        masks = {number: keep(first) for number, first in firsts.items()}
-        names, unit = np.unique(np.concatenate([units(firsts[n])[masks[n]] for n in runs]), return_inverse=True)
-        self.weights = draws(len(names), seed)[:, unit]
-        self.columns = {
-            method: {
-                key: np.concatenate([runs[n][method].columns[key][masks[n]] for n in runs]).astype(float)
-                for key in runs[next(iter(runs))][method].columns
-            }
-            for method in self.methods
-        }
-
-    def sums(self, method: str) -> Sums:
-        """Resampled sums of every column."""
-        return {key: self.weights @ column for key, column in self.columns[method].items()}
-
-
-def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    return above / np.where(below > 0, below, np.nan)
+        firsts = [next(iter(run.values())) for run in runs.values()]
+        chosen = np.concatenate([keep(first) for first in firsts])
+        names, unit = np.unique(np.concatenate([units(first) for first in firsts])[chosen], return_inverse=True)
+        methods = next(iter(runs.values()))
+        columns = {name: pooled([run[name] for run in runs.values()], chosen) for name in methods}
+        super().__init__(columns, draws(len(names), seed)[:, unit])
 
 
 def measures(
-    sample: Sample, frozen_of: Mapping[str, str] | None = None, generalist_of: Mapping[str, str] | None = None
+    sample: Totals, frozen_of: Mapping[str, str] | None = None, generalist_of: Mapping[str, str] | None = None
 ) -> dict[str, dict[str, Any]]:
     """Every method's numbers with intervals: speed, acceptance, and what learning adds and costs.
 
     frozen_of: the method that stands still beside each; ``frozen`` beside all if left out. generalist_of: the one that
         was trained on everything; ``generalist`` beside all if left out.
     """
-    sums = {method: sample.sums(method) for method in sample.methods}
-    plain = sums["plain"]
-    rate = {m: _ratio(s["tokens"], s["seconds_total"]) for m, s in sums.items()}
-    generating = {m: _ratio(s["tokens"], s["seconds_total"] - s["seconds_learn"]) for m, s in sums.items()}
-    rate_of_step = _ratio(plain["steps"], plain["seconds_verify"])  # plain target steps a second
     table = {}
-    for method, total in sums.items():
+    for method in sample.names:
         still = "frozen" if frozen_of is None else frozen_of.get(method, "")
         trained = "generalist" if generalist_of is None else generalist_of.get(method, "")
-        frozen = sums.get(still)
+        seconds, learn = float(sample.sum(method, SECONDS)[0]), float(sample.sum(method, "seconds_learn")[0])
+        drafted = sample.per(method, "seconds_draft", "drafted")
         entry = {
-            "tokens_per_step": interval(_ratio(total["tokens"], total["steps"])),
-            "alpha": interval(_ratio(total["alpha_sum"], total["verified"])),
-            "accepted_fraction": interval(_ratio(total["accepted"], total["drafted"])),
-            "tokens_per_second": interval(rate[method]),
-            "speedup": interval(rate[method] / rate["plain"]),
-            "generation_speedup": interval(generating[method] / generating["plain"]),
-            "cost_ratio": interval(_ratio(total["seconds_draft"], total["drafted"]) * rate_of_step),
-            "gap_closed": _gap_closed(total, frozen, sums.get(trained)),
-            "tokens": int(total["tokens"][0]),
-            "learn_share": float(total["seconds_learn"][0] / total["seconds_total"][0]),
-            "unattributed_share": float(total["seconds_unattributed"][0] / total["seconds_total"][0]),
+            "tokens_per_step": interval(sample.rate(method, "steps")),
+            "alpha": interval(sample.per(method, "alpha_sum", "verified")),
+            "accepted_fraction": interval(sample.per(method, "accepted", "drafted")),
+            "tokens_per_second": interval(sample.rate(method)),
+            "speedup": interval(sample.ratio(method, "plain")),
+            "generation_speedup": interval(_generating(sample, method) / _generating(sample, "plain")),
+            "cost_ratio": interval(drafted * sample.per("plain", "steps", "seconds_verify")),
+            "gap_closed": _gap_closed(sample, method, still, trained),
+            "tokens": int(sample.sum(method, "tokens")[0]),
+            "learn_share": learn / seconds,
+            "unattributed_share": float(sample.sum(method, "seconds_unattributed")[0]) / seconds,
         }
-        if frozen is not None:
-            entry["relative_speedup"] = interval(rate[method] / rate[still])
-            steps = _ratio(total["tokens"], total["steps"]) / _ratio(frozen["tokens"], frozen["steps"])
-            entry["relative_tokens_per_step"] = interval(steps)
+        if still in sample.names:
+            entry["relative_speedup"] = interval(sample.ratio(method, still))
+            entry["relative_tokens_per_step"] = interval(sample.ratio(method, still, "steps"))
+        if followed(sample.columns):
+            entry["low_noise_speedup"] = low_noise_net(sample, method, "plain")
+            entry["low_noise_net"] = low_noise_net(sample, method, still) if still in sample.names else dict(UNKNOWN)
         table[method] = entry
     return table
+
+
+def _generating(sample: Totals, method: str) -> np.ndarray:
+    """Tokens a second with learning left out."""
+    return quotient(sample.sum(method, "tokens"), sample.sum(method, SECONDS) - sample.sum(method, "seconds_learn"))
+
+
+def _gap_closed(sample: Totals, method: str, frozen: str, generalist: str) -> Interval:
+    """(alpha − frozen's) / (generalist's − frozen's); None without a frozen draft, a generalist or an alpha."""
+    if not {frozen, generalist} <= set(sample.names):
+        return dict(UNKNOWN)
+    own, least, best = (sample.per(name, "alpha_sum", "verified") for name in (method, frozen, generalist))
+    return interval((own - least) / (best - least))
 
 
 def break_even(runs: dict[int, dict[str, Trace]], method: str, still: str = "frozen") -> float | None:
@@ -138,32 +140,23 @@ def break_even(runs: dict[int, dict[str, Trace]], method: str, still: str = "fro
     None if never, or where a run has fewer than ``FEWEST`` prompts.
     """
     found = []
-    for of in runs.values():
-        if len(of[method].columns["tokens"]) < FEWEST:
+    for run in runs.values():
+        tokens, theirs_tokens = (np.cumsum(run[name].columns["tokens"]) for name in (method, still))
+        if len(tokens) < FEWEST:
             return None
-        ours, theirs = (np.cumsum(of[m].columns["seconds_total"]) / np.cumsum(of[m].columns["tokens"])
-                        for m in (method, still))  # fmt: skip
-        behind = np.flatnonzero(ours >= theirs)
+        seconds, theirs_seconds = (np.cumsum(run[name].columns[SECONDS]) for name in (method, still))
+        behind = np.flatnonzero(seconds / tokens >= theirs_seconds / theirs_tokens)
         last = int(behind[-1]) + 1 if len(behind) else 0
-        tokens = np.cumsum(of[method].columns["tokens"])
         found.append(float(tokens[last]) if last < len(tokens) else np.inf)
     middle = float(np.median(found))
     return middle if np.isfinite(middle) else None
 
 
-def _gap_closed(total: Sums, frozen: Sums | None, generalist: Sums | None) -> dict[str, float | None]:
-    """(alpha − frozen's) / (generalist's − frozen's); None without a frozen draft, a generalist or an alpha."""
-    if frozen is None or generalist is None:
-        return interval(np.array([np.nan]))
-    own, least, best = (_ratio(sums["alpha_sum"], sums["verified"]) for sums in (total, frozen, generalist))
-    return interval((own - least) / (best - least))
-
-
-def hint_gains(runs: dict[int, dict[str, Trace]], seed: int = 0) -> dict[str, dict[str, float | None]]:
+def hint_gains(runs: dict[int, dict[str, Trace]], seed: int = 0) -> dict[str, Interval]:
     """Σ‖grad − hint‖²/Σ‖grad‖² by method over all seeds; the interval is a bootstrap over rounds."""
     gains = {}
     for method in next(iter(runs.values())):
-        rounds = [of[method].header["rounds"] for of in runs.values() if of[method].header["rounds"]]
+        rounds = [run[method].header["rounds"] for run in runs.values() if run[method].header["rounds"]]
         if rounds:
             error, energy = (np.concatenate([r[key] for r in rounds]) for key in ("hint_error", "gradient"))
             counts = draws(len(error), seed)
@@ -204,7 +197,7 @@ def real_part(folder: Path) -> dict[str, Any]:
     parts = {name: measures(Sample(runs, keep, units=by_question)) for name, keep in segments(runs)}
     methods, gains = parts.pop("whole"), hint_gains(runs)
     for method, entry in methods.items():
-        entry["hint_gain"] = gains.get(method, {"value": None, "low": None, "high": None})
+        entry["hint_gain"] = gains.get(method, dict(UNKNOWN))
         entry["break_even_tokens"] = break_even(runs, method) if method not in ("plain", "frozen") else None
     shifted = parts.get("shifted_last_half", methods)
     first = next(iter(next(iter(runs.values())).values()))
@@ -218,7 +211,7 @@ def real_part(folder: Path) -> dict[str, Any]:
 
 def sim_part(folder: Path) -> dict[str, Any]:
     """Rows, violated bounds (regret and acceptance) and how tight the bounds are, from the simulator's headers."""
-    headers = [json.loads(path.read_text()) for path in sorted(folder.rglob("*.json"))]
+    headers = [read(path, KIND) for path in sorted(folder.rglob("*.json"))]
     tightness = [h["tightness"] for h in headers if h.get("tightness") is not None]
     return {
         "rows": len(headers),
@@ -237,5 +230,4 @@ def summarise(out: Path, main: str) -> dict[str, Any]:
         raise ValueError(f"main={main!r}: no results of that experiment under {out / 'real'}; there: {', '.join(real)}")
     summary = {"sim": sim_part(out / "sim"), "main": main, "real": real.pop(main), "others": real}
     agreement = out / "agreement.json"
-    summary["agreement"] = json.loads(agreement.read_text()) if agreement.exists() else None
-    return summary | {"provenance": provenance()}
+    return summary | {"agreement": load_result(agreement, "agreement") if agreement.exists() else None}

@@ -1,69 +1,48 @@
 """`python -m real throughput`: several requests at once, ours against transformers' batched ``generate``.
 
-Every contender serves the same groups of as many requests as it has rows, in rotating order; theirs pads a group on the
-left and runs until its last request has ended, as ours does, whose rows close up. Ours would fill a free row from a
-queue; within one group there is none, so that both start and end with the same requests.
+Contenders serve the same groups of as many requests as they have rows. Theirs pads a group on the left and runs until
+its last request has ended, as ours does, whose rows close up. Ours would fill a free row from a queue; within one group
+there is none, so that both start and end with the same requests.
 """
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import torch
 
-from real.drafters import make_drafter
-from real.measure.rivals import Contender, Run, limits, measure, ratio
-from real.models.device import drain
+from real.measure.clock import Stopwatch
+from real.measure.contenders import Group, InRows
+from real.measure.contest import Totals, contest, warm_up
+from real.measure.intervals import interval
+from real.measure.rivals import generation
 from real.models.hf import Pair
 from real.models.sampling import Sampling
-from real.serving.batch import BatchDecoder
-from real.serving.decoder import Serving
-from real.serving.ledger import Ledger
-from theory.learners.frozen import Frozen
+from theory.runs.table import Column, limits, screen, table
 
-ROWS = (1, 4, 16)
+AT_ONCE = (1, 4, 16)
+"""Requests that are served at once."""
 PEERS = (("draft", "generate"), ("plain", "generate"), ("draft", "plain"))
 """What is held against what."""
-NAN = float("nan")
 
 
-def ours(pair: Pair, drafter: str, gamma: int) -> Contender:
-    """A group of requests at once by our decoder; an empty ``drafter`` decodes plainly."""
+class GenerateInRows:
+    """Transformers' ``generate`` with all requests of a group at once, padded on the left."""
 
-    def serve(prompts: Any, new: int, sampling: Sampling, seed: int) -> Run:
-        made = make_drafter(drafter, pair) if drafter else None
-        serving = Serving(gamma, max(Serving.nu, gamma + 1), sampling, new)
-        decoder = BatchDecoder(pair, made, Frozen(), serving, seed, len(prompts))
-        start, cpu = time.perf_counter(), time.process_time()
-        done = list(decoder.serve_all(prompts, Ledger()))  # which does not wait for a device
-        drain(pair.device)
-        seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
-        return Run(sum(of.counts.tokens for of in done), sum(of.counts.steps for of in done), seconds, NAN, cpu)
+    def __init__(self, pair: Pair, sampling: Sampling, new: int):
+        self.target, self.device = pair.target, pair.device
+        self.settings = generation(sampling) | {"max_new_tokens": new}
 
-    return serve
-
-
-def theirs(pair: Pair) -> Contender:
-    """A group of requests at once by ``generate``, padded on the left."""
-    target = pair.target
-
-    def serve(prompts: Any, new: int, sampling: Sampling, seed: int) -> Run:
-        chosen = {"do_sample": False} if sampling.greedy else {"do_sample": True, **asdict(sampling)}
-        longest = max(map(len, prompts))
-        torch.manual_seed(seed)  # generate() takes no generator
-        start, cpu = time.perf_counter(), time.process_time()
-        ids = torch.tensor([[0] * (longest - len(prompt)) + prompt for prompt in prompts], device=pair.device)
-        mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
-        output = target.model.generate(
-            ids, attention_mask=mask.to(pair.device), max_new_tokens=new, pad_token_id=0, repetition_penalty=1.0,
-            **chosen,
-        )  # fmt: skip
-        texts = output[:, longest:].tolist()
-        seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
-        return Run(sum(_until(text, target.eos) for text in texts), NAN, seconds, NAN, cpu)
-
-    return serve
+    def serve(self, group: Group) -> dict[str, float]:
+        """Serve one group, prefill included → its tokens and seconds."""
+        longest = max(map(len, group.prompts))
+        torch.manual_seed(group.number)  # generate() takes no generator
+        with Stopwatch(self.device) as watch:
+            padded = [[0] * (longest - len(prompt)) + prompt for prompt in group.prompts]
+            real = [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in group.prompts]
+            ids, mask = (torch.tensor(rows, device=self.device) for rows in (padded, real))
+            output = self.target.model.generate(ids, attention_mask=mask, **self.settings)
+            texts = output[:, longest:].tolist()
+        return {"tokens": sum(_until(text, self.target.eos) for text in texts), **watch.columns}
 
 
 def _until(text: Sequence[int], eos: Iterable[int]) -> int:
@@ -73,35 +52,42 @@ def _until(text: Sequence[int], eos: Iterable[int]) -> int:
 
 
 def throughput(
-    pair: Pair, prompts: Sequence[list[int]], new: int, sampling: Sampling, gamma: int, rows: Sequence[int] = ROWS
+    pair: Pair, prompts: Sequence[list[int]], new: int, sampling: Sampling, gamma: int, at_once: Sequence[int] = AT_ONCE
 ) -> list[dict[str, Any]]:
     """Tokens a second by the number of rows, and the ratios of ``PEERS`` with intervals over groups, where it can be.
 
     Raises:
         ValueError: for a number of rows below 1 or above that of the prompts.
     """
-    found = []
-    contenders = {"plain": ours(pair, "", gamma), "draft": ours(pair, "independent", gamma), "generate": theirs(pair)}
-    for count in rows:
+    for count in at_once:
         if not 1 <= count <= len(prompts):
             raise ValueError(f"rows={count!r}: must be from 1 to the number of prompts, {len(prompts)}")
-    for count in rows:
-        groups: list[Any] = [prompts[i : i + count] for i in range(0, len(prompts) - count + 1, count)]
-        runs = measure(contenders, groups, new, sampling)
-        tokens = {name: sum(run.tokens for run in done) for name, done in runs.items()}
-        speeds = {name: tokens[name] / sum(run.seconds for run in done) for name, done in runs.items()}
-        peers = {f"{one} ÷ {other}": ratio(runs[one], runs[other]) for one, other in PEERS}
-        pace = tokens["draft"] / sum(run.steps for run in runs["draft"])
+    contenders = {
+        "plain": InRows(pair, "", gamma, sampling, new),
+        "draft": InRows(pair, "independent", gamma, sampling, new),
+        "generate": GenerateInRows(pair, sampling, new),
+    }
+    found = []
+    for count in at_once:
+        starts = range(0, len(prompts) - count + 1, count)
+        groups = [Group(prompts[start : start + count], i + 1) for i, start in enumerate(starts)]
+        warm_up(contenders, groups[:1])
+        totals = Totals.of(contest(contenders, groups))
+        speeds = {name: float(totals.rate(name)[0]) for name in totals.names}
+        peers = {f"{one} ÷ {other}": interval(totals.ratio(one, other)) for one, other in PEERS}
+        pace = float(totals.rate("draft", "steps")[0])
         found.append({"rows": count, "tokens_per_second": speeds, "tokens_per_step": pace, "ratios": peers})
     return found
 
 
 def show(by_mode: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
     """Print a line for every number of rows."""
-    for mode, rows in by_mode.items():
-        print(f"\n{mode:10} rows    plain    draft generate (tokens/s)   tokens/step")
-        for row in rows:
-            speed = row["tokens_per_second"]
-            print(f"{row['rows']:15} {speed['plain']:8.1f} {speed['draft']:8.1f} {speed['generate']:8.1f}", end="")
-            told = "; ".join(f"{name} {limits(of)}" for name, of in row["ratios"].items())
-            print(f"              {row['tokens_per_step']:8.3f}   {told}")
+    speeds, peers = ("plain", "draft", "generate"), [f"{one} ÷ {other}" for one, other in PEERS]
+    columns = [
+        Column("rows", "rows", "d"),
+        *(Column(name, f"{name}, tokens/s", ".1f") for name in speeds),
+        Column("tokens_per_step", "tokens/step", ".3f"),
+        *(Column(name, name, lambda ratio: limits(ratio, 3)) for name in peers),
+    ]
+    for drawn, rows in by_mode.items():
+        screen.print(table([{**row, **row["tokens_per_second"], **row["ratios"]} for row in rows], columns, drawn))

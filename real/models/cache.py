@@ -7,10 +7,11 @@ written once, the attention reads a view of what is held, and a rollback touches
 
 from typing import Any
 
+import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
-__all__ = ["BLOCK", "RowCache", "SlotCache", "rollback"]
+__all__ = ["BLOCK", "RowCache", "SlotCache", "rollback", "rows_of"]
 
 BLOCK = 256
 """Slots a cache starts with unless told otherwise."""
@@ -206,6 +207,16 @@ class RowCache(Cache):
             for memory in (layer.keys, layer.values):
                 if memory is not None:
                     memory[goal] = memory[source]
+
+
+def rows_of(at: Tensor, reach: int, cache: RowCache) -> dict[str, Any]:
+    """What a transformers body is told so that it reads inputs at positions ``at`` ``[n, w]`` of n texts.
+
+    reach: above every position. What lies before a position in its row must have been written.
+    """
+    cache.open(at, reach)
+    visible = torch.arange(reach, device=at.device) <= at[:, None, :, None]
+    return {"position_ids": at, "attention_mask": visible, "past_key_values": cache, "use_cache": True}
 
 
 def rollback(cache: SlotCache, count: int) -> None:

@@ -1,6 +1,6 @@
 """Between host and device: what is sent without waiting, and the one place that waits.
 
-A step (``real/serving/step.py``, ``real/serving/batch.py``) reads its outcome back once; anything else that waited
+A step (``real/serving/step.py``) reads its outcome back once; anything else that waited
 would leave the device idle. N-grams, looked up on the host, wait for every token that they draft. What measures, the
 ledger above all, waits as well: a clock has to.
 """

@@ -5,7 +5,7 @@ Nearly all of ``real/`` that knows transformers. Everything goes through its pub
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from huggingface_hub.utils import are_progress_bars_disabled, enable_progress_bars
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
-from real.models.cache import BLOCK, RowCache, SlotCache, rollback
+from real.models.cache import BLOCK, RowCache, SlotCache, rollback, rows_of
 from real.models.compiled import Compiled
 
 FAMILIES = ("llama", "qwen2", "qwen3", "gpt_neox")  # proven by tests and by `python -m real lossless`
@@ -79,14 +79,14 @@ class CausalLM:
             return self.compiled.new_cache()
         return SlotCache(self.layers, BLOCK * max(1, -(-length // BLOCK)))
 
-    def hidden(self, ids: Tensor, cache: SlotCache | None = None) -> Tensor:
-        """Last hidden states of ``ids`` ``[n]`` after what ``cache`` holds, appended to it: ``[n, d]``.
+    def hidden(self, inputs: Tensor, cache: SlotCache | None = None) -> Tensor:
+        """Last hidden states of token ids ``[n]`` after what ``cache`` holds, appended to it: ``[n, d]``.
 
         More than ``CHUNK`` ids are read piece by piece, so that memory grows with the text and not with its square.
         """
-        if cache is None or len(ids) <= CHUNK:
-            return self._piece(ids, cache)
-        return torch.cat([self._piece(piece, cache) for piece in ids.split(CHUNK)])
+        if cache is None or len(inputs) <= CHUNK:
+            return self._piece(inputs, cache)
+        return torch.cat([self._piece(piece, cache) for piece in inputs.split(CHUNK)])
 
     def _piece(self, ids: Tensor, cache: SlotCache | None) -> Tensor:
         if cache is not None and self.compiled is not None:
@@ -96,15 +96,18 @@ class CausalLM:
         output = self.body(input_ids=ids[None], past_key_values=cache, use_cache=cache is not None)
         return output.last_hidden_state[0]
 
-    def hidden_rows(self, ids: Tensor, at: Tensor, reach: int, cache: RowCache) -> Tensor:
+    def hidden_rows(self, inputs: Tensor, at: Tensor, reach: int, cache: RowCache) -> Tensor:
         """Last hidden states ``[n, w, d]`` of n texts: ids ``[n, w]``, read and written at positions ``at`` ``[n, w]``.
 
         reach: above every position of ``at``. What lies before a position in its row must have been written.
         """
-        cache.open(at, reach)
-        visible = torch.arange(reach, device=at.device) <= at[:, None, :, None]
-        rows = {"position_ids": at, "attention_mask": visible, "past_key_values": cache, "use_cache": True}
-        return self.body(input_ids=ids, **rows).last_hidden_state
+        return self.body(input_ids=inputs, **rows_of(at, reach, cache)).last_hidden_state
+
+    def check_rows(self) -> None:
+        """ValueError if it cannot read several texts at once: every row needs a mask of its own."""
+        kind = self.model.config._attn_implementation
+        if kind != "sdpa":
+            raise ValueError(f"{self.name}: attention {kind!r} takes no mask of every row; load it with 'sdpa'")
 
     def head(self, hidden: Tensor) -> Tensor:
         """Next-token logits ``[n, d]`` → ``[n, V]``."""
@@ -241,6 +244,20 @@ class Pair:
             raise ValueError(f"turns={turns!r}: a prompt needs at least one token; give it some text")
         return list(ids)
 
+    def encode_chat(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
+        """Token ids of a conversation ``[{"role": …, "content": …}, …]`` that the model is to answer.
+
+        Raises:
+            ValueError: without a chat template, or for messages that it does not take.
+        """
+        if not getattr(self.tokenizer, "chat_template", None):
+            raise ValueError(f"messages={list(messages)!r}: this tokenizer has no chat template; pass a text instead")
+        try:
+            text = self.tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+        except Exception as error:  # whatever the template's own language raises
+            raise ValueError(f"messages={list(messages)!r}: the chat template does not take them ({error})") from None
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
     def decode(self, tokens: list[int]) -> str:
         """Text of ``tokens``, special tokens left out."""
         return self.tokenizer.decode(tokens, skip_special_tokens=True)
@@ -323,48 +340,3 @@ def _eos_ids(model: Any) -> frozenset[int]:
     if ids is None:
         ids = model.config.eos_token_id
     return frozenset() if ids is None else frozenset([ids] if isinstance(ids, int) else ids)
-
-
-def random_model(family: str, seed: int, dtype: str = "float64", vocab: int = 512, layers: int = 2) -> CausalLM:
-    """A tiny random model of ``family`` for tests of the decoder, without an end token.
-
-    Unit-gain matrices and strong attention: its greedy text does not repeat itself, and its law depends on the whole
-    prefix (one extra token in the cache moves the law by .25 in total variation), so bookkeeping errors show.
-    """
-    sizes = {"vocab_size": vocab, "hidden_size": 64, "intermediate_size": 128}
-    depth = {"num_hidden_layers": layers, "num_attention_heads": 4, "max_position_embeddings": 512}
-    quiet = {"tie_word_embeddings": False, "bos_token_id": None, "eos_token_id": None}
-    grouped = {} if family == "gpt_neox" else {"num_key_value_heads": 2}
-    head = {"head_dim": 16} if family == "qwen3" else {}
-    config = AutoConfig.for_model(family, **sizes, **depth, **quiet, **grouped, **head)
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.float64)
-    rng = torch.Generator().manual_seed(seed)
-    attention = ("q_proj", "k_proj", "v_proj", "o_proj", "query_key_value", "attention.dense")
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            noise = torch.randn(weight.shape, generator=rng, dtype=weight.dtype)
-            if name.endswith("bias"):
-                weight.copy_(0.05 * noise)
-            elif "q_norm" in name or "k_norm" in name:
-                weight.fill_(2.0)
-            elif weight.ndim == 2:
-                gain = 2.0 if any(part in name for part in attention) else 1.0
-                embedding = "embed_in" in name or "embed_tokens" in name
-                weight.copy_(noise if embedding else gain * noise / weight.shape[1] ** 0.5)
-    return CausalLM(model.to(DTYPES[dtype]), f"random {family}")
-
-
-def perturbed(model: CausalLM, noise: float, seed: int, vocab: int | None = None) -> CausalLM:
-    """A copy with every matrix moved by ``noise`` of its own spread: a draft that agrees in part.
-
-    vocab: rows to cut or pad the vocabulary to, as padded checkpoints of one family differ; None keeps it.
-    """
-    copy = deepcopy(model.model)
-    rng = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for weight in copy.parameters():
-            if weight.ndim == 2:
-                weight += noise * weight.std() * torch.randn(weight.shape, generator=rng, dtype=weight.dtype)
-    if vocab is not None:
-        copy.resize_token_embeddings(vocab, mean_resizing=False)
-    return CausalLM(copy, f"perturbed {model.name}")

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from theory.speculation.acceptance import categorical, process
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
 
@@ -51,16 +50,6 @@ class Sampling:
             return logits.argmax(-1), None
         law = self.law(logits)
         return categorical(law, uniform), law
-
-    def uniforms(self, count: int, rng: torch.Generator | None, device: torch.device) -> Tensor:
-        """``count`` float64 uniforms in [0, 1) from ``rng`` (a CPU generator); greedy decoding consumes none."""
-        import torch
-
-        from real.models.device import sent
-
-        if self.greedy:
-            return torch.empty(0, dtype=torch.float64)
-        return sent(torch.rand(count, generator=rng, dtype=torch.float64), device)
 
 
 def one_hot(tokens: Tensor, like: Tensor) -> Tensor:

@@ -18,15 +18,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from real.serving.decoder import OnlineDecoder
 from real.serving.feedback import Updated
-from theory.checker.certificate import Certificate, Recorder, certificate, sequences
-from theory.checker.certificate import certifiable as has_certificate
+from real.serving.learn import Learning
+from theory.checker.certificate import Certificate, Recorder, certificate, number, sequences
 from theory.hindsight import Total
-from theory.learner import Learner
-from theory.learners.ensemble import Ensemble
-from theory.learners.hedge import Hedge
-from theory.learners.mixture import Mixture
+from theory.learner import Learner, Terms
 from theory.loss import Loss
 from theory.runs.trace import Trace
 
@@ -34,42 +30,49 @@ SEGMENTS = 4
 """Equal parts of a run that get a comparator of their own."""
 
 
-def certifiable(decoder: OnlineDecoder) -> bool:
+def certifiable(learning: Learning) -> bool:
     """Whether a theorem holds: a learner that has a certificate, on losses that are convex in its decision.
 
     Not where learning is overlapped: what is served there is one round older than what the learner plays.
     """
-    learner, drafter = decoder.learner, decoder.drafter
-    if drafter is None or decoder.serving.overlap or not has_certificate(learner):
+    learner = learning.learner
+    if learning.serving.overlap or not learner.certified:
         return False
-    experts = isinstance(learner, Mixture | Hedge)  # their losses are convex in the weights, mixed or routed
-    fixed_step = experts or isinstance(learner, Ensemble) or isinstance(learner.step_size, int | float)  # type: ignore
-    return fixed_step and (experts or (drafter.convex and decoder.objective.convex))
+    convex = learning.drafter.convex and learning.objective.convex
+    return convex or learner.weighs_experts()  # whose losses are convex in the weights, mixed or routed
 
 
 class Certifier:
-    """Keeps what one decoder's learner saw; give ``note`` as the decoder's ``on_round``.
+    """Keeps what one decoder's learner saw; give ``note`` as ``Learning.on_round``.
 
     Args:
         every: rounds between certificates; 0 only at the end. show: told each certificate, by comparator.
+        most: keep so many rounds, the first ones, and certify those; None keeps all.
     """
 
     def __init__(
-        self, learner: Learner, every: int = 0, show: Callable[[int, dict[str, Certificate]], None] | None = None
+        self,
+        learner: Learner,
+        every: int = 0,
+        show: Callable[[int, dict[str, Certificate]], None] | None = None,
+        most: int | None = None,
     ):
+        self.most = most
         self.learner, self.every, self.show = learner, every, show
         self.first: Any = None  # the learner's state before the first round
-        self.last: Any = None  # and after the last
+        self.last: Updated | None = None
         self.x_1: Tensor | None = None
         self.rounds: list[list[tuple[Loss, Tensor | None]]] = []  # losses and outside hints
 
     def note(self, updates: Sequence[Updated]) -> None:
         """One round was learned."""
+        if self.most is not None and len(self.rounds) >= self.most:
+            return
         if self.x_1 is None:
             self.first = before = updates[0].before
             self.x_1 = self.learner.predict(before, torch.zeros_like(self.learner.predict(before))).clone()
-        self.last = updates[-1].after
-        self.rounds.append([(of.loss_t.loss, of.hint_t) for of in updates])
+        self.last = updates[-1]
+        self.rounds.append([(update.loss_t.loss, update.hint_t) for update in updates])
         if self.show and self.every and len(self.rounds) % self.every == 0:
             self.show(len(self.rounds), certificates(self.log()))
 
@@ -79,28 +82,32 @@ class Certifier:
         Raises:
             ValueError: before the first round.
         """
-        if self.x_1 is None:
+        if self.x_1 is None or self.last is None:
             raise ValueError("no round was learned yet: serve until the burn-in is over, then certify")
-        if isinstance(self.learner, Mixture | Hedge):  # a few weights, whose theorem is an identity: in float64
+        if self.learner.weighs_experts():  # a few weights, whose theorem is an identity: in float64
             recorder = Recorder(self.learner, list(torch.eye(len(self.x_1), dtype=torch.float64)))
             rounds = [[(_double(loss), hint) for loss, hint in updates] for updates in self.rounds]
             return self._played(recorder, type(self.first)(*(part.double() for part in self.first)), rounds, 0, header)
-        expert, eta = None, getattr(self.learner, "step_size", 0.0)
-        if isinstance(self.learner, Ensemble):
-            expert = int(self.learner.meta.predict(self.last.meta).argmax())
-            eta = self.learner.base.step_size[expert]  # pyright: ignore[reportAttributeAccessIssue] (certifiable)
+        expert = self.learner.leader(self.last.after)
+        eta = number(self._terms(self.last, expert).step_size)
         losses = [loss for updates in self.rounds for loss, _ in updates]
         size = -(-len(losses) // SEGMENTS)
         parts = [losses, *(losses[i : i + size] for i in range(0, len(losses), size))]
-        candidates = [self.x_1, *(proximal_best(part, self.x_1, float(eta)) for part in parts)]
+        candidates = [self.x_1, *(proximal_best(part, self.x_1, eta) for part in parts)]
         return self._played(Recorder(self.learner, candidates, expert), self.first, self.rounds, size, header)
+
+    def _terms(self, update: Updated, expert: int | None) -> Terms:
+        """What one round adds to the certificate."""
+        x_t = self.learner.predict(update.before, update.hint_t)
+        grad_t = update.loss_t.loss.grad(x_t)
+        return self.learner.terms(update.before, update.after, x_t, grad_t, update.hint_t, expert)
 
     def _played(self, recorder: Recorder, state: Any, rounds: Sequence, size: int, header: dict | None) -> Trace:
         """The learner played again over ``rounds``; candidates from the third on are of ``size`` rounds each.
 
         A mixture learns once a position and is swapped in once a round: its first play of a round bears all its losses.
         """
-        t, several = 0, isinstance(self.learner, Mixture | Hedge)
+        t, several = 0, self.learner.weighs_experts()
         with torch.no_grad():
             for updates in rounds:
                 served = self.learner.predict(state) if several else None
@@ -113,7 +120,7 @@ class Certifier:
 
 def _double(loss: Any) -> Loss:
     """A loss of a few experts in float64."""
-    return replace(loss, **{of.name: getattr(loss, of.name).double() for of in fields(loss)})
+    return replace(loss, **{field.name: getattr(loss, field.name).double() for field in fields(loss)})
 
 
 def certificates(log: Trace) -> dict[str, Certificate]:

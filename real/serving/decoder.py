@@ -1,275 +1,233 @@
-"""The loop: decode, collect what verification revealed, update once a round, swap weights at a step boundary.
+"""The decoder: requests come, take steps side by side, and leave; what is learned from them is somebody else's affair.
 
-The learner is any of ``theory.learners``, the very objects the simulator runs; here its arrays are float32 tensors.
+One request at a time or several, it is the same loop around the same step. Requests draw from random numbers of their
+own, so that what is sampled does not depend on the requests beside; one at a time, they share the decoder's generator.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from real.drafters import Drafter, Piece
-from real.drafters.objective import DISTIL, Objective
+from real.drafters import Drafter
 from real.models.hf import Pair
-from real.models.state import check, flatten, rebuild, under
-from real.serving.beside import Beside
-from real.serving.feedback import Counts, NonFiniteGradient, RoundLog, Updated, Watched
+from real.models.state import check, under
+from real.models.text import Text, close_up
+from real.serving.feedback import Counts
+from real.serving.learn import Learning
 from real.serving.ledger import Ledger
-from real.serving.rounds import Rounds
 from real.serving.settings import Serving
-from real.serving.step import Session, Step, plain_step, speculative_step
+from real.serving.step import Session, Step, step
 from theory.learner import Learner
-from theory.learners.frozen import Frozen
 from theory.speculation.draft_length import DraftLength
 from theory.speculation.draft_length import State as Lengths
 
-Hint = Callable[[Drafter, Sequence[Piece]], Tensor]
-"""An outside hint for the next round ``[d]``, from the drafter and the round just served."""
+__all__ = ["Decoder", "Request", "in_order", "online_decoder"]
 
 
-Learned = Callable[[Sequence[Updated]], Any]
-"""Shown the updates of every round."""
+@dataclass(eq=False)
+class Request:
+    """One request: its place among those that were given with it, its text, and the counts of its steps."""
+
+    number: int
+    text: Text
+    counts: Counts = field(default_factory=Counts)
+
+    @property
+    def tokens(self) -> list[int]:
+        """What was committed."""
+        return self.text.committed
 
 
-class OnlineDecoder:
-    """Serves requests one after the other while its draft learns.
+class Decoder:
+    """Serves requests with one target and one drafter, up to ``rows`` of them at a time.
 
     Args:
-        pair: target, draft and tokenizer. drafter: None decodes plainly. learner: Frozen never updates.
-        serving: lengths and sampling. seed: of the request's own randomness.
-        objective: divergence and positions of the loss; temperature and gamma are those of ``serving``.
-        hint: outside hint for the coming round; None leaves the learner its own rule.
-        prompt_hint: this many times the gradient on the prompt is the outside hint for the rounds of a request:
-            prefill has computed the target's laws there before the first token is drafted. Charged to learning.
-        learn_prompt: the prompt's positions are feedback like any committed ones.
-        record: shown the pieces of every round. watch: shown every step. on_round: shown the updates of every round.
+        pair: target, draft and tokenizer. drafter: None decodes plainly. serving: lengths and sampling.
+        learning: told of every step; None where nothing is learned or recorded.
+        seed: of the requests' own randomness. rows: most requests at a time. watch: shown every step.
+
+    Raises:
+        ValueError: for several rows of what takes one text only, or a hint from prompts, which is one request's.
     """
 
     def __init__(
         self,
         pair: Pair,
         drafter: Drafter | None,
-        learner: Learner,
         serving: Serving,
+        learning: Learning | None = None,
         seed: int = 0,
-        objective: Objective = DISTIL,
-        hint: Hint | None = None,
-        prompt_hint: float | None = None,
-        learn_prompt: bool = False,
-        record: Callable[[Sequence[Piece]], Any] | None = None,
+        rows: int = 1,
         watch: Callable[[Step], Any] | None = None,
-        on_round: Learned | None = None,
     ):
-        self.pair, self.drafter, self.learner, self.serving, self.hint = pair, drafter, learner, serving, hint
-        self.record, self.watch, self.on_round = record, watch, on_round
-        temperature = serving.sampling.temperature or 1.0
-        self.objective = replace(objective, temperature=temperature, gamma=serving.gamma)
+        self.pair, self.drafter, self.serving, self.learning = pair, drafter, serving, learning
+        self.seed, self.watch, self.entered = seed, watch, 0
+        if rows > 1 and learning is not None and learning.prompt_hint is not None:
+            raise ValueError(
+                f"prompt_hint={learning.prompt_hint!r}, rows={rows!r}: a hint belongs to one request, and rounds of "
+                "several rows hold many; serve one text at a time, or leave the hint out"
+            )
+        self.session = Session(pair.target, drafter, rows)
+        self.requests: list[Request] = []
         self.rng = torch.Generator().manual_seed(seed)
         if drafter is not None:
             drafter.reseed(seed)
-        self.rounds = Rounds(serving.nu, serving.law_top_k)
-        self.learns = drafter is not None and drafter.trains and not isinstance(learner, Frozen)
-        if prompt_hint is not None and not hasattr(learner, "hint"):
-            raise ValueError(f"prompt_hint={prompt_hint!r}: {learner!r} takes no hints; choose an optimistic learner")
-        self.prompt_hint = prompt_hint if self.learns else None
-        self.learn_prompt = learn_prompt and self.learns
-        self.lengths = DraftLength(serving.costs, serving.switch) if serving.costs and drafter is not None else None
+        by_cost = bool(serving.costs) and drafter is not None
+        self.lengths = DraftLength(serving.costs, serving.switch_cost) if by_cost else None
         self.length_state = None if self.lengths is None else self.lengths.init()
         self.gamma = 0 if drafter is None else serving.gamma
-        self._choose_length()
-        self.log: list[RoundLog] = []
-        self.hint_t: Tensor | None = None
-        self.learner_state = None
-        self.beside = Beside(pair.device) if serving.overlap and self.learns else None
-        if self.learns and drafter is not None:
-            self.learner_state = learner.init(drafter.x)
-            self._check(learner.predict(self.learner_state))
+        self._choose_length([])
 
     def serve(self, prompt: list[int], ledger: Ledger) -> tuple[list[int], Counts]:
         """Decode one request → committed tokens and counts; ``ledger`` is charged."""
-        counts, serving = Counts(), self.serving
-        reads_prompt = self.learn_prompt or self.prompt_hint is not None
-        with ledger.serving():
-            session = Session(
-                self.pair.target, self.drafter, prompt, serving.max_new_tokens, keep_prompt=reads_prompt, clock=ledger
-            )
-            if reads_prompt:
-                self._read_prompt(session, ledger)
-            while not session.done:
-                if self.gamma == 0:
-                    step = plain_step(session, serving.sampling, self.rng, ledger)
-                else:
-                    step = speculative_step(
-                        session, self.gamma, serving.sampling, self.rng, ledger, serving.rule, serving.confidence
-                    )
-                if self.lengths is not None:
-                    with ledger("draft"):
-                        self._choose_length(step)
-                with ledger("measure"):
-                    counts.add(step)
-                    if self.watch:
-                        self.watch(step)
-                if self.learns or self.record:
-                    with ledger("other"):
-                        self.rounds.collect(step)
-                    self._learn_complete(session, ledger)
-            if self.drafter is not None:
-                if self.learns or self.record:
-                    with ledger("learn"):
-                        self.rounds.join(session, self.drafter)
-                with ledger("draft"):
-                    self.drafter.end()
-            self._finish(ledger)
-        return session.tokens[len(prompt) :], counts
+        (request,) = self.serve_all([prompt], ledger)
+        return request.tokens, request.counts
 
-    def _choose_length(self, after: Step | None = None) -> None:
-        """Set how many tokens the next step drafts, 0 decoding plainly; ``after`` is what came before it."""
+    def serve_all(self, prompts: Iterable[Sequence[int]], ledger: Ledger) -> Iterator[Request]:
+        """Decode all requests → each when it ends, not in their order; ``ledger`` is charged for all of them."""
+        for request, _ in self.steps(prompts, ledger):
+            if request.text.done:
+                yield request
+
+    def steps(self, prompts: Iterable[Sequence[int]], ledger: Ledger) -> Iterator[tuple[Request, Step]]:
+        """The same step by step. Requests enter as rows become free; time that the caller takes is not charged."""
+        waiting = enumerate(prompts)
+        try:
+            while True:
+                with ledger.serving():
+                    while len(self.requests) < self.session.rows and (given := next(waiting, None)):
+                        self._enter(*given, ledger)
+                    if not self.requests:
+                        break
+                    taken = self._step(ledger)
+                    self._leave_done(ledger)
+                yield from taken
+        finally:
+            self.drop()
+        with ledger.serving():
+            self._finish(ledger)
+
+    @contextmanager
+    def one_text(self, prompt: Sequence[int], length: int, ledger: Ledger) -> Iterator[Session]:
+        """The session with one request of ``length`` new tokens in it, for whoever takes its steps; it leaves after.
+
+        It is alone: the caller's clock is running, and no end token ends it.
+        """
+        assert not self.requests
+        try:
+            self._enter(0, prompt, ledger, length, frozenset())
+            yield self.session
+            self.requests[0].text.done = True
+            self._leave_done(ledger)
+        finally:
+            self.drop()
+        self._finish(ledger)
+
+    def finish_text(self, session: Session, ledger: Ledger) -> None:
+        """Take plain or drafting steps until the one text of ``one_text`` has all its tokens."""
+        while not session.texts[0].done:
+            self._step(ledger)
+
+    def settle(self, serving: Serving, rows: int) -> None:
+        """Serve otherwise from the next request on: other sampling, lengths or rows; between requests only.
+
+        The learner's losses are at the new temperature.
+
+        Raises:
+            ValueError: for several rows of what takes one text only.
+        """
+        assert not self.requests
+        if rows != self.session.rows:
+            self.session = Session(self.pair.target, self.drafter, rows)
+        self.serving = serving
+        if self.learning is not None:
+            self.learning.settle(serving)
+
+    def drop(self) -> None:
+        """Forget the requests in flight, as when one was interrupted."""
+        while self.requests:
+            if self.learning is not None:
+                self.learning.rounds.end(self.requests[0].text)
+            self.session.leave(0)
+            close_up(self.requests, 0)
+
+    def _enter(
+        self,
+        number: int,
+        prompt: Sequence[int],
+        ledger: Ledger,
+        new: int | None = None,
+        eos: frozenset[int] | None = None,
+    ) -> None:
+        learning, rng = self.learning, None
+        if self.session.rows > 1:
+            own = np.random.SeedSequence([self.seed, self.entered]).generate_state(1)  # a CPU generator takes 32 bits
+            rng = torch.Generator().manual_seed(int(own[0]))
+        keep_prompt = learning is not None and learning.reads_prompts
+        new = self.serving.max_new_tokens if new is None else new
+        text = self.session.enter(prompt, new, eos=eos, keep_prompt=keep_prompt, rng=rng, clock=ledger)
+        self.requests.append(Request(number, text))
+        self.entered += 1
+        if learning is not None:
+            learning.enter(text, len(self.requests) - 1, ledger)
+
+    def _step(self, ledger: Ledger) -> list[tuple[Request, Step]]:
+        session, serving = self.session, self.serving
+        lengths = [session.room(text, self.gamma) for text in session.texts]
+        uniforms = session.uniforms(lengths, serving.sampling, self.rng)
+        steps = step(session, lengths, serving.sampling, uniforms, ledger, serving.rule, serving.confidence)
+        if self.lengths is not None:
+            with ledger("draft"):
+                self._choose_length(steps)
+        with ledger("measure"):
+            for request, taken in zip(self.requests, steps, strict=True):
+                request.counts.add(taken)
+                if self.watch:
+                    self.watch(taken)
+        if self.learning is not None and self.learning.collects:
+            self.learning.note(session, steps, ledger)
+        return list(zip(self.requests, steps, strict=True))
+
+    def _choose_length(self, after: Sequence[Step]) -> None:
+        """Set how many tokens the next step drafts, 0 decoding plainly, given the steps before it.
+
+        The promise is in units of ``Serving.costs``: with several rows they must be those of so many.
+        """
         if self.lengths is None or self.length_state is None:
             return
-        if after is not None:
-            counts = len(after.tokens), after.accepted + after.rejected, int(after.rejected)
-            self.length_state = self.lengths.observe(self.length_state, after.drafted, *counts)
+        for taken in after:
+            examined = taken.accepted + taken.rejected
+            outcome = len(taken.tokens), examined, int(taken.rejected)
+            self.length_state = self.lengths.observe(self.length_state, taken.drafted, *outcome)
         self.gamma = self.lengths.choose(self.length_state)
 
-    def _read_prompt(self, session: Session, ledger: Ledger) -> None:
-        """Learn from the prompt, or take its gradient as the hint of this request."""
-        assert self.drafter is not None
-        if self.prompt_hint is not None and self.hint_t is not None:
-            with ledger("learn"):  # the hint of the request before is no hint for this one
-                self.hint_t = None
-                self.drafter.load(self._check(self.learner.predict(self.learner_state)))
-        if session.prompt_length < 2:
-            return
-        with ledger("learn"):
-            piece = self.rounds.prompt(session, self.drafter, self.serving.sampling)
-            self.drafter.forget(session.prompt_length)
-            if self.learn_prompt:
-                self.rounds.add(piece)
-        self._learn_complete(session, ledger)
-        if self.prompt_hint is None or not self.drafter.ready:
-            return
-        with ledger("learn"), torch.no_grad():
-            anchor = self.learner.predict(self.learner_state, torch.zeros_like(self.drafter.x))
-            loss = Watched(self.drafter.loss([piece], replace(self.objective, positions="all")), "prompt hint")
-            self.hint_t = self.prompt_hint * loss.grad(anchor)
-            self.drafter.load(self._check(self.learner.predict(self.learner_state, self.hint_t)))
-
-    def _learn_complete(self, session: Session | None, ledger: Ledger) -> None:
-        """Learn from every round whose last token is known; ``session`` is the request whose features are to come."""
-        assert self.drafter is not None
-        while self.rounds.complete:
-            with ledger("learn"):
-                if session is not None:
-                    self.rounds.join(session, self.drafter)
-                pieces = self.rounds.take()
-                if self.record:
-                    self.record(pieces)
-            if self.learns:
-                self._learn(pieces, ledger)
-
-    def _learn(self, pieces: Sequence[Piece], ledger: Ledger) -> None:
-        """One round: burn-in while the drafter asks for it, then its updates and one swap, now or beside the next."""
-        assert self.drafter is not None
-        self._finish(ledger)
-        with ledger("learn"):
-            if not self.drafter.ready:
-                self.drafter.absorb(pieces)
-                return
-            hint_t = self.hint_t
-            if self.beside is not None:
-                self.beside.start(lambda: (pieces, self._updates(pieces, hint_t)))
-                return
-            updates = self._updates(pieces, hint_t)
-        self._swap(pieces, updates, ledger)
-
-    def _updates(self, pieces: Sequence[Piece], hint_t: Tensor | None) -> list[Updated]:
-        """Every update that a round asks for, with the outside hint it was played with."""
-        assert self.drafter is not None
-        name, state, found = f"{type(self.learner).__name__}, round {len(self.log) + 1}", self.learner_state, []
-        with torch.no_grad():
-            for loss in self.drafter.losses(pieces, self.objective):
-                before, loss_t = state, Watched(loss, name)
-                state = self.learner.update(before, loss_t, hint_t)
-                found.append(Updated(before, loss_t, state, hint_t))
-        return found
+    def _leave_done(self, ledger: Ledger) -> None:
+        for row in reversed(range(len(self.requests))):
+            if self.requests[row].text.done:
+                if self.learning is not None and self.learning.collects:
+                    self.learning.leave(self.session, row, ledger)
+                with nullcontext() if self.drafter is None else ledger("draft"):
+                    self.session.leave(row)
+                close_up(self.requests, row)
 
     def _finish(self, ledger: Ledger) -> None:
-        """Wait for the update that runs beside the decoding, if any, and swap it in."""
-        if self.beside is None:
-            return
-        with ledger("learn"):
-            found = self.beside.take()
-        if found is not None:
-            pieces, updates = found
-            self._swap(pieces, updates, ledger)
-
-    def _swap(self, pieces: Sequence[Piece], updates: list[Updated], ledger: Ledger) -> None:
-        """Take up the last of the updates and serve its decision from the next step on."""
-        assert self.drafter is not None
-        if not updates:
-            return
-        self.learner_state = updates[-1].after
-        with ledger("measure"):
-            self._note(updates)
-        with ledger("learn"), torch.no_grad():
-            self.hint_t = self.hint_t if self.hint is None else self.hint(self.drafter, pieces)
-            self.drafter.load(self._check(self.learner.predict(self.learner_state, self.hint_t)))
-
-    def _check(self, x_t: Tensor) -> Tensor:
-        """x_t, which the drafter can serve: one finite decision."""
-        assert self.drafter is not None
-        if x_t.shape != (self.drafter.dimension,):
-            raise ValueError(
-                f"learner={self.learner!r}: plays {tuple(x_t.shape)}, the drafter serves one decision of "
-                f"{self.drafter.dimension} entries; give scalar settings (a tuple makes one copy an entry)"
-            )
-        if not bool(torch.isfinite(x_t.abs().max())):
-            raise NonFiniteGradient(
-                f"{type(self.learner).__name__}, round {len(self.log)}: the next decision is not finite; it was not "
-                "served. Take a smaller step_size"
-            )
-        return x_t
-
-    def _note(self, updates: Sequence[Updated]) -> None:
-        """Log the round at what was played: the mean loss, the summed energies. Nothing of it is charged."""
-        losses, gradient, hint_error = [], 0.0, 0.0
-        for before, loss_t, _, outside in updates:
-            x_t, last = self.learner.predict(before, outside), loss_t.last
-            # some learners need values alone, or gradients at their experts' own decisions
-            grad_t = last if last is not None and last.shape == x_t.shape else loss_t.loss.grad(x_t)
-            hint_t = getattr(before, "hint", None) if outside is None else outside
-            error = grad_t if hint_t is None else grad_t - hint_t
-            losses.append(float(loss_t.value(x_t)))
-            gradient += float((grad_t.double() ** 2).sum())
-            hint_error += float((error.double() ** 2).sum())
-        self.log.append(RoundLog(len(self.log) + 1, sum(losses) / len(losses), gradient, hint_error))
-        if self.on_round:
-            self.on_round(updates)
-
-    @property
-    def hint_gain(self) -> float:
-        """Σ‖grad − hint‖² / Σ‖grad‖² so far; 1 for learners without hints, nan before the first round."""
-        total = sum(entry.gradient for entry in self.log)
-        return sum(entry.hint_error for entry in self.log) / total if total else float("nan")
+        if self.learning is not None:
+            self.learning.finish(ledger)
 
     def state(self) -> dict[str, Tensor]:
         """Everything needed to go on later as if never stopped, as named tensors; between requests only."""
-        named = self._always()
-        named |= {f"rounds.{key}": value for key, value in self.rounds.state().items()}
-        if self.learns and self.drafter is not None:
-            named |= dict(flatten("learner", self.learner_state))
-            named["x"] = self.drafter.x  # what is served, for whoever reads the file without the learner
-            columns = [[float(getattr(entry, f.name)) for f in fields(RoundLog)] for entry in self.log]
-            named["log"] = torch.tensor(columns, dtype=torch.float64).reshape(-1, len(fields(RoundLog)))
-            if self.hint_t is not None:
-                named["hint"] = self.hint_t
+        named = self._always() | ({} if self.learning is None else self.learning.state())
         return {key: value.contiguous().clone() for key, value in named.items()}
 
     def _always(self) -> dict[str, Tensor]:
         """The entries that every state of this decoder has: its randomness, and what its drafter needs besides x."""
-        named = {} if self.drafter is None else {f"drafter.{key}": of for key, of in self.drafter.state().items()}
+        named = {} if self.drafter is None else {f"drafter.{key}": part for key, part in self.drafter.state().items()}
         if self.length_state is not None:
             named["lengths"] = torch.tensor(self.length_state, dtype=torch.float64)
         return {"rng": self.rng.get_state(), **named}
@@ -284,12 +242,30 @@ class OnlineDecoder:
         self.rng.set_state(named["rng"])
         if self.length_state is not None:
             self.length_state = Lengths(*named["lengths"].tolist())
-            self._choose_length()
-        self.rounds.restore(under("rounds.", named), self.pair.device)
+            self._choose_length([])
         if self.drafter is not None:
             self.drafter.restore(under("drafter.", named))
-        if self.learns and self.drafter is not None:
-            self.learner_state = rebuild("learner", self.learner_state, named)
-            self.log = [RoundLog(int(row[0]), *row[1:]) for row in named["log"].tolist()]
-            self.hint_t = named["hint"].to(self.drafter.x) if "hint" in named else None
-            self.drafter.load(self.learner.predict(self.learner_state, self.hint_t))
+        if self.learning is not None:
+            self.learning.restore(named)
+
+
+def online_decoder(
+    pair: Pair,
+    drafter: Drafter | None,
+    learner: Learner,
+    serving: Serving,
+    seed: int = 0,
+    rows: int = 1,
+    watch: Callable[[Step], Any] | None = None,
+    **learning: Any,
+) -> Decoder:
+    """A decoder whose drafter learns as it serves; ``learning``: see ``Learning``."""
+    told = None if drafter is None else Learning(drafter, learner, serving, **learning)
+    return Decoder(pair, drafter, serving, told, seed, rows, watch)
+
+
+def in_order(served: Iterable[Request]) -> list[Request]:
+    """All of them, by number."""
+    found = sorted(served, key=lambda request: request.number)
+    assert all(b.number == a.number + 1 for a, b in pairwise(found))
+    return found

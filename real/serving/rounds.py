@@ -1,7 +1,7 @@
 """Rounds: ν consecutive committed tokens, with what verification revealed about them, cut to exact length.
 
 Verification has computed the target's law at every position it committed, so feedback costs no second target call. A
-round may span requests and is complete at the step boundary at or after its last token (theory/README.md).
+round may span texts and is complete at the step boundary at or after its last token (theory/README.md).
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,8 @@ from torch import Tensor
 
 from real.drafters import Drafter, Piece
 from real.models.sampling import Sampling
-from real.serving.step import Session, Step
+from real.models.text import Text
+from real.serving.step import Step
 
 
 def cut(law: Tensor, k: int) -> Tensor:
@@ -30,56 +31,73 @@ class Rounds:
 
     Args:
         nu: committed tokens a round, at least 1. law_top_k: keep only so many tokens of the target's law; 0 keeps all.
+
+    Attributes:
+        waiting: committed tokens that were collected and not yet taken, also those without features.
+        pieces: positions that are complete, features included.
     """
 
     def __init__(self, nu: int, law_top_k: int = 0):
         if nu < 1:
             raise ValueError(f"nu={nu!r}: a round needs at least one committed token")
         self.nu, self.law_top_k = nu, law_top_k
-        self.pieces: list[Piece] = []  # complete positions, features included
-        self._laws: list[Tensor] = []  # of the request in flight, not yet joined by features
-        self._wrong: list[Tensor] = []
+        self.pieces: list[Piece] = []
         self.waiting = 0
+        self._open: dict[Text, list[list[Tensor]]] = {}  # laws and flags not yet joined by features
 
     def collect(self, step: Step) -> None:
         """Note the target's laws at the positions a step committed."""
         laws = cut(step.target_probs, self.law_top_k)
-        self._laws.append(laws)
-        self._wrong.append(torch.arange(len(laws), device=laws.device) == (step.accepted if step.rejected else -1))
-        self.waiting += len(step.tokens)
+        wrong = torch.arange(len(laws), device=laws.device) == (step.accepted if step.rejected else -1)
+        noted_laws, noted_wrong = self._open.setdefault(step.text, [[], []])
+        noted_laws.append(laws)
+        noted_wrong.append(wrong)
+        self.waiting += len(laws)
 
     def add(self, piece: Piece) -> None:
-        """Take up a piece that is complete already; only before anything of its request was collected."""
+        """Take up a piece that is complete already; only before anything of its text was collected."""
         self.pieces.append(piece)
         self.waiting += piece.stop - piece.start
 
-    def prompt(self, session: Session, drafter: Drafter, sampling: Sampling) -> Piece:
+    def prompt(self, text: Text, row: int, drafter: Drafter, sampling: Sampling) -> Piece:
         """What prefill revealed about positions 1 … n − 1 of a prompt of n ≥ 2 tokens; kept by ``keep_prompt``."""
-        assert session.prompt_logits is not None
-        n = session.prompt_length
-        laws = cut(sampling.law(session.prompt_logits), self.law_top_k)
-        hidden = None if session.hidden is None else session.hidden[: n - 1]
+        assert text.prompt_logits is not None
+        n = text.prompt_length
+        laws = cut(sampling.law(text.prompt_logits), self.law_top_k)
+        hidden = None if text.hidden is None else text.hidden[: n - 1]
         nowhere = torch.zeros(n - 1, dtype=torch.bool, device=laws.device)
-        return Piece(tuple(session.tokens[:n]), 1, n, laws, drafter.features(1, n), hidden, nowhere)
+        return Piece(tuple(text.tokens[:n]), 1, n, laws, drafter.features(1, n, row), hidden, nowhere)
 
     @property
     def complete(self) -> bool:
-        """Whether a round's last token has been committed."""
-        return self.waiting >= self.nu
+        """Whether a round can be taken."""
+        return sum(piece.stop - piece.start for piece in self.pieces) >= self.nu
 
-    def join(self, session: Session, drafter: Drafter) -> None:
-        """Fetch the features of every position collected in this request; the drafter reads a bonus token if needed."""
-        if not self._laws:
-            return
-        laws, wrong = torch.cat(self._laws), torch.cat(self._wrong)
-        self._laws, self._wrong = [], []
-        drafter.catch_up()
-        stop = len(session.tokens)
-        start = stop - len(laws)
-        features = drafter.features(start, stop)
-        hidden = None if session.hidden is None else session.hidden[: stop - 1]
-        self.pieces.append(Piece(tuple(session.tokens), start, stop, laws, features, hidden, wrong))
-        drafter.forget(stop)
+    def join(self, drafter: Drafter) -> None:
+        """Fetch the features of all collected positions that have theirs; others wait for the next draft."""
+        for row, text in enumerate(drafter.texts):
+            if text in self._open:
+                self._join(text, row, drafter)
+
+    def end(self, text: Text) -> None:
+        """The text has left: positions that never got their features are dropped."""
+        laws, _ = self._open.pop(text, [[], []])
+        self.waiting -= sum(map(len, laws))
+
+    def _join(self, text: Text, row: int, drafter: Drafter) -> None:
+        laws, wrong = (torch.cat(parts) for parts in self._open.pop(text))
+        start = len(text.tokens) - len(laws)
+        stop = min(len(text.tokens), drafter.known(row))
+        count = stop - start
+        if count < len(laws):
+            self._open[text] = [[laws[count:]], [wrong[count:]]]
+        if count:
+            features = drafter.features(start, stop, row)
+            hidden = None if text.hidden is None else text.hidden[: stop - 1]
+            self.pieces.append(
+                Piece(tuple(text.tokens[:stop]), start, stop, laws[:count], features, hidden, wrong[:count])
+            )
+            drafter.forget(stop, row)
 
     def take(self) -> list[Piece]:
         """The pieces of one round, ν positions in all; ``join`` first. The rest waits for the next round."""
@@ -114,7 +132,7 @@ class Rounds:
         """Take up what ``state`` gave; the positions' tensors go to ``device``."""
         count = sum(key.endswith(".span") for key in named)
         on_device = {key: value.to(device) for key, value in named.items()}
-        self.pieces, self._laws, self._wrong = [_piece(on_device, i) for i in range(count)], [], []
+        self.pieces, self._open = [_piece(on_device, i) for i in range(count)], {}
         self.waiting = sum(piece.stop - piece.start for piece in self.pieces)
 
 

@@ -23,7 +23,7 @@ class Serving:
         costs: of steps that draft 0, 1, … gamma tokens, in plain steps (``real/measure/profile.py``). With them every
             step's length is chosen by cost (``theory/speculation/draft_length.py``), gamma being the longest; without
             them every step drafts gamma tokens.
-        switch: what the first step that drafts after a plain one costs besides, where lengths are chosen.
+        switch_cost: what the first step that drafts after a plain one costs besides, where lengths are chosen.
     """
 
     gamma: int = field(default=4, metadata={"help": "Tokens drafted a step."})
@@ -43,15 +43,15 @@ class Serving:
     )
     overlap: bool = field(default=False, metadata={"help": "Learn beside the next round, on a thread."})
     costs: tuple[float, ...] = ()
-    switch: float = 0.0
+    switch_cost: float = 0.0
 
     def __post_init__(self):
         if self.gamma < 1:
             raise ValueError(f"gamma={self.gamma!r}: a step drafts at least one token; plain decoding is run beside it")
         if self.nu < self.gamma + 1:
             raise ValueError(f"nu={self.nu!r}: a round must hold a whole step, at least gamma + 1 = {self.gamma + 1}")
-        if not self.switch >= 0:
-            raise ValueError(f"switch={self.switch!r}: must be at least 0, in plain steps")
+        if not self.switch_cost >= 0:
+            raise ValueError(f"switch_cost={self.switch_cost!r}: must be at least 0, in plain steps")
         if self.costs and len(self.costs) != self.gamma + 1:
             raise ValueError(
                 f"costs={self.costs!r}: needs one entry for each of 0 … gamma = {self.gamma} drafted tokens; profile it"

@@ -1,12 +1,13 @@
-"""Lossless speculative decoding, batch 1: one draft–verify step and the loop around it. Returns counts, prints nothing.
+"""One draft–verify step, for one text or for several side by side, and the loop around it. Prints nothing.
 
 A request is prefilled up to, not including, its last token; that *pending* token is the first input of the next step,
-so every committed token comes from a step. A step drafts gamma tokens, runs the target once on pending + drafted, and
-commits the accepted ones plus one recovered or bonus token (``theory.speculation.acceptance.token_rule``; at
-temperature 0 ``greedy_rule``). Both caches are then rolled back to the committed text.
+so every committed token comes from a step. A step drafts up to gamma tokens a text, runs the target once on pending +
+drafted, and commits the accepted ones plus one recovered or bonus token
+(``theory.speculation.acceptance.token_rule``; at temperature 0 ``greedy_rule``). A text that drafts nothing takes a
+plain step among the others. Memories are then cut back to the committed texts.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -14,14 +15,15 @@ import torch
 from torch import Tensor
 
 from real.drafters.base import Drafter
-from real.models.cache import rollback
 from real.models.device import sent
 from real.models.hf import CausalLM
+from real.models.memory import memory_of
 from real.models.sampling import Sampling
+from real.models.text import Text, close_up
+from real.serving.chains import Chains
 from real.serving.settings import RULES
-from theory.speculation.acceptance import greedy_rule
 
-__all__ = ["RULES", "Clock", "Session", "Step", "generate", "plain_step", "speculative_step", "step"]
+__all__ = ["RULES", "Clock", "Session", "Step", "alone", "generate", "step"]
 
 Clock = Callable[[str], AbstractContextManager]  # with clock("prefill" | "draft" | "verify"): …
 _NOTHING = nullcontext()
@@ -36,10 +38,11 @@ def untimed(line: str) -> AbstractContextManager:
 
 @dataclass(slots=True, eq=False)
 class Step:
-    """What one step did. c tokens were committed; g were drafted (0 for a plain step).
+    """What one step did to one text. c tokens were committed; g were drafted (0 for a plain step).
 
     Attributes:
-        tokens: the c committed tokens, 1 ≤ c ≤ g + 1; fewer than accepted + 1 only where the request ended inside.
+        text: whose step it was.
+        tokens: the c committed tokens, 1 ≤ c ≤ g + 1; fewer than accepted + 1 only where the text ended inside.
         accepted: how many of them were drafted. drafted: g. drafted_tokens: the g proposals.
         logits: the target's raw logits at the committed positions ``[c, V]``.
         target_probs: the target's processed law there ``[c, V]`` (one-hot argmax when greedy).
@@ -48,6 +51,7 @@ class Step:
             before; None when greedy or nothing was drafted.
     """
 
+    text: Text
     tokens: list[int]
     accepted: int
     drafted: int
@@ -69,139 +73,161 @@ class Step:
 
 
 class Session:
-    """One request in flight: its text, the target's cache, and the drafter that follows it (None: plain decoding).
+    """The texts in flight, the target's memory of them, and the drafter that follows them (None: plain decoding).
 
     Attributes:
-        tokens: prompt and committed tokens, one live list. prompt_length: where the committed ones start.
-        hidden: the target's hidden states ``[longest text, D]`` if the drafter reads them, len(tokens) − 1 rows filled.
-        prompt_logits: the target's logits at prompt positions 1 … n − 1 ``[n − 1, V]`` if ``keep_prompt``, else None.
-        done: the request has ended (an end token, max_new_tokens, or the target's context is full).
+        texts: up to ``rows`` of them; text i lies in row i of every memory.
     """
 
+    def __init__(self, target: CausalLM, drafter: Drafter | None, rows: int = 1):
+        """Raises ValueError for fewer than one row, or several rows of a model or drafter that takes one text only."""
+        if rows < 1:
+            raise ValueError(f"rows={rows!r}: at least one text is served at a time")
+        if rows > 1 and drafter is not None and drafter.alone:
+            raise ValueError(
+                f"drafter={type(drafter).__name__}, rows={rows!r}: {drafter.alone}; serve one text at a time"
+            )
+        self.target, self.drafter, self.rows = target, drafter, rows
+        self.texts: list[Text] = []
+        self.memory = memory_of(target, rows)
+        if drafter is not None:
+            drafter.open(self.texts, rows)
+
     @torch.inference_mode()
-    def __init__(
+    def enter(
         self,
-        target: CausalLM,
-        drafter: Drafter | None,
-        prompt: list[int],
+        prompt: Sequence[int],
         max_new_tokens: int,
         *,
         eos: frozenset[int] | None = None,
         keep_prompt: bool = False,
+        rng: torch.Generator | None = None,
         clock: Clock = untimed,
-    ):
-        """Prefill target and drafter, charged to the clock's line "prefill".
+    ) -> Text:
+        """Prefill target and drafter with a new text, charged to the clock's line "prefill".
 
-        eos: ids that end the text; None takes the target's own, an empty set never stops early.
+        The prompt has 1 to ``target.context`` tokens. ``eos`` are the ids that end the text: None takes the target's
+        own, an empty set never stops early. ``keep_prompt`` keeps the target's logits at the prompt's positions, and
+        the drafter's features there. ``rng`` is the text's own generator, on the CPU.
+
+        Raises:
+            ValueError: for a prompt that is empty or too long, or no new token.
         """
+        target, drafter = self.target, self.drafter
         if not prompt or max_new_tokens < 1 or len(prompt) > target.context:
             raise ValueError(
                 f"prompt of {len(prompt)} tokens, max_new_tokens={max_new_tokens!r}: needs 1 to {target.context} "
                 "prompt tokens (the target's context) and at least one new token; shorten the prompt"
             )
-        self.target, self.drafter, self.tokens = target, drafter, list(prompt)
-        self.prompt_length = len(prompt)
-        self.end = min(len(prompt) + max_new_tokens, target.context + 1)  # longest text
-        self.cache = target.new_cache(min(self.end, len(prompt) + AHEAD) + BEYOND)
-        self.eos = target.eos if eos is None else eos
-        self.done, self.prompt_logits, self.hidden = False, None, None
+        assert len(self.texts) < self.rows
+        end = min(len(prompt) + max_new_tokens, target.context + 1)  # longest text
+        text = Text(list(prompt), len(prompt), end, target.eos if eos is None else eos, rng=rng)
         with clock("prefill"):
             if drafter is not None and drafter.reads_target:
-                self.hidden = torch.empty(self.end, target.width, dtype=target.dtype, device=target.device)
-            if len(prompt) > 1:
-                hidden = target.hidden(sent(prompt[:-1], target.device), self.cache)
-                if self.hidden is not None:
-                    self.hidden[: len(prompt) - 1] = hidden
+                text.hidden = torch.empty(end, target.width, dtype=target.dtype, device=target.device)
+            ids = sent(torch.tensor(prompt[:-1], dtype=torch.long), target.device)
+            hidden = self.memory.enter(ids, min(end, len(prompt) + AHEAD) + BEYOND)
+            if hidden is not None:
+                if text.hidden is not None:
+                    text.hidden[: len(prompt) - 1] = hidden
                 if keep_prompt:
-                    self.prompt_logits = target.head(hidden)
+                    text.prompt_logits = target.head(hidden)
+            self.texts.append(text)
             if drafter is not None:
-                drafter.begin(self.tokens, self.hidden, keep_prompt)
+                drafter.enter(keep_prompt)
+        return text
 
-    def room(self, gamma: int) -> int:
-        """How many tokens the next step drafts: ``gamma``, or fewer where the request or a context ends before."""
-        assert self.drafter is not None
-        length = len(self.tokens)
-        room = min(self.end - length, self.target.context - length, self.drafter.context + 1 - length)
-        return max(0, min(gamma, self.drafter.reach, room))
-
-    def commit(self, tokens: list[int], drafted: int, hidden: Tensor) -> list[int]:
-        """Append what a step that drafted ``drafted`` tokens committed, cut at the end; roll the caches back.
-
-        hidden: the target's hidden states of the step's inputs, the pending token first ``[drafted + 1, D]``.
-        """
-        tokens = tokens[: self.end - len(self.tokens)]
-        for i, token in enumerate(tokens):
-            if token in self.eos:
-                tokens = tokens[: i + 1]
-                self.done = True
-                break
-        rollback(self.cache, drafted + 1 - len(tokens))
-        if self.hidden is not None:
-            read = len(self.tokens) - 1
-            self.hidden[read : read + len(tokens)] = hidden[: len(tokens)]
-        self.tokens += tokens
-        self.done = self.done or len(self.tokens) >= self.end
+    @torch.inference_mode()
+    def leave(self, row: int) -> None:
+        """The text in ``row`` has ended; the last row takes its place."""
         if self.drafter is not None:
-            self.drafter.commit()
-        return tokens
+            self.drafter.leave(row)
+        self.memory.leave(row)
+        close_up(self.texts, row)
+
+    def room(self, text: Text, gamma: int) -> int:
+        """How many tokens a text's next step drafts: ``gamma``, or fewer where the request or a context ends before."""
+        if self.drafter is None:
+            return 0
+        length = len(text.tokens)
+        room = min(text.end - length, self.target.context - length, self.drafter.context + 1 - length)
+        return max(0, min(gamma, self.drafter.reach(text), room))
+
+    def uniforms(self, lengths: Sequence[int], sampling: Sampling, rng: torch.Generator | None = None) -> Tensor | None:
+        """float64 ``[n, 2·g + 1]`` in [0, 1), g the longest of ``lengths``; greedy decoding consumes none.
+
+        Text i draws 2·lengths[i] + 1 of them from its own generator, or else from ``rng``: the first to draft, as many
+        to accept, the last for the recovered or bonus token.
+        """
+        if sampling.greedy:
+            return None
+        longest = max(lengths)
+        drawn = torch.zeros(len(lengths), 2 * longest + 1, dtype=torch.float64)
+        for row, (text, length) in enumerate(zip(self.texts, lengths, strict=True)):
+            own = torch.rand(2 * length + 1, generator=text.rng or rng, dtype=torch.float64)
+            drawn[row, :length] = own[:length]
+            drawn[row, longest : longest + length] = own[length:-1]
+            drawn[row, -1] = own[-1]
+        return sent(drawn, self.target.device)
+
+
+def alone(target: CausalLM, drafter: Drafter | None, prompt: Sequence[int], max_new_tokens: int, **entering) -> Session:
+    """A session of one text, which is ``session.texts[0]``; ``entering``: see ``Session.enter``."""
+    session = Session(target, drafter)
+    session.enter(prompt, max_new_tokens, **entering)
+    return session
 
 
 @torch.inference_mode()
 def step(
     session: Session,
-    gamma: int,
+    lengths: Sequence[int],
     sampling: Sampling,
-    uniforms: Tensor,
+    uniforms: Tensor | None,
     clock: Clock = untimed,
     rule: str = "token",
     confidence: float = 0.0,
-) -> Step:
-    """One draft–verify step as a function of its randomness: one target forward, 1 to gamma + 1 committed tokens.
+) -> list[Step]:
+    """One step of every text as a function of its randomness: one target forward, 1 to lengths[i] + 1 new tokens each.
 
-    uniforms: float64 ``[2·gamma + 1]`` in [0, 1): gamma to draft, gamma to accept, one for the recovered or bonus
-    token; unused when greedy. gamma ≥ 1 must fit (``session.room``). rule: of ``RULES``. confidence: see
-    ``Drafter.propose``; a draft that ends early leaves the uniforms after it unused.
+    ``lengths`` says how many tokens each text drafts; they must fit (``Session.room``), 0 is a plain step. For
+    ``uniforms`` see ``Session.uniforms``, for ``confidence`` ``Drafter.propose``: a draft that ends early leaves the
+    uniforms after it unused. ``rule`` is one of ``RULES``.
     """
-    target, drafter = session.target, session.drafter
-    assert drafter is not None
-    with clock("draft"):
-        draft_tokens, draft_probs = drafter.propose(gamma, sampling, uniforms[:gamma], confidence)  # [g], [g, V]
-    count = len(draft_tokens)
+    target, drafter, texts = session.target, session.drafter, session.texts
+    longest, counts, draft_laws = max(lengths), list(lengths), None
+    pending = sent([text.tokens[-1:] for text in texts], target.device)  # [n, 1]
+    drafts = pending[:, :0]
+    if longest:
+        assert drafter is not None
+        with clock("draft"):
+            drawing = None if uniforms is None else uniforms[:, :longest]
+            drafts, draft_laws, counts = drafter.propose(lengths, sampling, drawing, confidence)  # [n, g], [n, g, V]
     with clock("verify"):
-        pending = sent(session.tokens[-1:], target.device)
-        hidden = target.hidden(torch.cat([pending, draft_tokens]), session.cache)
-        logits = target.head(hidden)  # [g + 1, V]
-        if sampling.greedy:
-            laws = None
-            accepted, token = greedy_rule(logits.argmax(-1), draft_tokens)
-        else:
-            laws = sampling.law(logits)
-            to_verify = torch.cat([uniforms[gamma : gamma + count], uniforms[-1:]])
-            accepted, token = RULES[rule](laws, draft_probs, draft_tokens, to_verify)
-        *drafted, kept, last = torch.cat([draft_tokens, accepted[None], token[None]]).tolist()  # the only sync
-        tokens = session.commit([*drafted[:kept], last], count, hidden)
-    committed = len(tokens)
-    kept_laws = laws if laws is None else laws[:committed]
-    return Step(
-        tokens, min(kept, committed), count, drafted, logits[:committed], sampling, draft_probs, kept_laws, laws
-    )  # fmt: skip
+        ids = torch.cat([pending, drafts], 1)
+        hidden = session.memory.read(ids, [count + 1 for count in counts])  # [n, g + 1, d]
+        logits = target.head(hidden.flatten(0, 1)).unflatten(0, hidden.shape[:2])  # [n, g + 1, V]
+        laws = None if sampling.greedy else sampling.law(logits)
+        kept, token = Chains(logits, laws, drafts, draft_laws, uniforms).verified(counts, rule)
+        found = torch.cat([drafts, kept[:, None], token[:, None]], 1).tolist()  # the only sync
+        steps = []
+        for row, (*drafted, accepted, last) in enumerate(found):
+            text, count = texts[row], counts[row]
+            tokens = text.commit([*drafted[:accepted], last], hidden[row])
+            session.memory.keep(row, len(text.tokens) - 1)
+            c = len(tokens)
+            done = Step(text, tokens, min(accepted, c), count, drafted[:count], logits[row, :c], sampling)
+            if laws is not None:
+                done.laws = laws[row, :c]
+                if draft_laws is not None and count:
+                    done.draft_probs, done.verified_laws = draft_laws[row, :count], laws[row, : count + 1]
+            steps.append(done)
+        if drafter is not None:
+            drafter.commit()
+    return steps
 
 
-@torch.inference_mode()
-def plain_step(
-    session: Session, sampling: Sampling, rng: torch.Generator | None = None, clock: Clock = untimed
-) -> Step:
-    """One token by the target alone, with the same kernels."""
-    target = session.target
-    with clock("verify"):
-        hidden = target.hidden(sent(session.tokens[-1:], target.device), session.cache)
-        logits = target.head(hidden)  # [1, V]
-        token, laws = sampling.choose(logits, sampling.uniforms(1, rng, target.device))
-        tokens = session.commit(token.tolist(), 0, hidden)
-    return Step(tokens, 0, 0, [], logits, sampling, None, laws)
-
-
-def speculative_step(
+def generate(
     session: Session,
     gamma: int,
     sampling: Sampling,
@@ -209,26 +235,19 @@ def speculative_step(
     clock: Clock = untimed,
     rule: str = "token",
     confidence: float = 0.0,
-) -> Step:
-    """One step drafting ``gamma`` ≥ 1 tokens, or fewer where the request ends; plain where nothing can be drafted.
-
-    rng: a CPU generator; unused when greedy. ValueError if gamma < 1.
-    """
-    if gamma < 1:
-        raise ValueError(f"gamma={gamma!r}: a step drafts at least one token; for plain decoding use plain_step")
-    drafted = session.room(gamma)
-    if drafted == 0:
-        return plain_step(session, sampling, rng, clock)
-    uniforms = sampling.uniforms(2 * drafted + 1, rng, session.target.device)
-    return step(session, drafted, sampling, uniforms, clock, rule, confidence)
-
-
-def generate(
-    session: Session, gamma: int, sampling: Sampling, rng: torch.Generator | None = None, clock: Clock = untimed
 ) -> Iterator[Step]:
-    """Steps until the request is done; plain ones if the session has no drafter. Weights may be swapped between."""
-    while not session.done:
-        if session.drafter is None:
-            yield plain_step(session, sampling, rng, clock)
-        else:
-            yield speculative_step(session, gamma, sampling, rng, clock)
+    """Steps until every text of the session has ended, each drafting ``gamma`` tokens or what there is room for.
+
+    gamma = 0 decodes plainly, as a session without a drafter does. A text that has ended leaves while others go on.
+    Weights may be swapped between steps. rng: of the texts that have no generator of their own.
+    """
+    if gamma < 0:
+        raise ValueError(f"gamma={gamma!r}: a step drafts no fewer than 0 tokens; 0 decodes plainly")
+    if rule not in RULES:
+        raise ValueError(f"rule={rule!r}: must be one of {', '.join(RULES)}")
+    while not all(text.done for text in session.texts):
+        lengths = [session.room(text, gamma) for text in session.texts]
+        yield from step(session, lengths, sampling, session.uniforms(lengths, sampling, rng), clock, rule, confidence)
+        for row in reversed(range(len(session.texts))):
+            if session.texts[row].done and len(session.texts) > 1:
+                session.leave(row)

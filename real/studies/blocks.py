@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from joblib import Parallel, delayed
 
-from real.measure.contest import run_block
+from real.measure.served import run_block
 from real.models.hf import quiet
 from real.studies.experiments import Experiment
 from real.systems.loaded import Models

@@ -5,22 +5,19 @@ hint is held against gradient descent with the same step size, with and without 
 sign says that it helps where hint_gain = Σ‖grad − hint‖²/Σ‖grad‖² is below 1.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from real.measure.intervals import interval
+from real.measure.contest import Totals
+from real.measure.intervals import UNKNOWN, Interval, interval
 from real.measure.summary import Sample, by_question, hint_gains, load_runs, made_by
-from real.serving.decoder import Serving
+from real.serving.settings import Serving
 from real.studies.experiments import Experiment
 from real.systems.rows import CONTROLS, HINTS, STEPS
-
-Interval = dict[str, float | None]
-UNKNOWN: Interval = {"value": None, "low": None, "high": None}
-"""Of learners without a hint, and of runs too short for a round."""
 
 FIRST = "home"
 STREAMS = {
@@ -92,26 +89,20 @@ class OfEnsemble:
 
 def ensembles(out: Path, names: Sequence[str] = tuple(STREAMS)) -> list[OfEnsemble]:
     """The ensemble's claim on every stream that was run; the first stream has to be among them."""
-    samples = {name: (load_runs(out / f"{name}/{MIDDLE}")) for name in names}
-    speeds = {name: _net(runs) for name, runs in samples.items() if runs}
-    if FIRST not in speeds:
+    runs = {name: found for name in names if (found := load_runs(out / f"{name}/{MIDDLE}"))}
+    samples = {name: Sample(found, units=by_question) for name, found in runs.items()}
+    if FIRST not in samples:
         return []
-    tuned, found = _best(speeds[FIRST]), []
-    for name, net in speeds.items():
-        best = _best(net)
-        ratios = [interval(net[method] / net[best]) for method in (ENSEMBLE, tuned, "last-loss")]
-        found.append(OfEnsemble(name, len(samples[name]), best, *ratios))
-    return found
+    tuned, points = _best(samples[FIRST]), []
+    for name, sample in samples.items():
+        best = _best(sample)
+        ratios = [interval(sample.ratio(method, best)) for method in (ENSEMBLE, tuned, "last-loss")]
+        points.append(OfEnsemble(name, len(runs[name]), best, *ratios))
+    return points
 
 
-def _net(runs: Mapping[int, Mapping[str, Any]]) -> dict[str, np.ndarray]:
-    sample = Sample(dict(runs), units=by_question)  # type: ignore[arg-type]
-    sums = {method: sample.sums(method) for method in sample.methods}
-    return {method: total["tokens"] / total["seconds_total"] for method, total in sums.items()}
-
-
-def _best(net: Mapping[str, np.ndarray]) -> str:
-    return max(STEPS, key=lambda step: net[step][0])
+def _best(sample: Totals) -> str:
+    return max(STEPS, key=lambda step: sample.rate(step)[0])
 
 
 @dataclass(frozen=True)
@@ -139,9 +130,9 @@ class OfHint:
         return None if gain == 0 or alpha == 0 else gain != alpha
 
 
-def _side(of: Interval) -> int:
+def _side(ratio: Interval) -> int:
     """1 if surely above 1, −1 if surely below, 0 if the interval holds 1 or is missing."""
-    low, high = of["low"], of["high"]
+    low, high = ratio["low"], ratio["high"]
     if low is None or high is None:
         return 0
     return 1 if low > 1 else -1 if high < 1 else 0
@@ -155,15 +146,19 @@ def hints(out: Path, names: Sequence[str] = tuple(STREAMS)) -> list[OfHint]:
             runs = load_runs(out / f"{name}/{nu}")
             if not runs:
                 continue
-            net, gains = _net(runs), hint_gains(runs)
             sample = Sample(runs, units=by_question)
-            sums = {method: sample.sums(method) for method in (*HINTS, SAME_STEP, MOMENTUM) if method in net}
-            alpha = {method: total["alpha_sum"] / total["verified"] for method, total in sums.items()}
-            gains |= {MOMENTUM: UNKNOWN, PROMPTED: UNKNOWN}
-            for hint in [method for method in sums if method != SAME_STEP]:
-                ratios = [interval(of[hint] / of[base]) for of in (alpha, net) for base in (SAME_STEP, PROMPTED)]
+            gains = hint_gains(runs) | {MOMENTUM: UNKNOWN, PROMPTED: UNKNOWN}
+            for hint in [method for method in (*HINTS, MOMENTUM) if method in sample.names]:
+                ratios = [
+                    *(interval(_alpha(sample, hint) / _alpha(sample, base)) for base in (SAME_STEP, PROMPTED)),
+                    *(interval(sample.ratio(hint, base)) for base in (SAME_STEP, PROMPTED)),
+                ]
                 found.append(OfHint(name, nu, hint, len(runs), gains.get(hint, UNKNOWN), *ratios))
     return found
+
+
+def _alpha(sample: Totals, method: str) -> np.ndarray:
+    return sample.per(method, "alpha_sum", "verified")
 
 
 def report(out: Path, names: Sequence[str] = tuple(STREAMS)) -> dict[str, Any]:

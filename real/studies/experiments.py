@@ -7,7 +7,7 @@ whose shifted domain no reported result uses.
 from dataclasses import dataclass
 
 from real.models.sampling import Sampling
-from real.serving.decoder import Serving
+from real.serving.settings import Serving
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from real.measure.intervals import UNKNOWN
 from real.measure.summary import Sample, break_even, by_question, hint_gains, load_runs, measures
 from real.models.sampling import Sampling
-from real.serving.decoder import Serving
+from real.serving.settings import Serving
 from real.studies.experiments import Experiment
 from real.systems.loaded import FAMILIES, start_path
 from real.systems.rows import SPECIALISTS, SYSTEMS, Method
 from real.traffic.streams import domains
-from theory.learners.frozen import Frozen
 from theory.runs.experiment import select
 from theory.runs.trace import atomic
 
@@ -85,7 +85,7 @@ def still(chosen: Iterable[str], rows: Mapping[str, Method]) -> dict[str, str]:
             return "small", method.draft
         return method.drafter, method.start, method.settings
 
-    frozen = {kind(row): name for name, row in rows.items() if isinstance(row.learner, Frozen) and row.drafter}
+    frozen = {kind(row): name for name, row in rows.items() if not row.learner.learns and row.drafter}
     return {name: frozen[kind(rows[name])] for name in chosen if kind(rows[name]) in frozen}
 
 
@@ -127,25 +127,27 @@ def rows(out: Path, names: Iterable[str]) -> list[dict[str, Any]]:
         table = measures(Sample(runs, units=by_question), at_rest, generalists(systems))
         gains = hint_gains(runs)
         for system, entry in table.items():
-            per_seed = [of[system].columns for of in runs.values()]
+            per_seed = [run[system].columns for run in runs.values()]
             pace = [columns["tokens"].sum() / columns["steps"].sum() for columns in per_seed]
             row = {"block": block, "family": family, "domain": domain, "system": system, "seeds": len(runs)}
             row |= {"tokens": entry["tokens"], "tokens_per_step_sd": stdev(pace) if len(pace) > 1 else None}
             for key in COLUMNS:
-                value = entry.get(key) or {"value": None, "low": None, "high": None}
+                value = entry.get(key) or UNKNOWN
                 row |= {key: value["value"], f"{key}_low": value["low"], f"{key}_high": value["high"]}
             row["learn_share"] = entry["learn_share"]
             learns = system in at_rest and at_rest[system] in table and at_rest[system] != system
             row["break_even_tokens"] = break_even(runs, system, at_rest[system]) if learns else None
-            hinted = hasattr(systems[system].learner, "hint")
+            hinted = systems[system].learner.takes_hints
             row["hint_gain"] = gains[system]["value"] if hinted and system in gains else None
-            certified = [of[system].header["certificate"] for of in runs.values() if "certificate" in of[system].header]
+            certified = [
+                run[system].header["certificate"] for run in runs.values() if "certificate" in run[system].header
+            ]
             fixed = [(one["fixed"]["bound"], one["fixed"]["certificate_ratio"]) for one in certified]
             frozen = [bound / ratio for bound, ratio in fixed if ratio is not None and np.isfinite(ratio)]
             row["certified_seeds"] = len(certified)
             whole = 0 < len(fixed) == len(frozen)
             row["certificate_ratio"] = sum(bound for bound, _ in fixed) / sum(frozen) if whole else None
-            row["slack"] = min((of["slack"] for one in certified for of in one.values()), default=None)
+            row["slack"] = min((one["slack"] for proven in certified for one in proven.values()), default=None)
             found.append(row)
     return found
 
@@ -162,7 +164,7 @@ def headline(table: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[str
         for system in dict.fromkeys(row["system"] for row in table if row["block"] == block):
             cells = [row for row in table if (row["block"], row["system"]) == (block, system) and row["domain"] != TUNED
                      and row["relative_speedup"] is not None]  # fmt: skip
-            if cells and not isinstance(known[system].learner, Frozen):
+            if cells and known[system].learner.learns:
                 medians[system] = {name: median(row[name] for row in cells) for name in MEDIANS} | {"cells": len(cells)}
         found[block] = dict(sorted(medians.items(), key=lambda item: -item[1][MEDIANS[0]]))
     return found

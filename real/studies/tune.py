@@ -14,8 +14,8 @@ import torch
 from rich.console import Console
 
 from real.drafters import Drafter, Piece
-from real.serving.decoder import Serving
 from real.serving.ledger import Ledger
+from real.serving.settings import Serving
 from real.studies.experiments import TUNING
 from real.systems.loaded import Models
 from real.systems.rows import Method
@@ -29,18 +29,19 @@ from theory.learners.frozen import Frozen
 from theory.learners.momentum import Momentum
 from theory.learners.ogd import OGD
 from theory.learners.optimistic import OptimisticOGD
-from theory.runs.trace import plain, provenance, save_json
+from theory.runs.result import save_result
+from theory.runs.trace import plain
 from theory.speculation.acceptance import alpha
 from theory.speculation.speedup import tokens_per_step
 from theory.step_size import geometric
 
-STEPS = geometric(4.0, 7)
+STEP_SIZES = geometric(4.0, 7)
 CANDIDATES: tuple[Learner, ...] = (
     Frozen(),
-    *(OGD(step) for step in STEPS),
-    *(OptimisticOGD(step, LastGradient()) for step in STEPS),
-    *(OptimisticOGD(step, MovingAverage(0.9)) for step in STEPS),
-    *(Momentum(step / 10, 0.9) for step in STEPS),
+    *(OGD(step) for step in STEP_SIZES),
+    *(OptimisticOGD(step, LastGradient()) for step in STEP_SIZES),
+    *(OptimisticOGD(step, MovingAverage(0.9)) for step in STEP_SIZES),
+    *(Momentum(step / 10, 0.9) for step in STEP_SIZES),
     *(Adam(step, beta_2=0.99, epsilon=1e-4) for step in geometric(0.00125, 6)),
     *(Ensemble(OGD(geometric(first, 6))) for first in (4.0, 16.0)),
 )
@@ -69,7 +70,7 @@ def tune(out: Path, console: Console, seed: int = 100) -> list[dict[str, Any]]:
     for row in rows:
         console.print(f"nu {row['nu']:3}  alpha {row['alpha']:.4f}  E {row['tokens_per_step']:.3f}  {row['learner']}",
                       highlight=False)  # fmt: skip
-    save_json(out, {"stream": TUNING, "seed": seed, "rows": rows, "provenance": provenance()})
+    save_result(out, "tuning", {"stream": TUNING, "seed": seed, "rows": rows})
     return rows
 
 
@@ -99,8 +100,8 @@ def tune_warm(drafter: str, family: str, schedule: str, seed: int = 100) -> Iter
     decoder = models.decoder(method, Serving(nu=shortest), seed, record=rounds.append)
     for prompt in scheduled(schedule, seed).prompts:
         decoder.serve(models.pair.encode(list(prompt.turns), models.chat), Ledger())
-    at_rest, objective = decoder.drafter, decoder.objective
-    assert at_rest is not None
+    assert decoder.learning is not None
+    at_rest, objective = decoder.learning.drafter, decoder.learning.objective
     for nu in WARM_LENGTHS:
         width = nu // shortest
         joined = [list(chain(*rounds[i : i + width])) for i in range(0, len(rounds), width)]

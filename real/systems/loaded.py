@@ -5,20 +5,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from real.drafters import Drafter, make_drafter
+from real.drafters import Drafter, drafter_class, make_drafter
 from real.drafters.objective import Objective
 from real.drafters.start import load_start
 from real.models.hf import Pair, load_model, load_pair
-from real.serving.decoder import OnlineDecoder, Serving
+from real.serving.decoder import Decoder, online_decoder
+from real.serving.settings import Serving
 from real.systems.rows import Method
 from real.traffic.streams import ASSETS
 
 FAMILIES = {"qwen3": "target", "llama": "llama", "gpt_neox": "gpt_neox"}
 """Embedded targets by family: folders of ``real/assets``, one tokenizer, trained on the same text."""
-
-
-WHITENED = ("adapter", "heads")
-"""Drafters whose features are whitened by a burn-in of ``Serving.burn_in`` tokens, unless a warm-up has done it."""
 
 
 class Models:
@@ -84,9 +81,12 @@ class Models:
             )
         return path
 
-    def decoder(self, method: Method, serving: Serving, seed: int = 0, **watching: Any) -> OnlineDecoder:
-        """The method ready to serve; ``watching`` are the hooks of ``OnlineDecoder``."""
-        return decoder_of(self.pair_of(method), method, self.drafter(method, serving), serving, seed, **watching)
+    def decoder(
+        self, method: Method, serving: Serving, seed: int = 0, drafter: Drafter | None = None, **more: Any
+    ) -> Decoder:
+        """The method ready to serve, with this drafter if one is given; ``more``: rows and hooks of the decoder."""
+        drafter = self.drafter(method, serving) if drafter is None else drafter
+        return decoder_of(self.pair_of(method), method, drafter, serving, seed, **more)
 
     @property
     def names(self) -> dict[str, str]:
@@ -107,18 +107,18 @@ def drafter_of(pair: Pair, method: Method, serving: Serving) -> Drafter | None:
     """A fresh drafter for the method on ``pair``, on day 0; None for plain decoding."""
     if method.drafter is None:
         return None
-    burn_in = {"burn_in": serving.burn_in_rounds * serving.nu} if method.drafter in WHITENED else {}
+    burn_in = {"burn_in": serving.burn_in_rounds * serving.nu} if drafter_class(method.drafter).whitens else {}
     return make_drafter(method.drafter, pair, **burn_in | dict(method.settings))
 
 
 def decoder_of(
-    pair: Pair, method: Method, drafter: Drafter | None, serving: Serving, seed: int = 0, **watching: Any
-) -> OnlineDecoder:
+    pair: Pair, method: Method, drafter: Drafter | None, serving: Serving, seed: int = 0, **more: Any
+) -> Decoder:
     """The method's decoder around a drafter."""
-    learning = {"prompt_hint": method.prompt_hint, "learn_prompt": method.learn_prompt}
-    objective = Objective(method.loss, method.positions)
+    learning = {"objective": Objective(method.loss, method.positions), "prompt_hint": method.prompt_hint}
     serving = replace(serving, nu=method.nu or serving.nu)
-    return OnlineDecoder(pair, drafter, method.learner, serving, seed, objective, **learning, **watching)
+    learning |= {"learn_prompt": method.learn_prompt} | more
+    return online_decoder(pair, drafter, method.learner, serving, seed, **learning)
 
 
 def _name(path: str) -> str:

@@ -19,7 +19,7 @@ from theory.learners.mixture import Mixture
 from theory.learners.momentum import Momentum
 from theory.learners.ogd import OGD
 from theory.learners.optimistic import OptimisticOGD
-from theory.runs.practice import ADAPTER_LEARNERS, HEADS_GRID, HEADS_LEARNERS, HEADS_STEP
+from theory.runs.practice import ADAPTER_LEARNERS, DEEP_LEARNERS, HEADS_GRID, HEADS_LEARNERS, HEADS_STEP
 from theory.runs.practice import GRID as ADAPTER_GRID
 
 
@@ -28,20 +28,22 @@ class Method:
     """What decodes and how it learns.
 
     Attributes:
-        drafter: a name of ``real.drafters.DRAFTERS``; None decodes with the target alone. settings: of its constructor.
+        drafter: a name of ``real.drafters.DRAFTERS``, ``file.py:Class`` or a class; None decodes with the target alone.
+        settings: of its constructor.
         learner: of the drafter's decision. draft: which small model stands behind an independent draft.
         start: warm-up the drafter starts from, ``specialist`` or ``generalist``; empty for none, day 0.
-        loss: a name of ``theory.divergence.DIVERGENCES``. positions: ``all``, or those where the draft was ``wrong``.
+        loss: what ``real.drafters.own_loss.divergence_of`` takes, most often a name.
+        positions: ``all``, or those where the draft was ``wrong``.
         prompt_hint: this many times the gradient on the prompt is a request's hint; None leaves the learner's own.
         learn_prompt: the prompt's positions are feedback too. nu: committed tokens a round; 0 takes the serving's.
     """
 
-    drafter: str | None
+    drafter: str | type | None
     learner: Learner = Frozen()
     draft: str = "specialist"
     settings: tuple[tuple[str, Any], ...] = ()
     start: str = ""
-    loss: str = "kl"
+    loss: Any = "kl"
     positions: str = "all"
     prompt_hint: float | None = None
     learn_prompt: bool = False
@@ -54,9 +56,6 @@ class Method:
         told = "".join(f", {key}={value}" for key, value in rest.items() if plain.get(key, ...) != value)
         return "the target alone" if self.drafter is None else f"{self.drafter} × {self.learner}{told}"
 
-
-DEEP_LEARNERS: dict[str, Learner] = {"adam": Adam(1e-3), "frozen": Frozen()}
-"""Learners of deep drafters: customary values, not tuned; not convex, no bound."""
 
 NAMED = "ensemble"
 """The learner whose gain is the claim of the main results; everything else is reported beside it."""

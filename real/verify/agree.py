@@ -18,15 +18,16 @@ from rich.console import Console
 from real.measure.intervals import CENTRAL, draws
 from real.measure.speed_law import pathwise, speed_law
 from real.models.sampling import Sampling
-from real.serving.decoder import Serving
 from real.serving.ledger import Ledger
+from real.serving.settings import Serving
 from real.systems.loaded import Models
 from real.systems.rows import METHODS, SYSTEMS
 from real.traffic.streams import scheduled
 from real.verify.record import load_header, losses
 from theory.runs.agreement import free_run, one_step
 from theory.runs.practice import ADAPTER_LEARNERS
-from theory.runs.trace import Trace, done, provenance, save_json
+from theory.runs.result import save_result
+from theory.runs.trace import Trace, done, provenance
 
 RUNS = (("ogd", 2), ("optimistic", 3), ("ensemble", 6))
 """Learners and draft lengths that are predicted; nothing was recorded with any of them."""
@@ -203,10 +204,9 @@ def agree(out: Path, console: Console, progress: Callable[[str], None] = lambda 
         "arithmetic": {mode: arithmetic(folder / f"{mode}.npz") for mode in MODES},
         "speed_law": speed_law(out / "real"),
         "pathwise": pathwise(out / "real"),
-        "provenance": provenance(),
     }
     result["holds"] = verdict(result)
-    save_json(out / "agreement.json", result)
+    save_result(out / "agreement.json", "agreement", result)
     for name, (held, total) in result["holds"].items():
         console.print(f"{name}: {held} of {total} hold", highlight=False)
     return result

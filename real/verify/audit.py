@@ -10,14 +10,14 @@ from itertools import cycle
 
 import torch
 
-from real.serving.batch import BatchDecoder, in_order
-from real.serving.decoder import Serving
+from real.serving.decoder import in_order, online_decoder
 from real.serving.ledger import Ledger
+from real.serving.settings import Serving
 from real.serving.step import RULES
 from real.systems.loaded import FAMILIES, Models, start_path
 from real.systems.rows import Method
 from real.traffic.streams import mixed
-from real.verify.lossless import BATCHED, MATRIX, ROWS, transforms
+from real.verify.lossless import BATCHES, MATRIX, transforms
 from theory.speculation.audit import Audit
 
 
@@ -51,14 +51,13 @@ def audit(
     """
     if tokens < 1:
         raise ValueError(f"tokens={tokens!r}: at least one")
-    batches = [(name, rows) for name in BATCHED for rows in ROWS]
-    share = -(-tokens // (len(families) * (len(MATRIX) * len(RULES) + len(batches))))
+    share = -(-tokens // (len(families) * (len(MATRIX) * len(RULES) + len(BATCHES))))
     for family in families:
         models = Models(family=family)
-        for name, rows in batches:
-            served, pace, state = _watch_rows(models, BATCHED[name], rows, share, seed, bettor)
+        for name, (method, rows) in BATCHES.items():
+            served, pace, state = _watch_rows(models, method, rows, share, seed, bettor)
             evidence = float(state.log_wealth), float(state.log_peak), bool(bettor.alarm(state))
-            yield Audited(family, f"{name}, {rows} rows", "token", served, pace, *evidence)
+            yield Audited(family, name, "token", served, pace, *evidence)
         for name, method in MATRIX.items():
             for rule in RULES:
                 served, pace, state = _watch(models, method, rule, share, seed, bettor)
@@ -71,14 +70,14 @@ def _watch_rows(models: Models, method: Method, rows: int, share: int, seed: int
     serving = Serving(max_new_tokens=48, burn_in=320)
     warm = _warmed(models.family, method) if method.drafter else method
     pair = models.pair_of(warm)
-    decoder = BatchDecoder(pair, models.drafter(warm, serving), method.learner, serving, seed, rows)
+    decoder = online_decoder(pair, models.drafter(warm, serving), method.learner, serving, seed, rows)
     rng, served, steps = torch.Generator().manual_seed(seed + 1), 0, 0
     state = bettor.init(torch.zeros((), dtype=torch.float64))
     requests = cycle(mixed(seed).prompts)
     while served < share:
         prompts = [pair.encode(list(next(requests).turns), models.chat) for _ in range(rows + rows // 2)]
         for of in in_order(decoder.serve_all(prompts, Ledger())):  # the order must not depend on what was sampled
-            pits = transforms(pair, prompts[of.request], of.tokens, serving.sampling, rng)
+            pits = transforms(pair, prompts[of.number], of.tokens, serving.sampling, rng)
             state, _ = bettor.watch(state, pits, torch.ones(len(of.tokens), dtype=torch.bool))
             served, steps = served + len(of.tokens), steps + of.counts.steps
     return served, served / steps, state

@@ -13,27 +13,23 @@ whole text, so that wrong bookkeeping shows. The pair has no tokenizer.
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass, replace
 from inspect import signature
+from math import isclose
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from real.drafters import Drafter, Piece, drafter_class, make_drafter
-from real.drafters.heads import Heads
-from real.drafters.hydra import Hydra
-from real.drafters.mixture import Mixture
 from real.drafters.objective import DISTIL, Objective
-from real.models.hf import FAMILIES, Pair, perturbed, random_model
+from real.models.hf import FAMILIES, Pair
+from real.models.random import perturbed, random_model
 from real.models.sampling import Sampling
-from real.serving.decoder import OnlineDecoder
+from real.serving.decoder import in_order, online_decoder
 from real.serving.ledger import Ledger
 from real.serving.settings import Serving
-from real.serving.step import Session, Step, generate
+from real.serving.step import Step, alone, generate
 from real.verify.lossless import reference
-from theory.learners.adam import Adam
-from theory.learners.hedge import Hedge
-from theory.learners.ogd import OGD
-from theory.runs.choose import users_own
+from theory.runs.users_file import users_own
 
 VOCAB = 128
 PROMPT = [5, 6, 7, 8]
@@ -91,20 +87,21 @@ class Subject:
 
 def serve(pair: Pair, drafter: Drafter, new: int = 30, seed: int = 3) -> tuple[list[Step], Piece]:
     """One sampled request → its steps, and what they reveal as one piece."""
-    session = Session(pair.target, drafter, PROMPT, new)
+    session = alone(pair.target, drafter, PROMPT, new)
     steps = list(generate(session, 3, SAMPLED, torch.Generator().manual_seed(seed)))
     drafter.catch_up()
-    start, stop = session.prompt_length, len(session.tokens)
+    (text,) = session.texts
+    start, stop = text.prompt_length, len(text.tokens)
     laws = torch.cat([step.target_probs for step in steps])
     wrong = torch.cat([torch.arange(len(s.tokens)) == (s.accepted if s.rejected else -1) for s in steps])
-    hidden = None if session.hidden is None else session.hidden[: stop - 1]
-    return steps, Piece(session.tokens, start, stop, laws, drafter.features(start, stop), hidden, wrong)
+    hidden = None if text.hidden is None else text.hidden[: stop - 1]
+    return steps, Piece(text.tokens, start, stop, laws, drafter.features(start, stop), hidden, wrong)
 
 
 def elsewhere(drafter: Drafter, rng: torch.Generator) -> Tensor:
     """A decision near the one being served: of a mixture on the simplex, of a deep drafter close by."""
     noise = torch.randn(drafter.dimension, generator=rng)
-    if isinstance(drafter, Mixture):
+    if drafter.simplex:
         return (drafter.x.log() + noise).softmax(-1)
     return drafter.x + (1.0 if drafter.convex else 0.03) * noise
 
@@ -126,58 +123,58 @@ def need(holds: bool | Tensor, message: str) -> None:
         raise Broken(message)
 
 
-def near(found: float, wanted: float, relative: float, absolute: float = 0.0) -> bool:
-    """Whether two numbers agree within a tolerance."""
-    return abs(found - wanted) <= max(relative * abs(wanted), absolute)
-
-
 # What every drafter keeps
 
 
 def drafts_laws(subject: Subject) -> None:
     """Logits are [1, V]; tokens come with the laws they were drawn from: [g, V], not negative, of sum 1."""
     drafter, pair = subject.make(), subject.pair
-    session = Session(pair.target, drafter, PROMPT, 30)
+    session = alone(pair.target, drafter, PROMPT, 30)
     with torch.inference_mode():
         logits = drafter.logits_after([])
     need(drafter.vocab == VOCAB, f"vocab is {drafter.vocab}, the target's is {VOCAB}: of(pair) takes pair.target.vocab")
     shape = tuple(getattr(logits, "shape", ()))
     need(shape == (1, VOCAB), f"logits_after([]) has shape {shape}: it must be (1, {VOCAB}), one row over the target's")
     drafter.commit()
-    gamma = min(3, drafter.reach)
-    uniforms = torch.rand(gamma, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    tokens, probs = drafter.propose(gamma, SAMPLED, uniforms)
+    gamma = min(3, drafter.reach(session.texts[0]))
+    uniforms = torch.rand(1, gamma, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    tokens, probs, counts = drafter.propose([gamma], SAMPLED, uniforms)
     drafter.commit()
-    need(tokens.dtype == torch.int64 and 1 <= len(tokens) <= gamma, f"propose({gamma}) drafted {tokens!r}: int64 [g]")
+    shape = tuple(tokens.shape)
     need(
-        probs is not None and tuple(probs.shape) == (len(tokens), VOCAB),
-        f"propose reported laws {None if probs is None else tuple(probs.shape)} for {len(tokens)} tokens: [g, {VOCAB}]",
+        tokens.dtype == torch.int64 and shape == (1, *counts) and 1 <= counts[0] <= gamma,
+        f"propose([{gamma}]) drafted {tokens!r}, counts {counts}: int64 [1, g] and [g]",
+    )
+    need(
+        probs is not None and tuple(probs.shape) == (*shape, VOCAB),
+        f"propose reported laws {None if probs is None else tuple(probs.shape)} of tokens {shape}: [1, g, {VOCAB}]",
     )
     assert probs is not None
     sums = probs.double().sum(-1)
     need(probs.min() >= 0 and (sums - 1).abs().max() < 1e-5, f"laws with least entry {probs.min()} and sums {sums}")
-    need(session.tokens == PROMPT, f"the text was changed to {session.tokens}: only the session may append to it")
+    text = session.texts[0].tokens
+    need(text == PROMPT, f"the text was changed to {text}: only the session may append to it")
 
 
 def samples_what_it_reports(subject: Subject, trials: int = 400) -> None:
     """Tokens are drawn from the very law that is reported, or the output is not the target's."""
     drafter = subject.make()
-    session = Session(subject.pair.target, drafter, PROMPT, 30)
+    session = alone(subject.pair.target, drafter, PROMPT, 30)
     excess, spread = torch.zeros(VOCAB, dtype=torch.float64), torch.zeros(VOCAB, dtype=torch.float64)
     for trial in range(trials):
-        uniform = torch.tensor([(trial + 0.5) / trials], dtype=torch.float64)
-        tokens, probs = drafter.propose(1, SAMPLED, uniform)
+        uniform = torch.tensor([[(trial + 0.5) / trials]], dtype=torch.float64)
+        tokens, probs, _ = drafter.propose([1], SAMPLED, uniform)
         drafter.commit()
         assert probs is not None
-        law = probs[0].double()
-        excess[int(tokens[0])] += 1
+        law = probs[0, 0].double()
+        excess[int(tokens)] += 1
         excess -= law
         spread += law * (1 - law)
     worst = int((excess.abs() - 5 * spread.sqrt()).argmax())
     need(
         excess[worst].abs() <= 5 * spread[worst].sqrt() + 2,
         f"token {worst} was drawn {float(excess[worst]):+.1f} times more than reported in {trials} trials after "
-        f"{session.tokens}",
+        f"{session.texts[0].tokens}",
     )
 
 
@@ -195,9 +192,10 @@ def follows_the_text(subject: Subject) -> None:
     """After rejections, and a swap, it drafts as one does that meets the text afresh."""
     drafter = subject.make()
     state = drafter.state()
-    session = Session(subject.pair.target, drafter, PROMPT, 30)
+    session = alone(subject.pair.target, drafter, PROMPT, 30)
+    (text,) = session.texts
     for number, _ in enumerate(generate(session, 3, SAMPLED, torch.Generator().manual_seed(9))):
-        if session.done:
+        if text.done:
             break
         if number == 3 and drafter.trains:
             drafter.load(elsewhere(drafter, torch.Generator().manual_seed(2)))
@@ -205,12 +203,12 @@ def follows_the_text(subject: Subject) -> None:
         fresh.restore(state)
         fresh.load(drafter.x)
         with torch.inference_mode():
-            fresh.begin(list(session.tokens), session.hidden)
+            fresh.begin(list(text.tokens), text.hidden)
             drafted: list[Tensor] = []
             for _ in range(3):
                 mine, theirs = drafter.logits_after(drafted).softmax(-1), fresh.logits_after(drafted).softmax(-1)
                 gap = float((mine - theirs).abs().max())
-                need(gap < 1e-6, f"laws differ by {gap:.2g} after {session.tokens} and {[int(t) for t in drafted]}")
+                need(gap < 1e-6, f"laws differ by {gap:.2g} after {text.tokens} and {[int(t) for t in drafted]}")
                 drafted.append(mine.argmax(-1))
         drafter.commit()
 
@@ -218,14 +216,24 @@ def follows_the_text(subject: Subject) -> None:
 def keeps_the_greedy_text(subject: Subject) -> None:
     """Greedy text is transformers' own, while a learner moves the decision; and moved it is."""
     drafter, pair = subject.make(), subject.pair
-    learner = Hedge(0.2) if isinstance(drafter, Mixture) else OGD(4.0) if drafter.convex else Adam(1e-3)
-    decoder = OnlineDecoder(pair, drafter, learner, Serving(3, 8, GREEDY, 40), 0)
+    decoder = online_decoder(pair, drafter, drafter.trial, Serving(3, 8, GREEDY, 40))
     before = drafter.x
     texts = [decoder.serve(prompt, Ledger())[0] for prompt in PROMPTS]
     for prompt, text, wanted in zip(PROMPTS, texts, reference(pair, PROMPTS, 40), strict=True):
         at = next((i for i, (one, two) in enumerate(zip(text, wanted, strict=False)) if one != two), len(text))
         need(text == wanted, f"after {prompt} the text is {text[: at + 1]}, transformers' own {wanted[: at + 1]}")
     need(not drafter.trains or not torch.equal(drafter.x, before), "trains, but no update moved x")
+
+
+def follows_several_texts(subject: Subject) -> None:
+    """Served side by side, every text is transformers' own, whoever comes and goes beside it."""
+    drafter, pair = subject.make(), subject.pair
+    if drafter.alone:
+        return  # it says why it follows one text at a time
+    decoder = online_decoder(pair, drafter, drafter.trial, Serving(3, 8, GREEDY, 24), rows=2)
+    texts = [request.tokens for request in in_order(decoder.serve_all(PROMPTS, Ledger()))]
+    for prompt, text, wanted in zip(PROMPTS, texts, reference(pair, PROMPTS, 24), strict=True):
+        need(text == wanted, f"in two rows, after {prompt}, the text is {text}, transformers' own {wanted}")
 
 
 # What drafters that train keep besides
@@ -264,35 +272,15 @@ def gradient_is_the_derivative(subject: Subject) -> None:
             kinks = objective.divergence in ("tv", "speed")
             tolerance = 1e-6 if of_theory else 1e-2 if kinks else 1e-3
             slope = float(grad @ direction)
-            need(near(measured, slope, tolerance), f"{told}: grad says {slope:.6g} along a line, values {measured:.6g}")
-
-
-def whole(drafter: Drafter, loss: Any) -> tuple[Any, Tensor]:
-    """The loss at the decision being served."""
-    return loss, drafter.x
-
-
-def first_head(drafter: Drafter, loss: Any) -> tuple[Any, Tensor]:
-    """Of the first of linear heads, which drafts the first token of a step."""
-    return loss.losses[0], drafter.x[: loss.losses[0].features.shape[-1] ** 2]
-
-
-def first_share(drafter: Drafter, loss: Any) -> tuple[Any, Tensor]:
-    """Of the first of dependent heads."""
-    loss.shares = [float(i == 0) for i in range(len(loss.shares))]
-    return loss, drafter.x
-
-
-FIRST: dict[type[Drafter], Callable[[Drafter, Any], tuple[Any, Tensor]]] = {Heads: first_head, Hydra: first_share}
-"""Drafters whose loss of a position counts what later heads would draft there: the part that is the first head's."""
+            need(
+                isclose(measured, slope, rel_tol=tolerance),
+                f"{told}: grad says {slope:.6g} along a line, values {measured:.6g}",
+            )
 
 
 def loss_is_of_the_law_drafted(subject: Subject) -> None:
     """The loss of one position, first drafted in a step, is the KL from the very law that was reported there."""
     drafter, _ = subject.warmed()
-    if isinstance(drafter, Mixture) and drafter.mode == "route":
-        return  # its loss scores every part, whichever drafted
-    first = next((FIRST[kind] for kind in type(drafter).__mro__ if kind in FIRST), whole)
     steps, piece = serve(subject.pair, drafter)
     at, checked = piece.start, 0
     for step in steps:
@@ -301,12 +289,15 @@ def loss_is_of_the_law_drafted(subject: Subject) -> None:
             rows = {name: getattr(late, name) for name in ("target_probs", "features", "wrong")}
             one = replace(late, stop=at + 1, **{k: None if v is None else v[:1] for k, v in rows.items()})
             (found,) = drafter.losses([one], Objective(temperature=SAMPLED.temperature))
-            loss, x = first(drafter, found)
+            first = drafter.first_in_step(found)
+            if first is None:
+                return  # its loss is not about the law that was drafted from
+            loss, x = first
             target, draft = one.target_probs[0].double(), step.draft_probs[0].double()
             wanted = float(torch.xlogy(target, target).sum() - (target * draft.log()).sum())
             value = float(loss.value(x))
             need(
-                near(value, wanted, 1e-3, 1e-4),
+                isclose(value, wanted, rel_tol=1e-3, abs_tol=1e-4),
                 f"position {at}: the loss is {value:.6g}, KL(target ‖ draft) {wanted:.6g}",
             )
             checked += 1
@@ -327,7 +318,14 @@ def losses_are_convex(subject: Subject) -> None:
 
 
 Law = Callable[[Subject], None]
-ALWAYS: tuple[Law, ...] = (drafts_laws, samples_what_it_reports, made_alike, follows_the_text, keeps_the_greedy_text)
+ALWAYS: tuple[Law, ...] = (
+    drafts_laws,
+    samples_what_it_reports,
+    made_alike,
+    follows_the_text,
+    keeps_the_greedy_text,
+    follows_several_texts,
+)
 TRAINING: tuple[Law, ...] = (one_flat_vector, gradient_is_the_derivative, loss_is_of_the_law_drafted)
 
 

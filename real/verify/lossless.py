@@ -14,17 +14,17 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from real.models.hf import Pair, load_pair, perturbed, random_model
+from real.drafters import DRAFTERS
+from real.models.hf import Pair, load_pair
+from real.models.random import perturbed, random_model
 from real.models.sampling import Sampling
-from real.serving.batch import BatchDecoder, in_order
-from real.serving.decoder import Serving
+from real.serving.decoder import in_order
 from real.serving.ledger import Ledger
+from real.serving.settings import Serving
 from real.serving.step import RULES
 from real.systems.loaded import decoder_of, drafter_of
 from real.systems.rows import METHODS, Method
-from theory.learners.adam import Adam
 from theory.learners.hedge import Hedge
-from theory.learners.mixture import Mixture
 from theory.learners.ogd import OGD
 from theory.speculation.audit import pit
 
@@ -38,12 +38,12 @@ ROUND, BURN_IN = 16, 64  # committed tokens between weight swaps, and before the
 
 
 def served(
-    method: Method, gamma: int = 4, rule: str = "token", costs: tuple[float, ...] = (), switch: float = 0.0
+    method: Method, gamma: int = 4, rule: str = "token", costs: tuple[float, ...] = (), switch_cost: float = 0.0
 ) -> Served:
     """Decode with a method of ``real/systems/rows.py``, weights swapped inside requests every ``ROUND`` tokens."""
 
     def texts(pair: Pair, prompts: Prompts, new: int, sampling: Sampling, seed: int) -> Iterator[list[int]]:
-        serving = Serving(gamma, ROUND, sampling, new, burn_in=BURN_IN, rule=rule, costs=costs, switch=switch)
+        serving = Serving(gamma, ROUND, sampling, new, burn_in=BURN_IN, rule=rule, costs=costs, switch_cost=switch_cost)
         decoder = decoder_of(pair, method, drafter_of(pair, method, serving), serving, seed)
         for prompt in prompts:
             yield decoder.serve(prompt, Ledger(pair.device))[0]
@@ -55,14 +55,7 @@ CHECKED: dict[str, Served] = {name: served(method) for name, method in METHODS.i
 """Every method of the main results; those that differ only in which draft they load are one."""
 
 MATRIX: dict[str, Method] = {
-    "independent": Method("weights", Adam(1e-3)),
-    "adapter": Method("adapter", OGD(8.0)),
-    "ngram": Method("ngram"),
-    "uniform": Method("uniform"),
-    "heads": Method("heads", OGD(64.0)),
-    "hydra": Method("hydra", Adam(1e-3)),
-    "eagle": Method("eagle", Adam(1e-3)),
-    "mixture": Method("mixture", Mixture()),
+    **{name: Method(name, kind.trial) for name, kind in DRAFTERS.items()},
     "routing": Method("mixture", Hedge(0.5), settings=(("mode", "route"),)),
 }
 """One system of every kind of drafter, all learning, each checked under every rule that applies."""
@@ -70,26 +63,29 @@ CHECKED |= {f"{name} {rule}": served(method, rule=rule) for name, method in MATR
 
 
 def in_rows(method: Method, rows: int, gamma: int = 4, rule: str = "token") -> Served:
-    """The same, several prompts at a time (``real/serving/batch.py``)."""
+    """The same, several prompts at a time (rows of one decoder)."""
 
     def texts(pair: Pair, prompts: Prompts, new: int, sampling: Sampling, seed: int) -> Iterator[list[int]]:
         serving = Serving(gamma, ROUND, sampling, new, burn_in=BURN_IN, rule=rule)
-        decoder = BatchDecoder(pair, drafter_of(pair, method, serving), method.learner, serving, seed, rows)
+        decoder = decoder_of(pair, method, drafter_of(pair, method, serving), serving, seed, rows=rows)
         for of in in_order(decoder.serve_all(prompts, Ledger(pair.device))):
             yield of.tokens
 
     return texts
 
 
-BATCHED = {"plain": Method(None), "at rest": Method("independent"), "adapter": MATRIX["adapter"]}
-"""What is checked in batches of ``ROWS``."""
-ROWS = (4, 16)
-IN_ROWS = {f"{name}, {rows} rows": in_rows(method, rows) for name, method in BATCHED.items() for rows in ROWS}
+BATCHES: dict[str, tuple[Method, int]] = {
+    f"{name}, {rows} rows": (method, rows)
+    for name, method in {"plain": Method(None), **MATRIX}.items()
+    for rows in ((4, 16) if name in ("plain", "independent", "adapter") else (4,))
+}
+"""Several texts at once, by every kind of drafter."""
+IN_ROWS = {name: in_rows(method, rows) for name, (method, rows) in BATCHES.items()}
 IN_ROWS["adapter block, 4 rows"] = in_rows(MATRIX["adapter"], 4, rule="block")
 CHECKED |= IN_ROWS
-COSTS, SWITCH = (1.0, 1.3, 1.5, 1.6, 1.7), 0.2
+COSTS, SWITCH_COST = (1.0, 1.3, 1.5, 1.6, 1.7), 0.2
 """Of drafts of 0 … 4 tokens and of a switch, at which lengths chosen by cost take several values."""
-CHECKED["lengths by cost"] = served(Method("adapter", OGD(8.0)), costs=COSTS, switch=SWITCH)
+CHECKED["lengths by cost"] = served(Method("adapter", OGD(8.0)), costs=COSTS, switch_cost=SWITCH_COST)
 
 
 @dataclass(frozen=True)

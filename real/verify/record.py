@@ -14,19 +14,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from real.drafters import Piece
-from real.drafters.adapter import Adapter, hidden_rows
-from real.drafters.heads import Heads
-from real.serving.decoder import OnlineDecoder, Serving
+from real.drafters import DRAFTERS, Drafter, Piece, drafter_class
+from real.serving.decoder import online_decoder
 from real.serving.feedback import Counts
 from real.serving.ledger import Ledger
+from real.serving.settings import Serving
 from real.systems.loaded import Models
 from real.systems.rows import ROWS, Method
 from real.traffic.streams import Stream, scheduled
-from theory.learners.frozen import Frozen
 from theory.loss import SoftmaxKL
 from theory.runs.trace import SettingsDiffer, atomic, plain, provenance
-from theory.speculation.adapter import adapter_loss, readout, whitening
+from theory.speculation.adapter import adapter_loss, readout
 
 FORMAT = "onlinespec-recording-1"
 
@@ -48,14 +46,14 @@ def record(
     """
     stream, method = scheduled(schedule, seed), at_rest(system)
     drafter = models.drafter(method, serving)
-    assert isinstance(drafter, Adapter | Heads)
+    assert drafter is not None
     header = _header(models, schedule, stream, serving, seed, drafter, system)
     if path.exists():
         check_same(path, header)
         return path
     served: list[Piece] = []
     whole = replace(serving, law_top_k=0)
-    decoder = OnlineDecoder(models.pair_of(method), drafter, method.learner, whole, seed, record=served.extend)
+    decoder = online_decoder(models.pair_of(method), drafter, method.learner, whole, seed, record=served.extend)
     total, prompt_of, segment_of = Counts(), [], []
     for i, prompt in enumerate(stream.prompts):
         tokens, counts = decoder.serve(models.pair.encode(list(prompt.turns), models.chat), Ledger(models.device))
@@ -64,13 +62,15 @@ def record(
         prompt_of += [i] * len(tokens)
         segment_of += [stream.segment[i]] * len(tokens)
         progress(i + 1, len(stream.prompts))
-    pieces = served + decoder.rounds.pieces  # the incomplete last round is decoded too
+    assert decoder.learning is not None
+    pieces = served + decoder.learning.rounds.pieces  # the incomplete last round is decoded too
     burn_in = header["burn_in_rounds"] * serving.nu
     if len(prompt_of) < burn_in:
         raise ValueError(
             f"schedule={schedule!r}: committed {len(prompt_of)} tokens, fewer than the burn-in of {burn_in}"
         )
-    arrays = _laws(pieces, drafter, serving) | _features(pieces, drafter, burn_in)
+    read = drafter.recording(pieces, burn_in)
+    arrays = _laws(pieces, drafter, serving) | {name: tensor.numpy() for name, tensor in read.items()}
     arrays |= {"prompt": np.array(prompt_of, np.int32), "segment": np.array(segment_of, np.int32)}
     header["digest"] = _digest(header, arrays)
     header |= {"tokens_per_step": total.tokens / total.steps, "alpha": total.alpha_sum / total.verified}
@@ -97,37 +97,17 @@ def at_rest(system: str) -> Method:
     if not system:
         return Method("adapter")
     method = ROWS.get(system, Method(None))
-    if method.drafter != "heads" or not isinstance(method.learner, Frozen):
+    if method.drafter is None or not drafter_class(method.drafter).records or method.learner.learns:
+        able = ", ".join(name for name, kind in DRAFTERS.items() if kind.records)
         raise ValueError(
-            f"system={system!r}: besides the adapter only linear heads at rest can be recorded, whose features read "
-            "the committed prefix alone; choose heads, or leave it out"
+            f"system={system!r}: only rows at rest can be recorded of the drafters {able}, whose features read the "
+            "committed prefix alone; choose heads, or leave it out"
         )
     return method
 
 
-def _features(pieces: Sequence[Piece], drafter: Adapter | Heads, burn_in: int) -> dict[str, np.ndarray]:
-    """What the drafter read at every position, its readout, and how features are whitened."""
-    if isinstance(drafter, Adapter):
-        rows, readout_of = hidden_rows(pieces), drafter.model.readout.weight[: drafter.common]
-        ready = whitening(rows[:burn_in].double(), drafter.ridge)
-        return {"features": rows.float().numpy(), "head": readout_of.float().numpy(), "whitener": ready.numpy()}
-    if any(piece.start <= drafter.heads for piece in pieces):
-        raise ValueError(f"schedule: a prompt is shorter than {drafter.heads + 1} tokens, too short for the last head")
-    of_heads = [
-        torch.cat([piece.states()[piece.start - 1 - k : piece.stop - 1 - k] for piece in pieces])
-        for k in range(1, drafter.heads + 1)
-    ]
-    return {
-        "features": torch.stack(of_heads, 1).float().numpy(),
-        "head": drafter.target.readout.weight.float().numpy(),
-        "whitener": drafter.whitener.matrix.numpy(),
-        "x_1": drafter.x.numpy(),
-    }
-
-
-def _laws(pieces: Sequence[Piece], drafter: Adapter | Heads, serving: Serving) -> dict[str, np.ndarray]:
-    whole = [piece.target_probs for piece in pieces]
-    laws = torch.cat([drafter.common_law(law) for law in whole] if isinstance(drafter, Adapter) else whole).float()
+def _laws(pieces: Sequence[Piece], drafter: Drafter, serving: Serving) -> dict[str, np.ndarray]:
+    laws = torch.cat([drafter.learnable(piece.target_probs) for piece in pieces]).float()
     token = torch.tensor([t for piece in pieces for t in piece.tokens[piece.start : piece.stop]])
     kept = 1 if serving.sampling.greedy else serving.law_top_k or laws.shape[-1]
     top = laws.topk(kept, dim=-1)
@@ -140,19 +120,19 @@ def _laws(pieces: Sequence[Piece], drafter: Adapter | Heads, serving: Serving) -
 
 
 def _header(
-    models: Models, schedule: str, stream: Stream, serving: Serving, seed: int, drafter: Adapter | Heads, system: str
+    models: Models, schedule: str, stream: Stream, serving: Serving, seed: int, drafter: Drafter, system: str
 ) -> dict[str, Any]:
     """What identifies a recording."""
     sampling = serving.sampling
     scalars = {"format": FORMAT, "gamma": serving.gamma, "nu": serving.nu, "temperature": sampling.temperature}
     scalars |= {"top_k": sampling.top_k, "top_p": sampling.top_p, "law_top_k": serving.law_top_k}
     burn_in_rounds = 0 if drafter.ready else serving.burn_in_rounds
-    scalars |= {"burn_in_rounds": burn_in_rounds, "ridge": drafter.whitener.ridge, "radius": None, "seed": seed}
+    scalars |= {"burn_in_rounds": burn_in_rounds, "ridge": drafter.ridge, "radius": None, "seed": seed}
     scalars |= {"max_new_tokens": serving.max_new_tokens, "schedule": schedule, "segments": list(stream.names)}
     if system:
         scalars |= {"system": system, "family": models.family}
-    if isinstance(drafter, Heads):
-        scalars["weights"] = [drafter.decay**k for k in range(drafter.heads)]
+    if drafter.head_weights:
+        scalars["weights"] = list(drafter.head_weights)
     return scalars | {"models": models.names, "dtype": models.dtype}
 
 

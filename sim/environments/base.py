@@ -15,15 +15,15 @@ from theory.loss import Linear, Loss
 from theory.problem import Problem
 
 
-class Claim(NamedTuple):
-    """A statement a run must satisfy: ``measured`` on the right side of ``limit``, both ``[rounds, seeds]``."""
+class Statement(NamedTuple):
+    """What a run must satisfy: ``measured`` on the right side of ``limit``, both ``[rounds, seeds]``."""
 
     name: str
     measured: np.ndarray
     limit: np.ndarray
     at_least: bool = False
     in_expectation: bool = False
-    """A statement about the mean over the copies: shown, not counted as a violation where chance breaks it."""
+    """Whether it is about the mean over the copies. Chance may break it, so it is shown and not counted."""
 
 
 class Episode(ABC):
@@ -52,7 +52,7 @@ class Episode(ABC):
         """Further cumulative measurements ``[T, seeds]``, after the play."""
         return {}
 
-    def claims(self, columns: dict[str, np.ndarray], guarantee: float | None) -> list[Claim]:
+    def statements(self, columns: dict[str, np.ndarray], guarantee: float | None) -> list[Statement]:
         """Bounds of this environment's own on its further measurements, after the play.
 
         Args:

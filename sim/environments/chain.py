@@ -22,7 +22,7 @@ class Decoded(NamedTuple):
     accepted: np.ndarray
     """Examined and kept; examined and not kept is a recovered token."""
     place: np.ndarray
-    """Of the position in its step, counted from 0, as far as drafts differ by place: int."""
+    """Where the position is in its step, counted from 0, as far as drafts differ by place: int."""
 
 
 def decode(

@@ -81,12 +81,12 @@ class Recording:
 
     @property
     def greedy(self) -> bool:
-        """Recorded at temperature 0."""
+        """Whether it was recorded at temperature 0."""
         return self.header["temperature"] == 0
 
     @property
     def temperature(self) -> float:
-        """Of the learner's loss: the sampling temperature, or 1 where decoding is greedy and labels are hard."""
+        """The temperature in the learner's loss: that of sampling, or 1 where decoding is greedy, with hard labels."""
         return float(self.header["temperature"]) or 1.0
 
     @property
@@ -96,7 +96,7 @@ class Recording:
 
     @property
     def weights(self) -> tuple[float, ...]:
-        """Of the heads in the learner's loss, their sum 1."""
+        """The heads' weights in the learner's loss; they sum to 1."""
         weights = self.header.get("weights", [1.0])
         return tuple(weight / sum(weights) for weight in weights)
 

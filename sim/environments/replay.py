@@ -113,9 +113,13 @@ class Replay:
         kept_old, margin_old, overlap_old = self._judge(part, heads, old, uniforms)
         gamma, starts = self.gamma, self.recording.starts[part]
         self.walk, decoded = chain.decode(self.walk, kept, kept_old[:gamma], gamma, starts)
-        new, stale = ([np.take_along_axis(of, decoded.place[:, None], axis=1)[:, 0] for of in both]
-                      for both in ((margin, overlap), (margin_old, overlap_old)))  # fmt: skip
-        return decoded, *(np.where(decoded.stale, b, a) for a, b in zip(new, stale, strict=True))
+
+        def in_force(new: np.ndarray, stale: np.ndarray) -> np.ndarray:
+            """At the place that each position has in its step, under the draft that the step began with."""
+            here, before = (np.take_along_axis(by, decoded.place[:, None], axis=1)[:, 0] for by in (new, stale))
+            return np.where(decoded.stale, before, here)
+
+        return decoded, in_force(margin, margin_old), in_force(overlap, overlap_old)
 
     def _judge(self, part: slice, heads: Sequence[SoftmaxKL], x: np.ndarray, uniforms: np.ndarray):
         """Under decision x, by head: acceptance ``[n, H, copies]``, top-2 logit gap ``[n, H, 1]``, overlap likewise."""

@@ -18,7 +18,7 @@ from math import sqrt
 import numpy as np
 
 from sim.environments import chain
-from sim.environments.base import Claim, Environment, Episode, check, unit
+from sim.environments.base import Environment, Episode, Statement, check, unit
 from sim.environments.stationary import STATIONARY, Path
 from theory.domain import Ball
 from theory.loss import Loss, SoftmaxKL
@@ -178,7 +178,7 @@ class TokenEpisode(Episode):
     def _committed(self) -> np.ndarray:
         return self.environment.nu * np.arange(1, len(self.counts["steps"]) + 1)[:, None]
 
-    def claims(self, columns: dict[str, np.ndarray], guarantee: float | None) -> list[Claim]:
+    def statements(self, columns: dict[str, np.ndarray], guarantee: float | None) -> list[Statement]:
         """Lower bounds of alpha and tokens_per_step: by counts, from the measured regret, and a priori.
 
         alpha_bound: 1 − ρ(K̄) on every path, K̄ = (Reg + F)/t + staleness/tokens the mean KL of the laws in force;
@@ -204,27 +204,33 @@ class TokenEpisode(Episode):
         total = columns["dynamic_regret"] + columns["comparator_loss"]
         divergence = np.maximum(total / rounds + columns["staleness"] / committed, 0.0)  # rounding may leave −1e-17
         rejected = speedup.rejection_bound(divergence) * committed
-        claims = [
-            Claim("alpha_bound", columns["alpha"], 1 - rejected / committed, at_least=True),
-            Claim("tokens_per_step_pathwise", columns["tokens_per_step"], lower(columns["rejections"]), at_least=True),
-            Claim("tokens_per_step_bound", columns["tokens_per_step"], lower(rejected + deviation), at_least=True),
-            Claim("tokens_per_step_expected", mean(columns["tokens_per_step"]), lower(mean(rejected)), True, True),
+        statements = [
+            Statement("alpha_bound", columns["alpha"], 1 - rejected / committed, at_least=True),
+            Statement(
+                "tokens_per_step_pathwise", columns["tokens_per_step"], lower(columns["rejections"]), at_least=True
+            ),
+            Statement("tokens_per_step_bound", columns["tokens_per_step"], lower(rejected + deviation), at_least=True),
+            Statement("tokens_per_step_expected", mean(columns["tokens_per_step"]), lower(mean(rejected)), True, True),
         ]
-        return claims if guarantee is None else claims + self._apriori(columns, guarantee, lower, deviation)
+        return statements if guarantee is None else statements + self._apriori(columns, guarantee, lower, deviation)
 
-    def _apriori(self, columns: dict[str, np.ndarray], guarantee: float, lower: Lower, deviation: float) -> list[Claim]:
+    def _apriori(
+        self, columns: dict[str, np.ndarray], guarantee: float, lower: Lower, deviation: float
+    ) -> list[Statement]:
         """The same with the learner's guarantee in place of the regret: statements about the horizon."""
         horizon, share_stale = len(self.counts["steps"]), self.environment.gamma / self.environment.nu
         divergence = (guarantee + np.maximum(columns["comparator_loss"][-1], 0.0)) / horizon
         share = np.minimum(speedup.rejection_bound(divergence) + share_stale, 1.0)
         committed = self._committed()[-1]
         limits = {"alpha": 1 - share, "tokens_per_step": lower(share * committed + deviation, committed)}
-        claims = []
+        statements = []
         for name, limit in limits.items():
             at_horizon = np.full_like(columns[name], np.inf)
             at_horizon[-1] = columns[name][-1]
-            claims.append(Claim(f"{name}_guarantee", at_horizon, np.broadcast_to(limit, at_horizon.shape), True))
-        return claims
+            statements.append(
+                Statement(f"{name}_guarantee", at_horizon, np.broadcast_to(limit, at_horizon.shape), True)
+            )
+        return statements
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from typer.testing import CliRunner
 from figures import FIGURES, acceptance, regret, report, speed, stream, style, systems
 from figures.__main__ import app, build
 from figures.results import MissingResult
+from theory.runs.kind import stamped
+from theory.runs.result import save_result
 from theory.runs.trace import Trace
 
 SEEDS, PROMPTS, GAMMA = 4, 40, 4
@@ -78,7 +80,7 @@ def agreement_results(root):
         for g in (2, 3, 6)
         for s in ("greedy", "sampled")
     ]
-    (root / "agreement.json").write_text(json.dumps({"rows": rows}))
+    save_result(root / "agreement.json", "agreement", {"rows": rows})
 
 
 def claims_results(root):
@@ -97,7 +99,7 @@ def claims_results(root):
         for hint, gain in (("hint-last", 1.04), ("hint-prompt-0.3", 0.97))
     ]
     (root / "claims").mkdir()
-    (root / "claims" / "claims.json").write_text(json.dumps({"ensembles": ensembles, "hints": hints}))
+    save_result(root / "claims" / "claims.json", "claims", {"ensembles": ensembles, "hints": hints})
 
 
 def headroom_results(root):
@@ -106,7 +108,7 @@ def headroom_results(root):
         {"domain": domain, "speedup": 1.3, "binds": "draft", "without": bars | {"one draft": several}}
         for domain, several in (("c", 1.6), ("sql", None))
     ]
-    (root / "headroom.json").write_text(json.dumps({"rows": rows}))
+    save_result(root / "headroom.json", "headroom", {"rows": rows})
 
 
 def table1_results(root):
@@ -145,7 +147,7 @@ def results(tmp_path_factory):
     rows = [{"learner": "ogd", "gamma": 3, "predicted": 2.345, "measured": 2.348}]
     found |= {"agreement": {"median_error": 0.0125, "rows": rows}}
     found |= {"provenance": {"commit": "c0ffee", "versions": {"numpy": "2.4"}}}
-    (root / "summary.json").write_text(json.dumps(found))
+    (root / "summary.json").write_text(json.dumps(stamped("summary", found)))
     return root
 
 
@@ -233,6 +235,7 @@ def test_methods_must_have_served_the_same_prompts(results):
         stream.place(runs | {"ogd": short})
 
 
+@pytest.mark.slow
 def test_the_report_holds_the_summary_s_numbers_and_is_self_contained(results, tmp_path):
     for name in FIGURES:
         build(name, results, tmp_path, [])
@@ -248,7 +251,7 @@ MISSING = [
     (["regret"], "no result files"),
     (["acceptance"], "no result files"),
     (["speed"], "no result files"),
-    (["agreement"], "no compared runs"),
+    (["agreement"], "agreement.json: run `python -m real agree --out"),
     (["report"], "nothing to report"),
     (["all"], "run `make demo` first"),
     (["regrets"], "unknown figure 'regrets'"),

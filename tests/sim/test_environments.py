@@ -12,7 +12,7 @@ from sim.environments.stationary import Stationary
 from sim.environments.switching import Switching
 from sim.environments.tokens import Tokens
 from sim.environments.tracking import Tracking
-from sim.simulator import game, play
+from sim.simulator import game, simulate
 from theory import bounds
 from theory.loss import SoftmaxKL
 from theory.runs.choose import make_learner
@@ -91,7 +91,7 @@ def test_problem_constants_hold(name):
 def test_adversary_forces_its_regret_on_anybody(name, segments, dimension):
     environment = Adversarial(horizon=200, dimension=dimension, segments=segments, diameter=3.0, gradient_bound=0.7)
     problem = environment.problem
-    trace = play(make_learner(name, {}, problem), environment, 4, np.random.default_rng(0))
+    trace = simulate(make_learner(name, {}, problem), environment, 4, np.random.default_rng(0))
     forced = bounds.adversary_value(0.7, 3.0, 200, segments)
     np.testing.assert_allclose(np.broadcast_to(trace.columns["dynamic_regret"][-1], 4), forced, rtol=0, atol=1e-9)
     assert np.all(trace.columns["path_length"][-1] <= problem.path_length + 1e-9)
@@ -112,7 +112,7 @@ def test_adversary_follows_the_decision():
 
 def test_realisable_tokens_have_no_comparator_loss_and_misfit_has():
     for environment, realisable in ((SMALL_TOKENS, True), (replace(SMALL_TOKENS, misfit=0.5), False)):
-        trace = play(make_learner("ogd", {}, environment.problem), environment, 2, np.random.default_rng(0))
+        trace = simulate(make_learner("ogd", {}, environment.problem), environment, 2, np.random.default_rng(0))
         assert np.all((np.abs(trace.columns["comparator_loss"][-1]) < 1e-9) == realisable)
 
 

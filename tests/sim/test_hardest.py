@@ -12,7 +12,7 @@ from sim.environments.adversarial import Adversarial
 from sim.environments.drift import Drift
 from sim.environments.tokens import Tokens
 from sim.environments.tracking import Tracking
-from sim.experiments import Experiment
+from sim.experiments import Match
 from sim.hardest import hardest
 from theory import hindsight
 from theory.runs.choose import make_learner
@@ -63,9 +63,7 @@ def test_other_losses_are_refused():
 
 def test_the_command_prints_and_judges(monkeypatch, tmp_path):
     drift = replace(SHORT["drift"], horizon=30)
-    monkeypatch.setattr(
-        command, "EXPERIMENTS", {"a/ogd": Experiment(drift, "ogd"), "b/adam": Experiment(drift, "adam")}
-    )
+    monkeypatch.setattr(command, "EXPERIMENTS", {"a/ogd": Match(drift, "ogd"), "b/adam": Match(drift, "adam")})
     result = CliRunner().invoke(command.app, ["hardest", "*"])
     assert result.exit_code == 0
     assert re.search(r"a/ogd +-?\d+\.\d\d +\d+\.\d\d +\d+\.\d\d +\d+\.\d\d", result.output)

@@ -8,7 +8,7 @@ import pytest
 from sim.environments.recording import Recording
 from sim.environments.replay import Replay, predict
 from theory.runs.choose import make_learner
-from theory.runs.practice import ADAPTER_LEARNERS, on_adapter
+from theory.runs.practice import ADAPTER_LEARNERS, in_practice
 from theory.speculation.adapter import adapted, adapter_loss, readout, whitening
 
 WIDTH, VOCABULARY, POSITIONS, NU = 5, 17, 133, 12
@@ -91,7 +91,7 @@ def decode_by_hand(recording, learner, gamma):
 @pytest.mark.parametrize("gamma", [1, 2, 3, 5, 8, 12])
 @pytest.mark.parametrize("spec", ADAPTER_LEARNERS)
 def test_greedy_replay_is_the_decoder_step_for_step(greedy, spec, gamma):
-    learner = on_adapter(spec, {}, greedy.problem)
+    learner = in_practice(spec, {}, greedy.problem)
     trace, x_t = predict(greedy, learner, gamma, 1, 0, {})
     steps, x = decode_by_hand(greedy, learner, gamma)
     starts = np.flatnonzero(trace.columns["step_start"])

@@ -11,15 +11,15 @@ from sim import __main__ as command
 from sim.environments.adversarial import Adversarial
 from sim.environments.experts import Experts
 from sim.environments.tracking import Tracking
-from sim.experiments import EXPERIMENTS, Experiment, altered_name
+from sim.experiments import EXPERIMENTS, Match, altered_name
 from tests.sim.test_replay import arrays, save
 from theory.runs.trace import Trace
 
 ROWS = {
-    "quick/ball/ogd": Experiment(Tracking(horizon=30), "ogd", seeds=2, demo=True),
-    "quick/ball/adam": Experiment(Tracking(horizon=30), "adam", seeds=2),
-    "quick/adversary/ogd": Experiment(Adversarial(horizon=30), "ogd", seeds=2),
-    "quick/experts/hedge": Experiment(Experts(horizon=30), "hedge", seeds=2),
+    "quick/ball/ogd": Match(Tracking(horizon=30), "ogd", seeds=2, demo=True),
+    "quick/ball/adam": Match(Tracking(horizon=30), "adam", seeds=2),
+    "quick/adversary/ogd": Match(Adversarial(horizon=30), "ogd", seeds=2),
+    "quick/experts/hedge": Match(Experts(horizon=30), "hedge", seeds=2),
 }
 
 
@@ -57,7 +57,7 @@ def test_run_writes_one_result_a_row_and_skips_it_the_next_time(tmp_path):
     assert files == {path: path.read_bytes() for path in (tmp_path / "o").rglob("*.*")}
     trace = Trace.load(tmp_path / "o/quick/ball/ogd")
     assert trace.header["settings"]["learner"]["class"] == "OGD"
-    assert trace.columns["dynamic_regret"].shape == (30, 2)
+    assert trace.columns["dynamic_regret"].shape == (len(trace.columns["round"]), 2)
 
 
 def test_an_interrupted_run_continues(tmp_path):
@@ -189,7 +189,7 @@ def test_what_a_learner_from_a_file_raises_is_explained(tmp_path, learner, messa
         (("list", "nothing*"), "no row matches 'nothing*'"),
         (("run", "quick/ball/ogd", "--set", "step_sie=1"), "OGD has no setting 'step_sie'; did you mean 'step_size'?"),
         (("run", "quick/ball/ogd", "--set", "step_size"), "write key=value"),
-        (("run", "quick/ball/ogd", "--set", "step_size=fast"), "step_size=fast: not a number"),
+        (("run", "quick/ball/ogd", "--set", "step_size=fast"), "setting step_size=fast: not a number"),
         (("run", "quick/ball/ogd", "--set", "step_size=-1"), "must be positive and finite"),
         (("run", "quick/ball/ogd", "--learner", "ogdd"), "no such learner; did you mean 'ogd'?"),
         (("run", "quick/ball/ogd", "--learner", "none.py:X"), "no file 'none.py'"),
@@ -215,7 +215,7 @@ def test_user_errors_are_explained_and_write_nothing(tmp_path, arguments, messag
 def test_a_result_made_with_other_settings_stays(tmp_path, monkeypatch):
     sim("run", "quick/ball/ogd", "--out", "o")
     before = (tmp_path / "o/quick/ball/ogd.csv").read_bytes()
-    other = ROWS | {"quick/ball/ogd": Experiment(Tracking(horizon=31), "ogd", seeds=2)}
+    other = ROWS | {"quick/ball/ogd": Match(Tracking(horizon=31), "ogd", seeds=2)}
     monkeypatch.setattr(command, "EXPERIMENTS", other)
     result = sim("run", "results", "--out", "o")
     assert result.exit_code == 2

@@ -18,11 +18,14 @@ sequence of candidates. The bound after round t, against a sequence that begins 
     start[k] + A/(2η_t) + ½Σ_s η_s squared_error_s + Σ_s surplus_s,       A the comparator energy of the run itself
 
     OGD, OptimisticOGD   their own theorem; start = surplus = 0
-    Ensemble             Σ f(x_t) − f(u_t) ≤ Σ ⟨grad_t, x_t − u_t⟩ = Σ ⟨grad_t, x_t − x_t^i⟩ + Σ ⟨grad_t, x_t^i − u_t⟩
-                         for any expert i: the first sum is ``surplus``, the second has the expert's theorem (OGD on the
-                         linear surrogate: anchor x_t^i, step η^i, squared_error ‖grad_t‖²)
+    Ensemble, Sword      Σ f(x_t) − f(u_t) ≤ Σ ⟨grad_t, x_t − u_t⟩ = Σ ⟨grad_t, x_t − x_t^i⟩ + Σ ⟨grad_t, x_t^i − u_t⟩
+                         for any expert i: the first sum is ``surplus``, the second has the expert's theorem on the
+                         linear surrogate (of OGD: anchor x_t^i, step η^i, squared_error ‖grad_t‖²)
     Mixture, Hedge       ln(1/w_1^k)/ε is ``start``, w_1 the weights that the log begins with, and the mixability gaps
                          paid are ``surplus``; against fixed experts only, so the header says ``static``
+
+A learner says these parts itself: ``certified``, ``terms`` and ``prior_cost`` of theory/learner.py. A user's own
+learner that says them has a certificate, too.
 
 If x_s was served instead of the play x_t, f_t(x_s) − f_t(x_t) is part of ``surplus``, exactly.
 
@@ -35,14 +38,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from theory import bounds, hindsight, step_size
+from theory import bounds, hindsight
 from theory.arrays import Array
 from theory.learner import Learner, State
-from theory.learners.ensemble import Ensemble
-from theory.learners.hedge import Hedge, log_weights
-from theory.learners.mixture import Mixture
-from theory.learners.ogd import OGD
-from theory.learners.optimistic import OptimisticOGD
 from theory.loss import Loss
 from theory.runs.trace import Trace
 
@@ -72,25 +70,39 @@ class Certificate(NamedTuple):
 class Recorder:
     """Writes the log of a run round by round.
 
+        >>> import numpy as np
+        >>> from theory import OGD, Ball, Linear
+        >>> learner = OGD(0.5, Ball(1.0))
+        >>> recorder, state = Recorder(learner, [np.array([-1.0, 0.0])]), learner.init(np.array([1.0, 0.0]))
+        >>> for loss_t in [Linear(np.array([1.0, 0.0]))] * 9:
+        ...     after = learner.update(state, loss_t)
+        ...     recorder.add(state, loss_t, after)
+        ...     state = after
+        >>> found = certificate(recorder.trace(), np.zeros(9, dtype=int))
+        >>> found.dynamic_regret, found.bound, found.slack >= 0
+        (5.0, 6.25, True)
+
     Args:
-        learner: OGD or OptimisticOGD with one step size or a schedule; an ``Ensemble`` of OGD on its linear surrogate;
-            ``Mixture`` or ``Hedge``.
+        learner: one that is ``certified``, for example OGD or OptimisticOGD with one step size or a schedule, an
+            ``Ensemble`` of them on its linear surrogate, ``Mixture`` or ``Hedge``.
         candidates: u^1 … u^K, each ``[d]``; of ``Mixture`` and ``Hedge`` experts, that is, vertices of the simplex.
-        expert: of an ensemble, the one whose theorem is used; any gives a true certificate, the leader at the end of
-            the run a strong one.
+        expert: of a learner with ``bases``, the one whose theorem is used. Each gives a true certificate, the
+            ``leader`` at the end of the run a strong one.
 
     Raises:
-        ValueError: for another learner, whose bound has another form, for no candidate, or an expert out of range.
+        ValueError: for a learner that is not certified, for no candidate, or an expert out of range.
     """
 
     def __init__(self, learner: Learner, candidates: Sequence[Array], expert: int | None = None):
-        if not certifiable(learner) or not len(candidates):
+        if not learner.certified or not len(candidates):
             raise ValueError(
-                f"Recorder({learner!r}, {len(candidates)} candidates): needs OGD or OptimisticOGD with one step size "
-                "or a schedule, an Ensemble of OGD with surrogate=True, Mixture or Hedge, and at least one candidate"
+                f"Recorder({learner!r}, {len(candidates)} candidates): needs at least one candidate, and a "
+                "learner that is certified as it is set: not several step sizes side by side, not an ensemble "
+                "without surrogate; a class of your own says certified = True and defines terms"
             )
-        if isinstance(learner, Ensemble) and (expert is None or not 0 <= expert < len(_steps(learner))):
-            raise ValueError(f"Recorder(expert={expert!r}): one of 0 … {len(_steps(learner)) - 1} of the ensemble")
+        if expert not in ([None] if learner.bases is None else range(learner.bases)):
+            rule = "None, as it has no bases" if learner.bases is None else f"one of 0 … {learner.bases - 1}, its bases"
+            raise ValueError(f"Recorder({learner!r}, expert={expert!r}): must be {rule}")
         self.learner, self.candidates, self.expert = learner, list(candidates), expert
         self.x_1: Array | None = None
         self.start = [0.0] * len(self.candidates)
@@ -111,67 +123,34 @@ class Recorder:
         """
         x_t = self.learner.predict(before, hint)
         if self.x_1 is None:
-            self.x_1, self.start = x_t, self._start(before)
-        value, grad = loss_t.value_and_grad(x_t)
-        anchor, error, eta, surplus = self._terms(before, after, x_t, grad, hint)
+            self.x_1, self.start = x_t, [self.learner.prior_cost(before, u) for u in self.candidates]
+        value, grad_t = loss_t.value_and_grad(x_t)
+        terms = self.learner.terms(before, after, x_t, grad_t, hint, self.expert)
         suffered = float(value) if served is None else float(loss_t.value(served))
         row = {
             "loss": suffered,
             "candidate_loss": [float(loss_t.value(u)) for u in self.candidates],
-            "squared_error": float((error * error).sum()),
-            "step_size": float(eta) if isinstance(eta, int | float) else float(eta.sum()),
-            "distance": [0.0 if anchor is None else _norm(anchor - u) for u in self.candidates],
-            "surplus": surplus + suffered - float(value),
+            "squared_error": 0.0 if terms.error is None else float((terms.error * terms.error).sum()),
+            "step_size": number(terms.step_size),
+            "distance": [0.0 if terms.anchor is None else _norm(terms.anchor - u) for u in self.candidates],
+            "surplus": number(terms.surplus) + suffered - float(value),
             "frozen_loss": float(loss_t.value(self.x_1)),
         }
         self.rows.append(row if checkpoint is None else {**row, "checkpoint": checkpoint})
 
-    def _terms(
-        self, before: State, after: State, x_t: Array, grad: Array, hint: Array | None
-    ) -> tuple[Array | None, Array, Array | float, float]:
-        """(anchor or None, grad − hint, step size, surplus) of a round, by theorem."""
-        learner = self.learner
-        if isinstance(learner, Mixture | Hedge):
-            return None, 0.0 * grad, 1.0, float((after.gap - before.gap).sum())
-        if isinstance(learner, Ensemble):
-            assert self.expert is not None
-            anchor = learner.base.predict(before.base)[self.expert]
-            return anchor, grad, _steps(learner)[self.expert], float((grad * (x_t - anchor)).sum())
-        if isinstance(learner, OGD):
-            eta = step_size.correction(learner.step_size, before.energy, after.energy, after.rounds)
-            return x_t, grad, eta, 0.0
-        assert isinstance(learner, OptimisticOGD)
-        eta = step_size.resolve(learner.step_size, before.energy)
-        return before.anchor, grad - (before.hint if hint is None else hint), eta, 0.0
-
-    def _start(self, before: State) -> list[float]:
-        """What each candidate costs before the first round."""
-        if not isinstance(self.learner, Mixture | Hedge):
-            return self.start
-        prices = -log_weights(before, self.learner.meta_step_size) / self.learner.meta_step_size
-        return [float((u * prices).sum()) for u in self.candidates]
-
     def trace(self, header: dict[str, Any] | None = None) -> Trace:
         """The log; ``header`` may bring provenance and ``settings``."""
         between = [[_norm(u - v) for v in self.candidates] for u in self.candidates]
-        static = isinstance(self.learner, Mixture | Hedge)
         columns = {name: np.array([row[name] for row in self.rows]) for name in self.rows[0]}
         return Trace(
-            {**(header or {}), "between": between, "start": self.start, "static": static},
+            {**(header or {}), "between": between, "start": self.start, "static": self.learner.static},
             {"round": np.arange(len(self.rows)) + 1, **columns},
         )
 
 
-def certifiable(learner: Learner) -> bool:
-    """Whether a ``Recorder`` writes the log of such a learner."""
-    if isinstance(learner, Ensemble):
-        return learner.surrogate and isinstance(learner.base, OGD)
-    proximal = isinstance(learner, OGD | OptimisticOGD) and not isinstance(learner.step_size, tuple)
-    return proximal or isinstance(learner, Mixture | Hedge)
-
-
-def _steps(learner: Ensemble) -> tuple[float, ...]:
-    return learner.base.step_size  # pyright: ignore[reportAttributeAccessIssue] (certifiable: the base is OGD)
+def number(value: Array | float) -> float:
+    """A number, or the one number in an array."""
+    return float(value) if isinstance(value, int | float) else float(value.sum())
 
 
 def _norm(x: Array) -> float:
@@ -238,7 +217,7 @@ def certificate(log: Trace, sequence: np.ndarray) -> Certificate:
 def sequences(log: Trace, segments: int = 4, switches: int = 2) -> dict[str, np.ndarray]:
     """Comparator sequences ``[T]`` by name: best fixed, best per equal segment, checkpoints, best with S switches.
 
-    Of a ``static`` log, whose theorem is about fixed experts, the best fixed one alone.
+    A ``static`` log has a theorem about fixed experts, and so the best fixed one alone.
     """
     read = _read(log)
     losses = read["candidate_loss"]

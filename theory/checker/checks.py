@@ -19,14 +19,11 @@ from typing import Any
 import numpy as np
 
 from theory.bounds import comparator_energy
-from theory.checker.claims import Bound, claims
-from theory.checker.counterexample import numbers, shrink, summary
+from theory.checker.counterexample import numbers
 from theory.checker.games import Game, plays
-from theory.checker.search import Search
 from theory.domain import Simplex
 from theory.hindsight import best_piecewise
 from theory.learner import Learner
-from theory.problem import Problem
 from theory.regret import dynamic_regret
 from theory.regret import path_length as measured_path_length
 
@@ -167,7 +164,7 @@ def without_side_effects(learner: Learner, game: Game) -> None:
 
 
 def independent_copies(learner: Learner, game: Game) -> None:
-    """A batch of copies with different first decisions plays, and is bounded by, what each copy is alone."""
+    """Every copy of a batch plays, and is bounded, as it would be alone."""
     together, bounds = plays(learner, game.x_1, game.losses), _bound_after(learner, game)
     for copy in range(len(game.x_1)):
         alone = replace(game, x_1=game.x_1[copy], slopes=game.slopes[:, copy])
@@ -192,11 +189,16 @@ def dtype_kept(learner: Learner, game: Game) -> None:
 
 
 def hint_optional(learner: Learner, game: Game) -> None:
-    """Passing the learner's own hint changes nothing, where its state has one."""
+    """Passing the learner's own hint changes nothing, and only one that ``takes_hints`` is moved by another."""
     state = learner.init(game.x_1)
     for loss_t in game.losses:
-        hint = getattr(state, "hint", None)
-        same = np.array_equal(learner.predict(state, hint), learner.predict(state))
+        hint = learner.own_hint(state)
+        own = learner.predict(state)
+        uses = not np.array_equal(learner.predict(state, np.ones_like(game.x_1)), own)
+        assert learner.takes_hints or not uses, (
+            "hint_optional: predict uses an outside hint, but takes_hints is False; the class must declare it"
+        )
+        same = np.array_equal(learner.predict(state, hint), own)
         assert same, "hint_optional: predict with the learner's own hint differs from predict without"
         following = learner.update(state, loss_t)
         same = _identical(learner.update(state, loss_t, hint), following)
@@ -290,32 +292,3 @@ def _close(law: str, one: np.ndarray, other: np.ndarray, tolerance: float = 1e-1
     apart = np.subtract(one, other, out=np.zeros(np.shape(one)), where=one != other)  # both may be infinite
     worst = float(np.max(np.abs(apart) / (1 + np.abs(np.where(apart, one, 0.0)))))
     assert worst <= tolerance, f"{law}: what is compared differs by {worst}"
-
-
-def assert_learner(
-    learner: Learner, bound: Bound | None = None, problem: Problem | None = None, seconds: float = 20.0
-) -> None:
-    """Every law, and a search for a game that breaks what the learner claims: one line of a user's own test suite.
-
-        def test_my_learner():
-            assert_learner(MyLearner(step_size=0.1, domain=Ball(1.0)))
-
-        def test_my_theorem():
-            assert_learner(MyLearner(step_size=0.1, domain=Ball(1.0)), bound=lambda game: 3 * game.horizon**0.5)
-
-    Args:
-        learner: any learner.
-        bound: of one game, ``theory.checker.claims.Played``, on its regret; by default the learner's own bounds.
-        problem: what ``learner.guarantee`` is asked for; by default G = 1 and 64 rounds in the learner's domain, d = 3.
-        seconds: of the search, at most.
-
-    Raises:
-        AssertionError: with the law, or with a short game that breaks the bound.
-    """
-    problem = problem or Problem(learner.domain, 3, 64, 1.0)
-    for _, check in checks(learner):
-        check()
-    for found in Search(learner, problem, claims(learner, problem, bound), seconds).run():
-        if found.broken:
-            lines = [f"{key}: {value}" for key, value in summary(shrink(found)).items()]
-            raise AssertionError("\n".join([f"{learner} breaks its {found.claim.name}:", *lines]))

@@ -6,8 +6,8 @@
 A bound may give ``inf`` where its conditions do not hold: nothing is claimed there.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import inf, isfinite
 from typing import Any, cast
@@ -18,12 +18,8 @@ from theory import bounds, regret
 from theory.checker.games import Game
 from theory.domain import Simplex
 from theory.learner import Learner, State
-from theory.learners.ensemble import Ensemble
-from theory.learners.ogd import OGD
-from theory.learners.optimistic import OptimisticOGD
-from theory.learners.sword import Sword
 from theory.problem import Problem
-from theory.runs.choose import load
+from theory.runs.users_file import load
 
 ROUNDING = 1e-9
 """A bound counts as broken when it is passed by more than this, relative to all that was summed up."""
@@ -105,7 +101,8 @@ def play(learner: Learner, game: Game) -> Played:
     for loss_t in game.losses:
         x_t = learner.predict(state)
         decisions.append(np.array(x_t, dtype=float))
-        anchors.append(np.array(getattr(state, "anchor", x_t), dtype=float))
+        anchor = learner.anchor(state) if learner.bases is None else None  # bases have anchors of their own
+        anchors.append(np.array(x_t if anchor is None else anchor, dtype=float))
         state = learner.update(state, loss_t)
     still = np.broadcast_to(game.x_1, game.slopes.shape)
     x = np.stack(decisions)
@@ -123,34 +120,24 @@ def replay(learner: Learner, x_1: Any, slopes: Any, comparators: Any, quadratic:
 
 @dataclass(frozen=True)
 class Claim:
-    """An upper bound on the regret: its name, its value for every copy played ``[copies]``, and how to write it."""
+    """An upper bound on the regret.
+
+    Attributes:
+        name: what it is called.
+        limit: its value for every copy played ``[copies]``.
+        expression: Python that gives it for the game ``played``; None where there is none.
+        places: the module of every name in ``expression`` that must be imported.
+    """
 
     name: str
     limit: Callable[[Played], Any]
-    expression: str = ""
+    expression: str | None = None
+    places: Mapping[str, str] = field(default_factory=dict)
 
 
 def own_bound(played: Played) -> Any:
     """``learner.bound`` with A_T = D² + 2·D·P_T."""
     return played.learner.bound(played.state, played.comparator_energy)
-
-
-def constant_steps(learner: Learner) -> bool:
-    """Whether ``learner.bound`` may be asked with the sharp energy (``bounds.comparator_energy_sharp``) for A_T.
-
-    OGD and OptimisticOGD with constant steps, an Ensemble or Sword of them. A subclass with its own ``predict`` or
-    ``update`` may step in another way: not it.
-    """
-    if isinstance(learner, Ensemble | Sword):
-        return _plain(learner, Ensemble, Sword) and constant_steps(learner.base)
-    steps = getattr(learner, "step_size", None)
-    return _plain(learner, OGD, OptimisticOGD) and isinstance(steps, int | float | tuple)
-
-
-def _plain(learner: Learner, *classes: type[Learner]) -> bool:
-    """Whether the learner plays as one of the classes does."""
-    methods = "predict", "update"
-    return any(all(getattr(type(learner), m) is getattr(cls, m) for m in methods) for cls in classes)
 
 
 def sharp_bound(played: Played) -> Any:
@@ -199,14 +186,21 @@ def load_bound(spec: str) -> Bound:
     """
     found = load(spec, "bound")
     if not callable(found):
-        raise ValueError(f"bound={spec!r}: is {found!r}; it must be a function of a theory.checker.claims.Played")
-    return cast(Bound, found)
+        raise ValueError(f"bound={spec!r}: it must be a function of a theory.checker.claims.Played, but is {found!r}")
+    return cast("Bound", found)
 
 
-def claims(learner: Learner, problem: Problem, bound: Bound | None = None, spec: str = "") -> list[Claim]:
-    """What there is to break: the user's ``bound`` (from the file ``spec``) if given, else all the learner claims."""
+def claims(learner: Learner, problem: Problem, bound: Bound | None = None, spec: str | None = None) -> list[Claim]:
+    """What there is to break: the user's ``bound`` if there is one, else all that the learner claims.
+
+    Args:
+        learner: who claims.
+        problem: the constants that its guarantee is asked for.
+        bound: a user's own.
+        spec: ``file.py:function``, where the bound comes from a file.
+    """
     if bound is not None:
-        name = getattr(bound, "__name__", "bound")
+        name = bound.__name__ if getattr(bound, "__name__", "").isidentifier() else "bound"  # not so a lambda
 
         def one(played: Played) -> float:
             try:
@@ -222,18 +216,29 @@ def claims(learner: Learner, problem: Problem, bound: Bound | None = None, spec:
                 return one(played)
             return np.array([one(played.copy(i)) for i in range(played.decisions.shape[1])])
 
-        return [Claim(name, limit, f"load_bound({spec!r})(played)" if spec else f"{name}(played)")]
+        return [Claim(name, limit, *_where(bound, spec))]
     found = []
     x_1 = problem.domain.project(np.full(problem.dimension, 1 / problem.dimension))
     if learner.bound(learner.init(x_1), np.array(problem.comparator_energy)) is not None:
         if isfinite(problem.diameter):
-            found.append(Claim("bound", own_bound, "own_bound(played)"))
-        one_step = isinstance(getattr(learner, "step_size", None), int | float)  # experts have anchors of their own
-        if one_step and constant_steps(learner):
-            found.append(Claim("bound, sharp energy", sharp_bound, "sharp_bound(played)"))
+            found.append(Claim("bound", own_bound, "own_bound(played)", {"own_bound": __name__}))
+        if learner.constant_steps and learner.bases is None:
+            found.append(Claim("bound, sharp energy", sharp_bound, "sharp_bound(played)", {"sharp_bound": __name__}))
     if learner.guarantee(problem) is not None:
-        found.append(Claim("guarantee", guarantee(problem), f"guarantee({written(problem)})(played)"))
+        domain = type(problem.domain)
+        places = {"guarantee": __name__, "Problem": Problem.__module__, domain.__name__: domain.__module__}
+        found.append(Claim("guarantee", guarantee(problem), f"guarantee({written(problem)})(played)", places))
     return found
+
+
+def _where(bound: Bound, spec: str | None) -> tuple[str | None, dict[str, str]]:
+    """How to write a user's bound in Python, and where its name comes from; nothing for a function without a name."""
+    if spec is not None:
+        return f"load_bound({spec!r})(played)", {"load_bound": __name__}
+    name = getattr(bound, "__qualname__", "")
+    if not name.isidentifier():
+        return None, {}
+    return f"{name}(played)", {} if bound.__module__ == "__main__" else {name: bound.__module__}
 
 
 def within(claim: Claim, gradient_bound: float) -> Claim:
@@ -250,7 +255,7 @@ def within(claim: Claim, gradient_bound: float) -> Claim:
 
 @dataclass(frozen=True)
 class Finding:
-    """The game of one copy in which a claim is nearest to failing, or fails."""
+    """A game of one copy in which a claim fails, or is nearest to failing."""
 
     claim: Claim
     family: str

@@ -1,7 +1,7 @@
 """From a game that breaks a bound to one a person can read: fewer rounds, fewer digits, fewer moves."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,7 +9,6 @@ import numpy as np
 
 from theory.checker.claims import Finding, Played, replay
 from theory.checker.games import Game
-from theory.problem import Problem
 
 
 @dataclass(frozen=True)
@@ -160,13 +159,13 @@ def _number(value: float) -> str:
     return text if float(text) == value else repr(float(value))
 
 
-def script(found: Finding, learner: str, problem: Problem) -> str:
+def script(found: Finding, learner: str, places: Mapping[str, str]) -> str:
     """Three lines of Python that play the game again and print regret and bound (of a play outside, the play).
 
     Args:
         found: the finding.
-        learner: an expression with ``make_learner`` and ``Problem`` that makes the learner.
-        problem: its domain is imported.
+        learner: an expression that makes the learner.
+        places: the module of every name in it that must be imported.
     """
     played: Played = found.played
     game: Game = played.game
@@ -175,12 +174,12 @@ def script(found: Finding, learner: str, problem: Problem) -> str:
         f"{name}={numbers(array)}"
         for name, array in (("x_1", game.x_1), ("slopes", game.slopes), ("comparators", played.comparators))
     )
-    shown = "played.decisions" if found.outside else f"played.regret, {found.claim.expression}"
-    names = ", ".join(sorted({"replay"} if found.outside else {"replay", found.claim.expression.partition("(")[0]}))
-    imports = (
-        f"from theory.runs.choose import make_learner; from theory.checker.claims import {names}; "
-        f"from theory.domain import {type(problem.domain).__name__}; from theory.problem import Problem"
-    )
+    claim = None if found.outside else found.claim.expression
+    shown = "played.decisions" if found.outside else "played.regret" if claim is None else f"played.regret, {claim}"
+    needed = {**places, "replay": replay.__module__, **({} if claim is None else found.claim.places)}
+    modules = sorted(set(needed.values()))
+    names = {module: sorted(name for name, place in needed.items() if place == module) for module in modules}
+    imports = "; ".join(f"from {module} import {', '.join(names[module])}" for module in modules)
     return f"{imports}\nplayed = replay({learner}, {arguments}{kind})\nprint({shown})"
 
 

@@ -9,7 +9,7 @@ Many games are played side by side, as copies. What is found is confirmed by a g
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from math import inf, isfinite, log
+from math import isfinite, log
 
 import numpy as np
 
@@ -54,8 +54,7 @@ class Search:
         bounded = isfinite(self.problem.domain.diameter(self.problem.dimension))
         self.arena: Domain = self.problem.domain if bounded else Ball(1.0)
         g = self.problem.gradient_bound
-        limited = getattr(self.learner, "gradient_bound", None)
-        self.largest = g if not self.scales else (limited if isinstance(limited, int | float) else inf)
+        self.largest = self.learner.largest_gradient if self.scales else g
         sizes = {g, 0.5 * g, 0.1 * g, *(g * size for size in SIZES if g * size <= self.largest)}
         self.sizes = sorted(sizes, key=lambda size: (abs(log(size / g)), size))  # of equals the plainest is kept
 

@@ -245,8 +245,10 @@ def tuned(name: str, problem: Problem) -> Learner:
 
 def rows() -> dict[str, Row]:
     """Every row by name: the learners of ``LEARNERS``, then ``NAMED``."""
-    simplex = {name: isinstance(getattr(learner, "domain", None), Simplex) for name, learner in LEARNERS.items()}
-    own = {name: Row(partial(tuned, name), EXPERTS if simplex[name] else BALL) for name in LEARNERS}
+    own = {
+        name: Row(partial(tuned, name), EXPERTS if learner.weighs_experts() else BALL)
+        for name, learner in LEARNERS.items()
+    }
     return own | NAMED
 
 

@@ -47,6 +47,13 @@ class Chunked(Learner):
     def laws(self) -> frozenset[str]:
         return self.learner.laws
 
+    @property
+    def takes_hints(self) -> bool:
+        return self.learner.takes_hints
+
+    def own_hint(self, state: State) -> Array | None:
+        return self.learner.own_hint(state.base)
+
     def init(self, x_1: Array) -> State:
         base = self.learner.init(x_1)
         nothing = 0.0 * self.learner.predict(base)
@@ -85,7 +92,7 @@ class Chunked(Learner):
         return bounds.chunked(inside, self.rounds, state.heaviest, path_length)
 
     def guarantee(self, problem: Problem) -> float | None:
-        """Of any learner inside, on ⌈T/b⌉ rounds of linear losses."""
+        """By the guarantee of the learner inside, whichever it is, on ⌈T/b⌉ rounds of linear losses."""
         inside = self.learner.guarantee(linearised(problem, ceil(problem.horizon / self.rounds)))
         heaviest = problem.gradient_bound * min(self.rounds, problem.horizon)
         return None if inside is None else bounds.chunked(inside, self.rounds, heaviest, problem.path_length)

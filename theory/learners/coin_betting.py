@@ -47,6 +47,10 @@ class CoinBetting(Learner):
     def __post_init__(self):
         require.positive(self, endowment=self.endowment, gradient_bound=self.gradient_bound)
 
+    @property
+    def largest_gradient(self) -> float:
+        return self.gradient_bound
+
     def init(self, x_1: Array) -> State:
         zero = 0.0 * x_1[..., :1]
         return State(x_1, 0.0 * x_1, zero + self.endowment, zero)

@@ -56,6 +56,13 @@ class Delayed(Learner):
     def laws(self) -> frozenset[str]:
         return self.learner.laws
 
+    @property
+    def takes_hints(self) -> bool:
+        return self.learner.takes_hints
+
+    def own_hint(self, state: State) -> Array | None:
+        return self.learner.own_hint(state.known.base)
+
     def init(self, x_1: Array) -> State:
         base = self.learner.init(x_1)
         nothing = 0.0 * self.learner.predict(base)
@@ -98,7 +105,9 @@ class Delayed(Learner):
     def guarantee(self, problem: Problem) -> float | None:
         """For OGD inside, at a constant step."""
         inside, energy = self.learner, problem.gradient_bound**2 * problem.horizon
-        if isinstance(inside, OGD) and isinstance(inside.step_size, int | float) and problem.domain == self.domain:
+        if not (isinstance(inside, OGD) and inside.constant_steps):  # a subclass may play in a way of its own
+            return None
+        if isinstance(inside.step_size, int | float) and problem.domain == self.domain:
             return bounds.ogd_delayed(problem.comparator_energy, inside.step_size, energy, self.delay * energy)
         return None
 

@@ -1,13 +1,13 @@
 """Ensemble: base learners on a grid of step sizes, weighed by a meta learner on their cumulative losses."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log, sqrt
 from typing import Any, NamedTuple, Self
 
 from theory import bounds, step_size
 from theory.arrays import Array, namespace
 from theory.domain import Domain
-from theory.learner import Learner
+from theory.learner import Learner, Terms
 from theory.learner import State as AnyState
 from theory.learners.adahedge import AdaHedge
 from theory.learners.hedge import Hedge
@@ -42,11 +42,10 @@ class Ensemble(Learner):
     prior: tuple[float, ...] | None = None
 
     def __post_init__(self):
-        steps = getattr(self.base, "step_size", None)
-        if not isinstance(steps, tuple):
+        if self.bases is None:
             raise ValueError(f"Ensemble(base={self.base!r}): the base's step_size must be a tuple, one per expert")
-        if self.prior is not None and (len(self.prior) != len(steps) or not min(self.prior) > 0):
-            raise ValueError(f"Ensemble(prior={self.prior!r}): one positive weight for each of {len(steps)} experts")
+        if self.prior is not None and (len(self.prior) != self.bases or not min(self.prior) > 0):
+            raise ValueError(f"Ensemble(prior={self.prior!r}): one positive weight for each of {self.bases} experts")
 
     @property
     def domain(self) -> Domain:
@@ -56,10 +55,26 @@ class Ensemble(Learner):
     def laws(self) -> frozenset[str]:
         return self.base.laws - {"scaling"}
 
+    @property
+    def bases(self) -> int | None:
+        return self.base.bases
+
+    @property
+    def takes_hints(self) -> bool:
+        return self.base.takes_hints
+
+    @property
+    def constant_steps(self) -> bool:
+        return self.base.constant_steps
+
+    @property
+    def certified(self) -> bool:
+        return self.surrogate and alone(self.base, 0).certified
+
     def init(self, x_1: Array) -> State:
         base = self.base.init(x_1)
-        experts = len(self.base.step_size)  # pyright: ignore[reportAttributeAccessIssue] (checked when made)
-        prior = namespace(x_1).asarray(self.prior or [1.0] * experts, like=x_1)
+        assert self.bases is not None  # checked when made
+        prior = namespace(x_1).asarray(self.prior or [1.0] * self.bases, like=x_1)
         return State(base, self.meta.init(0.0 * x_1[..., :1] + prior / prior.sum()))
 
     def _weighted(self, state: State, plays: Array) -> Array:
@@ -78,10 +93,25 @@ class Ensemble(Learner):
 
     def bound(self, state: State, comparator_energy: Array) -> Array | None:
         base_bounds = self.base.bound(state.base, comparator_energy)
-        expert_bound = getattr(self.meta, "expert_bound", None)
-        if base_bounds is None or expert_bound is None:
+        expert_bounds = self.meta.expert_bound(state.meta)
+        if base_bounds is None or expert_bounds is None:
             return None
-        return bounds.ensemble(base_bounds, namespace(base_bounds).moveaxis(expert_bound(state.meta), -1, 0))
+        return bounds.ensemble(base_bounds, namespace(base_bounds).moveaxis(expert_bounds, -1, 0))
+
+    def own_hint(self, state: State) -> Array | None:
+        """That of every base on the surrogate; without it every base has another."""
+        hints = self.base.own_hint(state.base) if self.surrogate else None
+        return None if hints is None else hints[0]
+
+    def anchor(self, state: State) -> Array | None:
+        return self.base.anchor(state.base)
+
+    def terms(self, before: State, after: State, x_t: Array, grad_t: Array, hint=None, expert=None) -> Terms:
+        assert expert is not None  # it has bases
+        return through(self.base, before.base, after.base, x_t, grad_t, hint, expert)
+
+    def leader(self, state: State) -> int:
+        return int(self.meta.predict(state.meta).argmax())
 
     def guarantee(self, problem: Problem) -> float | None:
         g, t, c = problem.gradient_bound, problem.horizon, problem.range
@@ -114,3 +144,37 @@ class Ensemble(Learner):
             return cls(**settings)
         ader = cls.ader(problem)
         return cls(**{"base": ader.base, "meta": ader.meta, "prior": ader.prior, **settings})
+
+
+def alone(base: Learner, expert: int) -> Any:
+    """One expert of a base on a grid of step sizes, as a learner by itself."""
+    return replace(base, step_size=base.step_size[expert])  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue, reportCallIssue]
+
+
+def through(
+    base: Learner, before: AnyState, after: AnyState, x_t: Array, grad_t: Array, hint: Array | None, expert: int
+) -> Terms:
+    """What a round adds to the certificate of an ensemble by the theorem of one expert, any of them.
+
+    Σ ⟨grad_t, x_t − u_t⟩ = Σ ⟨grad_t, x_t − x_t^i⟩ + Σ ⟨grad_t, x_t^i − u_t⟩: the second sum is bounded by what the
+    expert proves on the surrogates it was given; the first is surplus.
+
+    Args:
+        base: the base on its grid.
+        before: its state before the round, experts in front, for one copy.
+        after: its state after the round.
+        x_t: the ensemble's decision ``[d]``.
+        grad_t: ∇f_t(x_t) ``[d]``.
+        hint: from outside, or None.
+        expert: i.
+    """
+    learner = alone(base, expert)
+    was, now = _one(before, expert), _one(after, expert)
+    play = learner.predict(was, hint)
+    inside = learner.terms(was, now, play, grad_t, hint)
+    return inside._replace(surplus=inside.surplus + (grad_t * (x_t - play)).sum())
+
+
+def _one(state: AnyState, expert: int) -> AnyState:
+    """The state of one expert."""
+    return type(state)(*(_one(part, expert) if isinstance(part, tuple) else part[expert] for part in state))

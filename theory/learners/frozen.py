@@ -19,6 +19,7 @@ class Frozen(Learner):
 
     domain: Domain = Free()
     laws = frozenset({"permutation"})
+    learns = False
 
     def init(self, x_1: Array) -> State:
         return State(x_1)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Self
 from theory import bounds, require
 from theory.arrays import Array, namespace
 from theory.domain import Domain, Simplex
-from theory.learner import Learner
+from theory.learner import Learner, Terms
 from theory.loss import Loss
 from theory.problem import Problem
 from theory.speculation.acceptance import categorical
@@ -47,6 +47,16 @@ def revealed(state: State, losses_t: Array, epsilon: Array | float) -> State:
     return State(state.log_prior, state.cumulative + losses_t, state.gap + gap_t)
 
 
+def prior_cost(state: State, epsilon: float, candidate: Array) -> float:
+    r"""$\sum_i u_i \ln(1/w_i)/\epsilon$ for a candidate u ``[N]``, w the weights ``state`` has."""
+    return float(-(candidate * log_weights(state, epsilon) / epsilon).sum())
+
+
+def gap_paid(before: State, after: State) -> Terms:
+    """What a round adds to the certificate of exponential weights: its mixability gap."""
+    return Terms(surplus=(after.gap - before.gap)[..., 0])
+
+
 def route(weights: Array, uniform: Array) -> Array:
     """Which draft proposes: index drawn from weights ``[..., N]`` by uniform ``[...]`` → int ``[...]``.
 
@@ -70,6 +80,7 @@ class Hedge(Learner):
     domain: Domain = Simplex()
     laws = frozenset({"permutation", "translation", "scaling"})
     static = True
+    certified = True
 
     def __post_init__(self):
         require.positive(self, meta_step_size=self.meta_step_size)
@@ -90,6 +101,12 @@ class Hedge(Learner):
     def bound(self, state: State, comparator_energy: Array) -> Array:
         """Against the best fixed expert; a moving comparator is not covered."""
         return namespace(state.gap).max(self.expert_bound(state), axis=-1)
+
+    def terms(self, before: State, after: State, x_t: Array, grad_t: Array, hint=None, expert=None) -> Terms:
+        return gap_paid(before, after)
+
+    def prior_cost(self, before: State, candidate: Array) -> float:
+        return prior_cost(before, self.meta_step_size, candidate)
 
     def guarantee(self, problem: Problem) -> float | None:
         if problem.path_length > 0:

@@ -7,7 +7,7 @@ from typing import Any, Self
 from theory import bounds, require
 from theory.arrays import Array, namespace
 from theory.domain import Domain, Simplex
-from theory.learner import Learner
+from theory.learner import Learner, Terms
 from theory.learners import hedge
 from theory.learners.hedge import State
 from theory.loss import Loss, expert_losses
@@ -34,6 +34,7 @@ class Mixture(Learner):
     domain: Domain = Simplex()
     laws = frozenset({"permutation", "translation", "scaling"})
     static = True
+    certified = True
 
     def __post_init__(self):
         require.positive(self, "log loss wants 1", meta_step_size=self.meta_step_size)
@@ -58,6 +59,12 @@ class Mixture(Learner):
     def bound(self, state: State, comparator_energy: Array) -> Array:
         """Against the best fixed expert; neither a moving one nor a mixture is covered, except by linear losses."""
         return namespace(state.gap).max(self.expert_bound(state), axis=-1)
+
+    def terms(self, before: State, after: State, x_t: Array, grad_t: Array, hint=None, expert=None) -> Terms:
+        return hedge.gap_paid(before, after)
+
+    def prior_cost(self, before: State, candidate: Array) -> float:
+        return hedge.prior_cost(before, self.meta_step_size, candidate)
 
     def guarantee(self, problem: Problem) -> float | None:
         if problem.path_length > 0 or (problem.exp_concavity or 0.0) < self.meta_step_size:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Self
 from theory import bounds, step_size
 from theory.arrays import Array
 from theory.domain import Domain, Free
-from theory.learner import Learner, squared_norm
+from theory.learner import Learner, Terms, squared_norm
 from theory.loss import Loss
 from theory.problem import Problem
 from theory.step_size import AdaGradNorm, InverseSqrt, StepSize
@@ -44,6 +44,14 @@ class OGD(Learner):
     def __post_init__(self):
         step_size.check(self.step_size, inclusive=True)
 
+    @property
+    def constant_steps(self) -> bool:
+        return isinstance(self.step_size, int | float | tuple)
+
+    @property
+    def certified(self) -> bool:
+        return self.bases is None
+
     def init(self, x_1: Array) -> State:
         x = step_size.spread(self.step_size, x_1)
         zero = 0.0 * x[..., :1]
@@ -67,6 +75,13 @@ class OGD(Learner):
     def bound(self, state: State, comparator_energy: Array) -> Array:
         eta_t = step_size.correction(self.step_size, state.energy, state.energy, state.rounds) + 0.0 * state.energy
         return bounds.proximal(comparator_energy, eta_t[..., 0], state.stability[..., 0])
+
+    def anchor(self, state: State) -> Array:
+        return state.x
+
+    def terms(self, before: State, after: State, x_t: Array, grad_t: Array, hint=None, expert=None) -> Terms:
+        eta_t = step_size.correction(self.step_size, before.energy, after.energy, after.rounds)
+        return Terms(x_t, grad_t, eta_t)
 
     def guarantee(self, problem: Problem) -> float | None:
         if problem.domain != self.domain:

@@ -7,7 +7,7 @@ from theory import bounds, step_size
 from theory.arrays import Array, namespace
 from theory.domain import Domain, Free
 from theory.hints import HintRule, LastGradient
-from theory.learner import Learner, squared_norm
+from theory.learner import Learner, Terms, squared_norm
 from theory.loss import Loss
 from theory.problem import Problem
 from theory.step_size import SelfConfident, StepSize
@@ -44,9 +44,18 @@ class OptimisticOGD(Learner):
     hint: HintRule = LastGradient()
     domain: Domain = Free()
     laws = frozenset({"permutation", "scaling"})
+    takes_hints = True
 
     def __post_init__(self):
         step_size.check(self.step_size)
+
+    @property
+    def constant_steps(self) -> bool:
+        return isinstance(self.step_size, int | float | tuple)
+
+    @property
+    def certified(self) -> bool:
+        return self.bases is None
 
     def init(self, x_1: Array) -> State:
         x = step_size.spread(self.step_size, x_1)
@@ -71,6 +80,16 @@ class OptimisticOGD(Learner):
     def bound(self, state: State, comparator_energy: Array) -> Array:
         eta_t = step_size.resolve(self.step_size, state.energy) + 0.0 * state.energy
         return bounds.proximal(comparator_energy, eta_t[..., 0], state.stability[..., 0])
+
+    def own_hint(self, state: State) -> Array:
+        return state.hint
+
+    def anchor(self, state: State) -> Array:
+        return state.anchor
+
+    def terms(self, before: State, after: State, x_t: Array, grad_t: Array, hint=None, expert=None) -> Terms:
+        error_t = grad_t - (before.hint if hint is None else hint)
+        return Terms(before.anchor, error_t, step_size.resolve(self.step_size, before.energy))
 
     def guarantee(self, problem: Problem) -> float | None:
         if problem.domain != self.domain:

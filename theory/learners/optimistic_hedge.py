@@ -45,6 +45,7 @@ class OptimisticHedge(Learner):
     domain: Domain = Simplex()
     laws = frozenset({"permutation", "translation", "scaling"})
     static = True
+    takes_hints = True
 
     def __post_init__(self):
         if not (self.meta_step_size > 0 and (self.adaptive or isfinite(self.meta_step_size))):
@@ -86,6 +87,9 @@ class OptimisticHedge(Learner):
             state.gap + gap_t,
             state.paid + xp.maximum(gap_t, 0.0),
         )
+
+    def own_hint(self, state: State) -> Array:
+        return state.hint
 
     def expert_bound(self, state: State) -> Array:
         """Regret against each expert is at most this: ``[..., N]``."""

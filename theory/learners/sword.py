@@ -8,8 +8,9 @@ from theory import bounds, step_size
 from theory.arrays import Array, namespace
 from theory.domain import Domain
 from theory.hints import LastGradient
-from theory.learner import Learner, squared_norm
+from theory.learner import Learner, Terms, squared_norm
 from theory.learners import optimistic, optimistic_hedge
+from theory.learners.ensemble import alone, through
 from theory.learners.optimistic import OptimisticOGD
 from theory.learners.optimistic_hedge import OptimisticHedge
 from theory.loss import Linear, Loss
@@ -53,9 +54,10 @@ class Sword(Learner):
     base: OptimisticOGD
     meta: OptimisticHedge = OptimisticHedge()
     correction: float = 0.0
+    takes_hints = True
 
     def __post_init__(self):
-        if not isinstance(self.base.step_size, tuple):
+        if self.bases is None:
             raise ValueError(f"Sword(base={self.base!r}): the base's step_size must be a tuple, one per expert")
         if not (self.correction >= 0 and isfinite(self.correction)):
             raise ValueError(f"Sword(correction={self.correction!r}): must be at least 0 and finite; theory wants L")
@@ -67,6 +69,18 @@ class Sword(Learner):
     @property
     def laws(self) -> frozenset[str]:
         return self.base.laws - {"scaling"}
+
+    @property
+    def bases(self) -> int | None:
+        return self.base.bases
+
+    @property
+    def constant_steps(self) -> bool:
+        return self.base.constant_steps
+
+    @property
+    def certified(self) -> bool:
+        return alone(self.base, 0).certified
 
     def init(self, x_1: Array) -> State:
         base = self.base.init(x_1)
@@ -104,6 +118,19 @@ class Sword(Learner):
         xp = namespace(state.charged)
         meta_bounds = xp.moveaxis(self.meta.expert_bound(state.meta) + state.moved, -1, 0)
         return bounds.ensemble(self.base.bound(state.base, comparator_energy), meta_bounds) - state.charged
+
+    def own_hint(self, state: State) -> Array:
+        return state.base.hint[0]  # bases see one gradient, so they have one hint
+
+    def anchor(self, state: State) -> Array:
+        return self.base.anchor(state.base)
+
+    def terms(self, before: State, after: State, x_t: Array, grad_t: Array, hint=None, expert=None) -> Terms:
+        assert expert is not None  # it has bases
+        return through(self.base, before.base, after.base, x_t, grad_t, hint, expert)
+
+    def leader(self, state: State) -> int:
+        return int(self._round(state, None).weights.argmax())
 
     def guarantee(self, problem: Problem) -> float | None:
         """For constant rates within the theorem's limits, at the largest possible V_T = 4G²(T−1)."""

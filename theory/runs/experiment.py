@@ -1,4 +1,7 @@
-"""Experiments are immutable named rows; a name leads to one result file. Used by simulator and decoder alike."""
+"""Experiments are immutable named rows: chosen by pattern, and each run once, into the result file of its name.
+
+What a row holds is its table's affair: the simulator has matches, the decoder streams.
+"""
 
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches

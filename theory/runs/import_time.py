@@ -13,7 +13,9 @@ def modules() -> list[str]:
     root = Path(__file__).parents[1]
     paths = (path.relative_to(root.parent).with_suffix("") for path in sorted(root.rglob("*.py")))
     return [
-        ".".join(path.parts).removesuffix(".__init__") for path in paths if path.name not in ("__main__", "terminal")
+        ".".join(path.parts).removesuffix(".__init__")
+        for path in paths
+        if path.name not in ("__main__", "table", "terminal")
     ]
 
 

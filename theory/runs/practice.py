@@ -14,11 +14,12 @@ from theory.learner import Learner
 from theory.learners.adam import Adam
 from theory.learners.ensemble import Ensemble
 from theory.learners.frozen import Frozen
+from theory.learners.mixture import Mixture
 from theory.learners.momentum import Momentum
 from theory.learners.ogd import OGD
 from theory.learners.optimistic import OptimisticOGD
 from theory.problem import Problem
-from theory.runs.choose import altered, learner_class, make_learner, parse_value
+from theory.runs.choose import Choice, altered, learner_class, make_learner, parse_value
 from theory.step_size import geometric
 
 GRID = geometric(4.0, 6)
@@ -45,20 +46,31 @@ HEADS_LEARNERS: dict[str, Learner] = {
 }
 """Learners of linear heads."""
 
+DEEP_LEARNERS: dict[str, Learner] = {"adam": Adam(1e-3), "frozen": Frozen()}
+"""Learners of deep drafters: customary values, not tuned; not convex, no bound."""
 
-def on_adapter(
-    spec: str, settings: Mapping[str, Any], problem: Problem, learners: Mapping[str, Learner] = ADAPTER_LEARNERS
+EXPERT_LEARNERS: dict[str, Learner] = {"mixture": Mixture(), "ensemble": Mixture(), "frozen": Frozen()}
+"""Learners of the weights of several drafters."""
+
+
+def in_practice(
+    choice: Choice, settings: Mapping[str, Any], problem: Problem, learners: Mapping[str, Learner] = ADAPTER_LEARNERS
 ) -> Learner:
-    """The learner ``spec`` with the hyper-parameters above, or a user's own; ``settings`` on top (dotted for nested).
+    """The learner with the hyper-parameters above, or a user's own; ``settings`` on top (dotted for nested).
 
     Raises:
         ValueError: for an unknown learner or setting, a learner that does not fit, or one that has no step size here.
     """
-    if spec not in learners:
-        if "step_size" not in settings and "step_size" in getattr(learner_class(spec), "__dataclass_fields__", {}):
-            raise ValueError(f"learner={spec!r}: has no default step size on an adapter; give the setting step_size=…")
-        return make_learner(spec, settings, problem)
-    learner = learners[spec]
+    if isinstance(choice, Learner):
+        return make_learner(choice, settings, problem)
+    learner = learners.get(choice) if isinstance(choice, str) else None
+    if learner is None:
+        if "step_size" not in settings and "step_size" in learner_class(choice).__dataclass_fields__:  # type: ignore
+            raise ValueError(
+                f"learner={choice!r}: has no default step size here; give the setting step_size, or choose one of "
+                f"{', '.join(learners)}"
+            )
+        return make_learner(choice, settings, problem)
     for key, value in settings.items():
         learner = altered(learner, key, parse_value(key, value))
     return learner

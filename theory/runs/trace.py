@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import time
+import tomllib
 from contextlib import suppress
 from dataclasses import dataclass, field, is_dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -21,8 +22,17 @@ from typing import Any
 
 import numpy as np
 
+from theory.runs.kind import read, stamped
+from theory.runs.version import VERSION
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The folder that holds the packages."""
 NUMBERS = re.compile(r'\[\n([^\[\]{}"]*)\]')
 """A list without text, lists or objects in it, as ``json`` indents it."""
+
+
+KIND = "trace"
+"""What headers say they are (``theory/runs/kind.py``)."""
 
 
 class SettingsDiffer(ValueError):
@@ -39,6 +49,45 @@ class Trace:
     def rounded(self, digits: int) -> "Trace":
         """The same with columns kept to so many significant digits."""
         return Trace(self.header, {name: significant(column, digits) for name, column in self.columns.items()})
+
+    def to_frame(self) -> Any:
+        """The columns as a tidy pandas DataFrame: one row a round and copy, the copy's number in the column ``copy``.
+
+        A trace without copies has one row a row, and no such column.
+
+            >>> import numpy as np
+            >>> trace = Trace({}, {"round": np.array([1, 2]), "regret": np.array([[0.5, 0.25], [1.0, 0.75]])})
+            >>> {name: column.tolist() for name, column in trace.tidy().items()}
+            {'round': [1, 1, 2, 2], 'copy': [0, 1, 0, 1], 'regret': [0.5, 0.25, 1.0, 0.75]}
+
+        Raises:
+            ModuleNotFoundError: without pandas.
+            ValueError: if the columns differ in length, or have different numbers of copies.
+        """
+        try:
+            from pandas import DataFrame  # pyright: ignore[reportMissingImports]
+        except ModuleNotFoundError:
+            raise ModuleNotFoundError(
+                "to_frame needs pandas, which is not installed: pip install pandas; or use columns, a dict of arrays"
+            ) from None
+        return DataFrame(self.tidy())
+
+    def tidy(self) -> dict[str, np.ndarray]:
+        """The columns of ``to_frame``, each ``[rows · copies]``."""
+        rows = {name: len(column) for name, column in self.columns.items()}
+        copies = {name: column.shape[1] for name, column in self.columns.items() if column.ndim == 2}
+        for what, counts in (("length", rows), ("number of copies", copies)):
+            if len(set(counts.values())) > 1:
+                raise ValueError(f"Trace columns differ in {what}: {counts}; they do not make one table")
+        if not copies:
+            return dict(self.columns)
+        count, length = next(iter(copies.values())), next(iter(rows.values()))
+        tall = {
+            name: column.ravel() if column.ndim == 2 else np.repeat(column, count)
+            for name, column in self.columns.items()
+        }
+        first = {name: tall[name] for name in ("round",) if name in tall}
+        return first | {"copy": np.tile(np.arange(count), length)} | tall
 
     def save(self, path: Path | str) -> Path:
         """Write ``path``.csv and ``path``.json atomically.
@@ -58,7 +107,7 @@ class Trace:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic(_part(path, ".csv")) as partial, partial.open("w", newline="") as file:
             csv.writer(file, lineterminator="\n").writerows(rows)
-        save_json(_part(path, ".json"), self.header)  # last: a trace exists once its header does
+        save_json(_part(path, ".json"), stamped(KIND, self.header))  # last: a trace exists once its header does
         return path
 
     @classmethod
@@ -67,19 +116,18 @@ class Trace:
 
         Raises:
             FileNotFoundError: if the CSV or its header is missing, with the path and the remedy.
-            ValueError: if one of them is not whole, with the same.
+            ValueError: if one of them is not whole or not that of a trace, with the same.
         """
         path = _stem(path)
-        for part in (_part(path, ".json"), _part(path, ".csv")):
-            if not part.exists():
-                raise FileNotFoundError(f"no trace at {part}: run the experiment that writes it first")
-        header = _header(path)
-        with _part(path, ".csv").open(newline="") as file:
+        header, table = read(_part(path, ".json"), KIND), _part(path, ".csv")
+        if not table.exists():
+            raise FileNotFoundError(f"no trace at {table}: run the command that writes it first")
+        with table.open(newline="") as file:
             lines = list(csv.reader(file))
         if not lines or any(len(line) != len(lines[0]) for line in lines):
             raise ValueError(
-                f"{_part(path, '.csv')}: {'rows differ in length' if lines else 'is empty'}, but a trace has a line of "
-                "names and as many values in every row; remove it with its .json and run the experiment again"
+                f"{table}: {'rows differ in length' if lines else 'is empty'}, but a trace has a line of names and as "
+                "many values in every row; remove it with its .json and run the command that writes it again"
             )
         names, *rows = lines
         groups: dict[str, list[np.ndarray]] = {}
@@ -110,17 +158,6 @@ def _part(stem: Path, suffix: str) -> Path:
     return stem.with_name(stem.name + suffix)
 
 
-def _header(stem: Path) -> dict[str, Any]:
-    path = _part(stem, ".json")
-    try:
-        return dict(json.loads(path.read_text()))
-    except (ValueError, TypeError) as error:
-        raise ValueError(
-            f"{path}: the header of a trace must be a JSON object, but reading it says {error}; remove it with its "
-            ".csv and run the experiment again"
-        ) from None
-
-
 def _flatten(columns: dict[str, np.ndarray]):
     for name, column in columns.items():
         column = np.asarray(column)
@@ -146,12 +183,12 @@ def done(path: Path | str, settings: Any) -> bool:
 
     Raises:
         SettingsDiffer: if one made with other settings is there, with the entries that differ.
-        ValueError: if what is there is no header.
+        ValueError: if what is there is no header of a trace.
     """
     header_path = _part(_stem(path), ".json")
     if not header_path.exists():
         return False
-    theirs: Any = _header(_stem(path)).get("settings")
+    theirs: Any = read(header_path, KIND).get("settings")
     ours = plain(settings)
     if theirs == ours:
         return True
@@ -217,28 +254,57 @@ def plain(value: Any) -> Any:
         return plain(value.tolist())
     if isinstance(value, float) and not isfinite(value):
         return None if isnan(value) else str(value)
+    if isinstance(value, type) or callable(value):
+        return f"{value.__module__}:{getattr(value, '__qualname__', type(value).__name__)}"
     return str(value) if isinstance(value, Path) else value
 
 
-def _git(*arguments: str) -> str:
+def _git(*arguments: str) -> str | None:
+    """What git says in the folder that holds the package; None if it refuses or is not there."""
     with suppress(OSError, subprocess.CalledProcessError):
-        root = Path(__file__).resolve().parents[2]
-        return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True).stdout.strip()
-    return ""
+        return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    return None
+
+
+def _own_repository() -> bool:
+    """Whether the repository around the package is its own.
+
+    An installed or copied package may lie in someone else's, whose commit says nothing about this code.
+    """
+    top = _git("rev-parse", "--show-toplevel")
+    if not top or Path(top).resolve() != ROOT or _git("ls-files", "--error-unmatch", "theory/runs/trace.py") is None:
+        return False
+    with suppress(OSError, ValueError):
+        return (
+            tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8")).get("project", {}).get("name") == "onlinespec"
+        )
+    return False
+
+
+def _command() -> str:
+    """The command line of this process, as one would type it."""
+    script = Path(sys.argv[0])
+    start = f"python -m {script.parent.name}" if script.name == "__main__.py" else f"python {script.name}"
+    return " ".join([start.strip(), *sys.argv[1:]])
 
 
 def provenance(device: str = "cpu") -> dict[str, Any]:
-    """Where a result comes from: commit, whether anything but results/ was changed since, versions, command, time."""
-    versions = {"python": platform.python_version()}
+    """Where a result comes from: versions, commit, changes since, command, device, time.
+
+    ``commit`` and ``dirty`` (whether anything but results/ was changed since) are those of the package's own
+    repository. Both are None where it lies in none: installed, unpacked, or copied into another project.
+    """
+    own = _own_repository()
+    changed = ("status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)results")
+    versions = {"onlinespec": VERSION, "python": platform.python_version()}
     for package in ("numpy", "scipy", "torch", "transformers"):
         with suppress(PackageNotFoundError):
             versions[package] = version(package)
-    command = [f"python -m {Path(sys.argv[0]).parent.name}", *sys.argv[1:]]
     return {
-        "commit": _git("rev-parse", "HEAD"),
-        "dirty": bool(_git("status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)results")),
+        "commit": _git("rev-parse", "HEAD") if own else None,
+        "dirty": bool(_git(*changed)) if own else None,
         "versions": versions,
-        "command": " ".join(command),
+        "command": _command(),
         "device": device,
         "processor": platform.machine(),
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

@@ -82,7 +82,7 @@ class Audit:
         return State(xp.stack([zeros] * self.bins, -1), zeros, zeros)
 
     def bets(self, counts: Array) -> Array:
-        """What each bin would multiply the wealth by, ``[..., B]``: of mean 1, at most 1 under a composite null."""
+        """What each bin would multiply the wealth by, ``[..., B]``; the mean is 1, or less under a composite null."""
         xp = namespace(counts)
         total = xp.sum(counts, axis=-1, keepdims=True)
         weights = (counts + 0.5) / (total + 0.5 * self.bins)

@@ -45,7 +45,7 @@ class DraftLength:
     Attributes:
         costs: of a step that drafts 0, 1, … tokens, in plain steps; ``costs[0]`` is 1, and they do not fall: a step may
             draft fewer tokens than it was allowed.
-        switch: κ ≥ 0. share: δ ≥ 0. account: B; lengths that cost more than B + 1 are never chosen,
+        switch_cost: κ ≥ 0. share: δ ≥ 0. account: B; lengths that cost more than B + 1 are never chosen,
             nor, after a plain step, those above B + 1 − κ.
         memory: verified positions after which an observation counts 1/e; at least 1.
         rejected, verified: the counts that the estimate of ε starts from.
@@ -55,7 +55,7 @@ class DraftLength:
     """
 
     costs: tuple[float, ...]
-    switch: float = 0.0
+    switch_cost: float = 0.0
     share: float = 0.005
     account: float = 8.0
     memory: float = 64.0
@@ -65,7 +65,7 @@ class DraftLength:
     def __post_init__(self):
         if len(self.costs) < 2 or self.costs[0] != 1 or not all(a <= b for a, b in pairwise(self.costs)):
             raise ValueError(f"costs={self.costs!r}: of 0, 1, … drafted tokens; the first is 1, and they must not fall")
-        for name, least in (("switch", 0), ("share", 0), ("account", 0), ("memory", 1)):
+        for name, least in (("switch_cost", 0), ("share", 0), ("account", 0), ("memory", 1)):
             value = getattr(self, name)
             if not value >= least:
                 raise ValueError(f"{name}={value!r}: must be at least {least}")
@@ -80,7 +80,7 @@ class DraftLength:
 
     def cost(self, state: State, gamma: int) -> float:
         """c_t of the next step if it drafts ``gamma``, in plain steps."""
-        return self.costs[gamma] + (self.switch if gamma and not state.drafting else 0.0)
+        return self.costs[gamma] + (self.switch_cost if gamma and not state.drafting else 0.0)
 
     def choose(self, state: State) -> int:
         """γ of the next step."""

@@ -2,14 +2,15 @@
 
 Symbols: epsilon = 1 − alpha, the rejection probability of one position; gamma drafted tokens a step; n = gamma + 1.
 A step that rejects commits its accepted tokens and one recovered; one that rejects nothing commits n, one a bonus.
-Three kinds of statement, and only the first assumes independence:
+Four kinds of statement, and only the first two assume independence:
 
     i.i.d. positions   ``tokens_per_step``: E(epsilon, gamma), averaged over steps
+    one known text     ``expected_steps``: every position with an acceptance rate of its own
     pathwise, counts   ``tokens_per_step_lower`` (share of committed tokens), ``verified_lower`` (share of verified
                        positions): true on every path, up to its last step
     through regret     ``rejection_bound``: mean KL → mean rejection probability
 
-All functions are elementwise on numbers and numpy arrays.
+All functions but ``expected_steps`` are elementwise on numbers and numpy arrays.
 """
 
 from math import log
@@ -31,6 +32,45 @@ def tokens_per_step(epsilon: Number, gamma: Number) -> Array:
     epsilon = np.asarray(epsilon, dtype=float)
     inside = np.clip(epsilon, 1e-300, 1 - 1e-16)
     return -np.expm1((gamma + 1) * np.log1p(-inside)) / inside
+
+
+def expected_steps(alpha: Array, gamma: int) -> Array:
+    r"""Expected number of steps that commit a whole text, given the acceptance rate of each of its positions.
+
+    A step that begins at position t drafts γ tokens, or fewer where the text ends before. It commits those that are
+    accepted in a row and one more. If positions are accepted independently, the steps still to come from t on are
+
+        S_t = 1 + Σ_{j=0}^{γ−1} α_t ⋯ α_{t+j−1}·(1 − α_{t+j})·S_{t+j+1} + α_t ⋯ α_{t+γ−1}·S_{t+γ+1},
+
+    with α_t = S_t = 0 beyond the text. So n / S_0 is the expected tokens per step. It tends to E(1 − α, γ) for a long
+    text of constant α. The rate α_t must not depend on where the step began: the draft reads the text before t, its own
+    tokens included, and nothing else. This holds for a small model, and not for heads that read the state at the start
+    of a step. The rule is the token rule.
+
+    Args:
+        alpha: acceptance rates in [0, 1], ``[..., n]``; the last axis is the text.
+        gamma: drafted tokens a step, at least 0; 0 is plain decoding, in n steps.
+
+    Returns:
+        S_0 ``[...]``, between n / (γ + 1) and n.
+
+    Raises:
+        ValueError: for rates outside [0, 1] or a negative gamma.
+    """
+    alpha = np.asarray(alpha, dtype=float)
+    if gamma < 0 or not np.all((alpha >= 0) & (alpha <= 1)):
+        raise ValueError(
+            f"alpha from {alpha.min()} to {alpha.max()}, gamma={gamma!r}: rates lie in [0, 1], gamma is at least 0; "
+            "give one acceptance rate a position"
+        )
+    length = alpha.shape[-1]
+    rates = np.concatenate([alpha, np.zeros((*alpha.shape[:-1], gamma))], -1)
+    steps = np.zeros((*alpha.shape[:-1], length + gamma + 1))
+    for t in reversed(range(length)):
+        reached = np.cumprod(rates[..., t : t + gamma], -1)  # P(at least 1, …, γ accepted)
+        after = steps[..., t + 1 : t + gamma + 2]
+        steps[..., t] = 1 + after[..., 0] + np.sum(reached * np.diff(after), -1)
+    return steps[..., 0]
 
 
 def speedup(

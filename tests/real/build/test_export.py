@@ -13,10 +13,11 @@ from real.build.export import export, folded_head, learned  # noqa: E402
 from real.drafters import make_drafter  # noqa: E402
 from real.drafters.adapter import Adapter  # noqa: E402
 from real.drafters.independent import Independent  # noqa: E402
-from real.measure.rivals import timed_forwards  # noqa: E402
-from real.models.hf import Pair, load_model, perturbed, random_model  # noqa: E402
+from real.measure.clock import timed_forwards  # noqa: E402
+from real.models.hf import Pair, load_model  # noqa: E402
+from real.models.random import perturbed, random_model  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
-from real.serving.step import Session, generate  # noqa: E402
+from real.serving.step import alone, generate  # noqa: E402
 from real.systems.loaded import Models  # noqa: E402
 from real.verify.lossless import reference  # noqa: E402
 from tests.real.models.test_models import saved, tokenizer  # noqa: E402
@@ -58,9 +59,9 @@ def test_transformers_serves_the_exported_draft_alike(part, tmp_path):
     plain = load_model(tmp_path / "draft", "float64")
     runs = []
     for one in (drafter, Independent(plain, pair.target.vocab)):
-        session = Session(pair.target, one, PROMPT, 40)
+        session = alone(pair.target, one, PROMPT, 40)
         steps = list(generate(session, 4, Sampling(0.0)))
-        runs.append((session.tokens, [step.accepted for step in steps]))
+        runs.append((session.texts[0].tokens, [step.accepted for step in steps]))
     assert runs[0] == runs[1]
     assert sum(runs[0][1]) > 0
     ids = torch.tensor([PROMPT])
@@ -72,7 +73,7 @@ def test_transformers_serves_the_exported_draft_alike(part, tmp_path):
     with timed_forwards({"target": [(pair.target.model, "forward")]}) as record:
         text = pair.target.model.generate(ids, attention_mask=torch.ones_like(ids), assistant_model=helper, **settings)
     assert record.calls["target"] == len(runs[0][1]), "as many tokens were accepted"
-    own = list(generate(Session(pair.target, Independent(pair.draft, pair.target.vocab), PROMPT, 40), 4, Sampling(0.0)))
+    own = list(generate(alone(pair.target, Independent(pair.draft, pair.target.vocab), PROMPT, 40), 4, Sampling(0.0)))
     assert len(own) != len(runs[0][1]), "the draft before it was adapted accepts other tokens"
     assert text[0].tolist() == runs[0][0] == PROMPT + reference(pair, [PROMPT], 40)[0]
 

@@ -10,13 +10,16 @@ pytest.importorskip("transformers")
 
 from transformers import AutoConfig, AutoModelForCausalLM  # noqa: E402
 
-from real.build.inflate import SHAPES, inflate, large_config, planned, write  # noqa: E402
-from real.models.hf import CausalLM, Pair, load_model, load_pair, random_model  # noqa: E402
+from real.build.corner import planned  # noqa: E402
+from real.build.inflate import SHAPES, inflate, large_config, write  # noqa: E402
+from real.models.hf import CausalLM, Pair, load_model, load_pair  # noqa: E402
+from real.models.random import random_model  # noqa: E402
 from real.systems.loaded import Models  # noqa: E402
 from real.traffic.streams import ASSETS  # noqa: E402
 from real.verify.lossless import random_prompts, reference  # noqa: E402
 
-EMBEDDED = {"target": "qwen3", "specialist": "qwen3", "llama": "llama", "gpt_neox": "gpt_neox"}
+EMBEDDED = ("target", "llama", "gpt_neox")
+"""One of every family; ``write`` compares the law of whatever it writes."""
 LARGE = {
     "qwen3": {"hidden_size": 512, "intermediate_size": 1100, "num_hidden_layers": 17, "num_attention_heads": 16,
               "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 2048},
@@ -51,6 +54,7 @@ def distance(one, other):
     return (one - other).abs().sum(-1) / 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EMBEDDED)
 def test_the_law_is_the_small_models_and_no_dtype_loses_more_than_before(tmp_path, name):
     ids = torch.randint(0, 1024, (200,), generator=torch.Generator().manual_seed(0))
@@ -66,12 +70,13 @@ def test_the_law_is_the_small_models_and_no_dtype_loses_more_than_before(tmp_pat
             assert distance(got, own).max() <= 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", LARGE)
 def test_greedy_text_is_the_small_models_in_float64(tmp_path, family):
     small = random_model(family, 0, "float64")
     large = inflated(tmp_path, small, "float64")
-    prompts = random_prompts(4, small.vocab, 5)
-    assert reference(Pair(large, None, None), prompts, 40) == reference(Pair(small, None, None), prompts, 40)
+    prompts = random_prompts(2, small.vocab, 5)
+    assert reference(Pair(large, None, None), prompts, 24) == reference(Pair(small, None, None), prompts, 24)
 
 
 def test_every_matrix_has_its_size_and_what_is_not_silent_is_random(tmp_path):
@@ -155,7 +160,7 @@ def test_variants_of_a_family_keep_their_law(tmp_path, family, settings):
 def test_what_is_not_reproduced_is_not_written(tmp_path, monkeypatch):
     small = load_model(ASSETS / "specialist")
     config = large_config(small, shape(tmp_path, "qwen3"))
-    monkeypatch.setattr("real.build.inflate.LlamaCorner.rows", lambda *_: None)  # forgets half of the MLP
+    monkeypatch.setattr("real.build.corner.LlamaCorner.rows", lambda *_: None)  # forgets half of the MLP
     with pytest.raises(ValueError, match=r"its law is not reproduced \(total variation 0\.\d+\)"):
         inflate(small, config, dtype="float32")
     small.model.config.rope_parameters = {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}

@@ -11,7 +11,7 @@ pytest.importorskip("transformers")
 from figures.__main__ import build  # noqa: E402
 from real.cli.kept import Positions  # noqa: E402
 from real.models.state import load  # noqa: E402
-from real.serving.decoder import OnlineDecoder  # noqa: E402
+from real.serving.decoder import Decoder  # noqa: E402
 from tests.real.cli.test_real_cli import assets, contents, interrupt_at, quick, run, said  # noqa: E402, F401 (fixtures)
 from theory.runs.trace import Trace  # noqa: E402
 
@@ -79,7 +79,7 @@ def test_positions_count_what_was_examined_and_accepted():
 
 def stop_in(monkeypatch, request: int) -> None:
     """Ctrl-C while a method serves that request of the stream, after others have."""
-    serve, calls = OnlineDecoder.serve, []
+    serve, calls = Decoder.serve, []
 
     def stopped(self, prompt, ledger):
         if ledger.seconds["whole"] == 0 and len(prompt) and self.serving.max_new_tokens == 12:
@@ -88,7 +88,7 @@ def stop_in(monkeypatch, request: int) -> None:
             raise KeyboardInterrupt
         return serve(self, prompt, ledger)
 
-    monkeypatch.setattr(OnlineDecoder, "serve", stopped)
+    monkeypatch.setattr(Decoder, "serve", stopped)
 
 
 def test_ctrl_c_shows_what_was_served_and_keeps_the_state_from_before(tmp_path, monkeypatch):

@@ -20,16 +20,17 @@ from typer.testing import CliRunner  # noqa: E402
 
 from real import __main__ as command  # noqa: E402
 from real.drafters.adapter import Adapter  # noqa: E402
-from real.measure import contest as compare  # noqa: E402
-from real.measure.rivals import limits  # noqa: E402
-from real.models.hf import perturbed, random_model  # noqa: E402
+from real.measure import served as compare  # noqa: E402
+from real.models.random import perturbed, random_model  # noqa: E402
 from real.models.state import load  # noqa: E402
-from real.serving.decoder import Serving  # noqa: E402
+from real.serving.settings import Serving  # noqa: E402
 from real.studies.experiments import EXPERIMENTS, Experiment  # noqa: E402
 from real.systems import loaded  # noqa: E402
 from real.traffic import streams  # noqa: E402
 from tests.real.models.test_models import saved, tokenizer  # noqa: E402
 from theory.loss import Linear  # noqa: E402
+from theory.runs.kind import stamped  # noqa: E402
+from theory.runs.table import limits  # noqa: E402
 from theory.runs.trace import Trace  # noqa: E402
 
 SERVING = Serving(gamma=3, nu=8, max_new_tokens=12, burn_in=16)
@@ -115,14 +116,14 @@ def test_demo_writes_one_trace_a_method_and_is_skipped_the_next_time(uninterrupt
 
 
 def interrupt_at(monkeypatch, prompt: int, error: BaseException) -> None:
-    encode = compare.Comparison._prompt
+    encode = compare.Comparison._request
 
     def failing(self, i):
         if i == prompt:
             raise error
         return encode(self, i)
 
-    monkeypatch.setattr(compare.Comparison, "_prompt", failing)
+    monkeypatch.setattr(compare.Comparison, "_request", failing)
 
 
 def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path, monkeypatch, uninterrupted):
@@ -131,8 +132,8 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path, monkeypatch, unin
         assert real("demo", "--out", "o").exit_code != 0
     assert set(contents(tmp_path / "o")) == {"demo/1/checkpoint.safetensors"}
     served = []
-    encode = compare.Comparison._prompt
-    monkeypatch.setattr(compare.Comparison, "_prompt", lambda self, i: served.append(i) or encode(self, i))
+    encode = compare.Comparison._request
+    monkeypatch.setattr(compare.Comparison, "_request", lambda self, i: served.append(i) or encode(self, i))
     assert real("demo", "--out", "o").exit_code == 0
     assert served == [0, 5, 6, 7, 8]  # 0 warms up
     assert counts(tmp_path / "o/demo/1") == counts(uninterrupted / "demo/1")
@@ -204,7 +205,7 @@ def test_summary_holds_what_the_readme_shows(tmp_path, uninterrupted):
     (out / "real").mkdir(parents=True)
     (out / "real/demo").symlink_to(uninterrupted / "demo")
     (out / "sim").mkdir()
-    (out / "sim/row.json").write_text(json.dumps({"violations": 0, "tightness": 3.0}))
+    (out / "sim/row.json").write_text(json.dumps(stamped("trace", {"violations": 0, "tightness": 3.0})))
     result = real("summary", out)
     assert result.exit_code == 0, said(result)
     summary = json.loads((out / "summary.json").read_text())
@@ -244,7 +245,7 @@ def test_run_resumes_from_its_state_and_refuses_anothers(tmp_path):
     others = {
         "'learner':": ("--learner", "ogd"),
         "'drafter': ('adapter', 'weights')": ("--learner", "adam", "--drafter", "weights"),
-        "'loss': (None, 'tv')": ("--loss", "tv"),
+        "'loss': ('kl', 'tv')": ("--loss", "tv"),
         "'serving.nu': ('8', '9')": ("--nu", "9"),
     }
     for differs, other in others.items():
@@ -288,7 +289,7 @@ def test_a_gradient_that_is_not_finite_leaves_the_state_from_before(
     Rounds are of 8 tokens and prompts of 12, so round 6 is the fourth prompt's second: its first was learned already.
     """
     kept, wanted = tmp_path / "s.safetensors", tmp_path / "wanted.safetensors"
-    learning = ("--learner", "ogd", "--state")
+    learning = ("--measured-only", "--learner", "ogd", "--state")  # none but those that serve learn
     assert run("--prompts", "prose:4", *learning, kept).exit_code == 0
     wanted.write_bytes(kept.read_bytes())
     if prompts_before:
@@ -358,7 +359,9 @@ def test_user_errors_have_one_message_and_change_nothing(tmp_path, assets, argum
     assert contents(tmp_path) == before
 
 
-def test_bench_keeps_its_rows_and_says_whether_they_hold(tmp_path, assets, compiler):
+def test_bench_keeps_its_rows_and_says_whether_they_hold(tmp_path, assets, monkeypatch):
+    """Nothing is compiled here: tests/real/measure/test_rivals.py does that, with every contender."""
+    monkeypatch.setattr(torch, "compile", lambda forward, **_: forward)
     pair = ("--target", assets / "target", "--draft", assets / "specialist")
     result = real("bench", *pair, "--prompts", "prose:4", "--new", 6, "--out", "o/bench.json")
     assert result.exit_code == 0, said(result)
@@ -372,7 +375,7 @@ def test_bench_keeps_its_rows_and_says_whether_they_hold(tmp_path, assets, compi
         for one in row["targets"]:
             assert one["holds"] == (one["ratio"]["low"] >= one["factor"])
             asked = f"lower limit >= {one['factor']:g}: {'yes' if one['holds'] else 'no'}"
-            assert f"{one['ours']} ÷ {one['theirs']}: {limits(one['ratio'])}; {asked}" in said(result)
+            assert f"{one['ours']} ÷ {one['theirs']}: {limits(one['ratio'], 3)}; {asked}" in said(result)
     assert contents(tmp_path).keys() == {"o/bench.json"}
 
 

@@ -10,9 +10,10 @@ pytest.importorskip("transformers")
 from real.drafters import Piece, make_drafter  # noqa: E402
 from real.drafters.ngram import NGram  # noqa: E402
 from real.drafters.objective import Objective  # noqa: E402
-from real.models.hf import Pair, perturbed, random_model  # noqa: E402
+from real.models.hf import Pair  # noqa: E402
+from real.models.random import perturbed, random_model  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
-from real.serving.step import Session, generate  # noqa: E402
+from real.serving.step import Session, alone, generate  # noqa: E402
 
 PROMPT = [5, 6, 7, 8]
 SAMPLED = Sampling(0.8)
@@ -29,16 +30,16 @@ def pair() -> Pair:
 
 
 def serve(pair: Pair, drafter, new=40, gamma=3, sampling=SAMPLED, prompt=PROMPT, **kwargs) -> tuple[Session, list]:
-    session = Session(pair.target, drafter, prompt, new, **kwargs)
+    session = alone(pair.target, drafter, prompt, new, **kwargs)
     steps = list(generate(session, gamma, sampling, torch.Generator().manual_seed(3)))
     drafter.catch_up()
     return session, steps
 
 
 def piece_of(session: Session, steps: list, drafter) -> Piece:
-    start, stop = session.prompt_length, len(session.tokens)
+    start, stop = session.texts[0].prompt_length, len(session.texts[0].tokens)
     probs = torch.cat([done.target_probs for done in steps])
-    return Piece(session.tokens, start, stop, probs, drafter.features(start, stop))
+    return Piece(session.texts[0].tokens, start, stop, probs, drafter.features(start, stop))
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3", "gpt_neox"])
@@ -47,8 +48,8 @@ def test_features_are_those_of_a_fresh_forward(family):
     drafter = make_drafter("adapter", pair)
     session, _ = serve(pair, drafter)
     with torch.inference_mode():
-        fresh = pair.draft.hidden(torch.tensor(session.tokens[:-1]))
-    start, stop = session.prompt_length, len(session.tokens)
+        fresh = pair.draft.hidden(torch.tensor(session.texts[0].tokens[:-1]))
+    start, stop = session.texts[0].prompt_length, len(session.texts[0].tokens)
     torch.testing.assert_close(drafter.features(start, stop), fresh[start - 1 :], rtol=1e-10, atol=1e-10)
     drafter.forget(start + 10)
     torch.testing.assert_close(drafter.features(start + 10, stop), fresh[start + 9 :], rtol=1e-10, atol=1e-10)
@@ -56,16 +57,16 @@ def test_features_are_those_of_a_fresh_forward(family):
 
 def test_features_survive_forgetting_between_steps(pair):
     drafter = make_drafter("adapter", pair)
-    session = Session(pair.target, drafter, PROMPT, 60)
+    session = alone(pair.target, drafter, PROMPT, 60)
     taken, position = [], len(PROMPT)
     for done in generate(session, 3, SAMPLED, torch.Generator().manual_seed(4)):
         drafter.catch_up()
-        taken.append(drafter.features(position, len(session.tokens)))
+        taken.append(drafter.features(position, len(session.texts[0].tokens)))
         position += len(done.tokens)
         drafter.forget(position)
-        assert sum(len(rows) for rows in drafter._rows) <= 1
+        assert sum(len(rows) for rows in drafter.states[0].parts) <= 1
     with torch.inference_mode():
-        fresh = pair.draft.hidden(torch.tensor(session.tokens[:-1]))
+        fresh = pair.draft.hidden(torch.tensor(session.texts[0].tokens[:-1]))
     torch.testing.assert_close(torch.cat(taken), fresh[len(PROMPT) - 1 :], rtol=1e-4, atol=1e-4)
 
 
@@ -73,11 +74,11 @@ def test_catching_up_changes_nothing(pair):
     texts = []
     for catch in (False, True):
         drafter = make_drafter("adapter", pair)
-        session = Session(pair.target, drafter, PROMPT, 40)
+        session = alone(pair.target, drafter, PROMPT, 40)
         for _ in generate(session, 3, SAMPLED, torch.Generator().manual_seed(5)):
             if catch:
                 drafter.catch_up()
-        texts.append(session.tokens)
+        texts.append(session.texts[0].tokens)
     assert texts[0] == texts[1]
 
 
@@ -160,7 +161,7 @@ def test_gradient_is_the_derivative_and_copies_are_independent(name):
 
 def _piece(session: Session, steps: list) -> Piece:
     probs = torch.cat([done.target_probs for done in steps])
-    return Piece(session.tokens, session.prompt_length, len(session.tokens), probs)
+    return Piece(session.texts[0].tokens, session.texts[0].prompt_length, len(session.texts[0].tokens), probs)
 
 
 def test_gradient_descent_lowers_the_loss_of_all_weights():
@@ -179,18 +180,18 @@ def test_weights_swap_equals_a_fresh_model_with_those_weights():
     """After a swap in the middle of a request the draft's cache is that of the new weights."""
     pair, sampling = make_pair("float64"), Sampling(0.0)
     drafter = make_drafter("weights", pair)
-    session = Session(pair.target, drafter, PROMPT, 30)
+    session = alone(pair.target, drafter, PROMPT, 30)
     steps = generate(session, 3, sampling)
     next(steps)
     x = drafter.x + 0.02 * torch.randn(drafter.dimension, generator=torch.Generator().manual_seed(2))
     drafter.load(x)
-    length = drafter.cached
+    length = drafter.memory.lengths[0]
     with torch.inference_mode():
-        old, new = drafter.cache, pair.draft.new_cache()
-        drafter.model.hidden(torch.tensor(session.tokens[:length]), new)
+        old, new = drafter.memory.cache, pair.draft.new_cache()
+        drafter.model.hidden(torch.tensor(session.texts[0].tokens[:length]), new)
     for ours, fresh in zip(old.layers, new.layers, strict=True):
-        torch.testing.assert_close(ours.keys, fresh.keys)
-        torch.testing.assert_close(ours.values, fresh.values)
+        torch.testing.assert_close(ours.keys[:, :, :length], fresh.keys[:, :, :length])
+        torch.testing.assert_close(ours.values[:, :, :length], fresh.values[:, :, :length])
     list(steps)
     assert torch.equal(drafter.x, x.float())
 
@@ -274,9 +275,10 @@ def test_ngram_counts_what_was_committed_once_when_it_is_needed(when):
             drafter.logits_after([])
         elif when == "saved":
             drafter.state()
-        elif when == "the end":
-            drafter.end()
-        else:
+        elif when == "the end" and drafter.texts:
+            drafter.leave(0)
+            drafter.texts = []
+        elif when == "next request":
             drafter.begin([5])
     if when == "next request":
         whole.begin([5])

@@ -8,14 +8,13 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from tabular import TabularLM, enumerate_step  # noqa: E402
-
 from real.drafters.independent import Independent  # noqa: E402
 from real.measure.headroom import Meter, headroom, weight_bytes  # noqa: E402
-from real.models.hf import random_model  # noqa: E402
+from real.models.random import random_model  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
-from real.serving.step import Session  # noqa: E402
+from real.serving.step import Session, alone  # noqa: E402
 from tests.real.cli.test_real_cli import assets, quick, real, said  # noqa: E402, F401 (fixtures)
+from tests.tabular import TabularLM, enumerate_step  # noqa: E402
 
 PROMPT, GAMMA = [1, 2], 2
 
@@ -26,7 +25,7 @@ def test_expected_tokens_of_both_rules_are_those_of_an_enumeration(rule):
     target, draft = TabularLM.random(1, 3), TabularLM.random(2, 3)
 
     def session() -> Session:
-        return Session(target, Independent(draft, 3), list(PROMPT), 10)
+        return alone(target, Independent(draft, 3), list(PROMPT), 10)
 
     accepted, by_token, by_block = 0.0, 0.0, 0.0
     for probability, step, _ in enumerate_step(session, GAMMA, Sampling(1.0), rule):

@@ -12,11 +12,11 @@ pytest.importorskip("transformers")
 
 from real.cli.prepare import compile_for  # noqa: E402
 from real.measure import profile as profiling  # noqa: E402
-from real.measure.floor import DRAFTERS, _rows  # noqa: E402
-from real.measure.profile import SEEN, Profile, Request, cached, foretold, measure, place, profile  # noqa: E402
+from real.measure.floor import DRAFTERS, rows_of  # noqa: E402
+from real.measure.profile import SEEN, Profile, Timing, cached, foretold, measure, place, profile  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
-from real.serving.decoder import Serving  # noqa: E402
 from real.serving.ledger import Ledger  # noqa: E402
+from real.serving.settings import Serving  # noqa: E402
 from real.systems.loaded import decoder_of, drafter_of  # noqa: E402
 from real.systems.rows import Method  # noqa: E402
 from real.verify.lossless import COSTS, random_pair, random_prompts, reference  # noqa: E402
@@ -27,10 +27,10 @@ STEPS = (1.0, 1.25, 1.5)
 """Seconds of a step that drafts 0, 1, 2 tokens."""
 
 
-def request(gamma: int, tokens: int, steps: int, seconds: float | None = None, slow: float = 1.0) -> Request:
+def request(gamma: int, tokens: int, steps: int, seconds: float | None = None, slow: float = 1.0) -> Timing:
     full = tuple((0.1 * gamma, STEPS[gamma] - 0.1 * gamma, slow * STEPS[gamma]) for _ in range(steps))
     lone = (slow * (SEEN - 1 + STEPS[gamma]),)
-    return Request(tokens, (gamma,) * steps, slow * steps * STEPS[gamma] if seconds is None else seconds, full, lone)
+    return Timing(tokens, (gamma,) * steps, slow * steps * STEPS[gamma] if seconds is None else seconds, full, lone)
 
 
 def test_costs_are_medians_in_plain_steps_and_never_fall():
@@ -54,7 +54,7 @@ def test_cautious_costs_are_upper_limits_over_requests():
     assert few.cautious == pytest.approx(few.costs)  # two requests have no interval
 
 
-def alone(cost: float, requests: int = 8, unlike: float = 0.0) -> dict[int, list[Request]]:
+def alone(cost: float, requests: int = 8, unlike: float = 0.0) -> dict[int, list[Timing]]:
     """Runs whose lone drafts cost ``cost`` plain steps, ``unlike`` more in every other request, and half have none."""
     runs = {gamma: [request(gamma, 9, 9) for _ in range(requests)] for gamma in range(3)}
     runs = {gamma: [replace(of, lone=()) for of in requests] for gamma, requests in runs.items()}
@@ -66,15 +66,15 @@ def alone(cost: float, requests: int = 8, unlike: float = 0.0) -> dict[int, list
 
 
 @pytest.mark.parametrize("requests", [2, 8])
-@pytest.mark.parametrize("cost, switch", [(1.75, 0.5), (1.5, 0.25), (1.25, 0.0), (1.0, 0.0)])
-def test_a_switch_is_what_a_lone_draft_costs_besides(cost, switch, requests):
+@pytest.mark.parametrize("cost, switch_cost", [(1.75, 0.5), (1.5, 0.25), (1.25, 0.0), (1.0, 0.0)])
+def test_a_switch_is_what_a_lone_draft_costs_besides(cost, switch_cost, requests):
     """Beside as many plain steps in the same places; never negative, and with few requests as it was measured."""
-    assert profile(alone(cost, requests)).switch == pytest.approx(switch)
+    assert profile(alone(cost, requests)).switch_cost == pytest.approx(switch_cost)
 
 
 def test_a_switch_is_charged_at_its_upper_limit():
-    assert profile(alone(1.5, 24)).switch == pytest.approx(0.25)
-    assert profile(alone(1.5, 24, unlike=0.1)).switch == pytest.approx(0.35)  # as in half of the requests
+    assert profile(alone(1.5, 24)).switch_cost == pytest.approx(0.25)
+    assert profile(alone(1.5, 24, unlike=0.1)).switch_cost == pytest.approx(0.35)  # as in half of the requests
 
 
 def test_without_a_lone_draft_there_is_no_profile():
@@ -88,7 +88,7 @@ def test_without_a_lone_draft_there_is_no_profile():
 
 def test_a_length_that_was_never_drafted_is_said():
     with pytest.raises(ValueError, match="gamma=2: no step drafted so many tokens"):
-        profile({0: [request(0, 4, 4)], 1: [request(1, 4, 4)], 2: [Request(4, (1,) * 4, 1.0, ())]})
+        profile({0: [request(0, 4, 4)], 1: [request(1, 4, 4)], 2: [Timing(4, (1,) * 4, 1.0, ())]})
 
 
 def test_the_speed_law_foretells_what_its_costs_say_and_no_other():
@@ -125,9 +125,9 @@ def test_measuring_serves_every_prompt_at_every_length():
         assert all(draft + verify <= whole for r in requests for draft, verify, whole in r.full)
 
 
-def decoder(pair, costs=COSTS, switch=0.0):
+def decoder(pair, costs=COSTS, switch_cost=0.0):
     method = Method("adapter", OGD(8.0))
-    serving = Serving(4, 16, Sampling(0.0), 40, burn_in=16, costs=costs, switch=switch)
+    serving = Serving(4, 16, Sampling(0.0), 40, burn_in=16, costs=costs, switch_cost=switch_cost)
     return decoder_of(pair, method, drafter_of(pair, method, serving), serving)
 
 
@@ -160,12 +160,12 @@ def test_where_drafting_is_dear_it_decodes_plainly_but_for_its_account():
 
 def test_the_decoder_looks_less_often_where_a_switch_is_dear():
     pair, looks = random_pair("llama", "float64"), {}
-    for switch in (0.0, 2.0):
-        one, steps = decoder(pair, costs=(1.0, 3.0, 5.0, 7.0, 9.0), switch=switch), []
+    for switch_cost in (0.0, 2.0):
+        one, steps = decoder(pair, costs=(1.0, 3.0, 5.0, 7.0, 9.0), switch_cost=switch_cost), []
         one.watch = lambda step, steps=steps: steps.append(step.drafted)
         for prompt in random_prompts(4, 512, 3):
             one.serve(prompt, Ledger())
-        looks[switch] = sum(drafted > 0 for drafted in steps)
+        looks[switch_cost] = sum(drafted > 0 for drafted in steps)
     assert 0 < looks[2.0] < looks[0.0]
 
 
@@ -192,16 +192,16 @@ def test_a_profile_of_old_and_what_is_none_are_measured_again(tmp_path):
 def test_costs_must_fit_gamma():
     with pytest.raises(ValueError, match=r"costs=\(1.0, 2.0\): needs one entry for each of 0 … gamma = 4"):
         Serving(4, costs=(1.0, 2.0))
-    with pytest.raises(ValueError, match=r"switch=-1: must be at least 0"):
-        Serving(switch=-1)
+    with pytest.raises(ValueError, match=r"switch_cost=-1: must be at least 0"):
+        Serving(switch_cost=-1)
 
 
 def test_floor_rows_are_paired_by_request_and_domain():
-    plain = [{"tokens": 10, "seconds_total": 1.0 + i, "steps": 10, "drafted": 0} for i in range(10)]
+    plain = [{"tokens": 10, "seconds_total": 1.0 + i, "steps": 10, "drafted": 0, "segment": i // 5} for i in range(10)]
     faster = [2.0] * 5 + [0.8] * 5
     ours = [row | {"seconds_total": row["seconds_total"] / f} for row, f in zip(plain, faster, strict=True)]
     ours = [row | {"steps": 5, "drafted": 10} for row in ours]
-    rows = {row["domain"]: row for row in _rows("sd", plain, ours, [0] * 5 + [1] * 5, ["a", "b"])}
+    rows = {row["domain"]: row for row in rows_of("sd", {"plain": plain, "sd": ours}, ["a", "b"])}
     assert (rows["a"]["speedup"]["value"], rows["a"]["one_sided"]) == pytest.approx((2.0, 2.0))
     assert (rows["b"]["speedup"]["value"], rows["b"]["one_sided"]) == pytest.approx((0.8, 0.8))
     assert [row["holds"] for row in rows.values()] == [True, False, rows["all"]["one_sided"] >= 0.98]
@@ -235,7 +235,7 @@ def test_the_floor_command_has_a_row_for_every_drafter_and_domain(tmp_path):
     kept = json.loads((tmp_path / "f.json").read_text())
     assert (kept["gamma"], kept["new"], kept["prompts"]) == (2, 10, 1)
     rows = kept["rows"]
-    assert all(len(row["costs"]) == 3 and row["switch"] >= 0 for row in rows)
+    assert all(len(row["costs"]) == 3 and row["switch_cost"] >= 0 for row in rows)
     assert {(row["drafter"], row["domain"]) for row in rows} == {
         (drafter, domain) for drafter in ("uniform", "ngram") for domain in ("prose", "c", "all")
     }

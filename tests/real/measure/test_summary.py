@@ -1,12 +1,17 @@
 """Hand-made runs whose summary is known: totals over totals, the gap closed, the break-even."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
 pytest.importorskip("torch")
 
-from real.measure.summary import Sample, break_even, hint_gains, measures, segments
-from theory.runs.trace import Trace
+from real.measure.speed_law import pathwise, speed_law
+from real.measure.summary import Sample, break_even, hint_gains, measures, segments, summarise
+from theory.runs.result import load_result
+from theory.runs.trace import Trace, plain
 
 TOKENS, SECONDS = np.array([10, 30, 20, 40]), np.array([1.0, 6.0, 2.0, 5.0])
 
@@ -109,3 +114,43 @@ def test_the_last_half_of_the_shifted_segment_is_that_of_the_second():
     parts = {name: keep(run).tolist() for name, keep in segments({1: {"plain": run}})}
     assert parts == {"whole": [True] * 4, "0:a": [True, True, False, False], "1:b": [False, False, True, True],
                      "shifted_last_half": [False, False, False, True]}  # fmt: skip
+
+
+RESULTS = Path(__file__).parents[3] / "results"
+
+
+def assert_the_same(found: Any, committed: Any, where: str) -> None:
+    """Counts, names and verdicts alike, numbers to a millionth: traces keep nine digits, and the share of a gap that
+    was closed divides by a difference of rates, which takes three of them."""
+    if isinstance(committed, dict):
+        assert list(found) == list(committed), where
+        for key, value in committed.items():
+            assert_the_same(found[key], value, f"{where}/{key}")
+    elif isinstance(committed, list):
+        assert len(found) == len(committed), where
+        for i, pair in enumerate(zip(found, committed, strict=True)):
+            assert_the_same(*pair, f"{where}/{i}")
+    elif isinstance(committed, float):
+        assert found == pytest.approx(committed, rel=1e-6, abs=1e-9), where
+    else:
+        assert found == committed, where
+
+
+def test_the_committed_summary_is_what_the_committed_runs_say():
+    committed = load_result(RESULTS / "summary.json", "summary")
+    made = committed.pop("provenance")
+    found = plain(summarise(RESULTS, committed["main"]))
+    assert_the_same(found, committed, "summary.json")
+    assert made["commit"]
+
+
+@pytest.mark.parametrize("check", [speed_law, pathwise])
+def test_the_committed_laws_are_what_the_committed_runs_say(check):
+    committed = load_result(RESULTS / "agreement.json", "agreement")[check.__name__]
+    assert_the_same(plain(check(RESULTS / "real")), committed, f"agreement.json/{check.__name__}")
+
+
+def test_a_changed_digit_is_noticed():
+    committed = load_result(RESULTS / "agreement.json", "agreement")["speed_law"]
+    with pytest.raises(AssertionError, match="rows/0/predicted"):
+        assert_the_same([committed[0] | {"predicted": 1.30528}], [committed[0]], "rows")

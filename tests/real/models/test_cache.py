@@ -7,7 +7,8 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
 from real.models.cache import SlotCache, rollback  # noqa: E402
-from real.models.hf import FAMILIES, random_model  # noqa: E402
+from real.models.hf import FAMILIES  # noqa: E402
+from real.models.random import random_model  # noqa: E402
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -9,7 +9,8 @@ transformers = pytest.importorskip("transformers")
 from tokenizers import Tokenizer, models, pre_tokenizers  # noqa: E402
 
 from real.models.cache import rollback  # noqa: E402
-from real.models.hf import FAMILIES, CausalLM, Pair, load_model, load_pair, perturbed, random_model  # noqa: E402
+from real.models.hf import FAMILIES, CausalLM, Pair, load_model, load_pair  # noqa: E402
+from real.models.random import perturbed, random_model  # noqa: E402
 
 CHAT = (
     "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}{% endfor %}"

@@ -10,12 +10,14 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from real.drafters import make_drafter  # noqa: E402
-from real.models.hf import Pair, perturbed, random_model  # noqa: E402
+from real.models.hf import Pair  # noqa: E402
+from real.models.random import perturbed, random_model  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
 from real.serving.beside import Beside  # noqa: E402
 from real.serving.certify import certifiable  # noqa: E402
-from real.serving.decoder import OnlineDecoder, Serving  # noqa: E402
+from real.serving.decoder import Decoder, online_decoder  # noqa: E402
 from real.serving.ledger import Ledger  # noqa: E402
+from real.serving.settings import Serving  # noqa: E402
 from real.verify.lossless import reference  # noqa: E402
 from theory.learners.adam import Adam  # noqa: E402
 from theory.learners.ogd import OGD  # noqa: E402
@@ -31,10 +33,10 @@ def pair() -> Pair:
     return Pair(target, perturbed(target, 0.05, 1), None)
 
 
-def decoder(pair: Pair, serving: Serving, drafter: str = "adapter") -> OnlineDecoder:
+def decoder(pair: Pair, serving: Serving, drafter: str = "adapter") -> Decoder:
     convex = drafter in ("adapter", "heads")
     learner = OGD(8.0) if convex else Adam(0.01)
-    return OnlineDecoder(
+    return online_decoder(
         pair, make_drafter(drafter, pair, **({"burn_in": 8} if convex else {})), learner, serving, seed=5
     )
 
@@ -52,7 +54,7 @@ def test_greedy_text_and_learning_are_those_of_learning_at_once(pair):
     late, at_once = (decoder(pair, replace(s, sampling=Sampling(0.0))) for s in (BESIDE, AT_ONCE))
     assert [late.serve(p, Ledger())[0] for p in PROMPTS] == [at_once.serve(p, Ledger())[0] for p in PROMPTS]
     assert torch.equal(late.drafter.x, at_once.drafter.x)
-    assert [entry.loss for entry in late.log] == [entry.loss for entry in at_once.log]
+    assert [entry.loss for entry in late.learning.log] == [entry.loss for entry in at_once.learning.log]
 
 
 def test_every_decision_is_served_one_round_late(pair):
@@ -60,7 +62,9 @@ def test_every_decision_is_served_one_round_late(pair):
     for serving in (BESIDE, AT_ONCE):
         made = decoder(pair, replace(serving, sampling=Sampling(0.0)))
         load, seen = made.drafter.load, loaded[serving.overlap]
-        made.drafter.load = lambda x, load=load, seen=seen, made=made: (seen.append(len(made.drafter.tokens)), load(x))
+        committed: list[int] = []
+        made.watch = lambda step, committed=committed: committed.extend(step.tokens)
+        made.drafter.load = lambda x, load=load, seen=seen, told=committed: (seen.append(len(told)), load(x))
         made.serve(PROMPTS[0], Ledger())
     assert len(loaded[True]) == len(loaded[False]) > 1
     assert loaded[True][:-1] == loaded[False][1:]  # the last is swapped in when the request ends
@@ -76,18 +80,18 @@ def test_what_the_thread_raises_reaches_the_caller():
 
 def test_waiting_is_charged_and_the_threads_seconds_are_told(pair):
     made = decoder(pair, BESIDE)
-    updates = made._updates
-    made._updates = lambda *given: (sleep(0.05), updates(*given))[1]
+    updates = made.learning._updates
+    made.learning._updates = lambda *given: (sleep(0.05), updates(*given))[1]
     ledger = Ledger()
     for prompt in PROMPTS:
         made.serve(prompt, ledger)
-    assert made.beside.seconds >= 0.05 * len(made.log)
+    assert made.learning.beside.seconds >= 0.05 * len(made.learning.log)
     assert 0 < ledger.seconds["learn"] <= ledger.total
 
 
 def test_no_certificate_for_what_is_served_late(pair):
-    assert certifiable(decoder(pair, AT_ONCE))
-    assert not certifiable(decoder(pair, BESIDE))
+    assert certifiable(decoder(pair, AT_ONCE).learning)
+    assert not certifiable(decoder(pair, BESIDE).learning)
 
 
 @pytest.mark.parametrize("drafter", ["hydra", "eagle", "weights"])
@@ -95,7 +99,7 @@ def test_a_gradient_leaves_the_module_that_drafts_alone(pair, drafter, monkeypat
     """It may be drafting on another thread: nothing of it is called, nor put in the place of its parameters."""
     made = decoder(pair, replace(BESIDE, overlap=False), drafter)
     losses = []
-    made.on_round = lambda updates: losses.extend(of.loss_t for of in updates)
+    made.learning.on_round = lambda updates: losses.extend(of.loss_t for of in updates)
     made.serve(PROMPTS[0], Ledger())
     want, x = losses[-1].grad(made.drafter.x), made.drafter.x + 1.0
 
@@ -119,5 +123,5 @@ def test_on_a_gpu_learning_has_a_stream_of_its_own_and_the_text_stays_the_target
     made = decoder(on_gpu, replace(BESIDE, sampling=Sampling(0.0)), drafter)
     texts = [made.serve(prompt, Ledger("cuda"))[0] for prompt in PROMPTS]
     assert texts == reference(on_gpu, PROMPTS, 30)
-    assert made.log
-    assert made.beside._stream is not None
+    assert made.learning.log
+    assert made.learning.beside._stream is not None

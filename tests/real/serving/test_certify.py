@@ -1,6 +1,8 @@
 # pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false
 """The certificate of live decoding: true in every round, the same from the log alone, refused without a theorem."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
@@ -9,13 +11,16 @@ pytest.importorskip("transformers")
 
 from real.drafters import make_drafter  # noqa: E402
 from real.drafters.objective import Objective  # noqa: E402
-from real.models.hf import Pair, perturbed, random_model  # noqa: E402
+from real.models.hf import Pair  # noqa: E402
+from real.models.random import perturbed, random_model  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
 from real.serving.certify import Certifier, certifiable, certificates  # noqa: E402
-from real.serving.decoder import OnlineDecoder, Serving  # noqa: E402
+from real.serving.decoder import Decoder, online_decoder  # noqa: E402
 from real.serving.ledger import Ledger  # noqa: E402
+from real.serving.settings import Serving  # noqa: E402
 from theory.checker.certificate import paths, sequences  # noqa: E402
 from theory.hints import MovingAverage, Zero  # noqa: E402
+from theory.learner import Terms  # noqa: E402
 from theory.learners.adam import Adam  # noqa: E402
 from theory.learners.ensemble import Ensemble  # noqa: E402
 from theory.learners.hedge import Hedge  # noqa: E402
@@ -24,12 +29,30 @@ from theory.learners.mixture import Mixture  # noqa: E402
 from theory.learners.ogd import OGD  # noqa: E402
 from theory.learners.optimistic import OptimisticOGD  # noqa: E402
 from theory.runs.trace import Trace  # noqa: E402
+from theory.step_size import SelfConfident  # noqa: E402
+
+
+@dataclass(frozen=True)
+class Halved(OGD):
+    """A learner of a user's own: it plays in its own way, and its class says what proves it."""
+
+    certified = True
+
+    def update(self, state, loss_t, hint=None):
+        return OGD(0.5 * self.step_size, self.domain).update(state, loss_t)
+
+    def terms(self, before, after, x_t, grad_t, hint=None, expert=None):
+        return Terms(x_t, grad_t, 0.5 * self.step_size)
+
 
 SERVING = Serving(gamma=3, nu=8, sampling=Sampling(1.0), max_new_tokens=60)
 CASES = {
     "ogd on an adapter": ("adapter", OGD(8.0), {}),
     "ogd on heads": ("heads", OGD(8.0), {}),
     "optimistic on heads": ("heads", OptimisticOGD(8.0, MovingAverage(0.9)), {}),
+    "changing steps on heads": ("heads", OptimisticOGD(SelfConfident(64.0, 1.0), MovingAverage(0.9)), {}),
+    "ensemble of optimists": ("heads", Ensemble(OptimisticOGD((2.0, 8.0), MovingAverage(0.9))), {}),
+    "a user's own": ("heads", Halved(16.0), {}),
     "the prompt as hint": ("heads", OptimisticOGD(8.0, Zero()), {"prompt_hint": 0.2}),
     "the prompt learned": ("heads", OGD(8.0), {"learn_prompt": True}),
     "ensemble on an adapter": ("adapter", Ensemble(OGD((2.0, 8.0, 32.0))), {}),
@@ -46,10 +69,10 @@ def pair() -> Pair:
     return Pair(target, perturbed(target, 0.1, 1), None)
 
 
-def decoder(pair: Pair, drafter: str, learner, **more) -> OnlineDecoder:
+def decoder(pair: Pair, drafter: str, learner, **more) -> Decoder:
     settings = {"burn_in": 16} if drafter in ("adapter", "heads") else {"mode": "route"} if drafter == "routing" else {}
     made = make_drafter("mixture" if drafter == "routing" else drafter, pair, **settings)
-    return OnlineDecoder(pair, made, learner, SERVING, 5, **more)
+    return online_decoder(pair, made, learner, SERVING, 5, **more)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -57,7 +80,7 @@ def test_a_certificate_holds_in_every_round_and_comes_back_from_the_log(pair, na
     drafter, learner, more = CASES[name]
     made = decoder(pair, drafter, learner, **more)
     shown: list = []
-    assert certifiable(made)
+    assert certifiable(made.learning)
     certifier = Certifier(learner, every=5, show=lambda rounds, found: shown.append((rounds, found)))
     served: list[float] = []
 
@@ -67,16 +90,18 @@ def test_a_certificate_holds_in_every_round_and_comes_back_from_the_log(pair, na
         served.extend(float(of.loss_t.value(x)) for of in updates)
         certifier.note(updates)
 
-    made.on_round = note
+    made.learning.on_round = note
     for prompt in ([5, 6, 7, 8], [1, 2, 3, 1, 2, 3], [9, 8, 7], [4, 4, 4, 2]):
         made.serve(prompt, Ledger())
     log = certifier.log()
     experts = drafter in ("mixture", "routing")  # many updates a round, one a position
     np.testing.assert_allclose(log.columns["loss"], served, rtol=1e-5, atol=1e-7)
-    assert len(served) > len(made.log) if experts else len(served) == len(made.log)
+    assert len(served) > len(made.learning.log) if experts else len(served) == len(made.learning.log)
     if not experts:
-        np.testing.assert_allclose(log.columns["loss"], [entry.loss for entry in made.log], rtol=1e-5)
-        np.testing.assert_allclose(log.columns["squared_error"], [entry.hint_error for entry in made.log], rtol=1e-4)
+        np.testing.assert_allclose(log.columns["loss"], [entry.loss for entry in made.learning.log], rtol=1e-5)
+        np.testing.assert_allclose(
+            log.columns["squared_error"], [entry.hint_error for entry in made.learning.log], rtol=1e-4
+        )
     for sequence in sequences(log).values():
         regret, bound = paths(log, sequence)
         assert np.all(bound - regret >= -1e-6 * np.abs(bound))
@@ -87,7 +112,7 @@ def test_a_certificate_holds_in_every_round_and_comes_back_from_the_log(pair, na
     again = certificates(Trace.load(tmp_path / "log"))
     for comparator, certificate in found.items():
         np.testing.assert_allclose(again[comparator], certificate, rtol=1e-9)
-    assert [rounds for rounds, _ in shown] == list(range(5, len(made.log) + 1, 5))
+    assert [rounds for rounds, _ in shown] == list(range(5, len(made.learning.log) + 1, 5))
     assert all(of.slack >= 0 for _, each in shown for of in each.values())
 
 
@@ -98,13 +123,13 @@ def test_a_run_taken_up_from_a_state_is_certified_from_there(pair):
     for prompt in ([5, 6, 7, 8], [1, 2, 3, 1, 2, 3]):
         first.serve(prompt, Ledger())
     second.restore(first.state())
-    before, certifier = len(second.log), Certifier(learner)
-    second.on_round = certifier.note
+    before, certifier = len(second.learning.log), Certifier(learner)
+    second.learning.on_round = certifier.note
     second.serve([9, 8, 7], Ledger())
     log = certifier.log()
     assert before > 3
-    np.testing.assert_allclose(log.columns["loss"], [entry.loss for entry in second.log[before:]], rtol=1e-5)
-    errors = [entry.hint_error for entry in second.log[before:]]
+    np.testing.assert_allclose(log.columns["loss"], [entry.loss for entry in second.learning.log[before:]], rtol=1e-5)
+    errors = [entry.hint_error for entry in second.learning.log[before:]]
     np.testing.assert_allclose(log.columns["squared_error"], errors, rtol=1e-4)
 
 
@@ -117,7 +142,7 @@ def test_weights_taken_up_from_a_state_are_certified_from_there(pair, name):
         first.serve(prompt, Ledger())
     second.restore(first.state())
     certifier = Certifier(learner)
-    second.on_round = certifier.note
+    second.learning.on_round = certifier.note
     second.serve([9, 8, 7], Ledger())
     log = certifier.log()
     weights = learner.predict(certifier.first)
@@ -132,7 +157,7 @@ def test_a_certificate_can_fail(pair):
     """A learner that steps uphill is not covered: its slack goes negative."""
     made = decoder(pair, "adapter", OGD(8.0))
     certifier = Certifier(OGD(8.0))
-    made.on_round = certifier.note
+    made.learning.on_round = certifier.note
     for prompt in ([5, 6, 7, 8], [1, 2, 3, 1, 2, 3]):
         made.serve(prompt, Ledger())
     log = certifier.log()
@@ -142,9 +167,9 @@ def test_a_certificate_can_fail(pair):
 
 
 def test_where_no_theorem_holds_there_is_no_certificate(pair):
-    assert not certifiable(decoder(pair, "weights", OGD(0.01)))
-    assert not certifiable(decoder(pair, "adapter", Adam(0.01)))
-    assert not certifiable(decoder(pair, "adapter", OGD(8.0), objective=Objective("tv")))
-    assert not certifiable(decoder(pair, "adapter", OGD(8.0), objective=Objective(positions="wrong")))
+    assert not certifiable(decoder(pair, "weights", OGD(0.01)).learning)
+    assert not certifiable(decoder(pair, "adapter", Adam(0.01)).learning)
+    assert not certifiable(decoder(pair, "adapter", OGD(8.0), objective=Objective("tv")).learning)
+    assert not certifiable(decoder(pair, "adapter", OGD(8.0), objective=Objective(positions="wrong")).learning)
     with pytest.raises(ValueError, match="no round was learned yet"):
         Certifier(OGD(8.0)).log()

@@ -12,11 +12,13 @@ pytest.importorskip("transformers")
 from real.drafters import DRAFTERS, make_drafter  # noqa: E402
 from real.drafters.independent import Independent  # noqa: E402
 from real.drafters.ngram import NGram  # noqa: E402
-from real.models.hf import Pair, perturbed, random_model  # noqa: E402
+from real.models.hf import Pair  # noqa: E402
+from real.models.random import perturbed, random_model  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
-from real.serving.decoder import OnlineDecoder, Serving  # noqa: E402
+from real.serving.decoder import online_decoder  # noqa: E402
 from real.serving.ledger import Ledger  # noqa: E402
-from real.serving.step import RULES, Session, generate, plain_step, speculative_step, step  # noqa: E402
+from real.serving.settings import RULES, Serving  # noqa: E402
+from real.serving.step import Session, alone, generate, step  # noqa: E402
 from real.verify.lossless import random_pair, random_prompts, reference  # noqa: E402
 from tests.tabular import TabularLM, enumerate_step, output_law, total_variation  # noqa: E402
 from theory.learners.frozen import Frozen  # noqa: E402
@@ -27,7 +29,7 @@ PROMPT = [2, 0, 1]
 
 def tabular_session(target, draft, prompt=PROMPT, new=9):
     def start() -> Session:
-        return Session(target, Independent(draft, target.vocab), prompt, new)
+        return alone(target, Independent(draft, target.vocab), prompt, new)
 
     return start
 
@@ -59,7 +61,7 @@ def test_law_is_exact_where_drafts_end_early(rule):
 def test_greedy_text_is_the_targets_when_drafts_end_early(name):
     pair = random_pair("llama", "float64")
     prompts = random_prompts(3, 256, 5)
-    decoder = OnlineDecoder(pair, make_drafter(name, pair), Frozen(), Serving(4, 16, GREEDY, 32, confidence=0.2))
+    decoder = online_decoder(pair, make_drafter(name, pair), Frozen(), Serving(4, 16, GREEDY, 32, confidence=0.2))
     steps: list = []
     decoder.watch = steps.append
     assert [decoder.serve(prompt, Ledger())[0] for prompt in prompts] == reference(pair, prompts, 32)
@@ -75,7 +77,7 @@ def test_law_over_two_consecutive_steps_is_exact():
 
         def start(uniforms=uniforms) -> Session:
             session = tabular_session(target, draft)()
-            step(session, 1, sampling, torch.tensor(uniforms, dtype=torch.float64))
+            step(session, [1], sampling, torch.tensor([uniforms], dtype=torch.float64))
             return session
 
         middle = PROMPT + done.tokens
@@ -104,7 +106,7 @@ def test_ngram_law_is_exact():
     def start() -> Session:
         drafter = NGram(3, order=2)
         drafter.begin([0, 1, 2, 0, 1, 1, 0, 1])
-        return Session(target, drafter, PROMPT, 9)
+        return alone(target, drafter, PROMPT, 9)
 
     law = output_law(target, PROMPT, enumerate_step(start, 2, sampling), 3, sampling)
     # the drafter reports float32 laws; acceptance compares them with float64 ones, exactly as reported
@@ -116,18 +118,18 @@ def test_reported_laws_are_those_of_the_committed_positions():
     session = tabular_session(target, draft, new=200)()
     rng = torch.Generator().manual_seed(0)
     for done in generate(session, 3, sampling, rng):
-        first = len(session.tokens) - len(done.tokens)
+        first = len(session.texts[0].tokens) - len(done.tokens)
         for i, row in enumerate(done.target_probs):
-            before, last = session.tokens[first + i - 2 : first + i]
+            before, last = session.texts[0].tokens[first + i - 2 : first + i]
             torch.testing.assert_close(row, sampling.law(target.table[before * 4 + last]))
         assert done.draft_probs is not None
         for i, row in enumerate(done.draft_probs[: len(done.tokens)]):
-            before, last = session.tokens[first + i - 2 : first + i]
+            before, last = session.texts[0].tokens[first + i - 2 : first + i]
             if i <= done.accepted:
                 torch.testing.assert_close(row, sampling.law(draft.table[before * 4 + last]))
-    assert len(session.tokens) == 3 + 200
-    assert session.cache == session.tokens[:-1]
-    assert session.drafter.cache == session.tokens[: session.drafter.cached]
+    assert len(session.texts[0].tokens) == 3 + 200
+    assert session.memory.cache == session.texts[0].tokens[:-1]
+    assert session.drafter.memory.cache == session.texts[0].tokens[: session.drafter.memory.lengths[0]]
 
 
 @pytest.fixture(scope="module")
@@ -140,9 +142,9 @@ def pair() -> Pair:
 @pytest.mark.parametrize("new", [1, 2, 3, 7])
 def test_ends_exactly_at_max_new_tokens(pair, name, new):
     plain = pair.target.model.generate(torch.tensor([[5, 6, 7]]), do_sample=False, max_new_tokens=new, pad_token_id=0)
-    session = Session(pair.target, make_drafter(name, pair), [5, 6, 7], new)
+    session = alone(pair.target, make_drafter(name, pair), [5, 6, 7], new)
     steps = list(generate(session, 4, GREEDY))
-    assert session.tokens == plain[0].tolist()
+    assert session.texts[0].tokens == plain[0].tolist()
     assert sum(len(done.tokens) for done in steps) == new
     assert all(done.accepted <= len(done.tokens) <= done.drafted + 1 for done in steps)
     left = [new - sum(len(done.tokens) for done in steps[:i]) for i in range(len(steps))]
@@ -150,73 +152,73 @@ def test_ends_exactly_at_max_new_tokens(pair, name, new):
 
 
 def test_one_token_prompt(pair):
-    session = Session(pair.target, make_drafter("adapter", pair), [9], 12, keep_prompt=True)
+    session = alone(pair.target, make_drafter("adapter", pair), [9], 12, keep_prompt=True)
     list(generate(session, 4, GREEDY))
     plain = pair.target.model.generate(torch.tensor([[9]]), do_sample=False, max_new_tokens=12, pad_token_id=0)
-    assert session.tokens == plain[0].tolist()
-    assert session.prompt_logits is None
+    assert session.texts[0].tokens == plain[0].tolist()
+    assert session.texts[0].prompt_logits is None
 
 
 @pytest.mark.parametrize("name", DRAFTERS)
 def test_stops_at_an_end_token_inside_a_step(pair, name):
-    free = Session(pair.target, None, [5, 6, 7], 30)
+    free = alone(pair.target, None, [5, 6, 7], 30)
     list(generate(free, 4, GREEDY))
-    end = free.tokens[3 + 9]
-    session = Session(pair.target, make_drafter(name, pair), [5, 6, 7], 30, eos=frozenset([end]))
+    end = free.texts[0].tokens[3 + 9]
+    session = alone(pair.target, make_drafter(name, pair), [5, 6, 7], 30, eos=frozenset([end]))
     list(generate(session, 4, GREEDY))
-    assert session.tokens == free.tokens[: free.tokens.index(end, 3) + 1]
-    assert session.done
-    assert session.cache.get_seq_length() == len(session.tokens) - 1
+    assert session.texts[0].tokens == free.texts[0].tokens[: free.texts[0].tokens.index(end, 3) + 1]
+    assert session.texts[0].done
+    assert session.memory.cache.get_seq_length() == len(session.texts[0].tokens) - 1
 
 
 def test_a_full_context_ends_the_request(pair):
     target = copy.copy(pair.target)
     target.context = 20
-    session = Session(target, make_drafter("adapter", pair), [5, 6, 7], 100)
+    session = alone(target, make_drafter("adapter", pair), [5, 6, 7], 100)
     list(generate(session, 4, GREEDY))
-    assert len(session.tokens) == 21
-    assert session.cache.get_seq_length() <= 20
+    assert len(session.texts[0].tokens) == 21
+    assert session.memory.cache.get_seq_length() <= 20
 
 
 def test_a_draft_with_a_shorter_context_falls_silent(pair):
     drafter = make_drafter("adapter", pair)
     drafter.context = 10
-    session = Session(pair.target, drafter, [5, 6, 7], 30)
+    session = alone(pair.target, drafter, [5, 6, 7], 30)
     steps = list(generate(session, 4, GREEDY))
     plain = pair.target.model.generate(torch.tensor([[5, 6, 7]]), do_sample=False, max_new_tokens=30, pad_token_id=0)
-    assert session.tokens == plain[0].tolist()
+    assert session.texts[0].tokens == plain[0].tolist()
     assert steps[-1].drafted == 0
-    assert drafter.cached <= 10
+    assert drafter.memory.lengths[0] <= 10
 
 
 def test_plain_steps_may_be_mixed_in(pair):
-    session = Session(pair.target, make_drafter("adapter", pair), [5, 6, 7], 30)
-    while not session.done:
-        plain_step(session, GREEDY)
-        if not session.done:
-            speculative_step(session, 3, GREEDY)
+    session = alone(pair.target, make_drafter("adapter", pair), [5, 6, 7], 30)
+    while not session.texts[0].done:
+        for gamma in (0, 3):
+            if not session.texts[0].done:
+                step(session, [session.room(session.texts[0], gamma)], GREEDY, None)
     plain = pair.target.model.generate(torch.tensor([[5, 6, 7]]), do_sample=False, max_new_tokens=30, pad_token_id=0)
-    assert session.tokens == plain[0].tolist()
+    assert session.texts[0].tokens == plain[0].tolist()
 
 
 def test_same_generator_same_text_and_greedy_consumes_none(pair):
     def text(sampling: Sampling, seed: int) -> list[int]:
-        session = Session(pair.target, make_drafter("adapter", pair), [5, 6], 40)
+        session = alone(pair.target, make_drafter("adapter", pair), [5, 6], 40)
         rng = torch.Generator().manual_seed(seed)
         before = rng.get_state().clone()
         list(generate(session, 4, sampling, rng))
         assert torch.equal(before, rng.get_state()) == sampling.greedy
-        return session.tokens
+        return session.texts[0].tokens
 
     assert text(Sampling(1.0), 1) == text(Sampling(1.0), 1) != text(Sampling(1.0), 2)
     assert text(GREEDY, 1) == text(GREEDY, 2)
 
 
 def test_prompt_logits_are_the_targets(pair):
-    session = Session(pair.target, make_drafter("adapter", pair), [5, 6, 7, 8], 4, keep_prompt=True)
+    session = alone(pair.target, make_drafter("adapter", pair), [5, 6, 7, 8], 4, keep_prompt=True)
     with torch.inference_mode():
         want = pair.target.model(torch.tensor([[5, 6, 7]])).logits[0]
-    torch.testing.assert_close(session.prompt_logits, want)
+    torch.testing.assert_close(session.texts[0].prompt_logits, want)
     assert session.drafter.features(1, 4).shape == (3, 64)
 
 
@@ -229,7 +231,7 @@ def test_clock_sees_every_line(pair):
         seen.append(line)
         return nullcontext()
 
-    session = Session(pair.target, make_drafter("adapter", pair), [5, 6, 7], 6, clock=clock)
+    session = alone(pair.target, make_drafter("adapter", pair), [5, 6, 7], 6, clock=clock)
     list(generate(session, 2, GREEDY, clock=clock))
     assert seen[0] == "prefill"
     assert set(seen[1:]) == {"draft", "verify"}
@@ -242,10 +244,11 @@ def test_clock_sees_every_line(pair):
         (lambda pair: Sampling(float("nan")), "temperature=nan"),
         (lambda pair: Sampling(top_k=-1), "top_k=-1"),
         (lambda pair: Sampling(top_p=0.0), "top_p=0.0"),
-        (lambda pair: Session(pair.target, None, [], 5), "prompt of 0 tokens"),
-        (lambda pair: Session(pair.target, None, [1], 0), "max_new_tokens=0"),
-        (lambda pair: Session(pair.target, None, [1] * 600, 5), "prompt of 600 tokens"),
-        (lambda pair: speculative_step(Session(pair.target, None, [1], 5), 0, GREEDY), "gamma=0"),
+        (lambda pair: alone(pair.target, None, [], 5), "prompt of 0 tokens"),
+        (lambda pair: alone(pair.target, None, [1], 0), "max_new_tokens=0"),
+        (lambda pair: alone(pair.target, None, [1] * 600, 5), "prompt of 600 tokens"),
+        (lambda pair: next(generate(alone(pair.target, None, [1], 5), -1, GREEDY)), "gamma=-1"),
+        (lambda pair: next(generate(alone(pair.target, None, [1], 5), 1, GREEDY, rule="best")), "rule='best'"),
     ],
 )
 def test_errors_show_argument_and_value(pair, make, words):
@@ -260,7 +263,7 @@ def test_a_step_waits_for_the_device_once(sampling):
     pair = random_pair("qwen3", "float32")
     for model in (pair.target.model, pair.draft.model):
         model.to("cuda")
-    session = Session(pair.target, make_drafter("adapter", pair), [5, 6, 7, 8], 40)
+    session = alone(pair.target, make_drafter("adapter", pair), [5, 6, 7, 8], 40)
     stream = generate(session, 3, sampling, torch.Generator().manual_seed(0))
     next(stream)
     with warnings.catch_warnings(record=True) as told:

@@ -15,9 +15,10 @@ import real.serving.step  # noqa: E402
 from real.drafters import Adapter, Eagle  # noqa: E402
 from real.drafters.base import Proposal  # noqa: E402
 from real.drafters.independent import Independent  # noqa: E402
+from real.models.memory import OneText  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
 from real.serving.feedback import Counts  # noqa: E402
-from real.serving.step import Session, generate  # noqa: E402
+from real.serving.step import Session, alone, generate  # noqa: E402
 from real.verify.drafter_laws import Broken, Subject, loss_is_of_the_law_drafted  # noqa: E402
 from real.verify.lossless import FALSE_ALARM, random_pair, random_prompts, reference, transforms, uniformity  # noqa: E402
 from tests.real.serving import test_online  # noqa: E402
@@ -32,7 +33,7 @@ def law_error(drafter_class, sampling: Sampling, gamma: int = 2, vocab: int = 3)
     target, draft = TabularLM.random(1, vocab), TabularLM.random(2, vocab)
 
     def start() -> Session:
-        return Session(target, drafter_class(draft, vocab), PROMPT, 9)
+        return alone(target, drafter_class(draft, vocab), PROMPT, 9)
 
     leaves = enumerate_step(start, gamma, sampling)
     law = output_law(target, PROMPT, leaves, gamma + 1, sampling)
@@ -42,47 +43,46 @@ def law_error(drafter_class, sampling: Sampling, gamma: int = 2, vocab: int = 3)
 class RawLogits(Independent):
     """Samples from the processed law but reports the raw one."""
 
-    def propose(self, gamma, sampling, uniforms, confidence=0.0):
-        tokens, _ = super().propose(gamma, sampling, uniforms)
-        rows = [self.model.table[self._code(tokens.tolist(), i)] for i in range(gamma)]
-        return Proposal(tokens, torch.stack(rows).softmax(-1))
+    def propose(self, lengths, sampling, uniforms, confidence=0.0):
+        made = super().propose(lengths, sampling, uniforms)
+        return made._replace(probs=self.laws_of(self.model, made.tokens[0].tolist()))
 
-    def _code(self, drafted: list[int], i: int) -> int:
-        before, last = [*self.tokens, *drafted[:i]][-2:]
-        return before * self.vocab + last
+    def laws_of(self, model: TabularLM, drafted: list[int]):
+        """Another model's laws along a draft ``[1, g, V]``."""
+        text = [*self.texts[0].tokens, *drafted]
+        first = len(text) - len(drafted)
+        rows = [model.table[text[i - 2] * self.vocab + text[i - 1]] for i in range(first, len(text))]
+        return torch.stack(rows).softmax(-1)[None]
 
 
 class OtherDtype(Independent):
     """Reports its law rounded to bfloat16."""
 
-    def propose(self, gamma, sampling, uniforms, confidence=0.0):
-        tokens, probs = super().propose(gamma, sampling, uniforms)
-        return Proposal(tokens, probs.bfloat16().double())
+    def propose(self, lengths, sampling, uniforms, confidence=0.0):
+        made = super().propose(lengths, sampling, uniforms)
+        return made._replace(probs=made.probs.bfloat16().double())
 
 
 class SwappedInBetween(RawLogits):
     """Its weights change after drafting; the law is recomputed from the new ones instead of being stored."""
 
-    def propose(self, gamma, sampling, uniforms, confidence=0.0):
-        tokens, _ = Independent.propose(self, gamma, sampling, uniforms)
-        new = TabularLM.random(99, self.vocab)
-        rows = [new.table[self._code(tokens.tolist(), i)] for i in range(gamma)]
-        return Proposal(tokens, torch.stack(rows).softmax(-1))
+    def propose(self, lengths, sampling, uniforms, confidence=0.0):
+        made = Independent.propose(self, lengths, sampling, uniforms)
+        return made._replace(probs=self.laws_of(TabularLM.random(99, self.vocab), made.tokens[0].tolist()))
 
 
 class ChoosesAfterTheSample(RawLogits):
     """Two drafters sample with the same uniform; the one surer of its own sample speaks and reports its own law."""
 
-    def propose(self, gamma, sampling, uniforms, confidence=0.0):
+    def propose(self, lengths, sampling, uniforms, confidence=0.0):
         other, drafted, laws = TabularLM.random(77, self.vocab), [], []
-        for i in range(gamma):
-            code = self._code(drafted, i)
-            options = [model.table[code].softmax(-1) for model in (self.model, other)]
-            tokens = [int(categorical(law, uniforms[i])) for law in options]
+        for i in range(lengths[0]):
+            options = [self.laws_of(model, [*drafted, 0])[0, -1] for model in (self.model, other)]
+            tokens = [int(categorical(law, uniforms[0, i])) for law in options]
             best = max((0, 1), key=lambda k: float(options[k][tokens[k]]))
             drafted.append(tokens[best])
             laws.append(options[best])
-        return Proposal(torch.tensor(drafted), torch.stack(laws))
+        return Proposal(torch.tensor([drafted]), torch.stack(laws)[None], list(lengths))
 
 
 @pytest.mark.parametrize(
@@ -100,6 +100,7 @@ def test_reporting_another_law_than_the_one_sampled_is_seen(drafter, sampling, a
     assert law_error(drafter, sampling) > at_least
 
 
+@pytest.mark.slow
 def test_choosing_a_drafter_after_its_sample_is_seen():
     """The draft's choice is no longer monotone in its uniform, so the law is estimated: 20,000 steps, 5 sigma."""
     target, draft = TabularLM.random(1, 3), TabularLM.random(2, 3)
@@ -109,10 +110,9 @@ def test_choosing_a_drafter_after_its_sample_is_seen():
         rng, seen = torch.Generator().manual_seed(0), torch.zeros(3, dtype=torch.float64)
         made = drafter(draft, 3)
         for _ in range(count):
-            made.cached, made.cache = 0, draft.new_cache()
-            made.tokens = PROMPT
+            made.begin(list(PROMPT))
             uniforms = torch.rand(3, generator=rng, dtype=torch.float64)
-            tokens, probs = made.propose(1, sampling, uniforms[:1])
+            (tokens,), (probs,), _ = made.propose([1], sampling, uniforms[None, :1])
             laws = torch.stack([want, sampling.law(target.table[PROMPT[-1] * 3 + int(tokens)])])
             accepted, token = token_rule(laws, probs, tokens, uniforms[1:])
             seen[int(tokens) if int(accepted) else int(token)] += 1
@@ -120,10 +120,12 @@ def test_choosing_a_drafter_after_its_sample_is_seen():
         assert (float(deviation) > 5) == wrong
 
 
-def off_by_one(cache, count):
+class OffByOne(OneText):
     """Leaves the last rejected token in the cache."""
-    if count > 1:
-        cache.crop(-(count - 1))
+
+    def keep(self, row: int, length: int) -> None:
+        super().keep(row, min(length + 1, self.lengths[row]))
+        self.lengths[row] = length
 
 
 def sampled_p_value(drafter_class=Adapter, requests: int = 20, new: int = 50) -> float:
@@ -131,9 +133,9 @@ def sampled_p_value(drafter_class=Adapter, requests: int = 20, new: int = 50) ->
     rng, judge, values = torch.Generator().manual_seed(1), torch.Generator().manual_seed(2), []
     drafter = drafter_class(pair.draft, pair.target.vocab)
     for prompt in prompts:
-        session = Session(pair.target, drafter, prompt, new)
+        session = alone(pair.target, drafter, prompt, new)
         list(generate(session, 4, sampling, rng))
-        values.append(transforms(pair, prompt, session.tokens[len(prompt) :], sampling, judge))
+        values.append(transforms(pair, prompt, session.texts[0].committed, sampling, judge))
     return uniformity(torch.cat(values))
 
 
@@ -141,19 +143,19 @@ def test_a_target_cache_off_by_one_is_seen_sampled_and_greedy(monkeypatch):
     assert sampled_p_value() >= FALSE_ALARM
     pair, prompt = random_pair("llama", "float64"), random_prompts(1, 256, 9)[0]
     wanted = reference(pair, [prompt], 32)[0]
-    monkeypatch.setattr(real.serving.step, "rollback", off_by_one)
+    monkeypatch.setattr(real.serving.step, "memory_of", lambda reader, rows: OffByOne(reader))
     assert sampled_p_value() < FALSE_ALARM
-    session = Session(pair.target, Adapter(pair.draft, pair.target.vocab), prompt, 32)
+    session = alone(pair.target, Adapter(pair.draft, pair.target.vocab), prompt, 32)
     list(generate(session, 4, Sampling(0.0)))
-    assert session.tokens[len(prompt) :] != wanted
+    assert session.texts[0].committed != wanted
 
 
 class ReportsRaw(Adapter):
     """On a real model: samples at temperature 1, reports the law of temperature 2."""
 
-    def propose(self, gamma, sampling, uniforms, confidence=0.0):
-        tokens, probs = super().propose(gamma, sampling, uniforms)
-        return Proposal(tokens, probs.sqrt() / probs.sqrt().sum(-1, keepdim=True))
+    def propose(self, lengths, sampling, uniforms, confidence=0.0):
+        made = super().propose(lengths, sampling, uniforms)
+        return made._replace(probs=made.probs.sqrt() / made.probs.sqrt().sum(-1, keepdim=True))
 
 
 def test_a_wrong_law_on_a_real_model_is_seen():
@@ -166,15 +168,15 @@ def test_a_stale_draft_cache_is_not_a_fault_of_the_law_but_of_the_features(monke
 
     pair, prompt = random_pair("llama", "float64"), random_prompts(1, 256, 9)[0]
     wanted = reference(pair, [prompt], 32)[0]
-    monkeypatch.setattr(independent, "rollback", off_by_one)
+    monkeypatch.setattr(independent, "memory_of", lambda reader, rows: OffByOne(reader))
     drafter = Adapter(pair.draft, pair.target.vocab)
-    session = Session(pair.target, drafter, prompt, 32)
+    session = alone(pair.target, drafter, prompt, 32)
     list(generate(session, 4, Sampling(0.0)))
     drafter.catch_up()
-    assert session.tokens[len(prompt) :] == wanted
+    assert session.texts[0].tokens[len(prompt) :] == wanted
     with torch.inference_mode():
-        fresh = pair.draft.hidden(torch.tensor(session.tokens[:-1]))[len(prompt) - 1 :]
-    assert not torch.allclose(drafter.features(len(prompt), len(session.tokens)), fresh)
+        fresh = pair.draft.hidden(torch.tensor(session.texts[0].tokens[:-1]))[len(prompt) - 1 :]
+    assert not torch.allclose(drafter.features(len(prompt), len(session.texts[0].tokens)), fresh)
 
 
 def test_a_feature_paired_with_its_own_token_in_training_is_seen(monkeypatch):

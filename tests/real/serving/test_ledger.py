@@ -6,8 +6,9 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from real.drafters import make_drafter  # noqa: E402
-from real.serving.decoder import OnlineDecoder, Serving  # noqa: E402
+from real.serving.decoder import online_decoder  # noqa: E402
 from real.serving.ledger import LINES, Ledger  # noqa: E402
+from real.serving.settings import Serving  # noqa: E402
 from real.verify.lossless import random_pair  # noqa: E402
 from theory.learners.ogd import OGD  # noqa: E402
 
@@ -73,7 +74,7 @@ def test_decoding_is_charged_line_by_line(drafter):
 
     ledger = Ledger(clock=tick)
     made = None if drafter is None else make_drafter(drafter, pair, **({"burn_in": 16} if drafter == "adapter" else {}))
-    decoder = OnlineDecoder(pair, made, OGD(16.0), Serving(nu=16, max_new_tokens=64))
+    decoder = online_decoder(pair, made, OGD(16.0), Serving(nu=16, max_new_tokens=64))
     decoder.serve([1, 2, 3], ledger)
     row = ledger.row()
     used = {line for line in LINES if row[f"seconds_{line}"] > 0}

@@ -11,10 +11,11 @@ from real.drafters.adapter import Adapter  # noqa: E402
 from real.drafters.objective import Objective  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
 from real.models.state import load, save  # noqa: E402
-from real.serving.decoder import OnlineDecoder, Serving  # noqa: E402
+from real.serving.decoder import Decoder, online_decoder  # noqa: E402
 from real.serving.feedback import NonFiniteGradient  # noqa: E402
 from real.serving.ledger import Ledger  # noqa: E402
 from real.serving.rounds import Rounds, cut  # noqa: E402
+from real.serving.settings import Serving  # noqa: E402
 from real.verify.lossless import random_pair, random_prompts, reference  # noqa: E402
 from theory.hints import LastGradient, Zero  # noqa: E402
 from theory.learners.adam import Adam  # noqa: E402
@@ -35,13 +36,13 @@ def pair():
     return random_pair("qwen3", "float64")
 
 
-def decoder(pair, learner=OGD(64.0), sampling=Sampling(0.8), drafter="adapter", gamma=3, **more) -> OnlineDecoder:  # noqa: B008
+def decoder(pair, learner=OGD(64.0), sampling=Sampling(0.8), drafter="adapter", gamma=3, **more) -> Decoder:  # noqa: B008
     settings = {"burn_in": BURNED * NU} if drafter == "adapter" else {}
     made = None if drafter is None else make_drafter(drafter, pair, **settings)
-    return OnlineDecoder(pair, made, learner, Serving(gamma, NU, sampling, 41), 5, **more)
+    return online_decoder(pair, made, learner, Serving(gamma, NU, sampling, 41), 5, **more)
 
 
-def serve(online: OnlineDecoder, prompts=PROMPTS) -> list:
+def serve(online: Decoder, prompts=PROMPTS) -> list:
     return [online.serve(prompt, Ledger()) for prompt in prompts]
 
 
@@ -52,11 +53,11 @@ def test_rounds_are_exactly_nu_committed_tokens_across_requests(pair):
     sizes = [sum(piece.stop - piece.start for piece in pieces) for pieces in rounds]
     assert set(sizes) == {NU}
     assert any(len(pieces) > 1 for pieces in rounds), "no round spans two requests: the test is too easy"
-    pieces = [piece for pieces in rounds for piece in pieces] + online.rounds.pieces
+    pieces = [piece for pieces in rounds for piece in pieces] + online.learning.rounds.pieces
     served = [token for piece in pieces for token in piece.tokens[piece.start : piece.stop]]
     assert served == [token for text in texts for token in text]
-    assert online.rounds.waiting == len(served) % NU
-    assert len(online.log) == len(served) // NU - BURNED
+    assert online.learning.rounds.waiting == len(served) % NU
+    assert len(online.learning.log) == len(served) // NU - BURNED
     assert all(len(piece.features) == len(piece.target_probs) == piece.stop - piece.start for piece in pieces)
 
 
@@ -87,8 +88,8 @@ def test_the_first_logged_loss_is_the_frozen_drafts_divergence(pair):
             laws = [online.serving.sampling.law(m.model(text[None]).logits[0, piece.start - 1 : -1])
                     for m in (pair.target, pair.draft)]  # fmt: skip
             divergence += (laws[0] * (laws[0].log() - laws[1].log())).sum(-1).tolist()
-    assert online.log[0].loss == pytest.approx(sum(divergence) / NU, rel=1e-4)
-    assert online.log[0].hint_error == online.log[0].gradient > 0
+    assert online.learning.log[0].loss == pytest.approx(sum(divergence) / NU, rel=1e-4)
+    assert online.learning.log[0].hint_error == online.learning.log[0].gradient > 0
 
 
 @pytest.mark.parametrize("sampling", [GREEDY, Sampling(1.0)], ids=["greedy", "sampled"])
@@ -97,7 +98,7 @@ def test_a_round_is_learned_at_the_first_step_boundary_after_its_last_token(pair
 
     def watch(step) -> None:
         nonlocal committed
-        seen.append((len(online.log), max(0, committed // NU - BURNED), bool(online.drafter.x.any())))
+        seen.append((len(online.learning.log), max(0, committed // NU - BURNED), bool(online.drafter.x.any())))
         committed += len(step.tokens)
 
     online = decoder(pair, sampling=sampling, watch=watch)
@@ -138,7 +139,7 @@ def test_greedy_text_is_the_targets_while_the_draft_learns(pair, gamma):
     hint = lambda drafter, pieces: drafter.loss(pieces).grad(drafter.x)  # noqa: E731
     online = decoder(pair, OptimisticOGD(64.0, LastGradient()), GREEDY, gamma=gamma, hint=hint)
     assert [text for text, _ in serve(online)] == wanted
-    assert len(online.log) >= 5
+    assert len(online.learning.log) >= 5
 
 
 def test_counts_are_those_of_the_steps(pair):
@@ -176,7 +177,8 @@ def test_a_saved_state_goes_on_as_if_never_stopped(tmp_path, drafter, learner):
     assert about == {"made": "here"}
     second.restore(tensors)
     assert apart + serve(second, PROMPTS[2:]) == together
-    assert second.log == whole.log
+    if drafter is not None:
+        assert second.learning.log == whole.learning.log
     assert all(torch.equal(value, whole.state()[key]) for key, value in second.state().items())
 
 
@@ -196,9 +198,11 @@ def test_an_outside_hint_is_used_in_place_of_the_learners_own(pair):
     without = decoder(pair, OptimisticOGD(64.0, Zero()))
     assert serve(own) == serve(given)
     serve(without)
-    assert [entry.gradient for entry in given.log] == pytest.approx([entry.gradient for entry in own.log], rel=1e-5)
-    assert given.hint_gain == pytest.approx(own.hint_gain, rel=1e-5)
-    assert without.hint_gain == 1
+    assert [entry.gradient for entry in given.learning.log] == pytest.approx(
+        [entry.gradient for entry in own.learning.log], rel=1e-5
+    )
+    assert given.learning.hint_gain == pytest.approx(own.learning.hint_gain, rel=1e-5)
+    assert without.learning.hint_gain == 1
 
 
 class Broken(Quadratic):
@@ -284,7 +288,7 @@ def test_a_cut_law_keeps_the_likeliest_and_sums_to_one():
 def test_the_learner_sees_the_cut_law_and_serving_does_not(pair):
     pieces: list[Piece] = []
     online = decoder(pair, record=pieces.extend)
-    online.rounds.law_top_k = 8
+    online.learning.rounds.law_top_k = 8
     texts = serve(online)
     assert all(int((p.target_probs > 0).sum(-1).max()) <= 8 for p in pieces)
     assert next(text for text, _ in texts) == serve(decoder(pair))[0][0], "until learning begins the runs are one"

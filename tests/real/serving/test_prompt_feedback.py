@@ -8,10 +8,12 @@ pytest.importorskip("transformers")
 
 from real.drafters import make_drafter  # noqa: E402
 from real.drafters.objective import Objective  # noqa: E402
-from real.models.hf import Pair, perturbed, random_model  # noqa: E402
+from real.models.hf import Pair  # noqa: E402
+from real.models.random import perturbed, random_model  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
-from real.serving.decoder import OnlineDecoder, Serving  # noqa: E402
+from real.serving.decoder import Decoder, online_decoder  # noqa: E402
 from real.serving.ledger import Ledger  # noqa: E402
+from real.serving.settings import Serving  # noqa: E402
 from theory.hints import Zero  # noqa: E402
 from theory.learners.adam import Adam  # noqa: E402
 from theory.learners.ogd import OGD  # noqa: E402
@@ -27,9 +29,9 @@ def pair() -> Pair:
     return Pair(target, perturbed(target, 0.05, 1), None)
 
 
-def decoder(pair: Pair, learner, drafter="heads", **more) -> OnlineDecoder:
+def decoder(pair: Pair, learner, drafter="heads", **more) -> Decoder:
     settings = {"burn_in": 8} if drafter in ("adapter", "heads") else {}
-    return OnlineDecoder(pair, make_drafter(drafter, pair, **settings), learner, SERVING, 5, **more)
+    return online_decoder(pair, make_drafter(drafter, pair, **settings), learner, SERVING, 5, **more)
 
 
 @pytest.mark.parametrize("drafter", ["adapter", "heads", "eagle", "hydra", "weights"])
@@ -45,7 +47,7 @@ def test_a_hint_of_scale_zero_is_no_hint(pair, drafter):
 def test_the_hint_is_the_prompts_gradient_at_the_anchor(pair):
     made = decoder(pair, OptimisticOGD(4.0, Zero()), prompt_hint=0.3)
     made.serve(PROMPTS[0], Ledger())
-    anchor = made.learner_state.anchor.clone()
+    anchor = made.learning.learner_state.anchor.clone()
     made.serve(PROMPTS[1], Ledger())
     prompt = torch.tensor(PROMPTS[1])
     with torch.inference_mode():
@@ -55,21 +57,21 @@ def test_the_hint_is_the_prompts_gradient_at_the_anchor(pair):
 
     piece = Piece(PROMPTS[1], 1, len(prompt), laws, None, hidden[:-1], torch.zeros(len(prompt) - 1, dtype=torch.bool))
     want = 0.3 * made.drafter.loss([piece]).grad(anchor)
-    assert torch.allclose(made.hint_t, want, atol=1e-6)
+    assert torch.allclose(made.learning.hint_t, want, atol=1e-6)
     assert float(want.norm()) > 1e-3
-    assert 0 < made.hint_gain != 1
+    assert 0 < made.learning.hint_gain != 1
 
 
 def test_a_prompt_too_short_for_a_hint_is_served_without_the_last_ones(pair):
     made = decoder(pair, OptimisticOGD(4.0, Zero()), prompt_hint=0.3)
     for prompt in PROMPTS[:2]:
         made.serve(prompt, Ledger())
-    assert made.hint_t is not None
+    assert made.learning.hint_t is not None
     served = []
     made.watch = lambda step: served.append(made.drafter.x)
-    anchor = made.learner_state.anchor.clone()
+    anchor = made.learning.learner_state.anchor.clone()
     made.serve([7], Ledger())
-    assert made.hint_t is None
+    assert made.learning.hint_t is None
     assert torch.equal(served[0], anchor)
 
 
@@ -80,8 +82,10 @@ def test_the_prompt_is_learned_like_any_text(pair):
         without.serve(prompt, Ledger())
     told = sum(len(prompt) - 1 for prompt in PROMPTS)
     committed = 3 * SERVING.max_new_tokens
-    assert (len(made.log) + 1) * SERVING.nu + made.rounds.waiting == told + committed  # one round was burn-in
-    assert (len(without.log) + 1) * SERVING.nu + without.rounds.waiting == committed
+    assert (
+        len(made.learning.log) + 1
+    ) * SERVING.nu + made.learning.rounds.waiting == told + committed  # one round was burn-in
+    assert (len(without.learning.log) + 1) * SERVING.nu + without.learning.rounds.waiting == committed
 
 
 def test_reading_the_prompt_is_charged_to_learning(pair):
@@ -106,9 +110,9 @@ def test_only_wrong_positions_are_learned_from(pair):
     for prompt in PROMPTS:
         made.serve(prompt, Ledger())
     wrong = [sum(int(piece.wrong.sum()) for piece in pieces) for pieces in rounds]
-    assert len(made.log) == sum(count > 0 for count in wrong)
+    assert len(made.learning.log) == sum(count > 0 for count in wrong)
     pieces = next(pieces for pieces, count in zip(rounds, wrong, strict=True) if count)
-    loss = made.drafter.losses(pieces, made.objective)[0]
+    loss = made.drafter.losses(pieces, made.learning.objective)[0]
     assert sum(len(target) for target in loss.targets) == sum(int(piece.wrong.sum()) for piece in pieces)
     assert made.drafter.losses([p.since(p.stop) for p in pieces][:0], Objective()) is not None
 

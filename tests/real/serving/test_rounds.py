@@ -9,6 +9,7 @@ torch = pytest.importorskip("torch")
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
+from real.models.text import Text  # noqa: E402
 from real.serving.rounds import Rounds  # noqa: E402
 
 REQUESTS = st.lists(
@@ -20,16 +21,16 @@ REQUESTS = st.lists(
 class Marked:
     """A drafter whose features name the request and position they belong to."""
 
-    def __init__(self, request: int):
-        self.request = request
+    def __init__(self, request: int, text: Text):
+        self.request, self.texts = request, [text]
 
-    def catch_up(self) -> None:
+    def known(self, row: int) -> int:
+        return len(self.texts[row].tokens)
+
+    def forget(self, stop: int, row: int) -> None:
         pass
 
-    def forget(self, stop: int) -> None:
-        pass
-
-    def features(self, start: int, stop: int):
+    def features(self, start: int, stop: int, row: int):
         return torch.tensor([[self.request, i] for i in range(start, stop)])
 
 
@@ -39,19 +40,20 @@ def law(request: int, position: int):
 
 def serve(rounds: Rounds, number: int, prompt: int, steps: list[int]) -> tuple[list, list]:
     """One request → the rounds it completed, and how many tokens were committed when each was taken."""
-    taken, at, drafter = [], [], Marked(number)
-    session = SimpleNamespace(tokens=[-1] * prompt, hidden=None)
+    taken, at, text = [], [], Text([-1] * prompt, prompt)
+    drafter = Marked(number, text)
     for count in steps:
-        start = len(session.tokens)
-        session.tokens += range(start, start + count)
+        start = len(text.tokens)
+        text.tokens += range(start, start + count)
         laws = torch.stack([law(number, i) for i in range(start, start + count)])
         wrong = {"accepted": count - 1, "rejected": count % 2 == 1}  # the recovered token comes last
-        rounds.collect(SimpleNamespace(tokens=session.tokens[start:], target_probs=laws, **wrong))
+        rounds.collect(SimpleNamespace(text=text, tokens=text.tokens[start:], target_probs=laws, **wrong))
+        if rounds.waiting >= rounds.nu:
+            rounds.join(drafter)
         while rounds.complete:
-            rounds.join(session, drafter)
             taken.append(rounds.take())
-            at.append(len(session.tokens) - prompt)
-    rounds.join(session, drafter)
+            at.append(len(text.tokens) - prompt)
+    rounds.join(drafter)
     return taken, at
 
 

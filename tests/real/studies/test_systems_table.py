@@ -14,8 +14,9 @@ pytest.importorskip("transformers")
 from real.drafters import make_drafter  # noqa: E402
 from real.drafters.start import save_start  # noqa: E402
 from real.models.hf import load_pair  # noqa: E402
-from real.serving.decoder import OnlineDecoder, Serving  # noqa: E402
+from real.serving.decoder import online_decoder  # noqa: E402
 from real.serving.ledger import Ledger  # noqa: E402
+from real.serving.settings import Serving  # noqa: E402
 from real.studies import claims  # noqa: E402
 from real.studies import systems_table as table1  # noqa: E402
 from real.systems.loaded import start_path  # noqa: E402
@@ -41,7 +42,7 @@ def test_every_learning_system_has_its_drafter_at_rest_beside_it():
 def test_ens_eagle_weighs_bases_on_their_own_trajectories_by_their_own_losses_so_far():
     pair = random_pair("llama", "float32")
     learner, seen = SYSTEMS["ens-eagle"].learner, []
-    made = OnlineDecoder(
+    made = online_decoder(
         pair, make_drafter("eagle", pair), replace(learner, base=replace(learner.base, step_size=(1e-3, 4e-3, 1.6e-2))),
         Serving(3, 16, max_new_tokens=60), on_round=lambda updates: seen.extend(updates),
     )  # fmt: skip
@@ -49,10 +50,12 @@ def test_ens_eagle_weighs_bases_on_their_own_trajectories_by_their_own_losses_so
     for prompt in random_prompts(4, 256, 3):
         made.serve(prompt, Ledger())
     assert len(seen) >= 10
-    own = torch.stack([loss_t.loss.value(made.learner.base.predict(before.base)) for before, loss_t, _, _ in seen])
-    weights = made.learner.meta.predict(made.learner_state.meta)
+    own = torch.stack(
+        [loss_t.loss.value(made.learning.learner.base.predict(before.base)) for before, loss_t, _, _ in seen]
+    )
+    weights = made.learning.learner.meta.predict(made.learning.learner_state.meta)
     torch.testing.assert_close(weights, (-10 * own.sum(0)).softmax(-1), rtol=1e-3, atol=1e-4)
-    moved = made.learner.base.predict(made.learner_state.base) - x_1
+    moved = made.learning.learner.base.predict(made.learning.learner_state.base) - x_1
     cosines = torch.nn.functional.cosine_similarity(moved[:-1], moved[1:], dim=-1)
     assert float(cosines.max()) < 0.999  # one gradient for all would move them along one line
 
@@ -125,6 +128,7 @@ def test_ensembles_are_held_against_the_best_step_in_hindsight_and_hints_against
     assert claims.report(tmp_path / "nothing")["verdict"]["ensemble_at_least_0.98_everywhere"] is None
 
 
+@pytest.mark.slow
 def test_claims_are_run_and_written(tmp_path, warmed):
     result = real("claims", "--prompts", 2, "--seeds", 1, "--stream", "home", "--family", "qwen3", "--out", "o")
     assert result.exit_code == 0, result.output

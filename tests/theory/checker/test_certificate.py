@@ -1,6 +1,6 @@
 """A log alone gives the learner's own numbers back; moving comparators are the best there are."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise, product
 
 import numpy as np
@@ -13,7 +13,20 @@ from theory.__main__ import app
 from theory.checker import certificate
 from theory.domain import Ball, Box, Free, Simplex
 from theory.hints import LastGradient, MovingAverage, Zero
-from theory.learners import OGD, AdaHedge, Ensemble, Hedge, LastLoss, Mixture, Momentum, OptimisticOGD
+from theory.learner import Terms
+from theory.learners import (
+    OGD,
+    AdaHedge,
+    Ensemble,
+    Hedge,
+    LastLoss,
+    Mixture,
+    Momentum,
+    OptimisticHedge,
+    OptimisticOGD,
+    Sword,
+)
+from theory.learners.delayed import Delayed
 from theory.loss import Linear, Quadratic
 from theory.problem import Problem
 from theory.runs.trace import Trace
@@ -113,6 +126,103 @@ def test_an_ensemble_is_certified_through_any_expert(kind, meta):
             )[-1]
             own = bounds.proximal(anchors_energy, alone.step_size, single.stability[0])
             assert found.bound == pytest.approx(float(own) + behind, rel=1e-9)
+
+
+THROUGH_OPTIMISTS = {
+    "ensemble": Ensemble(OptimisticOGD((0.1, 0.4), MovingAverage(0.5), Ball(1.0))),
+    "sword": Sword(OptimisticOGD((0.1, 0.4), domain=Ball(1.0)), OptimisticHedge(0.5), 1.0),
+}
+
+
+@pytest.mark.parametrize("hinted", [False, True])
+@pytest.mark.parametrize("kind", ["linear", "quadratic"])
+@pytest.mark.parametrize("name", THROUGH_OPTIMISTS)
+def test_learners_over_optimistic_bases_are_certified_through_any_expert(name, kind, hinted):
+    """The expert alone, on the gradients of the whole, proves one part; the linear regret to it is the other."""
+    learner, rng = THROUGH_OPTIMISTS[name], np.random.default_rng(3)
+    losses = [Linear(p) if kind == "linear" else Quadratic(p) for p in rng.normal(size=(25, 4))]
+    candidates = Ball(1.0).project(rng.normal(size=(3, 4)))
+    for expert in (0, 1):
+        recorder, state = certificate.Recorder(learner, candidates, expert), learner.init(np.zeros(4))
+        alone = replace(learner.base, step_size=learner.base.step_size[expert])
+        single, behind, anchors = alone.init(np.zeros(4)), 0.0, []
+        for t, loss_t in enumerate(losses):
+            hint = 0.3 * rng.normal(size=4) if hinted else None
+            x_t = learner.predict(state, hint)
+            grad_t = loss_t.grad(x_t)
+            behind += float(grad_t @ (x_t - alone.predict(single, hint)))
+            anchors.append(single.anchor)
+            after, single = learner.update(state, loss_t, hint), alone.update(single, Linear(grad_t), hint)
+            recorder.add(state, loss_t, after, hint, checkpoint=t // 9)
+            state = after
+        log = recorder.trace()
+        for sequence in certificate.sequences(log).values():
+            found = certificate.certificate(log, sequence)
+            assert found.slack >= 0
+            assert found.hint_error == pytest.approx(float(single.energy[0]), rel=1e-9)
+            energy = bounds.comparator_energy_sharp(np.stack(anchors), candidates[sequence])[-1]
+            own = float(alone.bound(single, energy))
+            assert found.bound == pytest.approx(own + behind, rel=1e-9)
+
+
+@pytest.mark.parametrize("learner", [Ensemble(OGD((0.1, 0.4))), *THROUGH_OPTIMISTS.values()], ids=repr)
+def test_the_leader_is_the_expert_of_the_largest_weight(learner):
+    state = learner.init(np.zeros(4))
+    for _ in range(20):
+        state = learner.update(state, Linear(np.array([1.0, 0.0, 0.0, 0.0])))
+    assert learner.leader(state) == 1  # the longer step goes further where every gradient is the same
+    assert OGD(0.1).leader(OGD(0.1).init(np.zeros(4))) is None
+
+
+@dataclass(frozen=True)
+class Halved(OGD):
+    """OGD at half its step size: a play of its own, which says itself what proves it."""
+
+    certified = True
+    played: float = 0.5
+
+    def update(self, state, loss_t, hint=None):
+        return OGD(self.played * self.step_size, self.domain).update(state, loss_t)
+
+    def terms(self, before, after, x_t, grad_t, hint=None, expert=None):
+        return Terms(x_t, grad_t, 0.5 * self.step_size)
+
+
+@dataclass(frozen=True)
+class Silent(OGD):
+    """The same play without a word."""
+
+    def update(self, state, loss_t, hint=None):
+        return OGD(0.5 * self.step_size, self.domain).update(state, loss_t)
+
+
+def test_a_learner_of_ones_own_is_certified_by_what_its_class_declares():
+    log, anchors, candidates, _, _, state = played(Halved(0.4, Ball(1.0)), "quadratic")
+    for sequence in certificate.sequences(log).values():
+        found = certificate.certificate(log, sequence)
+        energy = bounds.comparator_energy_sharp(anchors, candidates[sequence])[-1]
+        assert found.bound == pytest.approx(float(bounds.proximal(energy, 0.2, state.stability[0])), rel=1e-9)
+        assert found.slack >= 0
+
+
+def test_a_certificate_that_claims_too_much_is_false():
+    log, *_ = played(Halved(0.4, Ball(1.0), played=0.01), "linear")  # moves a fiftieth of what it says
+    assert min(certificate.certificate(log, sequence).slack for sequence in certificate.sequences(log).values()) < 0
+
+
+def test_what_is_proven_of_a_play_is_not_inherited_by_another_play():
+    for name in ("certified", "constant_steps"):
+        assert getattr(OGD(0.4), name)
+        assert not getattr(Silent(0.4), name)
+        assert not getattr(Ensemble(Silent((0.1, 0.4))), name)
+    assert Halved(0.4).certified
+    assert not Halved(0.4).constant_steps
+    assert Delayed(OGD(0.4, Ball(1.0)), 2).guarantee(Problem(Ball(1.0), 3, 30, 1.0)) is not None
+    assert Delayed(Silent(0.4, Ball(1.0)), 2).guarantee(Problem(Ball(1.0), 3, 30, 1.0)) is None
+    with pytest.raises(ValueError, match="certified as it is set"):
+        certificate.Recorder(Silent(0.4), [np.zeros(3)])
+    with pytest.raises(NotImplementedError, match="Momentum is not certified"):
+        Momentum(0.1).terms(None, None, None, None)
 
 
 @pytest.mark.parametrize("late", [0, 40])
@@ -220,11 +330,13 @@ def test_certificates_refuse_what_they_cannot_certify():
     ensemble = Ensemble.tuned(Problem(Ball(1.0), 3, 30, 1.0))
     own = replace(ensemble, surrogate=False)
     for learner in (Momentum(0.1, 0.9), own, OGD((0.1, 0.2)), AdaHedge()):
-        with pytest.raises(ValueError, match="needs OGD or OptimisticOGD"):
+        with pytest.raises(ValueError, match="a learner that is certified as it is set"):
             certificate.Recorder(learner, [np.zeros(3)])
     for expert in (None, -1, len(ensemble.base.step_size)):
-        with pytest.raises(ValueError, match=rf"expert={expert}"):
+        with pytest.raises(ValueError, match=rf"expert={expert}\): must be one of 0 … {ensemble.bases - 1}, its bases"):
             certificate.Recorder(ensemble, [np.zeros(3)], expert)
+    with pytest.raises(ValueError, match="expert=0\\): must be None, as it has no bases"):
+        certificate.Recorder(OGD(0.1), [np.zeros(3)], 0)
     with pytest.raises(ValueError, match="0 candidates"):
         certificate.Recorder(OGD(0.1), [])
 

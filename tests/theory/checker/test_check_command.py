@@ -5,14 +5,12 @@ import io
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from theory.__main__ import app
-from theory.learners import LEARNERS
 from theory.runs import import_time as bench
 
 ROOT = Path(__file__).parents[3]
@@ -228,8 +226,8 @@ def mine(tmp_path_factory):
     return file
 
 
-def check(*arguments):
-    result = CliRunner().invoke(app, ["check", "--seconds", "3", *arguments], env={"COLUMNS": "160"})
+def check(*arguments, seconds=3):
+    result = CliRunner().invoke(app, ["check", "--seconds", str(seconds), *arguments], env={"COLUMNS": "160"})
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result
 
@@ -258,10 +256,8 @@ def value(output, name):
     ],
 )
 def test_a_false_claim_is_broken_and_the_printed_lines_show_it(mine, learner, bound, claim):
-    started = time.monotonic()
     name = learner if learner == "ogd" else f"{mine}:{learner}"
     result = check(name, *([] if bound is None else ["--bound", f"{mine}:{bound}"]))
-    assert time.monotonic() - started < 60
     assert result.exit_code == 1
     assert f"breaks its {claim}" in result.output
     suffered, limit = value(result.output, "regret"), value(result.output, "bound")
@@ -296,7 +292,7 @@ def test_a_missing_projection_is_found_and_shown(mine):
     ],
 )
 def test_a_learner_that_peeks_breaks_a_law(mine, learner, law):
-    result = check(f"{mine}:{learner}", "--seconds", "1")
+    result = check(f"{mine}:{learner}", seconds=1)
     assert result.exit_code == 1
     assert re.search(rf"{law} +broken", result.output)
     assert "round" in result.output or "state changed" in result.output
@@ -339,7 +335,7 @@ def test_a_bound_for_small_gradients_is_not_blamed_for_large_ones(mine):
     result = check(*arguments)
     assert result.exit_code == 1
     assert re.search(r"note: it is broken by gradients up to \S+; with gradients up to G = 1.0 no game", result.output)
-    assert "--only-within" in result.output
+    assert "only_within" in result.output
     result = check(*arguments, "--only-within")
     assert result.exit_code == 0
     assert "broken" not in result.output
@@ -348,7 +344,7 @@ def test_a_bound_for_small_gradients_is_not_blamed_for_large_ones(mine):
 def test_a_game_with_small_gradients_is_shown_where_there_is_one(mine):
     result = check("ogd", "--bound", f"{mine}:worst_of_large_gradients")
     assert result.exit_code == 1
-    assert "--only-within" not in result.output
+    assert "only_within" not in result.output
     _, shown = replayed(result.output)
     suffered, limit = (float(number) for number in shown.split())
     assert limit < suffered <= 64 * 2.0
@@ -363,15 +359,16 @@ def test_nothing_is_found_where_nothing_is_wrong(mine):
     assert re.search(r"true +1\.0000", result.output)
 
 
-@pytest.mark.parametrize("name", LEARNERS)
-def test_no_learner_of_the_table_is_broken(name):
-    result = check(name, "--seconds", "1")
+@pytest.mark.parametrize("name", ["ensemble", "hedge"])
+def test_learners_of_the_table_are_not_broken(name):
+    """One on either domain; tests/theory/checker/test_search.py plays the constructed games against all."""
+    result = check(name, seconds=1)
     assert result.exit_code == 0, result.output
     assert "broken" not in result.output
 
 
 def test_the_domain_and_the_dimension_are_choices():
-    result = check("ogd", "--domain", "box", "--dimension", "2", "--seconds", "1", "--only-within")
+    result = check("ogd", "--domain", "box", "--dimension", "2", "--only-within", seconds=1)
     assert result.exit_code == 0
     assert "Box(low=-1.0, high=1.0)), d = 2" in result.output
 
@@ -380,7 +377,7 @@ def test_the_domain_and_the_dimension_are_choices():
     ("arguments", "message"),
     [
         (["nobody"], "no such learner"),
-        (["{mine}:Nobody"], "defines no 'Nobody'"),
+        (["{mine}:Nobody"], "defines no 'Nobody'; it defines WrongStep, ShortStep"),
         (["{mine}:number"], "number must be a frozen dataclass"),
         (["nowhere.py:Mine"], "no file 'nowhere.py'"),
         (["ogd", "--set", "step_size=-1"], "must be positive"),
@@ -388,7 +385,7 @@ def test_the_domain_and_the_dimension_are_choices():
         (["ogd", "--domain", "sphere"], "--domain 'sphere'"),
         (["hedge", "--domain", "ball"], "plays on the simplex"),
         (["ogd", "--gradient-bound", "0"], "gradient_bound=0.0"),
-        (["ogd", "--bound", "{mine}:nothing"], "defines no 'nothing'"),
+        (["ogd", "--bound", "{mine}:halve"], "defines no 'halve'; did you mean 'half'?"),
         (["ogd", "--bound", "{mine}:number"], "it must be a function"),
         (["ogd", "--bound", "nowhere.py:bound"], "no file 'nowhere.py'"),
         (["ogd", "--bound", "{mine}:raising"], "raising raised IndexError: index 1 is out of bounds"),

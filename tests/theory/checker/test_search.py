@@ -9,13 +9,13 @@ import pytest
 
 from theory import bounds
 from theory.checker import claims, counterexample
-from theory.checker.checks import assert_learner
 from theory.checker.claims import Claim, Finding, replay
 from theory.checker.games import basis, families
 from theory.checker.search import Search, segment_best
+from theory.checker.trial import assert_learner
 from theory.domain import Ball, Box, Free, Simplex
 from theory.hints import Zero
-from theory.learners import OGD, AdaHedge, Hedge, Momentum, OptimisticOGD
+from theory.learners import LEARNERS, OGD, AdaHedge, Hedge, Momentum, OptimisticOGD
 from theory.problem import Problem
 
 PROBLEM = Problem(Ball(1.0), 3, 64, 1.0)
@@ -67,6 +67,7 @@ class ForgetfulHedge(Hedge):
         return state.gap[..., 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("learner", "problem", "claim", "least"),
     [
@@ -157,6 +158,7 @@ def test_a_false_bound_is_broken_and_its_game_reproduces(bound, learner):
     assert again.horizon <= 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("bound", "learner"),
     [(weighted_sharp_energy, SELF_CONFIDENT), (root, OGD(0.25, Ball(1.0))), (path_at(1.0), OGD(0.25, Ball(1.0)))],
@@ -207,13 +209,26 @@ def test_a_free_domain_has_sharp_claims_only():
     assert "bound" not in names
 
 
+@pytest.mark.parametrize("name", LEARNERS)
+def test_constructed_games_break_no_learner_of_the_table(name):
+    """Every law of these learners is tested in tests/theory/learners; these are their claims."""
+    on_simplex = isinstance(getattr(LEARNERS[name], "domain", None), Simplex)
+    problem = replace(PROBLEM, domain=Simplex() if on_simplex else Ball(1.0))
+    learner = LEARNERS[name].tuned(problem)
+    hunt = Search(learner, problem, claims.claims(learner, problem), horizons=SHORT)
+    hunt.constructions()
+    hunt.refine()
+    assert set(hunt.best) == {claim.name for claim in hunt.claims}
+    assert not [found.claim.name for found in hunt.best.values() if found.broken]
+
+
 # The helper for a user's tests
 
 
 def test_assert_learner_passes_and_fails():
     assert_learner(AdaHedge(), seconds=1.0)
     assert_learner(OGD(0.25, Ball(1.0)), seconds=1.0)
-    with pytest.raises(AssertionError, match="half_the_energy:\nrounds: 1"):
+    with pytest.raises(AssertionError, match=r"half_the_energy in this game:\n rounds +3"):
         assert_learner(OGD(0.25, Ball(1.0)), bound=half_the_energy)
     with pytest.raises(AssertionError, match="breaks its bound"):
         assert_learner(TooSlow(0.25, Ball(1.0)), seconds=2.0)

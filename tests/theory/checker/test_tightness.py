@@ -17,7 +17,7 @@ from theory.checker import exact, tightness
 from theory.checker.claims import Claim
 from theory.checker.games import Adversary
 from theory.checker.search import Search
-from theory.domain import Ball, Simplex
+from theory.domain import Ball
 from theory.learners import LEARNERS, OGD, OptimisticOGD
 from theory.loss import Linear
 from theory.problem import Problem
@@ -32,6 +32,7 @@ EXACT = list(csv.DictReader((DATA / "pepit.csv").read_text().splitlines()))
 HORIZONS = (1, 2, 3, 4, 8, 32, 64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("row", "least"),
     [
@@ -100,7 +101,7 @@ def test_orthogonal_gradients_attain_the_oracle_bound_exactly(rounds):
 # The lower bound
 
 
-ON_A_BALL = [name for name, learner in LEARNERS.items() if not isinstance(getattr(learner, "domain", None), Simplex)]
+ON_A_BALL = [name for name, learner in LEARNERS.items() if not learner.weighs_experts()]
 
 
 @pytest.mark.parametrize(("rounds", "segments", "dimension"), [(7, 1, 3), (60, 4, 3), (60, 60, 5), (200, 10, 8)])
@@ -172,6 +173,7 @@ def test_the_recorded_table_is_complete():
     assert {"content", "command", "versions", "date"} <= set(json.loads((DATA / "pepit.json").read_text()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "row",
     [row for row in EXACT if row["horizon"] != "1"],

@@ -1,5 +1,7 @@
 """Every learner keeps the laws it must keep and those it declares; a user's own learner gets the same checks."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
@@ -34,11 +36,6 @@ DOMAINS: list[Domain] = [Ball(1.0), Box(-1.0, 0.5), Simplex(), Free()]
 DIMENSION = 4
 
 
-def weighs_experts(name: str) -> bool:
-    """Whether the learner's decisions are weights, for whatever problem."""
-    return isinstance(getattr(LEARNERS[name], "domain", None), Simplex)
-
-
 def tuned(name: str, domain: Domain):
     """The learner as its theorem tunes it; on a free domain as tuned for a ball."""
     problem = Problem(Ball(1.0) if isinstance(domain, Free) else domain, DIMENSION, 12, 3.0)
@@ -50,7 +47,7 @@ def tuned(name: str, domain: Domain):
 SUBJECTS = {
     f"{name} on {domain}": tuned(name, domain)
     for name in LEARNERS
-    for domain in ([Simplex()] if weighs_experts(name) else DOMAINS)
+    for domain in ([Simplex()] if LEARNERS[name].weighs_experts() else DOMAINS)
 } | {
     "optimistic, no hint": OptimisticOGD(0.1, Zero(), Ball(1.0)),
     "optimistic, average": OptimisticOGD(0.1, MovingAverage(0.8), Ball(1.0)),
@@ -147,6 +144,33 @@ def test_the_surrogate_asks_one_gradient_a_round(surrogate, queries):
     state, loss = learner.init(np.zeros((5, 2))), Counted(Quadratic(np.ones((5, 2))), copies=5)
     learner.update(state, loss)
     assert loss.queries == queries
+
+
+@pytest.mark.parametrize("name", SUBJECTS)
+def test_what_a_class_declares_is_what_it_does(name):
+    """Hints are taken where that is declared, a learner that learns moves, and only bases come several at once."""
+    learner, rng = SUBJECTS[name], np.random.default_rng(0)
+    x_1 = learner.domain.project(np.abs(rng.normal(size=4)) + 0.1)
+    state = learner.init(x_1)
+    for _ in range(24):  # more rounds than any delay here
+        state = learner.update(state, Linear(rng.normal(size=4)))
+    own, hint = learner.own_hint(state), rng.normal(size=4)
+    assert np.any(learner.predict(state, hint) != learner.predict(state)) == learner.takes_hints
+    assert (own is not None) == (learner.takes_hints and getattr(learner, "surrogate", True))
+    assert own is None or own.shape == hint.shape
+    assert np.any(learner.predict(state) != learner.predict(learner.init(x_1))) == learner.learns
+    anchor = learner.anchor(state)
+    assert anchor is None or anchor.shape == (*(() if learner.bases is None else (learner.bases,)), 4)
+
+
+def test_a_hint_that_is_used_and_not_declared_breaks_a_law():
+    @dataclass(frozen=True)
+    class Hinted(OptimisticOGD):
+        takes_hints = False
+
+    (check, *_) = [check for name, check in checks(Hinted(0.1, domain=Ball(1.0))) if name.startswith("hint_optional")]
+    with pytest.raises(AssertionError, match="uses an outside hint, but takes_hints is False"):
+        check()
 
 
 def test_frozen_never_moves():

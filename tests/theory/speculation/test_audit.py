@@ -256,6 +256,7 @@ def alarm_rate(audit_class, streams, length):
     assert binom.sf(alarms - 1, streams, 0.05) >= FALSE_ALARM, f"{alarms} of {streams} clean streams alarmed"
 
 
+@pytest.mark.slow
 def test_clean_streams_alarm_at_most_at_the_stated_rate():
     """2,000 streams of 10,000 tokens; exact binomial test of P(alarm) ≤ δ."""
     alarm_rate(Audit, 2000, 10_000)
@@ -267,6 +268,7 @@ def test_an_unfair_bet_alarms_too_often(bug):
         alarm_rate(type("Raised", (bug,), {"alarm": lambda self, s: s.log_wealth >= log(20)}), 500, 200)
 
 
+@pytest.mark.slow
 def test_every_hazard_is_seen():
     rows = hazards(streams=1)
     assert len(rows) == 10

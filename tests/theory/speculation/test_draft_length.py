@@ -15,20 +15,20 @@ COSTS = (1.0, 1.3, 1.5, 1.7, 1.9, 2.1, 2.3)
 
 @given(
     costs=st.lists(st.floats(1, 5), min_size=1, max_size=6).map(sorted),
-    switch=st.floats(0, 2),
+    switch_cost=st.floats(0, 2),
     share=st.floats(0, 0.2),
     account=st.floats(0, 6),
     outcomes=st.lists(st.tuples(st.integers(0, 10), st.integers(0, 10)), max_size=60),
 )
-def test_the_promise_holds_over_every_stretch_of_every_path(costs, switch, share, account, outcomes):
+def test_the_promise_holds_over_every_stretch_of_every_path(costs, switch_cost, share, account, outcomes):
     """Whatever is accepted, chosen by an adversary after seeing the length, also where a draft ends early."""
-    policy = DraftLength((1.0, *costs), switch, share, account)
+    policy = DraftLength((1.0, *costs), switch_cost, share, account)
     state, lost, before = policy.init(), [0.0], 0
     for outcome, longest in outcomes:
         gamma = min(policy.choose(state), longest)
         accepted = min(outcome, gamma)
         state = policy.observe(state, gamma, accepted + 1, min(accepted + 1, gamma), int(accepted < gamma))
-        cost = policy.costs[gamma] + (switch if gamma > 0 and before == 0 else 0)
+        cost = policy.costs[gamma] + (switch_cost if gamma > 0 and before == 0 else 0)
         lost.append(lost[-1] + cost - (1 + share) * (accepted + 1))
         before = gamma
     worst = max(late - early for i, early in enumerate(lost) for late in lost[i:])
@@ -37,7 +37,7 @@ def test_the_promise_holds_over_every_stretch_of_every_path(costs, switch, share
 
 def test_the_promise_is_attained():
     """A draft that is always wrong empties the account, and then never drafts again; it switched once."""
-    policy = DraftLength((1.0, 2.0), switch=1.0, share=0.0, account=5.0)
+    policy = DraftLength((1.0, 2.0), switch_cost=1.0, share=0.0, account=5.0)
     state, cost, tokens = policy.init(), 1.0, 0
     for _ in range(20):
         gamma = policy.choose(state)
@@ -47,7 +47,7 @@ def test_the_promise_is_attained():
 
 
 def test_a_switch_is_charged_at_the_first_of_a_run_of_drafts():
-    policy = DraftLength((1.0, 1.5), switch=0.25)
+    policy = DraftLength((1.0, 1.5), switch_cost=0.25)
     plain = policy.init()
     drafting = policy.observe(plain, 1, 1, 1, 1)
     again = policy.observe(drafting, 0, 1, 0, 0)
@@ -85,14 +85,14 @@ def test_where_nothing_is_accepted_it_is_plain_decoding_but_for_its_share():
 
 
 def test_switches_leave_fewer_looks():
-    _, tokens, cost, lengths = served(DraftLength(COSTS, switch=0.3), 1.0, 3000, 0)
+    _, tokens, cost, lengths = served(DraftLength(COSTS, switch_cost=0.3), 1.0, 3000, 0)
     assert cost <= 1.005 * tokens + 8
     assert 25 <= sum(length > 0 for length in lengths) <= 50  # 0.6 each, but for the first ones in a row
 
 
-@pytest.mark.parametrize("switch", [0.0, 0.3])
-def test_it_comes_back_when_the_draft_becomes_good(switch):
-    policy = DraftLength(COSTS, switch)
+@pytest.mark.parametrize("switch_cost", [0.0, 0.3])
+def test_it_comes_back_when_the_draft_becomes_good(switch_cost):
+    policy = DraftLength(COSTS, switch_cost)
     state, *_ = served(policy, 1.0, 2000, 0)
     *_, lengths = served(policy, 0.05, 600, 1, state)
     assert np.median(lengths[-100:]) >= 4
@@ -110,7 +110,7 @@ def test_without_an_account_it_never_drafts_what_costs_more():
         ({"costs": (1.1, 1.2)}, "the first is 1"),
         ({"costs": (1.0, 1.5, 1.4)}, "must not fall"),
         ({"costs": (1.0, float("nan"))}, "must not fall"),
-        ({"switch": -0.1}, "switch=-0.1: must be at least 0"),
+        ({"switch_cost": -0.1}, "switch_cost=-0.1: must be at least 0"),
         ({"share": -0.1}, "share=-0.1: must be at least 0"),
         ({"account": float("nan")}, "account=nan: must be at least 0"),
         ({"memory": 0.5}, "memory=0.5: must be at least 1"),

@@ -258,6 +258,71 @@ def test_both_limits_of_the_sequence_theorem_are_attained(rule):
 # Cost and the best draft length
 
 
+# One known text
+
+
+def steps_by_enumeration(rates, gamma):
+    """The mean over all ways to accept or reject positions of the steps that ``Walk`` takes."""
+    total = 0.0
+    for kept in product([True, False], repeat=len(rates)):
+        probability, walk = 1.0, Walk.begin(np.zeros((), dtype=int))
+        for rate, keep in zip(rates, kept, strict=True):
+            probability *= rate if keep else 1 - rate
+            walk = walk.commit(np.array(keep), gamma)
+        total += probability * (int(walk.steps) + (walk.run > 0))  # the last step is cut by the end of the text
+    return total
+
+
+@given(st.lists(shares, min_size=1, max_size=7), st.integers(1, 4))
+def test_expected_steps_are_those_of_an_enumeration(rates, gamma):
+    found = speedup.expected_steps(np.array(rates), gamma)
+    assert found == pytest.approx(steps_by_enumeration(rates, gamma), rel=1e-12)
+
+
+@pytest.mark.parametrize("gamma", [1, 4])
+def test_expected_steps_are_those_of_a_simulation(gamma):
+    copies, rng = 20_000, np.random.default_rng(7)
+    rates = rng.random(60) ** 0.5
+    walk = Walk.begin(np.zeros(copies, dtype=int))
+    for rate in rates:
+        walk = walk.commit(rng.random(copies) < rate, gamma)
+    steps = walk.steps + (walk.run > 0)
+    error = steps.std() / copies**0.5
+    assert speedup.expected_steps(rates, gamma) == pytest.approx(steps.mean(), abs=4 * error)
+
+
+@pytest.mark.parametrize("gamma", [1, 3, 8])
+@pytest.mark.parametrize("rate", [0.0, 0.3, 0.9])
+def test_a_long_text_of_one_rate_takes_the_steps_of_the_speed_law(rate, gamma):
+    """Each further token costs 1/E(1 − α, γ) steps, once the end is far away."""
+    longer, shorter = (float(speedup.expected_steps(np.full(n, rate), gamma)) for n in (1001, 1000))
+    assert longer - shorter == pytest.approx(1 / float(tokens_per_step(1 - rate, gamma)), rel=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("alpha", "gamma", "steps"),
+    [
+        ([1.0] * 10, 4, 2), ([1.0] * 11, 4, 3), ([0.0] * 10, 4, 10), ([0.7] * 10, 0, 10), ([0.9], 3, 1),
+        ([0.5, 0.9], 1, 1.5), ([0.5, 0.25, 0.9], 2, 1 + 0.5 * (1 + 0.75) + 0.5 * 0.75),
+    ],
+)  # fmt: skip
+def test_expected_steps_worked_out_by_hand(alpha, gamma, steps):
+    assert speedup.expected_steps(np.array(alpha), gamma) == pytest.approx(steps)
+
+
+def test_expected_steps_are_taken_text_by_text():
+    alpha = np.random.default_rng(3).random((2, 3, 9))
+    found = speedup.expected_steps(alpha, 2)
+    assert found.shape == (2, 3)
+    assert found[1, 2] == pytest.approx(speedup.expected_steps(alpha[1, 2], 2))
+
+
+@pytest.mark.parametrize(("alpha", "gamma"), [([0.5, 1.1], 2), ([-0.1], 2), ([np.nan], 2), ([0.5], -1)])
+def test_expected_steps_refuse_what_is_no_rate(alpha, gamma):
+    with pytest.raises(ValueError, match=r"rates lie in \[0, 1\], gamma is at least 0; give one acceptance rate a pos"):
+        speedup.expected_steps(np.array(alpha), gamma)
+
+
 def test_speedup_law_charges_every_cost():
     assert speedup.speedup(3.0, 4, 0.1) == pytest.approx(3.0 / 1.4)
     charged = speedup.speedup(3.0, 4, 0.1, verify=1.5, update=2.0, steps_per_update=20)

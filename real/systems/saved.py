@@ -1,36 +1,46 @@
 """The file in which a learner's state is kept between runs, and what it belongs to."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from real.measure.contest import departures
+from torch import Tensor
+
 from real.models.state import load, save
-from real.serving.decoder import OnlineDecoder
 from real.serving.settings import Serving
 from real.systems.loaded import Models
 from real.systems.rows import Method
-from theory.runs.choose import source
+from theory.runs.trace import plain
+from theory.runs.users_file import source
 
 
 def about(models: Models, method: Method, serving: Serving) -> dict[str, str]:
     """What a learner's state belongs to; costs are measured anew, and no part of what was learned."""
-    served = departures(replace(serving, costs=(), switch=0.0))
-    named = {"target": models.names["target"], "draft_model": models.names[method.draft], **departures(method)}
+    served = plain(replace(serving, costs=(), switch_cost=0.0))
+    named = {"target": models.names["target"], "draft_model": models.names[method.draft], **plain(method)}
     named |= {f"serving.{name}": value for name, value in served.items()}
-    named |= source(method.drafter or "", "drafter") | source(method.loss, "loss")
+    named |= source(method.drafter, "drafter") | source(method.loss, "loss")
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in named.items()}
 
 
 class State:
-    """One decoder's state in a file.
+    """A file in which a state is kept between runs.
 
     Args:
-        about: what must be the same for a state to be taken up.
+        path: the safetensors file. about: what must be the same for a state to be taken up (``about``).
+        take: takes the tensors up, between requests. give: what is to be kept, between requests.
     """
 
-    def __init__(self, path: Path, decoder: OnlineDecoder, about: dict[str, str]):
-        self.path, self.decoder, self.about = path, decoder, about
+    def __init__(
+        self,
+        path: Path,
+        about: dict[str, str],
+        take: Callable[[dict[str, Tensor]], Any],
+        give: Callable[[], dict[str, Tensor]],
+    ):
+        self.path, self.about, self.take, self.give = path, about, take, give
 
     def restore(self) -> None:
         """Go on from the file, if it is there.
@@ -43,9 +53,9 @@ class State:
         tensors, theirs = load(self.path)
         if theirs != self.about:
             both = {key: (theirs.get(key), value) for key, value in self.about.items() if theirs.get(key) != value}
-            raise ValueError(f"--state {self.path}: saved with other settings (there, here): {both}; use another file")
-        self.decoder.restore(tensors)
+            raise ValueError(f"{self.path}: saved with other settings (there, here): {both}; use another file")
+        self.take(tensors)
 
     def keep(self) -> None:
-        """Write the file; the decoder is between requests."""
-        save(self.path, self.decoder.state(), self.about)
+        """Write the file."""
+        save(self.path, self.give(), self.about)

@@ -1,0 +1,1 @@
+"""The pages of numbers, made from result files alone: ``results/README.md`` and ``results/verdicts.json``."""

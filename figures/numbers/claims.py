@@ -1,0 +1,204 @@
+"""Every claim that the project makes of a number, with what was asked and what was measured.
+
+A claim holds or does not by its own words: *surely* means the 95 % interval's lower limit. What was asked of a number
+in vain stays here and is a miss.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from figures.numbers.files import Results
+from figures.numbers.markdown import limits, number
+from figures.numbers.proofs import broken
+from figures.numbers.shifted import LATE, experiments
+from figures.numbers.speed import gain
+from figures.numbers.systems import BLOCKS, smallest_slack
+
+RULES = {
+    "at least": lambda claim: claim.value >= claim.limit,
+    "at most": lambda claim: claim.value <= claim.limit,
+    "surely at least": lambda claim: claim.low is not None and claim.low >= claim.limit,
+    "surely above": lambda claim: claim.low is not None and claim.low > claim.limit,
+}
+"""What may be asked → whether it holds."""
+
+
+class Claim(NamedTuple):
+    """What is asked of one number, and the number with its limits; ``source`` is the file or folder that holds it.
+
+    ``code`` is the kind of code that was measured (``measured.ENTRIES``); None for theorems, whose games say all.
+    """
+
+    subject: str
+    asked: str
+    limit: float
+    value: float
+    low: float | None
+    high: float | None
+    source: str
+    code: str | None = "decoder"
+
+    @property
+    def name(self) -> str:
+        """The claim as a sentence."""
+        return f"{self.subject}: {self.asked} {self.limit:g}"
+
+    @property
+    def measured(self) -> str:
+        """The number with its limits, to read."""
+        if self.low is not None and self.high is None:
+            return f"{number(self.value, 3)}, limit {number(self.low, 3)}"
+        if self.low is None and (float(self.value).is_integer() or abs(self.value) < 0.001):
+            return f"{self.value:.3g}" if self.value < 1 else f"{self.value:.0f}"
+        return limits(self._asdict(), 3)
+
+    @property
+    def holds(self) -> bool:
+        """Whether it is so."""
+        return bool(RULES[self.asked](self))
+
+
+def interval_claim(subject: str, asked: str, limit: float, found: dict[str, Any], source: str) -> Claim:
+    """A claim about a value with its interval."""
+    return Claim(subject, asked, limit, found["value"], found.get("low"), found.get("high"), source)
+
+
+def number_claim(
+    subject: str, asked: str, limit: float, count: float, source: str, code: str | None = "decoder"
+) -> Claim:
+    """A claim about a number that has no interval."""
+    return Claim(subject, asked, limit, count, None, None, source, code)
+
+
+def claims(results: Results) -> list[Claim]:
+    """All claims; no two have one name."""
+    parts = (learning, rivals, on_gpu, rows_of_a_batch, long_text, foretold, lowest_speed, systems, steps_and_hints,
+             correctness, two_worlds, theorems)  # fmt: skip
+    return [claim for part in parts for claim in part(results)]
+
+
+def learning(results: Results) -> Iterator[Claim]:
+    """Does the learner named beforehand pay after a shift?"""
+    for name, found in experiments(results).items():
+        if not found["claim"]:
+            continue
+        pace, net = (found["parts"][LATE][found["claim"]["learner"]][key] for key in
+                     ("relative_tokens_per_step", "relative_speedup"))  # fmt: skip
+        subject, source = f"{name} after the shift, {found['claim']['learner']} ÷ frozen", f"real/{name}"
+        yield interval_claim(f"{subject}, tokens per step", "at least", 1.1, pace, source)
+        yield interval_claim(f"{subject}, tokens per step", "surely above", 1, pace, source)
+        yield interval_claim(f"{subject}, net speed", "surely above", 1, net, source)
+
+
+def rivals(results: Results, name: str = "bench.json", where: str = "bench") -> Iterator[Claim]:
+    """Are we faster than transformers' own decoders?"""
+    for mode, part in results.json(name)["rows"].items():
+        for target in part["targets"]:
+            subject = f"{where} {mode}, {target['ours']} ÷ {target['theirs']}"
+            yield interval_claim(subject, "surely at least", target["factor"], target["ratio"], name)
+
+
+def on_gpu(results: Results) -> Iterator[Claim]:
+    """The same on a GPU; does drafting pay there, and what is lost outside model forwards?"""
+    name = "gpu/bench.json"
+    yield from rivals(results, name, "GPU bench")
+    for mode, part in results.json(name)["rows"].items():
+        for ours in ("draft, compiled", "ngram, compiled"):
+            ratio, share = gain(part, ours, "plain, compiled"), part["contenders"][ours]["outside_share"]
+            yield number_claim(f"GPU bench {mode}, {ours} ÷ plain, compiled", "at least", 1, ratio, name)
+            yield number_claim(
+                f"GPU bench {mode}, {ours}, share of time outside forwards", "at most", 0.05, share, name
+            )
+    yield number_claim("GPU run, learning's share of time", "at most", 0.03, _learning_share(results), "gpu/run.txt")
+
+
+def _learning_share(results: Results, name: str = "gpu/run.txt") -> float:
+    share = re.search(r"^ *ensemble .* ([\d.]+) %$", results.text(name), re.MULTILINE)
+    if share is None:
+        raise ValueError(
+            f"{results.root / name}: no line of the ensemble ends with a share in %; keep the printed table"
+        )
+    return float(share[1]) / 100
+
+
+def rows_of_a_batch(results: Results) -> Iterator[Claim]:
+    """Is a batch with a draft at least as fast as transformers' batched ``generate``, and as our plain decoding?"""
+    for mode, rows in results.json("throughput.json")["rows"].items():
+        for row in rows:
+            for pair in ("draft ÷ generate", "draft ÷ plain"):
+                subject = f"throughput {mode}, {row['rows']} rows, {pair}"
+                yield interval_claim(subject, "at least", 1, row["ratios"][pair], "throughput.json")
+
+
+def long_text(results: Results) -> Iterator[Claim]:
+    """Is a long text served, and the same with a draft as without?"""
+    found, source = results.json("context.json"), "context.json"
+    tokens = min(row["tokens"] for row in found["rows"].values())
+    yield number_claim("context, tokens of a prompt that is served", "at least", 32768, tokens, source)
+    yield number_claim("context, plain and drafting serve the same text", "at least", 1, int(found["same"]), source)
+
+
+def foretold(results: Results) -> Iterator[Claim]:
+    """Does a profile foretell the speed of other requests?"""
+    rows, source = results.json("profile.json")["foretold"], "profile.json"
+    right = sum(row["holds"] for row in rows)
+    yield number_claim(
+        "profile, draft lengths foretold within max(5 %, interval)", "at least", len(rows), right, source
+    )
+
+
+def lowest_speed(results: Results) -> Iterator[Claim]:
+    """Is a draft whose length is chosen by cost never much slower than plain decoding? One-sided limits."""
+    rows = results.json("floor.json")["rows"]
+    for drafter in dict.fromkeys(row["drafter"] for row in rows):
+        mine = [row for row in rows if row["drafter"] == drafter]
+        worst = min((row for row in mine if row["domain"] != "all"), key=lambda row: row["one_sided"])
+        whole = next(row for row in mine if row["domain"] == "all")
+        for row, where in ((whole, "over all domains"), (worst, "on its worst domain")):
+            subject = f"floor, {drafter} ÷ plain {where}, one-sided"
+            value, low = row["speedup"]["value"], row["one_sided"]
+            yield Claim(subject, "surely at least", 0.98, value, low, None, "floor.json")
+
+
+def systems(results: Results) -> Iterator[Claim]:
+    """Does learning pay within a cell, and is every certificate kept?"""
+    for block, limit in zip(BLOCKS, (1.05, 1.05, 1.15), strict=True):
+        source = f"table1/{block}.json"
+        best = max(row["relative_speedup"] for row in results.json(source)["headline"][block].values())
+        yield number_claim(f"systems {block}, best median of net speed ÷ at rest", "at least", limit, best, source)
+        slack = smallest_slack(results, block)
+        yield number_claim(f"certificates {block}, smallest bound minus regret", "at least", 0, slack, source)
+
+
+def steps_and_hints(results: Results) -> Iterator[Claim]:
+    """Is the ensemble as good as the best step, and does a hint do what its theorem suggests?"""
+    found, source = results.json("claims/claims.json"), "claims/claims.json"
+    for row in found["ensembles"]:
+        subject = f"ensemble ÷ best step in hindsight, net speed, {row['stream']}"
+        yield interval_claim(subject, "at least", 0.98, row["ensemble"], source)
+    verdict = found["verdict"]
+    for against, key in (("the same step", ""), ("reading the prompt", "_against_one_that_reads_the_prompt")):
+        right, made = verdict[f"agreeing{key}"], verdict[f"decided{key}"]
+        subject = f"hints against {against}, decided comparisons with the theorem's sign"
+        yield number_claim(subject, "at least", made, right, source)
+
+
+def correctness(results: Results) -> Iterator[Claim]:
+    """Is the served text the target's own?"""
+    alarms = sum(row["alarm"] for row in results.json("audit.json")["rows"])
+    yield number_claim("audit of served text, alarms", "at most", 0, alarms, "audit.json")
+
+
+def two_worlds(results: Results) -> Iterator[Claim]:
+    """Does the decoder do what the simulator foretold?"""
+    for name, (held, made) in results.json("agreement.json")["holds"].items():
+        yield number_claim(f"agreement, {name}", "at least", made, held, "agreement.json", "both worlds")
+
+
+def theorems(results: Results) -> Iterator[Claim]:
+    """Is any bound broken?"""
+    found = results.headers("sim")
+    yield number_claim("simulator, broken bounds", "at most", 0, broken(found), "sim", "simulator")
+    raised = sum(row["broken"] != "False" for row in results.rows("theory/tightness.csv"))
+    yield number_claim("search for the worst game, broken bounds", "at most", 0, raised, "theory/tightness.csv", None)

@@ -1,0 +1,115 @@
+"""Numbers of what must hold: the audit, the two worlds' agreement, regret in the simulator, tightness of bounds."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from figures.numbers.files import Results
+from figures.numbers.markdown import NONE, counted, limits, number, percent, table, yes
+
+
+def audit(results: Results) -> Iterator[str]:
+    """Bets against the served text being the target's own."""
+    found = results.json("audit.json")
+    yield (
+        f"A gambler bets against the served text being the target's own, in {counted(found['tokens'])} tokens of three "
+        f"target families. An alarm needs a log wealth of {log_threshold(found):.1f} (false alarms: "
+        f"{found['false_alarm']:g}). Token rule and block rule are summed; the peak is the highest of all runs."
+    )
+    systems: dict[str, list[dict[str, Any]]] = {}
+    for row in found["rows"]:
+        systems.setdefault(row["system"], []).append(row)
+    rows = []
+    for system, runs in systems.items():
+        tokens = sum(run["tokens"] for run in runs)
+        steps = sum(run["tokens"] / run["tokens_per_step"] for run in runs)
+        peak, alarms = max(run["log_peak"] for run in runs), sum(run["alarm"] for run in runs)
+        rows.append([system, counted(tokens), number(tokens / steps), number(peak), str(alarms)])
+    yield table(["", "tokens", "tokens/step", "highest log wealth", "alarms"], rows)
+
+
+def log_threshold(found: dict[str, Any]) -> float:
+    """Log wealth at which the audit raises an alarm."""
+    from math import log
+
+    return -log(found["false_alarm"])
+
+
+def agreement(results: Results) -> Iterator[str]:
+    """Runs that the simulator foretold from one recording, then made."""
+    found = results.json("agreement.json")
+    yield (
+        "From one recorded frozen run the simulator foretells tokens per step of learners and draft lengths that "
+        "were never run. Then the decoder runs them. Greedy runs must have the same accepted counts in every "
+        "prompt; sampled ones must lie within the 95 % interval."
+    )
+    heads = ["", "drafter", "γ", "mode", "foretold", "measured", "same prompts", "holds"]
+    rows = []
+    for row in found["rows"]:
+        measured = {"value": row["measured"], "low": row["low"], "high": row["high"]}
+        same = f"{row['identical']} of {row['prompts']}" if row.get("identical") is not None else NONE
+        run = [row["learner"], row.get("drafter", "adapter"), str(row["gamma"]), row["sampling"]]
+        rows.append([*run, number(row["predicted"], 3), limits(measured, 3), same, yes(row["holds"])])
+    yield table(heads, rows)
+    worst = max(abs(row["predicted"] / row["measured"] - 1) for row in found["rows"])
+    law = [abs(row["error"]) for row in found["speed_law"]]
+    yield (
+        f"Largest difference: {percent(worst)}. The speed law, its costs read from every other prompt, foretells the "
+        f"net speedup of the rest: {len(law)} cases, largest error {percent(max(law))}. All checks, held of made:"
+    )
+    yield table(["", "held", "of"], ([name, str(held), str(made)] for name, (held, made) in found["holds"].items()))
+
+
+def simulator(results: Results) -> Iterator[str]:
+    """Regret over bound of every row of the simulator."""
+    found = results.headers("sim")
+    summary = results.json("summary.json")["sim"]
+    yield (
+        f"{summary['rows']} rows, {summary['checked']} of them with a limit ({summary['with_a_regret_bound']} on "
+        f"regret), {broken(found)} broken in any round and copy. Cells are tightness: the largest measured over "
+        "bound of all copies at the horizon; above 1 a bound would be broken. Median "
+        f"{number(summary['median_tightness'], 3)}. A dash is a learner without a theorem there."
+    )
+    learners = list(dict.fromkeys(name.rpartition("/")[2] for name in found))
+    places: dict[str, dict[str, str]] = {}
+    for name, header in found.items():
+        environment, _, learner = name.rpartition("/")
+        places.setdefault(environment, {})[learner] = number(header["tightness"])
+    shown = [learner for learner in learners if any(row.get(learner, NONE) != NONE for row in places.values())]
+    seeds = {name.rpartition("/")[0]: (header["seeds"], header["rounds"]) for name, header in found.items()}
+    rows = []
+    for place, row in places.items():
+        copies, rounds = seeds[place]
+        rows.append([place, str(copies), counted(rounds), *(row.get(name, NONE) for name in shown)])
+    yield table(["", "copies", "rounds", *shown], rows)
+
+
+def broken(headers: dict[str, dict[str, Any]]) -> int:
+    """Bounds that were broken, over all rows, rounds and copies."""
+    return sum(header["violations"] for header in headers.values())
+
+
+def tightness(results: Results) -> Iterator[str]:
+    """The largest regret over bound that a search found."""
+    rows = results.rows("theory/tightness.csv")
+    found = sum(row["broken"] != "False" for row in rows)
+    yield (
+        f"For every bound a search looks for the game with the largest regret over bound. {len(rows)} bounds, {found} "
+        "broken. `theory/README.md` names the theorem, the function and the test of each."
+    )
+    yield table(["", "ratio", "rounds", "game"], ([f"`{row['bound']}`", number(float(row["ratio"]), 3), row["rounds"],
+                                                   row["game"]] for row in rows))  # fmt: skip
+
+
+def embedded(record: dict[str, Any]) -> Iterator[str]:
+    """How good the embedded drafts are, as the record of their making says."""
+    yield (
+        "Alpha of both embedded drafts at temperature 1 on held-out prompts, per target family, and how many of the "
+        "160 prompts of a domain also occur in the training text. From `real/assets/PROVENANCE.json`."
+    )
+    families = {"qwen3": record["served"], **record["served_by"]}
+    kinds = [f"{family}: {draft}" for family in families for draft in ("specialist", "generalist")]
+    rows = []
+    for domain, repeated in record["prompts_also_in_train_text"].items():
+        alphas = [number(alpha, 3) for served in families.values() for alpha in served[domain]["alpha"].values()]
+        rows.append([domain, *alphas, str(repeated)])
+    yield table(["", *kinds, "also in training text"], rows)

@@ -1,0 +1,314 @@
+"""A language model in a few lines: its draft learns from what it serves.
+
+llm = real.load(learner="ensemble")
+print(llm.generate("Once upon a time", max_new_tokens=128, temperature=0.7))
+print(llm.report())
+"""
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from real.build.export import export
+from real.drafters import Adapter, Drafter
+from real.measure.contest import Totals
+from real.measure.intervals import Interval, interval
+from real.measure.positions import Positions
+from real.models.hf import quiet
+from real.models.pieces import Pieces
+from real.models.sampling import Sampling
+from real.serving.certify import Certifier, certifiable, certificates
+from real.serving.decoder import Decoder, Request, in_order
+from real.serving.feedback import Counts
+from real.serving.ledger import LINES, Ledger
+from real.serving.settings import Serving
+from real.serving.step import Step
+from real.systems.choose import changed, method_of
+from real.systems.loaded import Models
+from real.systems.saved import State, about
+from theory.checker.certificate import Certificate
+from theory.runs.choose import Choice
+from theory.runs.table import limits
+
+__all__ = ["LLM", "Report", "load"]
+
+Message = Mapping[str, str]
+"""``{"role": "user", "content": "…"}``, as chat templates read it."""
+COMPARED = 8
+"""The latest requests that are served plainly as well, for the net speed."""
+CERTIFIED = 512
+"""Rounds that are kept for the certificate, where the vocabulary is small; a round holds its laws."""
+SMALL_VOCABULARY = 8192
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a model has served since it was loaded.
+
+    Attributes:
+        counts: tokens, steps, acceptance, over all requests. requests: how many.
+        rounds: of learning. by_position: share kept of the j-th drafted tokens that were examined.
+        net: speed over plain decoding of the latest requests, timed after them; None before the first.
+        seconds: by line of the ledger; ``total`` is all of serving.
+        certificates: by comparator, of the rounds that were kept; empty where no theorem holds.
+    """
+
+    requests: int
+    counts: Counts
+    rounds: int
+    by_position: tuple[float, ...]
+    net: Interval | None
+    seconds: dict[str, float]
+    certificates: dict[str, Certificate]
+
+    @property
+    def tokens_per_step(self) -> float:
+        """Committed tokens a target forward, the bonus included; nan before the first."""
+        return self.counts.tokens / self.counts.steps if self.counts.steps else float("nan")
+
+    @property
+    def learning_share(self) -> float:
+        """Of the seconds of serving."""
+        return self.seconds["learn"] / self.seconds["total"] if self.seconds["total"] else float("nan")
+
+    def __str__(self) -> str:
+        total = self.seconds["total"]
+        lines = [
+            f"{self.requests} requests, {self.counts.tokens} tokens in {total:.1f} s; {self.rounds} rounds learned",
+            f"tokens per step    {self.tokens_per_step:.2f}",
+            f"accepted by place  {' '.join(f'{share:.2f}' for share in self.by_position) or 'nothing was drafted'}",
+            f"net speed          {'' if self.net is None else limits(self.net)} of plain decoding, learning charged",
+            f"learning           {100 * self.learning_share:.1f} % of the time",
+        ]
+        for name, found in self.certificates.items():
+            lines.append(f"certificate        regret to {name} {found.dynamic_regret:.2f} ≤ bound {found.bound:.2f}")
+        return "\n".join(lines)
+
+
+class LLM:
+    """A target, a drafter that follows it, and the learner of the drafter. Made by ``load``.
+
+    Attributes:
+        decoder: what serves. models: target, drafts and tokenizer.
+    """
+
+    def __init__(self, models: Models, decoder: Decoder, described: dict[str, str], rows: int):
+        self.models, self.decoder, self.rows, self._about = models, decoder, rows, described
+        self._counts, self._positions, self._requests = Counts(), Positions(), 0
+        self._ledger = Ledger(models.device)
+        self._latest: deque[dict[str, Any]] = deque(maxlen=COMPARED)
+        decoder.watch = self._note
+        self._certifier: Certifier | None = None
+        learning = decoder.learning
+        if learning is not None and models.pair.target.vocab <= SMALL_VOCABULARY and certifiable(learning):
+            self._certifier = Certifier(learning.learner, most=CERTIFIED)
+            learning.on_round = self._certifier.note
+
+    def generate(
+        self,
+        prompt: str | Sequence[Any],
+        *,
+        max_new_tokens: int = 128,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+    ) -> Any:
+        """The text that follows a prompt: a string; several prompts are served side by side, and give a list.
+
+        Args:
+            prompt: a text; chat messages, ``[{"role": "user", "content": "…"}]``, where the tokenizer has a chat
+                template; or a list of such prompts.
+            max_new_tokens: at least 1.
+            temperature: 0 decodes greedily.
+            top_k: keep the k most likely tokens; 0 keeps all.
+            top_p: keep the likeliest tokens that hold this share; 1 keeps all.
+
+        Raises:
+            ValueError: for a prompt that is empty or too long for the target, or a setting out of range.
+        """
+        several = not isinstance(prompt, str) and not _is_chat(prompt)
+        ids = [self._encoded(one) for one in (prompt if several else [prompt])]
+        if not ids:
+            return []
+        self._settle(Sampling(temperature, top_k, top_p), max_new_tokens, min(len(ids), self.rows))
+        done = in_order(self._served(ids))
+        texts = [self.models.pair.decode(request.tokens) for request in done]
+        return texts if several else texts[0]
+
+    def stream(
+        self,
+        prompt: str | Sequence[Message],
+        *,
+        max_new_tokens: int = 128,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+    ) -> Iterator[str]:
+        """The same for one prompt, piece by piece as it is committed, cut at whole characters."""
+        self._settle(Sampling(temperature, top_k, top_p), max_new_tokens, 1)
+        pieces = Pieces(self.models.pair.tokenizer)
+        before = self._ledger.total
+        for request, step in self.decoder.steps([self._encoded(prompt)], self._ledger):
+            piece = pieces.add(step.tokens)
+            if request.text.done:
+                self._end(request, self._ledger.total - before)
+                piece += pieces.rest()
+            if piece:
+                yield piece
+
+    def report(self) -> Report:
+        """What was served since the model was loaded; times the latest requests again, decoded plainly."""
+        learning = self.decoder.learning
+        certifier, found = self._certifier, {}
+        if certifier is not None and certifier.rounds:
+            found = certificates(certifier.log())
+        shares = tuple(row["share"] for row in self._positions.rows())
+        seconds = {line: self._ledger.seconds[line] for line in LINES} | {"total": self._ledger.total}
+        rounds = 0 if learning is None else len(learning.log)
+        return Report(self._requests, replace(self._counts), rounds, shares, self._net(), seconds, found)
+
+    def save(self, path: str | Path) -> Path:
+        """Write what was learned to a safetensors file, for ``load(state=path)`` with the same models and settings."""
+        State(Path(path), self._about, self.decoder.restore, self.decoder.state).keep()
+        return Path(path)
+
+    def export(self, folder: str | Path) -> Path:
+        """Fold a learned adapter into the draft's head: an ordinary checkpoint that any engine serves.
+
+        Raises:
+            ValueError: for another drafter, a folder that is there, or before the burn-in has ended.
+        """
+        drafter = self.decoder.drafter
+        if not isinstance(drafter, Adapter):
+            raise ValueError(f"drafter={type(drafter).__name__}: only an adapter can be folded into its draft's head")
+        if not drafter.ready:
+            raise ValueError("drafter: is still in its burn-in; serve more tokens first")
+        return export(drafter, self.models.pair.tokenizer, Path(folder))
+
+    def _served(self, ids: list[list[int]]) -> Iterator[Request]:
+        before = self._ledger.total
+        for request in self.decoder.serve_all(ids, self._ledger):
+            now = self._ledger.total
+            self._end(request, now - before)
+            before = now
+            yield request
+
+    def _end(self, request: Request, seconds: float) -> None:
+        """A request has ended. ``seconds``: since the one before it, so that all add up."""
+        for name, value in vars(request.counts).items():
+            setattr(self._counts, name, getattr(self._counts, name) + value)
+        self._requests += 1
+        prompt = request.text.tokens[: request.text.prompt_length]
+        self._latest.append({"prompt": prompt, "tokens": request.counts.tokens, "seconds": seconds, "plain": None})
+
+    def _note(self, step: Step) -> None:
+        self._positions.add(step.accepted + step.rejected, step.accepted)
+
+    def _settle(self, sampling: Sampling, max_new_tokens: int, rows: int) -> None:
+        if self.decoder.drafter is not None and self.decoder.drafter.alone:
+            rows = 1
+        self.decoder.settle(replace(self.decoder.serving, sampling=sampling, max_new_tokens=max_new_tokens), rows)
+
+    def _encoded(self, prompt: Any) -> list[int]:
+        if isinstance(prompt, str):
+            return self.models.pair.encode([prompt], self.models.chat)
+        if _is_chat(prompt):
+            return self.models.pair.encode_chat(prompt)
+        raise ValueError(
+            f"prompt={prompt!r}: must be a text, chat messages with 'role' and 'content', or a list of such prompts"
+        )
+
+    def _net(self) -> Interval | None:
+        """Tokens over seconds of the latest requests, over the same of plain decoding just as many tokens."""
+        if not self._latest:
+            return None
+        serving = self.decoder.serving
+        for run in self._latest:
+            if run["plain"] is None:
+                ledger = Ledger(self.models.device)
+                plain = Decoder(self.models.pair, None, replace(serving, costs=(), max_new_tokens=run["tokens"]))
+                with ledger.serving(), plain.one_text(run["prompt"], run["tokens"], ledger) as session:
+                    plain.finish_text(session, ledger)
+                run["plain"] = ledger.total
+        ours = [{"tokens": run["tokens"], "seconds_total": run["seconds"]} for run in self._latest]
+        theirs = [{"tokens": run["tokens"], "seconds_total": run["plain"]} for run in self._latest]
+        return interval(Totals.of({"ours": ours, "plain": theirs}).ratio("ours", "plain"))
+
+
+def _is_chat(prompt: Any) -> bool:
+    return (
+        isinstance(prompt, Sequence)
+        and not isinstance(prompt, str)
+        and bool(prompt)
+        and all(isinstance(message, Mapping) and {"role", "content"} <= set(message) for message in prompt)
+    )
+
+
+def load(
+    target: str | Path = "",
+    *,
+    draft: str | Path = "",
+    learner: Choice | None = "ensemble",
+    drafter: str | type[Drafter] | Drafter = "adapter",
+    loss: Any = "",
+    learner_settings: Mapping[str, Any] | None = None,
+    drafter_settings: Mapping[str, Any] | None = None,
+    state: str | Path | None = None,
+    rows: int = 8,
+    seed: int = 0,
+    dtype: str = "",
+    device: str = "",
+    family: str = "qwen3",
+    **serving: Any,
+) -> LLM:
+    """Load a target and what drafts for it; the draft learns from all that is served.
+
+    Args:
+        target: a folder or hub name; the embedded target of ``family`` if left out.
+        draft: a folder or hub name of a small model with the same tokenizer; the embedded specialist if left out.
+        learner: a name, ``file.py:Class``, a class or an object; None takes the drafter's customary one.
+        drafter: the same.
+        loss: a name, ``file.py:function``, a function or an object; the drafter's own if left out.
+        learner_settings: fields of the learner.
+        drafter_settings: of the drafter's constructor.
+        state: a file of ``LLM.save`` to go on from.
+        rows: texts served side by side at most.
+        seed: of what is sampled.
+        dtype: of the models; bfloat16 on a GPU and float32 on a CPU if left out.
+        device: cpu or cuda; a GPU if left out and there is one.
+        family: of the embedded target: qwen3, llama or gpt_neox.
+        serving: fields of ``real.serving.settings.Serving``: gamma, nu, burn_in, rule, confidence, overlap, …
+
+    Raises:
+        ValueError: for models, names, classes or settings that do not fit; the message says which and what would.
+    """
+    quiet()
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = dtype or ("bfloat16" if device.startswith("cuda") else "float32")
+    served = _serving(serving)
+    kind = type(drafter) if isinstance(drafter, Drafter) else drafter
+    method = method_of(kind, learner, learner_settings, served.sampling.temperature)
+    method = changed(method, loss, settings=drafter_settings)
+    models = Models(target, draft, dtype, device, family)
+    made = drafter if isinstance(drafter, Drafter) else None
+    decoder = models.decoder(method, served, seed, drafter=made)
+    llm = LLM(models, decoder, about(models, method, served), rows)
+    if state is not None:
+        if not Path(state).exists():
+            raise FileNotFoundError(f"state={str(state)!r}: no such file; save one with LLM.save, or leave it out")
+        State(Path(state), llm._about, decoder.restore, decoder.state).restore()
+    return llm
+
+
+def _serving(given: Mapping[str, Any]) -> Serving:
+    known = [name for name in Serving.__dataclass_fields__ if name not in ("sampling", "max_new_tokens")]
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        raise ValueError(
+            f"{unknown[0]}={given[unknown[0]]!r}: no such setting of serving; there are {', '.join(known)}"
+        )
+    return Serving(**given)

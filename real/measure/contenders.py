@@ -1,0 +1,184 @@
+"""Our decoders as contenders: the one place where contests meet the serving room.
+
+``Online`` serves as users do, learning included, with a ledger. The others measure the decoder itself, with the draft
+at rest: ``AtRest`` one request at a time, ``InRows`` several at once, ``AtLength`` step by step at given draft lengths.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+from itertools import cycle
+from typing import NamedTuple
+
+import torch
+
+from real.drafters import Drafter, make_drafter
+from real.measure.clock import Stopwatch, timed_forwards
+from real.measure.contest import warm_up
+from real.models.hf import CausalLM, Pair
+from real.models.sampling import Sampling
+from real.serving.decoder import Decoder, online_decoder
+from real.serving.follow import follow
+from real.serving.ledger import Ledger
+from real.serving.settings import Serving
+from real.serving.step import alone, generate, step
+from real.systems.loaded import Models
+from real.systems.rows import Method
+from real.traffic.streams import Stream
+from theory.learners.frozen import Frozen
+
+
+class Asked(NamedTuple):
+    """A prompt's tokens, its number, which seeds what is drawn for it, and the stretch of the stream it belongs to."""
+
+    prompt: list[int]
+    number: int
+    segment: int = 0
+
+
+class Group(NamedTuple):
+    """Prompts that are served at once, and the group's number, which seeds what is drawn for it."""
+
+    prompts: Sequence[list[int]]
+    number: int
+
+
+def asked_of(models: Models, stream: Stream, i: int) -> Asked:
+    """Prompt ``i`` of a stream as the models read it."""
+    return Asked(models.pair.encode(list(stream.prompts[i].turns), models.chat), i, stream.segment[i])
+
+
+class Online:
+    """A system that serves and learns, everything charged.
+
+    A measurement holds the counts of the request and the ledger's seconds; ``text`` what was committed last.
+    """
+
+    def __init__(self, models: Models, method: Method, serving: Serving, seed: int = 0):
+        self.decoder = models.decoder(method, serving, seed)
+        self.device = models.device
+        self.text: list[int] = []
+
+    def serve(self, request: Asked) -> dict[str, float]:
+        """Serve one request, and learn from it."""
+        ledger = Ledger(self.device)
+        self.text, counts = self.decoder.serve(request.prompt, ledger)
+        return {"prompt": request.number, "segment": request.segment, **asdict(counts), **ledger.row()}
+
+
+def why_unfollowed(decoder: Decoder) -> str:
+    """Why this decoder has no low-noise net (``low_noise.py``); empty if it has one."""
+    drafter, learning, serving = decoder.drafter, decoder.learning, decoder.serving
+    if drafter is None:
+        return ""
+    if not drafter.prefix_only:
+        return "its law at a position depends on where the step began"
+    if learning is not None and learning.learns and learning.objective.positions != "all":
+        return "it learns where its drafts are rejected, and a text that is read has no drafts"
+    if serving.costs or serving.confidence:
+        return "its drafts have no fixed length"
+    return "" if serving.rule == "token" else "the steps expected are those of the token rule"
+
+
+class Twin:
+    """The twin of a ``Online`` contender: it reads texts that another has committed, and learns as it does."""
+
+    def __init__(self, models: Models, method: Method, serving: Serving, seed: int = 0):
+        self.decoder = models.decoder(method, serving, seed)
+        self.gamma = 0 if self.decoder.drafter is None else serving.gamma
+
+    def follow(self, prompt: list[int], text: list[int]) -> list[float]:
+        """The overlap of draft and target at every position of the text; the learner is updated after each round."""
+        if self.decoder.drafter is None:
+            return [0.0] * len(text)
+        return follow(self.decoder, prompt, text, Ledger())
+
+
+def warm_up_online(models: Models, methods: Mapping[str, Method], serving: Serving, request: Asked) -> None:
+    """Serve a round of the request with throw-away decoders: those of the contest must not have learned from it."""
+    for method in methods.values():
+        brief = replace(serving, max_new_tokens=(method.nu or serving.nu) + serving.gamma + 1)
+        throwaway = {"": Online(models, method, brief)}
+        warm_up(throwaway, [request._replace(prompt=request.prompt[:32])])
+
+
+class AtRest:
+    """Our decoder with a drafter of ``real.drafters.DRAFTERS`` at rest; an empty name decodes plainly.
+
+    A measurement has ``tokens``, ``steps`` (target forwards that commit) and seconds: in all, of the processor, and
+    outside the forwards of models. The drafter keeps what it remembers of requests.
+    """
+
+    def __init__(self, pair: Pair, drafter: str, gamma: int, sampling: Sampling, new: int):
+        self.pair, self.gamma, self.sampling, self.new = pair, gamma, sampling, new
+        self.drafter = make_drafter(drafter, pair) if drafter else None
+        models = [model for model in (pair.target, pair.draft) if model is not None]
+        self.functions = {"forward": [(model, name) for model in models for name in ("hidden", "head")]}
+
+    def serve(self, request: Asked) -> dict[str, float]:
+        """Serve one request, prefill included."""
+        rng = torch.Generator().manual_seed(request.number)
+        with timed_forwards(self.functions, self.pair.device) as record, Stopwatch(self.pair.device) as watch:
+            session = alone(self.pair.target, self.drafter, request.prompt, self.new)
+            steps = sum(1 for _ in generate(session, self.gamma, self.sampling, rng))
+        tokens, outside = len(session.texts[0].committed), watch.columns["seconds_total"] - record.inside
+        return {"tokens": tokens, "steps": steps, **watch.columns, "seconds_outside": outside}
+
+
+class InRows:
+    """Our decoder with all requests of a group at once; an empty ``drafter`` decodes plainly."""
+
+    def __init__(self, pair: Pair, drafter: str, gamma: int, sampling: Sampling, new: int):
+        self.pair = pair
+        self.drafter = make_drafter(drafter, pair) if drafter else None
+        self.serving = Serving(gamma, max(Serving.nu, gamma + 1), sampling, new)
+
+    def serve(self, group: Group) -> dict[str, float]:
+        """Serve one group, prefill included → its tokens, steps and seconds."""
+        rows = len(group.prompts)
+        decoder = online_decoder(self.pair, self.drafter, Frozen(), self.serving, group.number, rows)
+        with Stopwatch(self.pair.device) as watch:
+            done = list(decoder.serve_all(group.prompts, Ledger()))  # a ledger that does not wait for the device
+        tokens, steps = (sum(getattr(one.counts, name) for one in done) for name in ("tokens", "steps"))
+        return {"tokens": tokens, "steps": steps, **watch.columns}
+
+
+class Timed(NamedTuple):
+    """One step: tokens it was asked to draft, drafted and committed, and its seconds."""
+
+    asked: int
+    drafted: int
+    tokens: int
+    draft: float
+    verify: float
+    whole: float
+
+
+class AtLength:
+    """A drafter at rest whose steps are asked to draft the next of ``lengths``, over and over; 0 decodes plainly.
+
+    What the drafter remembers of requests is forgotten before each. A measurement is the steps, prefill left out.
+    """
+
+    def __init__(self, target: CausalLM, drafter: Drafter, serving: Serving, lengths: Iterable[int]):
+        self.target, self.serving, self.lengths = target, serving, tuple(lengths)
+        self.drafter = drafter if any(self.lengths) else None
+        self.blank = drafter.state()
+
+    def serve(self, request: Asked) -> list[Timed]:
+        """Serve one request and time its steps."""
+        sampling, rng = self.serving.sampling, torch.Generator().manual_seed(request.number)
+        if self.drafter is not None:
+            self.drafter.restore(self.blank)
+        session = alone(self.target, self.drafter, request.prompt, self.serving.max_new_tokens)
+        (text,) = session.texts
+        ledger, steps = Ledger(self.target.device), list[Timed]()
+        for asked in cycle(self.lengths):
+            if text.done:
+                break
+            before, start = dict(ledger.seconds), ledger.now()
+            room = [session.room(text, asked)]
+            (taken,) = step(session, room, sampling, session.uniforms(room, sampling, rng), ledger)
+            whole = ledger.now() - start
+            draft, verify = (ledger.seconds[line] - before[line] for line in ("draft", "verify"))
+            steps.append(Timed(asked, taken.drafted, len(taken.tokens), draft, verify, whole))
+        return steps

@@ -1,0 +1,58 @@
+"""Drafted chains of several texts and what the target says of them, verified: texts whose drafts are equally long go
+together through the rule (``theory/speculation``), which knows nothing of padding.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from real.models.device import sent
+from real.serving.settings import RULES
+from theory.speculation.acceptance import categorical, greedy_rule
+
+
+class Chains(NamedTuple):
+    """Of n texts, of which the longest draft has g tokens.
+
+    Attributes:
+        logits: the target's at the pending token and along the draft ``[n, g + 1, V]``.
+        laws: its processed laws there; None when greedy.
+        drafts: int64 ``[n, g]``. draft_laws: the laws they were sampled from ``[n, g, V]``, None when greedy.
+        uniforms: float64 ``[n, 2·g + 1]`` (``Session.uniforms``); None when greedy.
+    """
+
+    logits: Tensor
+    laws: Tensor | None
+    drafts: Tensor
+    draft_laws: Tensor | None
+    uniforms: Tensor | None
+
+    def verified(self, counts: Sequence[int], rule: str) -> tuple[Tensor, Tensor]:
+        """How many of each text's ``counts`` drafted tokens are accepted, and the token after them, each ``[n]``."""
+        if len(set(counts)) == 1:
+            return self._alike(counts[0], rule)
+        accepted = torch.zeros(len(counts), dtype=torch.long, device=self.logits.device)
+        token = accepted.clone()
+        for count in sorted(set(counts)):
+            rows = sent([row for row, other in enumerate(counts) if other == count], self.logits.device)
+            accepted[rows], token[rows] = self._of(rows)._alike(count, rule)
+        return accepted, token
+
+    def _of(self, rows: Tensor) -> "Chains":
+        laws, draft_laws, uniforms = (
+            None if part is None else part[rows] for part in (self.laws, self.draft_laws, self.uniforms)
+        )
+        return Chains(self.logits[rows], laws, self.drafts[rows], draft_laws, uniforms)
+
+    def _alike(self, count: int, rule: str) -> tuple[Tensor, Tensor]:
+        """All drafts are ``count`` tokens long."""
+        logits, drafts, longest = self.logits[:, : count + 1], self.drafts[:, :count], self.drafts.shape[1]
+        if self.laws is None or self.uniforms is None:
+            return greedy_rule(logits.argmax(-1), drafts)
+        if count == 0 or self.draft_laws is None:
+            token = categorical(self.laws[:, 0], self.uniforms[:, -1])
+            return torch.zeros_like(token), token
+        to_accept = torch.cat([self.uniforms[:, longest : longest + count], self.uniforms[:, -1:]], 1)
+        return RULES[rule](self.laws[:, : count + 1], self.draft_laws[:, :count], drafts, to_accept)

@@ -1,0 +1,262 @@
+"""Learning beside serving: collect what verification revealed, update once a round, swap at a step boundary.
+
+The learner is any of ``theory.learners``, the very objects the simulator runs; here its arrays are float32 tensors.
+What serves (``decoder.py``) tells this of every step and of every text that comes and goes, and knows nothing else of
+it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from real.drafters import Drafter, Piece
+from real.drafters.objective import DISTIL, Objective
+from real.models.state import flatten, rebuild, under
+from real.models.text import Text
+from real.serving.beside import Beside
+from real.serving.feedback import NonFiniteGradient, RoundLog, Updated, Watched
+from real.serving.ledger import Ledger
+from real.serving.rounds import Rounds
+from real.serving.settings import Serving
+from real.serving.step import Session, Step
+from theory.learner import Learner
+
+Hint = Callable[[Drafter, Sequence[Piece]], Tensor]
+"""An outside hint for the next round ``[d]``, from the drafter and the round just served."""
+Learned = Callable[[Sequence[Updated]], Any]
+"""Shown the updates of every round."""
+
+
+class Learning:
+    """One learner of one drafter's decision, whatever number of texts is served.
+
+    Args:
+        drafter: what learns. learner: one that does not learn never updates.
+        serving: round length, burn-in, sampling, overlap.
+        objective: divergence and positions of the loss; temperature and gamma are those of ``serving``.
+        hint: outside hint for the coming round; None leaves the learner its own rule.
+        prompt_hint: this many times the gradient on the prompt is the outside hint for the rounds of a request:
+            prefill has computed the target's laws there before the first token is drafted. Charged to learning.
+        learn_prompt: the prompt's positions are feedback like any committed ones.
+        record: shown the pieces of every round. on_round: shown the updates of every round.
+
+    Attributes:
+        log: one line a round. hint_t: the outside hint of the coming round. learner_state: None before learning.
+    """
+
+    def __init__(
+        self,
+        drafter: Drafter,
+        learner: Learner,
+        serving: Serving,
+        objective: Objective = DISTIL,
+        hint: Hint | None = None,
+        prompt_hint: float | None = None,
+        learn_prompt: bool = False,
+        record: Callable[[Sequence[Piece]], Any] | None = None,
+        on_round: Learned | None = None,
+    ):
+        self.drafter, self.learner, self.serving, self.hint = drafter, learner, serving, hint
+        self.record, self.on_round = record, on_round
+        self.objective = objective
+        self.settle(serving)
+        self.rounds = Rounds(serving.nu, serving.law_top_k)
+        self.learns = drafter.trains and learner.learns
+        if prompt_hint is not None and not learner.takes_hints:
+            raise ValueError(f"prompt_hint={prompt_hint!r}: {learner!r} takes no hints; choose an optimistic learner")
+        if learn_prompt and not drafter.learns_prompts:
+            raise ValueError(
+                f"learn_prompt={learn_prompt!r}: {type(drafter).__name__} learns from drafted positions, and a prompt "
+                "has none; leave it out"
+            )
+        self.prompt_hint = prompt_hint if self.learns else None
+        self.learn_prompt = learn_prompt and self.learns
+        self.log: list[RoundLog] = []
+        self.hint_t: Tensor | None = None
+        self.learner_state = None
+        self.beside = Beside(drafter.x.device) if serving.overlap and self.learns else None
+        if self.learns:
+            self.learner_state = learner.init(drafter.x)
+            self._check(learner.predict(self.learner_state))
+
+    def settle(self, serving: Serving) -> None:
+        """Learn at another temperature or draft length from now on."""
+        temperature = serving.sampling.temperature or 1.0
+        self.serving, self.objective = serving, replace(self.objective, temperature=temperature, gamma=serving.gamma)
+
+    @property
+    def collects(self) -> bool:
+        """Whether anybody looks at what verification revealed."""
+        return self.learns or self.record is not None
+
+    @property
+    def reads_prompts(self) -> bool:
+        """Whether prefill keeps what it revealed of the prompt."""
+        return self.learn_prompt or self.prompt_hint is not None
+
+    def enter(self, text: Text, row: int, ledger: Ledger) -> None:
+        """A text came: learn from its prompt, or take the gradient there as the hint of this request."""
+        if not self.reads_prompts:
+            return
+        if self.prompt_hint is not None and self.hint_t is not None:
+            with ledger("learn"):  # the hint of the request before is no hint for this one
+                self.hint_t = None
+                self.drafter.load(self._check(self.learner.predict(self.learner_state)))
+        if text.prompt_length < 2:
+            return
+        with ledger("learn"):
+            piece = self.rounds.prompt(text, row, self.drafter, self.serving.sampling)
+            self.drafter.forget(text.prompt_length, row)
+            if self.learn_prompt:
+                self.rounds.add(piece)
+        self._learn_complete(ledger)
+        if self.prompt_hint is None or not self.drafter.ready:
+            return
+        with ledger("learn"), torch.no_grad():
+            anchor = self.learner.predict(self.learner_state, torch.zeros_like(self.drafter.x))
+            loss = Watched(self.drafter.loss([piece], replace(self.objective, positions="all")), "prompt hint")
+            self.hint_t = self.prompt_hint * loss.grad(anchor)
+            self.drafter.load(self._check(self.learner.predict(self.learner_state, self.hint_t)))
+
+    def note(self, session: Session, steps: Sequence[Step], ledger: Ledger) -> None:
+        """Every text took a step; whatever round is complete is learned.
+
+        A text alone has the one state that its draft has not read yet read now, so that a round is learned at the first
+        step boundary after its last token. Beside others that state comes with the next draft, and the position waits.
+        """
+        with ledger("other"):
+            for step in steps:
+                self.rounds.collect(step)
+        if self.rounds.waiting < self.rounds.nu:
+            return
+        with ledger("learn"):
+            if session.rows == 1:
+                self.drafter.catch_up()
+            self.rounds.join(self.drafter)
+        self._learn_complete(ledger)
+
+    def leave(self, session: Session, row: int, ledger: Ledger) -> None:
+        """A text has ended and is about to leave; what is known of it is kept for the round under way."""
+        with ledger("learn"):
+            if session.rows == 1:
+                self.drafter.catch_up()
+            self.rounds.join(self.drafter)
+            self.rounds.end(session.texts[row])
+
+    def _learn_complete(self, ledger: Ledger) -> None:
+        while self.rounds.complete:
+            with ledger("learn"):
+                pieces = self.rounds.take()
+                if self.record:
+                    self.record(pieces)
+            if self.learns:
+                self._learn(pieces, ledger)
+
+    def _learn(self, pieces: Sequence[Piece], ledger: Ledger) -> None:
+        """One round: burn-in while the drafter asks for it, then its updates and one swap, now or beside the next."""
+        self.finish(ledger)
+        with ledger("learn"):
+            if not self.drafter.ready:
+                self.drafter.absorb(pieces)
+                return
+            hint_t = self.hint_t
+            if self.beside is not None:
+                self.beside.start(lambda: (pieces, self._updates(pieces, hint_t)))
+                return
+            updates = self._updates(pieces, hint_t)
+        self._swap(pieces, updates, ledger)
+
+    def _updates(self, pieces: Sequence[Piece], hint_t: Tensor | None) -> list[Updated]:
+        """Every update that a round asks for, with the outside hint it was played with."""
+        name, state, found = f"{type(self.learner).__name__}, round {len(self.log) + 1}", self.learner_state, []
+        with torch.no_grad():
+            for loss in self.drafter.losses(pieces, self.objective):
+                before, loss_t = state, Watched(loss, name)
+                state = self.learner.update(before, loss_t, hint_t)
+                found.append(Updated(before, loss_t, state, hint_t))
+        return found
+
+    def finish(self, ledger: Ledger) -> None:
+        """Wait for the update that runs beside the decoding, if any, and swap it in."""
+        if self.beside is None:
+            return
+        with ledger("learn"):
+            found = self.beside.take()
+        if found is not None:
+            pieces, updates = found
+            self._swap(pieces, updates, ledger)
+
+    def _swap(self, pieces: Sequence[Piece], updates: list[Updated], ledger: Ledger) -> None:
+        """Take up the last of the updates and serve its decision from the next step on."""
+        if not updates:
+            return
+        self.learner_state = updates[-1].after
+        with ledger("measure"):
+            self._log(updates)
+        with ledger("learn"), torch.no_grad():
+            self.hint_t = self.hint_t if self.hint is None else self.hint(self.drafter, pieces)
+            self.drafter.load(self._check(self.learner.predict(self.learner_state, self.hint_t)))
+
+    def _check(self, x_t: Tensor) -> Tensor:
+        """x_t, which the drafter can serve: one finite decision."""
+        if x_t.shape != (self.drafter.dimension,):
+            raise ValueError(
+                f"learner={self.learner!r}: plays {tuple(x_t.shape)}, the drafter serves one decision of "
+                f"{self.drafter.dimension} entries; give scalar settings (a tuple makes one copy an entry)"
+            )
+        if not bool(torch.isfinite(x_t.abs().max())):
+            raise NonFiniteGradient(
+                f"{type(self.learner).__name__}, round {len(self.log)}: the next decision is not finite; it was not "
+                "served. Take a smaller step_size"
+            )
+        return x_t
+
+    def _log(self, updates: Sequence[Updated]) -> None:
+        """Log the round at what was played: the mean loss, the summed energies. Nothing of it is charged."""
+        losses, gradient, hint_error = [], 0.0, 0.0
+        for before, loss_t, _, outside in updates:
+            x_t, last = self.learner.predict(before, outside), loss_t.last
+            # some learners need values alone, or gradients at their experts' own decisions
+            grad_t = last if last is not None and last.shape == x_t.shape else loss_t.loss.grad(x_t)
+            hint_t = self.learner.own_hint(before) if outside is None else outside
+            error = grad_t if hint_t is None else grad_t - hint_t
+            losses.append(float(loss_t.value(x_t)))
+            gradient += float((grad_t.double() ** 2).sum())
+            hint_error += float((error.double() ** 2).sum())
+        self.log.append(RoundLog(len(self.log) + 1, sum(losses) / len(losses), gradient, hint_error))
+        if self.on_round:
+            self.on_round(updates)
+
+    @property
+    def hint_gain(self) -> float:
+        """Σ‖grad − hint‖² / Σ‖grad‖² so far; 1 for learners without hints, nan before the first round."""
+        total = sum(entry.gradient for entry in self.log)
+        return sum(entry.hint_error for entry in self.log) / total if total else float("nan")
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything needed to go on learning as if never stopped, as named tensors; between requests only."""
+        named: dict[str, Tensor] = {f"rounds.{key}": value for key, value in self.rounds.state().items()}
+        if self.learns:
+            named |= dict(flatten("learner", self.learner_state))
+            named["x"] = self.drafter.x  # what is served, for whoever reads the file without the learner
+            columns = [[float(getattr(entry, f.name)) for f in fields(RoundLog)] for entry in self.log]
+            named["log"] = torch.tensor(columns, dtype=torch.float64).reshape(-1, len(fields(RoundLog)))
+            if self.hint_t is not None:
+                named["hint"] = self.hint_t
+        return named
+
+    def restore(self, named: dict[str, Tensor]) -> None:
+        """Take up what ``state`` gave; the drafter was restored before.
+
+        Raises:
+            ValueError: if it was saved by another learner (the entry and both shapes).
+        """
+        self.rounds.restore(under("rounds.", named), self.drafter.x.device)
+        if self.learns:
+            self.learner_state = rebuild("learner", self.learner_state, named)
+            self.log = [RoundLog(int(row[0]), *row[1:]) for row in named["log"].tolist()]
+            self.hint_t = named["hint"].to(self.drafter.x) if "hint" in named else None
+            self.drafter.load(self.learner.predict(self.learner_state, self.hint_t))

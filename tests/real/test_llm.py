@@ -1,0 +1,174 @@
+# pyright: reportOptionalMemberAccess=false
+"""The Python API: a model whose draft learns while it serves, from a script of ten lines."""
+
+import subprocess
+import sys
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+import real  # noqa: E402
+from real.drafters import Drafter  # noqa: E402
+from real.models.pieces import Pieces  # noqa: E402
+from theory.learners.ogd import OGD  # noqa: E402
+
+PROMPTS = ["Once upon a time", "def main():", "SELECT name FROM"]
+
+
+class Copies(Drafter):
+    """Drafts the token that followed the last occurrence of the newest one, nearly surely."""
+
+    trains = False
+
+    def __init__(self, vocab: int):
+        self.vocab = vocab
+
+    @classmethod
+    def of(cls, pair, **settings):
+        return cls(pair.target.vocab, **settings)
+
+    def logits_after(self, drafted):
+        rows = torch.zeros(len(self.texts), self.vocab)
+        for row, text in enumerate(self.texts):
+            tokens = [*text.tokens, *(int(token[row]) for token in drafted)]
+            places = [i for i in range(len(tokens) - 1) if tokens[i] == tokens[-1]]
+            if places:
+                rows[row, tokens[places[-1] + 1]] = 8.0
+        return rows
+
+
+def squares(target_probs, log_draft_probs):
+    """A loss of the user's own."""
+    return (target_probs - log_draft_probs.exp()).square().sum(-1)
+
+
+@pytest.fixture(scope="module")
+def llm():
+    return real.load(learner="ensemble", burn_in=64, dtype="float64")
+
+
+def plain(model, prompt: str, new: int) -> str:
+    ids = torch.tensor([model.models.pair.encode([prompt], False)])
+    target = model.models.pair.target.model
+    output = target.generate(ids, do_sample=False, max_new_tokens=new, pad_token_id=0, repetition_penalty=1.0)
+    return model.models.pair.decode(output[0, ids.shape[1] :].tolist())
+
+
+def test_texts_are_the_targets_own_one_by_one_side_by_side_and_streamed(llm):
+    wanted = [plain(llm, prompt, 24) for prompt in PROMPTS]
+    assert llm.generate(PROMPTS, max_new_tokens=24, temperature=0) == wanted
+    assert llm.generate(PROMPTS[0], max_new_tokens=24, temperature=0) == wanted[0]
+    assert "".join(llm.stream(PROMPTS[1], max_new_tokens=24, temperature=0)) == wanted[1]
+    assert llm.generate([]) == []
+
+
+def test_it_learns_and_reports_what_it_did(llm):
+    for _ in range(2):
+        llm.generate(PROMPTS, max_new_tokens=48)
+    report = llm.report()
+    assert report.requests >= 6
+    assert report.rounds == len(llm.decoder.learning.log) > 5
+    assert 1 <= report.tokens_per_step <= 5
+    assert report.counts.tokens >= 2 * 3 * 20
+    assert len(report.by_position) == 4
+    assert all(0 <= share <= 1 for share in report.by_position)
+    assert report.net["low"] <= report.net["value"] <= report.net["high"]
+    assert 0 < report.learning_share < 1
+    assert {"frozen", "fixed"} <= set(report.certificates)
+    assert all(one.slack >= 0 for one in report.certificates.values())
+    assert "tokens per step" in str(report)
+
+
+def test_a_stream_that_is_left_leaves_a_model_that_serves(llm):
+    for _ in llm.stream(PROMPTS[2], max_new_tokens=64, temperature=0):
+        break
+    assert llm.generate(PROMPTS[0], max_new_tokens=8, temperature=0) == plain(llm, PROMPTS[0], 8)
+
+
+def test_what_was_learned_is_saved_taken_up_and_exported(llm, tmp_path):
+    path = llm.save(tmp_path / "learned.safetensors")
+    again = real.load(learner="ensemble", burn_in=64, dtype="float64", state=path)
+    assert torch.equal(again.decoder.drafter.x, llm.decoder.drafter.x)
+    assert len(again.decoder.learning.log) == len(llm.decoder.learning.log)
+    folder = llm.export(tmp_path / "draft")
+    assert (folder / "model.safetensors").exists()
+    with pytest.raises(ValueError, match="is there already; nothing was overwritten"):
+        llm.export(folder)
+
+
+def test_learners_drafters_and_losses_of_ones_own():
+    one = real.load(learner=OGD(8.0), loss=squares, burn_in=32)
+    assert one.decoder.learning.learner == OGD(8.0)
+    one.generate(PROMPTS[0], max_new_tokens=64)
+    assert one.decoder.learning.log
+    for drafter in (Copies, Copies(one.models.pair.target.vocab)):
+        other = real.load(drafter=drafter, learner=None)
+        assert other.generate(PROMPTS, max_new_tokens=16, temperature=0) == [plain(other, p, 16) for p in PROMPTS]
+
+
+def test_chat_messages_go_through_the_targets_template(llm):
+    chat = [{"role": "user", "content": "Hello"}]
+    assert isinstance(llm.generate(chat, max_new_tokens=4), str)
+    ids = llm._encoded(chat)
+    tokenizer = llm.models.pair.tokenizer
+    text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+    assert ids == tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+class Bytes:
+    """A tokenizer whose tokens are bytes, so that a character may take several."""
+
+    def decode(self, tokens, skip_special_tokens=True):
+        return bytes(tokens).decode("utf-8", errors="replace")
+
+
+def test_streamed_text_is_cut_at_whole_characters():
+    text = "naïve – 文字 🙂!"
+    pieces, found = Pieces(Bytes()), []
+    for byte in text.encode():
+        found.append(pieces.add([byte]))
+    assert "".join(found) + pieces.rest() == text
+    assert not any("\ufffd" in piece for piece in found)
+    cut = Pieces(Bytes())
+    assert cut.add(list("é".encode())[:1]) == ""
+    assert cut.rest() == "\ufffd"
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"learner": "ogdd"}, "learner='ogdd': no such learner; did you mean 'ogd'"),
+        ({"drafter": "adaptor"}, "drafter='adaptor': no such drafter; did you mean 'adapter'"),
+        ({"loss": "kll"}, "loss='kll': must be one of kl"),
+        ({"gama": 3}, "gama=3: no such setting of serving; there are gamma"),
+        ({"gamma": 0}, "gamma=0: a step drafts at least one token"),
+        ({"target": "nowhere/at/all"}, "no AutoTokenizer could be loaded"),
+        ({"drafter": "ngram", "learner": "ogd"}, "NGram has nothing to train"),
+        ({"family": "gpt"}, "family='gpt': must be one of qwen3"),
+        ({"dtype": "float8"}, "dtype='float8': must be one of"),
+    ],
+)
+def test_mistakes_are_told_with_a_remedy(given, words):
+    with pytest.raises(ValueError, match=words):
+        real.load(**given)
+
+
+def test_prompts_and_states_that_cannot_be(llm, tmp_path):
+    with pytest.raises(ValueError, match="prompt=7: must be a text, chat messages"):
+        llm.generate([7])
+    with pytest.raises(ValueError, match="max_new_tokens=0"):
+        llm.generate("a", max_new_tokens=0)
+    with pytest.raises(FileNotFoundError, match=r"save one with LLM\.save"):
+        real.load(state=tmp_path / "none")
+    with pytest.raises(ValueError, match="only an adapter can be folded"):
+        real.load(drafter="ngram", learner=None).export(tmp_path / "x")
+
+
+def test_importing_real_is_light():
+    code = "import sys, real; print([m for m in ('torch', 'transformers') if m in sys.modules]); dir(real)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    with pytest.raises(AttributeError, match="module 'real' has no attribute 'lod'"):
+        _ = real.lod

@@ -1,0 +1,261 @@
+"""A learner on trial: every law, then a search for a game that breaks what it claims; one report of both."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, is_dataclass, replace
+from math import inf
+from typing import Any, NamedTuple
+
+from theory.checker.checks import checks
+from theory.checker.claims import Bound, BoundRaised, Claim, Finding, claims, load_bound, within, written
+from theory.checker.counterexample import script, shrink, summary
+from theory.checker.search import Search
+from theory.domain import Ball, Domain, Simplex
+from theory.learner import Learner
+from theory.problem import Problem
+from theory.runs.choose import Choice, learner_class, make_learner
+
+HONEST = ("causal", "pure", "repeatable", "settled", "without_side_effects")
+"""Laws without which a game played twice is not the same game."""
+
+
+class Broken(NamedTuple):
+    """A game that breaks a claim, made short, and the Python that plays it again."""
+
+    finding: Finding
+    code: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a trial found; ``print`` shows all of it.
+
+    Attributes:
+        learner: what was tried; problem: the constants that its claims were asked for.
+        laws: by the law's name, what broke it; None where it holds.
+        findings: for every claim the game in which regret came nearest to the bound.
+        broken: of those that break their claim, the short game and its Python.
+        notes: what else there is to know.
+        raised: the exception that ended the search; None if nothing did.
+    """
+
+    learner: Learner
+    problem: Problem
+    laws: dict[str, str | None]
+    findings: list[Finding] = field(default_factory=list)
+    broken: list[Broken] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    raised: str | None = None
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """The laws that are broken, and what broke each."""
+        return {name: fault for name, fault in self.laws.items() if fault is not None}
+
+    @property
+    def holds(self) -> bool:
+        """Whether every law holds and no game was found that breaks a claim."""
+        return not (self.failed or self.broken or self.raised)
+
+    @property
+    def counterexample(self) -> str | None:
+        """Python that plays the first game that breaks a claim; None without one."""
+        return self.broken[0].code if self.broken else None
+
+    def __str__(self) -> str:
+        parts = [f"{self.learner}, d = {self.problem.dimension}", *self._laws(), *self._claims()]
+        parts += [f"note: {note}" for note in self.notes]
+        parts += [f"broken: the search raised {self.raised}"] if self.raised else []
+        return "\n".join(parts + [line for broken in self.broken for line in _told(broken)])
+
+    def _laws(self) -> list[str]:
+        first = {name: (fault or "").partition("\n")[0] for name, fault in self.laws.items()}
+        shown = [("law", "", ""), *((name, "broken" if self.laws[name] else "ok", first[name]) for name in self.laws)]
+        games = {name: fault.split("\n")[1:] for name, fault in self.failed.items()}
+        return aligned(shown) + ["\n  ".join([f"{name}:", *game]) for name, game in games.items() if game]
+
+    def _claims(self) -> list[str]:
+        heading = "claim", "largest regret/bound", "", "in", "rounds"
+        rows = [
+            (one.claim.name, f"{one.ratio:.6f}", "broken" if one.broken else "holds", one.family, one.played.horizon)
+            for one in self.findings
+        ]
+        return aligned([heading, *rows]) if rows else []
+
+
+def aligned(rows: Sequence[Sequence[Any]]) -> list[str]:
+    """Rows of cells as lines whose columns begin at the same place."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+
+
+def _told(broken: Broken) -> list[str]:
+    """The game that breaks a claim, and how to play it again."""
+    finding = broken.finding
+    fault = "leaves the domain" if finding.outside else f"breaks its {finding.claim.name}"
+    game = aligned([(f" {name}", value) for name, value in summary(finding).items()])
+    return ["", f"The learner {fault} in this game:", *game, "Again, in Python:", broken.code]
+
+
+def check(
+    learner: Choice,
+    bound: Bound | str | None = None,
+    problem: Problem | None = None,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    only_within: bool = False,
+    seconds: float = 20.0,
+) -> Report:
+    """Try every law on a learner, then search for a game that breaks its bound.
+
+        >>> import theory
+        >>> report = theory.check(theory.OGD(0.5, theory.Ball(1.0)), bound=lambda game: 0.9 * game.horizon**0.5)
+        >>> report.holds, list(report.failed)
+        (False, [])
+        >>> print(report)                                                   # doctest: +ELLIPSIS
+        OGD(step_size=0.5, domain=Ball(radius=1.0)), d = 3
+        law
+        feasible              ok
+        ...
+        The learner breaks its bound in this game:
+        ...
+
+    Args:
+        learner: a name of ``LEARNERS``, ``file.py:Class``, a class, or an object.
+        bound: a function of one game (``Played``) that gives a bound on its regret, or ``file.py:function``; by default
+            all that the learner claims itself.
+        problem: the constants that the learner is tuned for and its claims are asked for; by default G = 1 and 64
+            rounds in three dimensions, on the learner's own domain or the unit ball.
+        settings: of the learner, on top of its theorem's tuning; dotted keys go deeper.
+        only_within: search games with gradients up to G only, for a bound that is stated for those.
+        seconds: of the search, at most.
+
+    Raises:
+        ValueError: for an unknown learner or setting, a missing file, or a bound that raises or gives no number.
+    """
+    problem = problem or default_problem(learner)
+    settings = dict(settings or {})
+    subject = make_learner(learner, settings, problem)
+    spec = bound if isinstance(bound, str) else None
+    function = load_bound(bound) if isinstance(bound, str) else bound
+    report = Report(subject, problem, tried(subject, problem.dimension))
+    if dishonest := [name for name in HONEST if name in report.failed]:
+        first = f"no search for a game that breaks its bound before {', '.join(dishonest)} holds: repair that first"
+        return replace(report, notes=[first])
+    made = _imported(learner) if isinstance(learner, Learner) and not settings else _made(learner, settings, problem)
+    try:
+        held = claims(subject, problem, function, spec)
+        if "feasible" in report.failed and not held:
+            held = [Claim("domain", lambda played: inf)]  # for a game in which it leaves it
+        if not held:
+            return replace(report, notes=["the learner claims no bound; give one as bound"])
+        if only_within:
+            held = [within(claim, problem.gradient_bound) for claim in held]
+        search = Search(subject, problem, held, seconds, not only_within)
+        findings, notes = search.run(), search.notes
+        failing = _distinct([shrink(found) for found in findings if found.broken])
+        if function is not None:
+            failing = [_smaller(search, found, notes) for found in failing]
+    except BoundRaised:
+        raise
+    except Exception as error:
+        return replace(report, raised=f"{type(error).__name__}: {error}")
+    broken = [Broken(found, script(found, *made)) for found in failing]
+    return replace(report, findings=findings, broken=broken, notes=notes)
+
+
+def assert_learner(
+    learner: Choice, bound: Bound | str | None = None, problem: Problem | None = None, seconds: float = 20.0
+) -> None:
+    """``check``, as one line of a user's own test suite.
+
+        def test_my_learner():
+            assert_learner(MyLearner(step_size=0.1, domain=Ball(1.0)))
+
+        def test_my_theorem():
+            assert_learner(MyLearner(step_size=0.1, domain=Ball(1.0)), bound=lambda game: 3 * game.horizon**0.5)
+
+    Arguments and errors are those of ``check``.
+
+    Raises:
+        AssertionError: with the report, if a law is broken or a game breaks the bound.
+    """
+    report = check(learner, bound, problem, seconds=seconds)
+    if not report.holds:
+        raise AssertionError(str(report))
+
+
+def default_problem(
+    learner: Choice,
+    domain: Domain | None = None,
+    dimension: int = 3,
+    horizon: int = 64,
+    gradient_bound: float = 1.0,
+) -> Problem:
+    """The constants that a trial asks for, by default on the domain that the learner plays on."""
+    if domain is None and isinstance(learner, Learner):
+        domain = learner.domain
+    own = Simplex() if learner_class(learner).weighs_experts() else Ball(1.0)
+    return Problem(domain or own, dimension, horizon, gradient_bound)
+
+
+def tried(learner: Learner, dimension: int) -> dict[str, str | None]:
+    """Every law → what broke it, None where it holds."""
+    found: dict[str, str | None] = {}
+    for title, one in checks(learner, dimension):
+        name, fault = title.partition("[")[0], None
+        try:
+            one()
+        except AssertionError as error:
+            fault = str(error).removeprefix(f"{name}: ")
+        except Exception as error:
+            fault = f"raised {type(error).__name__}: {error}"
+        found[name] = found.get(name) or fault
+    return found
+
+
+def _distinct(found: list[Finding]) -> list[Finding]:
+    """At most one play outside the domain, as it breaks every claim alike, and all that break a claim inside."""
+    return [finding for number, finding in enumerate(found) if number == 0 or not finding.outside]
+
+
+def _smaller(search: Search, found: Finding, notes: list[str]) -> Finding:
+    """A finding with gradients up to G, if one breaks the claim, too; else the finding, and a note."""
+    g, largest = search.problem.gradient_bound, float(found.played.gradient_bound)
+    if found.outside or largest <= g * (1 + 1e-9):
+        return found
+    again = replace(search, claims=[within(found.claim, g)], scales=False, best={}, notes=[])
+    breaking = [shrink(one) for one in again.run() if one.broken]
+    if not breaking:
+        notes.append(
+            f"it is broken by gradients up to {largest:.3g}; with gradients up to G = {g} no game does so. "
+            "If the bound is stated for those, search only within them (only_within)"
+        )
+    return breaking[0] if breaking else found
+
+
+# How a learner is written in Python
+
+
+def _made(learner: Choice, settings: dict[str, Any], problem: Problem) -> tuple[str, dict[str, str]]:
+    """The expression that makes a learner again by its name, and where the names in it come from."""
+    constants = {"make_learner": "theory.runs.choose", "Problem": "theory.problem"}
+    if isinstance(learner, str):
+        return f"make_learner({learner!r}, {settings}, {written(problem)})", constants | places(problem.domain)
+    named = learner.__name__ if isinstance(learner, type) else repr(learner)
+    return f"make_learner({named}, {settings}, {written(problem)})", constants | places(learner) | places(problem)
+
+
+def _imported(learner: Learner) -> tuple[str, dict[str, str]]:
+    return repr(learner), places(learner)
+
+
+def places(value: Any) -> dict[str, str]:
+    """Where each class in the ``repr`` of a dataclass, or a class itself, is imported from; not where it cannot be."""
+    cls = value if isinstance(value, type) else type(value)
+    if not is_dataclass(cls):
+        return {}
+    importable = cls.__module__ != "__main__" and cls.__qualname__ == cls.__name__ and "/" not in cls.__module__
+    own = {cls.__name__: cls.__module__} if importable else {}
+    inside = {} if value is cls else {key: getattr(value, key) for key in cls.__dataclass_fields__}
+    return own | {name: place for part in inside.values() for name, place in places(part).items()}
