@@ -5,7 +5,9 @@ from typing import Annotated
 
 import typer
 
-from real.cli.options import Draft, Dtype, Room, Target, console
+from real.cli.asked import PairOptions
+from real.cli.fields import Without
+from real.cli.options import Dtype, Room, console
 from theory.runs.terminal import busy
 
 app = Room(panel="Build")
@@ -50,14 +52,12 @@ def inflate(
 def export(
     state: Annotated[Path, typer.Option(help="What `run --state` left, with the drafter adapter.")],
     out: Annotated[Path, typer.Option(help="Folder to write; it must not be there.")],
-    target: Target = "",
-    draft: Draft = "",
+    pair: Annotated[PairOptions, Without("family", "dtype", "device", "compiled", "tune")] = PairOptions(),
 ) -> None:
     """Fold a learned adapter into the draft's head: a plain Hugging Face checkpoint."""
     from real.build.export import export as write
     from real.build.export import learned
-    from real.systems.loaded import Models
 
-    models = Models(target, draft)
+    models = pair.load()
     write(learned(models, state), models.pair.tokenizer, out)
     console.print(f"{out}: a draft for any engine that takes a small model of the same tokenizer")

@@ -6,7 +6,7 @@
 
 has the options ``--gamma``, ``--temperature``, … with the help texts of the fields (``metadata={"help": …}``) and the
 defaults of the parameter's own default. A field without help text is no option; one that is a dataclass gives its
-fields instead.
+fields instead. ``"name"`` in the metadata is another name for the option, ``"also"`` further ones.
 """
 
 from collections.abc import Callable, Iterator
@@ -26,18 +26,17 @@ class Without:
 
 
 class Setting(NamedTuple):
-    """One field that is an option: its name, type, default, help text and further names."""
+    """One field that is an option: the field's name, type and default, the option's help text and names."""
 
     name: str
     kind: Any
     default: Any
     help: str
-    also: tuple[str, ...]
+    names: tuple[str, ...]
 
     def parameter(self, panel: str) -> Parameter:
-        """As typer reads it; a switch has no negative form."""
-        option = typer.Option(f"--{self.name.replace('_', '-')}", *self.also, help=self.help, rich_help_panel=panel)
-        annotation = Annotated[self.kind, option]
+        """As typer reads it."""
+        annotation = Annotated[self.kind, typer.Option(*self.names, help=self.help, rich_help_panel=panel)]
         return Parameter(self.name, Parameter.KEYWORD_ONLY, default=self.default, annotation=annotation)
 
 
@@ -51,7 +50,8 @@ def settings(row: Any, without: tuple[str, ...] = ()) -> Iterator[Setting]:
         if is_dataclass(value):
             yield from settings(value, without)
         elif "help" in told:
-            yield Setting(field.name, kinds[field.name], value, told["help"], tuple(told.get("also", ())))
+            first = told.get("name", f"--{field.name.replace('_', '-')}")  # a switch has no negative form of itself
+            yield Setting(field.name, kinds[field.name], value, told["help"], (first, *told.get("also", ())))
 
 
 def changed(row: Any, given: dict[str, Any]) -> Any:
@@ -71,7 +71,8 @@ def expanded(command: Callable) -> Callable:
         marks = [mark for mark in get_args(parameter.annotation) if isinstance(mark, Without)]
         made = list(settings(parameter.default, tuple(left for mark in marks for left in mark.names)))
         rows[name] = (parameter.default, [one.name for one in made])
-        parameters += [one.parameter(type(parameter.default).__name__) for one in made]
+        panel = type(parameter.default).__name__.removesuffix("Options")
+        parameters += [one.parameter(panel) for one in made]
 
     @wraps(command)
     def outer(**given: Any) -> Any:

@@ -10,7 +10,7 @@ from real.cli import tables
 from real.cli.options import Domains, Families, Family, Out, Room, Seeds, console
 from theory.runs.experiment import select
 from theory.runs.result import save_result
-from theory.runs.terminal import Progress, Report
+from theory.runs.terminal import Progress, Report, busy
 
 if TYPE_CHECKING:
     from real.studies.blocks import Block
@@ -143,9 +143,10 @@ def tune(
     from real.studies.tune import tune as search
     from real.studies.tune import tune_warm
 
-    if not drafter:
-        search(out, console)
-        return
-    for row in tune_warm(drafter, family, schedule):
-        line = f"nu {row['nu']:3}  loss ÷ at rest {row['relative_loss']:.4f}  {row['learner']}"
-        console.print(line, highlight=False)
+    with busy("tuning"):
+        if not drafter:
+            search(out, console)
+            return
+        for row in tune_warm(drafter, family, schedule):
+            line = f"nu {row['nu']:3}  loss ÷ at rest {row['relative_loss']:.4f}  {row['learner']}"
+            console.print(line, highlight=False)

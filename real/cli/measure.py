@@ -6,28 +6,17 @@ from typing import Annotated
 import typer
 
 from real.cli import tables
+from real.cli.asked import PairOptions
 from real.cli.fields import Without
-from real.cli.options import (
-    Compiled,
-    Device,
-    Domains,
-    Draft,
-    Dtype,
-    Family,
-    Gamma,
-    Kept,
-    New,
-    Prompts,
-    Room,
-    Target,
-    Tune,
-    console,
-)
+from real.cli.options import Domains, Family, Gamma, Kept, New, Prompts, Room, console
 from real.serving.settings import Serving
 from theory.runs.result import save_result
 from theory.runs.terminal import Progress, busy
 
 app = Room(panel="Measure")
+
+EAGER = Without("family", "compiled", "tune")
+"""Settings of a pair that contests with other decoders decide themselves."""
 
 FROZEN = Without("law_top_k", "rule", "confidence", "overlap")
 """Settings that mean nothing where every step drafts all it is asked to, by the token rule, and nothing learns."""
@@ -35,13 +24,10 @@ FROZEN = Without("law_top_k", "rule", "confidence", "overlap")
 
 @app.command()
 def bench(
-    target: Target = "",
-    draft: Draft = "",
+    pair: Annotated[PairOptions, EAGER] = PairOptions(),
     prompts: Prompts = "prose:24",
     new: New = 64,
     gamma: Gamma = 4,
-    dtype: Dtype = "float32",
-    device: Device = "cpu",
     contender: Annotated[
         list[str] | None,
         typer.Option(help="Name or pattern of `python -m real list`, repeatable; all if left out."),
@@ -54,21 +40,19 @@ def bench(
     from real.traffic.streams import ASSETS
 
     turns = [prompt.turns for prompt in stream_of(prompts, 0).prompts]
-    chat = None if target else False  # the embedded target continues text
-    target, draft = target or str(ASSETS / "target"), draft or str(ASSETS / "specialist")
-    measure(target, draft, turns, new, gamma, dtype, device, chat, contender, out)
+    chat = None if pair.target else False  # the embedded target continues text
+    target, draft = pair.target or str(ASSETS / "target"), pair.draft or str(ASSETS / "specialist")
+    with busy("measuring"):
+        measure(target, draft, turns, new, gamma, pair.dtype, pair.device, chat, contender, out)
 
 
 @app.command()
 def throughput(
-    target: Target = "",
-    draft: Draft = "",
+    pair: Annotated[PairOptions, EAGER] = PairOptions(),
     prompts: Prompts = "prose:64",
     rows: Annotated[list[int] | None, typer.Option(help="Requests at once, repeatable; 1, 4, 16 if left out.")] = None,
     new: New = 64,
     gamma: Gamma = 4,
-    dtype: Dtype = "float32",
-    device: Device = "cpu",
     out: Kept = None,
 ) -> None:
     """Several requests at once: ours, plain and drafting, against transformers' batched generate, interleaved."""
@@ -77,17 +61,17 @@ def throughput(
     from real.measure.served import device_name
     from real.measure.throughput import AT_ONCE, show
     from real.measure.throughput import throughput as measure
-    from real.systems.loaded import Models
 
     if gamma < 1 or new < 1:
         raise ValueError(f"gamma={gamma!r}, new={new!r}: both must be at least 1")
-    models, stream = Models(target, draft, dtype, device), stream_of(prompts, 0)
+    models, stream = pair.load(), stream_of(prompts, 0)
     ids = [models.pair.encode(list(prompt.turns), models.chat) for prompt in stream.prompts]
-    found = {name: measure(models.pair, ids, new, how, gamma, rows or AT_ONCE) for name, how in SAMPLINGS.items()}
+    with busy("measuring"):
+        found = {name: measure(models.pair, ids, new, how, gamma, rows or AT_ONCE) for name, how in SAMPLINGS.items()}
     show(found)
     if out is not None:
-        settings = {"models": models.names, "prompts": prompts, "new": new, "gamma": gamma, "dtype": dtype}
-        save_result(out, "throughput", {**settings, "rows": found}, device_name(device))
+        settings = {"models": models.names, "prompts": prompts, "new": new, "gamma": gamma, "dtype": pair.dtype}
+        save_result(out, "throughput", {**settings, "rows": found}, device_name(pair.device))
 
 
 @app.command()
@@ -95,8 +79,7 @@ def context(
     tokens: Annotated[int, typer.Option(help="Of the prompt: requests of every domain, one after the other.")] = 32_768,
     new: Annotated[int, typer.Option(help="New tokens after it.")] = 64,
     gamma: Gamma = 4,
-    dtype: Dtype = "float32",
-    device: Device = "cpu",
+    pair: Annotated[PairOptions, Without("target", "draft", "family", "compiled", "tune")] = PairOptions(),
     out: Kept = None,
 ) -> None:
     """A long text on the embedded pair, plain and drafting, greedily: seconds, and memory above the weights."""
@@ -104,18 +87,18 @@ def context(
     from real.measure.served import device_name
     from real.traffic.streams import ASSETS
 
-    pair = lengthened(str(ASSETS / "target"), str(ASSETS / "specialist"), tokens + new, dtype, device)
-    prompt, rows = long_prompt(pair, tokens), {}
+    models = lengthened(str(ASSETS / "target"), str(ASSETS / "specialist"), tokens + new, pair.dtype, pair.device)
+    prompt, rows = long_prompt(models, tokens), {}
     for name, drafter in (("plain", ""), ("draft", "independent")):
         with busy(f"{name}, {tokens:,} tokens"):
-            rows[name] = measure(pair, drafter, prompt, new, gamma)
+            rows[name] = measure(models, drafter, prompt, new, gamma)
     same = rows["plain"].pop("text") == rows["draft"].pop("text")
     for shown in tables.context(rows):
         console.print(shown)
     console.print(f"the same text both times: {'yes' if same else 'no'}")
     if out is not None:
-        settings = {"models": "target with specialist", "new": new, "gamma": gamma, "dtype": dtype, "same": same}
-        save_result(out, "context", {**settings, "rows": rows}, device_name(device))
+        settings = {"models": "target with specialist", "new": new, "gamma": gamma, "dtype": pair.dtype, "same": same}
+        save_result(out, "context", {**settings, "rows": rows}, device_name(pair.device))
     if not same:
         raise typer.Exit(1)
 
@@ -125,31 +108,21 @@ def profile(
     row: Annotated[
         str, typer.Argument(help="A named system, whose drafter is profiled at rest; sd, frozen on models of your own.")
     ] = "",
-    target: Target = "",
-    draft: Draft = "",
+    pair: PairOptions = PairOptions(),
     prompts: Annotated[str, typer.Option(help="JSONL, or a schedule; half of them are foretold.")] = "prose:32",
     serving: Annotated[Serving, FROZEN] = Serving(gamma=8, max_new_tokens=64),
-    family: Family = "qwen3",
-    compiled: Compiled = False,
-    tune: Tune = False,
-    dtype: Dtype = "float32",
-    device: Device = "cpu",
     out: Annotated[Path | None, typer.Option(help="Keep it in this JSON file.")] = None,
 ) -> None:
     """What a step costs by the tokens it drafts, and whether the speed law foretells runs from it."""
-    from real.cli.prepare import check_tune, compile_for, stream_of
+    from real.cli.prepare import stream_of
     from real.measure import profile as profiling
     from real.systems.choose import row_of
-    from real.systems.loaded import Models
 
-    check_tune(tune, compiled, device)
-    method = row_of(row or ("frozen" if target or draft else "sd"))
-    stream = stream_of(prompts, 0)
+    method, stream = row_of(row or ("frozen" if pair.own else "sd")), stream_of(prompts, 0)
     if len(stream.prompts) < 2:
         raise ValueError(f"--prompts {prompts}: one request; take two or more, half of them are foretold")
-    models = Models(target, draft, dtype, device, family)
-    if compiled:
-        compile_for(models, [method], stream, serving, tune, varied=True)
+    models = pair.load()
+    pair.compile(models, [method], stream, serving, varied=True)
     ids = [models.pair.encode(list(prompt.turns), models.chat) for prompt in stream.prompts]
     with Progress() as progress:
         runs = [
@@ -202,33 +175,22 @@ def floor(
 @app.command()
 def headroom(
     row: Annotated[str, typer.Argument(help="A named system; adapter-ensemble, ensemble on models of your own.")] = "",
-    target: Target = "",
-    draft: Draft = "",
+    pair: PairOptions = PairOptions(),
     prompts: Annotated[int, typer.Option(help="Requests of every domain.")] = 8,
     serving: Annotated[Serving, Without("rule", "confidence", "overlap")] = Serving(),
-    family: Family = "qwen3",
-    compiled: Compiled = False,
-    tune: Tune = False,
-    dtype: Dtype = "float32",
-    device: Device = "cpu",
     domain: Domains = None,
     out: Kept = None,
 ) -> None:
     """What each limit costs a system on every domain, and which one binds."""
-    from real.cli.prepare import check_tune, compile_for, stream_of
+    from real.cli.prepare import stream_of
     from real.measure.headroom import measure
     from real.measure.served import device_name
     from real.systems.choose import row_of
-    from real.systems.loaded import Models
     from real.traffic.streams import domains
 
-    check_tune(tune, compiled, device)
-    models = Models(target, draft, dtype, device, family)
-    row = row or ("ensemble" if target or draft else "adapter-ensemble")
-    method, named = row_of(row), domain or domains()
-    if compiled:
-        every = ",".join(f"{name}:{prompts}" for name in named)
-        compile_for(models, [method], stream_of(every, 0), serving, tune)
+    row = row or ("ensemble" if pair.own else "adapter-ensemble")
+    models, method, named = pair.load(), row_of(row), domain or domains()
+    pair.compile(models, [method], stream_of(",".join(f"{name}:{prompts}" for name in named), 0), serving)
     with Progress() as progress:
         rows = measure(models, row, method, serving, named, prompts, progress.task(row))
     console.print(tables.headroom(rows))

@@ -50,22 +50,15 @@ def on_models(command: Callable) -> Callable:
 
 
 Out = Annotated[Path, typer.Option(help="Directory of the results.")]
-Target = Annotated[str, typer.Option(help="Folder or hub name; the embedded target if left out.")]
-Draft = Annotated[str, typer.Option(help="Folder or hub name; the embedded specialist if left out.")]
 Family = Annotated[str, typer.Option(help="Embedded target: qwen3, llama or gpt_neox.")]
 Families = Annotated[list[str] | None, typer.Option(help="Embedded target, repeatable; all if left out.")]
 Domains = Annotated[list[str] | None, typer.Option(help="Domain, repeatable; all if left out.")]
 Seeds = Annotated[int, typer.Option(min=1, help="Draws of the requests, and of what is sampled: 1 … seeds.")]
 Gamma = Annotated[int, typer.Option(help="Tokens drafted a step.")]
 Dtype = Annotated[str, typer.Option(help="float32, bfloat16, float16 or float64 for the models; learners are float32.")]
-Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 Prompts = Annotated[str, typer.Option(help="JSONL in Spec-Bench's schema, or a schedule such as prose:8,c:8.")]
 New = Annotated[int, typer.Option(help="New tokens of a request.")]
 Kept = Annotated[Path | None, typer.Option(help="Keep the rows in this JSON file.")]
-Compiled = Annotated[bool, typer.Option("--compile/--eager", help="torch.compile the models first.")]
-Tune = Annotated[
-    bool, typer.Option("--tune", help="With --compile on a CPU: search for the fastest matrix kernels; minutes more.")
-]
 
 
 def drafter_settings(pairs: Sequence[str]) -> dict[str, Any]:

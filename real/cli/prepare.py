@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from rich.console import Console
 
 from real.drafters import drafter_class
@@ -25,14 +24,6 @@ def stream_of(prompts: str, seed: int) -> Stream:
     if Path(prompts).suffix == ".jsonl" or Path(prompts).is_file():
         return as_given(read_prompts(prompts))
     return scheduled(prompts, seed)
-
-
-def check_tune(tune: bool, compiled: bool, device: str) -> None:
-    """ValueError where tuning is asked for and there is nothing to tune."""
-    if tune and not compiled:
-        raise ValueError("--tune: tunes what is compiled; add --compile")
-    if tune and not device.startswith("cpu"):
-        raise ValueError(f"--tune with --device {device}: matrix kernels are searched for on a CPU alone; leave it out")
 
 
 def compile_for(
@@ -56,13 +47,6 @@ def compile_for(
         models.compile(
             (*shorter, serving.gamma), slots(longest + serving.gamma + 1, models.pair.device), on_draft, tuned
         )
-
-
-def placed(device: str, dtype: str, compiled: bool | None) -> tuple[str, str, bool]:
-    """Where models run, in which precision, and whether they are compiled; what was left open fits the machine."""
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    on_gpu = device.startswith("cuda")
-    return device, dtype or ("bfloat16" if on_gpu else "float32"), on_gpu if compiled is None else compiled
 
 
 def costed(models: Models, chosen: Method, stream: Stream, serving: Serving, console: Console) -> Serving:

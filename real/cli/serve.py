@@ -1,15 +1,16 @@
 """Commands that serve: run on any models and prompts, what names there are, prompts from benchmarks."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from real.cli.options import Device, Draft, Dtype, Family, Prompts, Room, Target, Tune, console
+from real.cli.asked import LearningOptions, PairOptions
+from real.cli.options import Prompts, Room, console
 from real.serving.settings import Serving
 from real.traffic.benchmarks import BENCHMARKS
 from theory.divergence import DIVERGENCES
-from theory.runs.choose import parse_settings
 from theory.runs.terminal import INTERRUPTED, Progress, complaints
 
 if TYPE_CHECKING:
@@ -22,41 +23,13 @@ app = Room(panel="Serve")
 def run(
     context: typer.Context,
     row: Annotated[str, typer.Argument(help="A named system (python -m real list); or give drafter and learner.")] = "",
-    target: Target = "",
-    draft: Draft = "",
-    learner: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="NAME or file.py:Class, repeatable: all are compared. If left out, ensemble on a convex drafter, "
-            "adam on a deep one."
-        ),
-    ] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="Setting of every learner, key=value.")] = None,
     prompts: Prompts = "prose:8,c:16",
-    drafter: Annotated[
-        str, typer.Option(help="NAME (python -m real list) or file.py:Class; adapter if left out.")
-    ] = "",
-    family: Family = "qwen3",
-    loss: Annotated[
-        str, typer.Option(help=f"{', '.join(DIVERGENCES)} or file.py:function; the row's own if left out.")
-    ] = "",
-    learn_prompt: Annotated[bool, typer.Option("--learn-prompt", help="The prompt is feedback too.")] = False,
-    prompt_hint: Annotated[
-        float | None, typer.Option(help="So many times the gradient on the prompt is a request's hint.")
-    ] = None,
-    drafter_set: Annotated[
-        list[str] | None, typer.Option(help="Setting of the drafter, key=value: part=bias, lora=8.")
-    ] = None,
+    pair: PairOptions = PairOptions(dtype="", device="", compiled=None),
+    learning: LearningOptions = LearningOptions(),
     serving: Serving = Serving(),
-    compiled: Annotated[
-        bool | None, typer.Option("--compile/--eager", help="torch.compile the models first; on CUDA if left out.")
-    ] = None,
-    tune: Tune = False,
     by_cost: Annotated[
         bool, typer.Option("--by-cost", help="Choose draft lengths up to gamma by cost; profiles the pair first.")
     ] = False,
-    certify: Annotated[Path | None, typer.Option(help="Write the regret certificate's log here.")] = None,
-    certify_every: Annotated[int, typer.Option(help="Rounds between certificates on the screen.")] = 0,
     low_noise: Annotated[
         bool,
         typer.Option(
@@ -64,41 +37,30 @@ def run(
             help="Also net speed on one shared text, without the luck of each method's own samples.",
         ),
     ] = True,
-    dtype: Dtype = "",
-    device: Device = "",
     seed: int = 0,
     state: Annotated[Path | None, typer.Option(help="Resume the learner from this file, and save it there.")] = None,
+    certify: Annotated[Path | None, typer.Option(help="Write the regret certificate's log here.")] = None,
+    certify_every: Annotated[int, typer.Option(help="Rounds between certificates on the screen.")] = 0,
     out: Annotated[
         Path | None, typer.Option(help="Folder for texts, per-prompt traces and every number; figures draw from it.")
     ] = None,
 ) -> None:
-    """Serve prompts with plain, frozen and learning decoders, interleaved, and compare them."""
-    from dataclasses import replace
+    """Serve prompts with plain, frozen and learning decoders, interleaved, and compare them.
 
+    On the GPU, if there is one, in bfloat16 and compiled, unless you say otherwise.
+    """
     from real.cli.kept import Kept
-    from real.cli.options import drafter_settings
-    from real.cli.prepare import check_tune, compile_for, costed, placed, stream_of
+    from real.cli.prepare import costed, stream_of
     from real.cli.report import certified, show
     from real.cli.run import Run
-    from real.systems.choose import beside_plain, changed, methods_of, row_of
-    from real.systems.loaded import Models
+    from real.systems.choose import beside_plain
 
-    if row and (learner or drafter):
-        raise ValueError(f"{row} with --learner {learner!r} --drafter {drafter!r}: a row has its own; give neither")
-    chosen, of_drafter = parse_settings(settings or []), drafter_settings(drafter_set or [])
-    temperature = serving.sampling.temperature
-    asked = {row: row_of(row, chosen)} if row else methods_of(learner or [], chosen, drafter or "adapter", temperature)
-    asked = {name: changed(method, loss, learn_prompt, prompt_hint, of_drafter) for name, method in asked.items()}
-    if given(context, "nu"):
-        asked = {name: replace(method, nu=0) for name, method in asked.items()}
-    methods, stream = beside_plain(asked), stream_of(prompts, seed)
-    device, dtype, compiled = placed(device, dtype, compiled)
-    check_tune(tune, compiled, device)
-    models = Models(target, draft, dtype, device, family)
-    if compiled:
-        compile_for(models, list(methods.values()), stream, serving, tune, by_cost or serving.confidence > 0)
+    methods = beside_plain(learning.methods(row, serving.sampling.temperature, not given(context, "nu")))
+    stream, pair = stream_of(prompts, seed), fitting(pair)
+    models, last = pair.load(), list(methods.values())[-1]
+    pair.compile(models, list(methods.values()), stream, serving, by_cost or serving.confidence > 0)
     if by_cost:
-        serving = costed(models, list(methods.values())[-1], stream, serving, console)
+        serving = costed(models, last, stream, serving, console)
     served = Run(models, methods, stream, serving, seed, certify is not None, low_noise)
     if state is not None:
         served.keep_state(state)
@@ -125,6 +87,16 @@ def run(
     if not whole:
         complaints.print(f"interrupted: {report.served} of {report.asked} requests were served")
         raise typer.Exit(INTERRUPTED)
+
+
+def fitting(pair: PairOptions) -> PairOptions:
+    """The pair where this machine runs it best, in what was left open."""
+    import torch
+
+    device = pair.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    on_gpu = device.startswith("cuda")
+    compiled = on_gpu if pair.compiled is None else pair.compiled
+    return replace(pair, device=device, dtype=pair.dtype or ("bfloat16" if on_gpu else "float32"), compiled=compiled)
 
 
 def given(context: typer.Context, name: str) -> bool:

@@ -10,7 +10,7 @@ from real.cli.fields import Without
 from real.cli.options import Families, Family, Kept, Out, Room, console
 from real.serving.settings import Serving
 from theory.runs.result import save_result
-from theory.runs.terminal import Progress, complaints
+from theory.runs.terminal import Progress, busy, complaints
 
 app = Room(panel="Verify")
 
@@ -23,7 +23,9 @@ def lossless(
     """Greedy output token for token equal to transformers' own; sampled output equal in law."""
     from real.verify.lossless import lossless as check
 
-    if not check(prompts=prompts, compiled=compiled):
+    with busy("checking"):
+        held = check(prompts=prompts, compiled=compiled)
+    if not held:
         raise typer.Exit(1)
 
 
@@ -67,9 +69,10 @@ def audit(
     from real.verify.audit import audit as served
 
     rows = []
-    for row in served(tokens, tuple(family or FAMILIES)):
-        rows.append(row)
-        console.print(tables.audited(row), highlight=False)
+    with busy("auditing"):
+        for row in served(tokens, tuple(family or FAMILIES)):
+            rows.append(row)
+            console.print(tables.audited(row), highlight=False)
     alarms = [row for row in rows if row.alarm]
     total = sum(row.tokens for row in rows)
     if out is not None:
@@ -104,7 +107,8 @@ def agree(out: Out = Path("out/demo")) -> None:
     from real.verify.agree import agree as compare
     from real.verify.agree import disagreements
 
-    wrong = disagreements(compare(out, console))
+    with busy("comparing"):
+        wrong = disagreements(compare(out, console))
     if wrong:
         complaints.print(f"the two worlds disagree: {', '.join(wrong)}; see {out / 'agreement.json'}", style="red")
         raise typer.Exit(1)

@@ -28,6 +28,7 @@ from real.systems.rows import Method
 from theory.learners.frozen import Frozen
 from theory.runs.result import load_result, save_result
 from theory.runs.trace import plain
+from theory.runs.users_file import source
 
 FOLDER = Path("out/profiles")
 APART, SEEN = 16, 4
@@ -207,6 +208,7 @@ def settings_of(models: Models, method: Method, serving: Serving) -> dict[str, A
         "method": plain(at_rest),
         **asdict(serving.sampling),
         "max_new_tokens": serving.max_new_tokens,
+        **source(method.drafter, "drafter"),
     }
 
 
@@ -215,7 +217,7 @@ def place(models: Models, method: Method, serving: Serving, folder: Path = FOLDE
     settings = settings_of(models, method, serving)
     places = [str(Path(place).resolve()) for place in (models.target, *models.drafts.values())]
     key = sha256(json.dumps([settings, places], sort_keys=True).encode()).hexdigest()[:12]
-    return folder / f"{method.drafter}-{key}.json"
+    return folder / f"{(method.drafter or '').rpartition(':')[2]}-{key}.json"
 
 
 def cached(

@@ -6,6 +6,7 @@ with Progress() as progress:                 bars on a terminal, elsewhere a lin
     report(3, 20)
 """
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -115,7 +116,9 @@ class Progress:
         self._over = Event()
         self._wait = wait or self._over.wait
         columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-        self._bars = Bars(*columns, console=console) if console.is_terminal else None
+        # where standard output goes to a file, rich must not take it to the screen
+        bars = Bars(*columns, console=console, redirect_stdout=sys.stdout.isatty())
+        self._bars = bars if console.is_terminal else None
         self._lines = Thread(target=self._tell, daemon=True)
 
     def __enter__(self) -> "Progress":

@@ -196,7 +196,7 @@ def done(path: Path | str, settings: Any) -> bool:
     differ = {k: (theirs.get(k), ours.get(k)) for k in keys if theirs.get(k) != ours.get(k)}
     raise SettingsDiffer(
         f"{header_path} was made with other settings (there, here): {differ or (theirs, ours)}; "
-        "nothing was overwritten. Choose another --out, or remove the file if it is no longer wanted"
+        "nothing was overwritten. Choose another folder, or remove the file if it is no longer wanted"
     )
 
 

@@ -105,7 +105,7 @@ def test_the_command_folds_what_a_run_learned(tmp_path):
     assert not (tmp_path / "exported.part").exists()
     other = real("export", *pair[:3], tmp_path / "target", *state, "--out", tmp_path / "other")
     assert other.exit_code == 2
-    assert "was learned on the draft 'draft'; give that one as --draft" in " ".join(other.output.split())
+    assert "was learned on the draft 'draft'; give that one as draft" in " ".join(other.output.split())
     missing = real("export", *pair, "--state", tmp_path / "none", "--out", tmp_path / "other")
     assert missing.exit_code != 0
 

@@ -1,5 +1,7 @@
 """What answers at once: ``--help``, wrong options; panels, and an option a field."""
 
+import ast
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, field, fields, is_dataclass, replace
@@ -87,7 +89,7 @@ def test_what_serves_has_an_option_for_every_field_or_says_which_it_lacks(comman
     }[command]
     shown = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"}).output
     for one in settings(Serving()):
-        option = f"--{one.name.replace('_', '-')}"
+        option = one.names[0]
         assert (f"{option} " in shown or f"{option}," in shown) != (one.name in decided), option
         if one.name not in decided:
             assert one.help in " ".join(shown.replace("│", " ").split())
@@ -147,3 +149,29 @@ def test_a_field_can_be_left_out_and_what_is_measured_is_none():
     for option in ("--measured", "--depth"):
         assert played(option, "1", left=("depth",))[0].exit_code == 2
     assert played("--width", "1", left=("depth",), default=replace(Outer(), inner=Inner(4)))[1][0][1].inner == Inner(4)
+
+
+def said_in_errors(source: str) -> list[str]:
+    """The texts of all errors that a source raises; commands in backticks, which are remedies, left out."""
+    texts = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Raise) and node.exc is not None:
+            parts = [one.value for one in ast.walk(node.exc) if isinstance(one, ast.Constant)]
+            texts.append(re.sub("`[^`]*`", "", "".join(part for part in parts if isinstance(part, str))))
+    return texts
+
+
+def test_only_command_lines_speak_of_options():
+    packages = [path for package in ("theory", "sim", "real") for path in sorted((ROOT / package).rglob("*.py"))]
+    libraries = [path for path in packages if path.parent.name != "cli" and path.name != "__main__.py"]
+    assert len(libraries) > 100
+    found = [(path.name, text) for path in libraries for text in said_in_errors(path.read_text("utf-8"))]
+    assert [(name, text) for name, text in found if re.search(r"--[a-z]", text)] == []
+
+
+def test_an_option_in_an_error_is_seen():
+    assert (
+        "--out"
+        in said_in_errors('def f(x):\n    raise ValueError(f"--out {x}: `python -m real demo --seed 1` first")')[0]
+    )
+    assert "--seed" not in said_in_errors('raise ValueError(f"run `python -m real demo --seed 1` first")')[0]
