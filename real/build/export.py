@@ -17,18 +17,20 @@ from real.systems.rows import Method
 
 
 def learned(models: Models, state: Path) -> Adapter:
-    """The adapter that a run left in its ``--state`` file, on the draft it was learned on.
+    """The adapter that a run left in its state, on the draft it was learned on.
 
     Raises:
         ValueError: if the file is damaged, was left by another drafter or with another draft, or still in burn-in.
     """
     tensors, about = load(state)
     if about.get("drafter") != "adapter":
-        raise ValueError(f"{state}: its drafter was {about.get('drafter')!r}; only an adapter can be folded")
+        raise ValueError(
+            f"state={str(state)!r}: its drafter was {about.get('drafter')!r}; only an adapter can be folded"
+        )
     wanted = about.get("draft_model")
     draft = next((key for key in models.drafts if models.names[key] == wanted), None)
     if draft is None:
-        raise ValueError(f"{state}: was learned on the draft {wanted!r}; give that one as draft")
+        raise ValueError(f"state={str(state)!r}: was learned on the draft {wanted!r}; give that one as draft")
     pair = models.pair_of(Method("adapter", draft=draft))
     assert pair.draft is not None
     for part in ("adapter", "matrix"):
@@ -38,12 +40,12 @@ def learned(models: Models, state: Path) -> Adapter:
     else:
         found = tuple(tensors["x"].shape) if "x" in tensors else None
         raise ValueError(
-            f"{state}: its decision has shape {found}, neither an adapter's nor a matrix's on this draft; "
+            f"state={str(state)!r}: its decision has shape {found}, neither an adapter's nor a matrix's on this draft; "
             "export with the draft it was learned on"
         )
     drafter.restore(under("drafter.", tensors))
     if not drafter.ready:
-        raise ValueError(f"{state}: the adapter is still in its burn-in; serve more tokens first")
+        raise ValueError(f"state={str(state)!r}: the adapter is still in its burn-in; serve more tokens first")
     drafter.load(tensors["x"])
     return drafter
 
@@ -71,7 +73,7 @@ def export(drafter: Adapter, tokenizer, folder: Path) -> Path:
         ValueError: if the folder is there, or input and output embeddings are tied: folding would change both.
     """
     if folder.exists():
-        raise ValueError(f"folder={str(folder)!r}: is there already; nothing was overwritten, choose another folder")
+        raise ValueError(f"out={str(folder)!r}: is there already; nothing was overwritten, choose another folder")
     if drafter.model.model.config.tie_word_embeddings:
         raise ValueError(
             "draft: its input and output embeddings are tied, so folding would change what it reads; untie them first "

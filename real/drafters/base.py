@@ -24,7 +24,6 @@ from real.models.memory import Memory
 from real.models.sampling import Sampling
 from real.models.text import Text
 from theory.learner import Learner
-from theory.learners.frozen import Frozen
 from theory.loss import Loss
 from theory.runs.practice import DEEP_LEARNERS
 
@@ -123,7 +122,7 @@ class Drafter(ABC):
     reads_target: bool = False
     uses_draft: bool = False
     learners: Mapping[str, Learner] = DEEP_LEARNERS
-    trial: Learner = Frozen()
+    trial: Learner = DEEP_LEARNERS["adam"]
     ridge: float = 0.0
     head_weights: tuple[float, ...] = ()
     records: bool = False

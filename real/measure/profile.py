@@ -206,9 +206,9 @@ def settings_of(models: Models, method: Method, serving: Serving) -> dict[str, A
         "gamma": serving.gamma,
         "models": models.names,
         "method": plain(at_rest),
-        **source(method.drafter, "drafter"),
         **asdict(serving.sampling),
         "max_new_tokens": serving.max_new_tokens,
+        **source(method.drafter, "drafter"),
     }
 
 

@@ -36,7 +36,7 @@ def load(path: Path) -> tuple[Named, dict[str, str]]:
             return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(
-            f"{path}: not a readable state ({error}); give one that was saved here, or remove it and start over"
+            f"{path}: not a readable state ({error}); give one that a run wrote, or remove it and start over"
         ) from None
 
 

@@ -9,7 +9,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from real.drafters import Drafter, Proposal  # noqa: E402
+from real.drafters import Drafter  # noqa: E402
 from real.drafters.objective import DISTIL, Objective  # noqa: E402
 from real.drafters.weights import Weights  # noqa: E402
 from real.verify.drafter_laws import ALWAYS, TRAINING, Broken, Subject, laws, losses_are_convex  # noqa: E402
@@ -27,15 +27,9 @@ class Again(Drafter):
     def of(cls, pair, **settings):
         return cls(pair.target.vocab, **settings)
 
-    def begin(self, tokens, hidden=None, keep_prompt=False):
-        self.tokens = tokens
-
     def logits_after(self, drafted):
-        last = drafted[-1] if drafted else torch.tensor(self.tokens[-1:])
+        last = drafted[-1] if drafted else torch.tensor([text.tokens[-1] for text in self.texts])
         return 4.0 * torch.nn.functional.one_hot(last, self.vocab).float()
-
-    def commit(self):
-        return None
 
 
 @dataclass(frozen=True)
@@ -80,7 +74,7 @@ class Bias(Again):
         self.bias = x.clone()
 
     def logits_after(self, drafted):
-        return self.bias[None]
+        return self.bias.expand(len(self.texts), -1)
 
     def loss(self, pieces, objective=DISTIL):
         rows = objective.rows(pieces)
@@ -90,7 +84,9 @@ class Bias(Again):
 
 
 @pytest.mark.parametrize(
-    ("kind", "law"), [(kind, law) for kind in (Again, Bias) for law in laws(kind).values()], ids=str
+    ("kind", "law"),
+    [(kind, law) for kind in (Again, Bias) for law in laws(kind).values()],
+    ids=lambda value: value.__name__,
 )
 def test_a_users_own_drafter_keeps_every_law(kind, law):
     law(Subject.of(kind))
@@ -107,29 +103,28 @@ class Wide(Again):
 
 
 class Half(Again):
-    def propose(self, gamma, sampling, uniforms, confidence=0.0):
-        tokens, probs = super().propose(gamma, sampling, uniforms, confidence)
-        return Proposal(tokens, probs if probs is None else probs / 2)
+    def propose(self, lengths, sampling, uniforms, confidence=0.0):
+        made = super().propose(lengths, sampling, uniforms, confidence)
+        return made if made.probs is None else made._replace(probs=made.probs / 2)
 
 
 class Writes(Again):
-    def propose(self, gamma, sampling, uniforms, confidence=0.0):
-        made = super().propose(gamma, sampling, uniforms, confidence)
-        self.tokens.append(int(made.tokens[0]))
+    def propose(self, lengths, sampling, uniforms, confidence=0.0):
+        made = super().propose(lengths, sampling, uniforms, confidence)
+        self.texts[0].tokens.append(int(made.tokens[0, 0]))
         return made
 
 
 class Favours(Again):
     """Reports a law and draws token 3 instead, one time in four."""
 
-    def propose(self, gamma, sampling, uniforms, confidence=0.0):
-        tokens, probs = super().propose(gamma, sampling, uniforms, confidence)
-        return Proposal(torch.full_like(tokens, 3) if float(uniforms[0]) < 0.25 else tokens, probs)
+    def propose(self, lengths, sampling, uniforms, confidence=0.0):
+        made = super().propose(lengths, sampling, uniforms, confidence)
+        return made._replace(tokens=torch.full_like(made.tokens, 3)) if float(uniforms[0, 0]) < 0.25 else made
 
 
 class Rolls(Again):
-    def begin(self, tokens, hidden=None, keep_prompt=False):
-        super().begin(tokens, hidden, keep_prompt)
+    def enter(self, keep_prompt=False):
         torch.rand(1)
 
 
@@ -147,13 +142,25 @@ class Numbered(Again):
 class Stale(Again):
     """Copies the text when a request begins, and never looks again."""
 
-    def begin(self, tokens, hidden=None, keep_prompt=False):
-        self.tokens = list(tokens)
+    def enter(self, keep_prompt=False):
+        self.last = self.texts[-1].tokens[-1]
+
+    def logits_after(self, drafted):
+        last = drafted[-1] if drafted else torch.tensor([self.last] * len(self.texts))
+        return 4.0 * torch.nn.functional.one_hot(last, self.vocab).float()
 
 
 class Edits(Again):
     def commit(self):
-        self.tokens[-1] = 0
+        self.texts[0].tokens[-1] = 0
+
+
+class Swaps(Again):
+    """Ends the first text's draft with a token of the second's, in its text."""
+
+    def commit(self):
+        if len(self.texts) > 1:
+            self.texts[0].tokens[-1] = self.texts[1].tokens[-1]
 
 
 class Deaf(Bias):
@@ -217,6 +224,7 @@ LIARS = [
     ("follows_the_text", Stale, "laws differ by"),
     ("keeps_the_greedy_text", Edits, "transformers' own"),
     ("keeps_the_greedy_text", Deaf, "no update moved x"),
+    ("follows_several_texts", Swaps, "in two rows, after"),
     ("one_flat_vector", Deaf, r"after load\(x\) it serves"),
     ("one_flat_vector", Shared, "return a copy"),
     ("gradient_is_the_derivative", SteepBias, "grad says"),
