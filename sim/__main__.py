@@ -8,7 +8,6 @@ from typing import Annotated
 import numpy as np
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
 from sim.bench import speed
@@ -21,7 +20,7 @@ from sim.sweep import Finished, sweep
 from theory.runs.choose import parse_settings
 from theory.runs.experiment import result_path, select
 from theory.runs.practice import ADAPTER_LEARNERS, HEADS_LEARNERS, in_practice
-from theory.runs.terminal import Commands, complaints, explained
+from theory.runs.terminal import Commands, Progress, busy, complaints, explained
 from theory.runs.trace import atomic, done
 from theory.runs.users_file import source, users_own
 
@@ -93,11 +92,10 @@ def run(
 
 
 def report(results, total: int) -> list[Finished]:
-    """Print one line a row as the rows end, under a progress bar."""
+    """Print one line a row as the rows end."""
     finished = []
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("rows", total=total)
+    with Progress(transient=True) as progress:
+        tell = progress.task("rows")
         for result in results:
             finished.append(result)
             header, state = result.header, f"{result.seconds:5.1f} s" if result.ran else "   done"
@@ -106,8 +104,8 @@ def report(results, total: int) -> list[Finished]:
             line = (
                 f"{result.name:36s} {state}  regret {regret:9.2f}  violations {header['violations']}  tightness {tight}"
             )
-            progress.console.print(line, highlight=False, markup=False, soft_wrap=True)
-            progress.advance(task)
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+            tell(len(finished), total)
     return finished
 
 
@@ -159,7 +157,7 @@ def hardest_rows(
         for name, row in chosen(rows).items():
             row = row.altered(learner, parse_settings(settings or []), None)
             player = row.build()
-            with users_own(row.learner), console.status(name):
+            with users_own(row.learner), busy(name):
                 found = hardest(player, row.environment, np.random.default_rng(row.seed), steps=steps)
             table.add_row(name, *("none" if number is None else f"{number:.2f}" for number in found))
             if found.guarantee is not None and found.hardest > found.guarantee * (1 + ROUNDING):

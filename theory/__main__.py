@@ -12,7 +12,7 @@ from theory.checker import tightness as tight
 from theory.domain import Ball, Box, Domain, Simplex
 from theory.runs.choose import parse_settings
 from theory.runs.import_time import import_seconds
-from theory.runs.terminal import Commands, complaints
+from theory.runs.terminal import Commands, busy, complaints
 from theory.runs.trace import Trace
 from theory.speculation.hazards import hazards
 
@@ -42,7 +42,7 @@ def check(
     where = None if domain is None else DOMAINS[domain]
     problem = trial.default_problem(learner, where, dimension, horizon, gradient_bound)
     given = parse_settings(settings or [])
-    with console.status("trying its laws, then searching for a game that breaks its bound …"):
+    with busy("trying its laws, then searching for a game that breaks its bound"):
         report = trial.check(learner, bound, problem, settings=given, only_within=only_within, seconds=seconds)
     console.print(str(report), markup=False, highlight=False)
     raise typer.Exit(0 if report.holds else 1)
@@ -82,7 +82,7 @@ def tightness(
     chosen = tight.chosen(patterns or [])
     found = []
     for name in chosen:
-        with console.status(name):
+        with busy(name):
             found += tight.measure(name, seconds)
     if csv is not None:
         tight.save(found, csv)
@@ -101,7 +101,7 @@ def tightness(
 def audit(streams: Annotated[int, typer.Option(min=1, help="Independent streams a hazard.")] = 5) -> None:
     """Print each hazard of a learning decoder: its total variation, exact, and the tokens until the audit sees it."""
     table = Table("hazard", "total variation", "tokens to detection (median)", box=None)
-    with console.status("decoding with each hazard …"):
+    with busy("decoding with each hazard"):
         rows = hazards(streams=streams)
     for row in rows:
         table.add_row(row.name, f"{row.total_variation:.4f}", f"{row.tokens:,.0f}")

@@ -43,10 +43,7 @@ def compile_for(
     longest = max(len(prompt) for prompt in prompts) + serving.max_new_tokens
     kinds = [drafter_class(method.drafter) for method in methods if method.drafter]
     on_draft = any(kind.uses_draft for kind in kinds)
-    with busy("compiling"):
-        models.compile(
-            (*shorter, serving.gamma), slots(longest + serving.gamma + 1, models.pair.device), on_draft, tuned
-        )
+    models.compile((*shorter, serving.gamma), slots(longest + serving.gamma + 1, models.pair.device), on_draft, tuned)
 
 
 def costed(models: Models, chosen: Method, stream: Stream, serving: Serving, console: Console) -> Serving:

@@ -100,13 +100,15 @@ class Progress:
     """How far work is: a bar a task on a terminal, elsewhere a line a task every ``every`` seconds until it is done.
 
     Args:
-        console: where it is shown. every: seconds. clock: seconds now. wait: returns after so many seconds whether the
-            work is over; by default a wait that the end of the block cuts short.
+        console: where it is shown. transient: bars are gone when the work is done. every: seconds. clock: seconds now.
+            wait: returns after so many seconds whether the work is over; by default a wait that the end of the block
+            cuts short.
     """
 
     def __init__(
         self,
         console: Console = complaints,
+        transient: bool = False,
         every: float = 30.0,
         clock: Callable[[], float] = monotonic,
         wait: Callable[[float], bool] | None = None,
@@ -117,7 +119,7 @@ class Progress:
         self._wait = wait or self._over.wait
         columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
         # where standard output goes to a file, rich must not take it to the screen
-        bars = Bars(*columns, console=console, redirect_stdout=sys.stdout.isatty())
+        bars = Bars(*columns, console=console, transient=transient, redirect_stdout=sys.stdout.isatty())
         self._bars = bars if console.is_terminal else None
         self._lines = Thread(target=self._tell, daemon=True)
 
@@ -156,6 +158,6 @@ class Progress:
 @contextmanager
 def busy(name: str, console: Console = complaints) -> Iterator[None]:
     """Show that one thing of unknown length is being done."""
-    with Progress(console) as progress:
+    with Progress(console, transient=True) as progress:
         progress.task(name)
         yield
