@@ -217,7 +217,8 @@ def place(models: Models, method: Method, serving: Serving, folder: Path = FOLDE
     settings = settings_of(models, method, serving)
     places = [str(Path(place).resolve()) for place in (models.target, *models.drafts.values())]
     key = sha256(json.dumps([settings, places], sort_keys=True).encode()).hexdigest()[:12]
-    return folder / f"{(method.drafter or '').rpartition(':')[2]}-{key}.json"
+    drafter = getattr(method.drafter, "__name__", str(method.drafter)).rpartition(":")[2]
+    return folder / f"{drafter}-{key}.json"
 
 
 def cached(
