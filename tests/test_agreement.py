@@ -50,7 +50,7 @@ GENTLE = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode, temperature", agreeing.MODES.items())
+@pytest.mark.parametrize("mode, temperature", agreeing.TEMPERATURES.items())
 def test_a_recording_predicts_runs_that_were_never_made(tmp_path, monkeypatch, mode, temperature):
     """Recorded frozen at gamma 3; predicted by the simulator and then decoded with three learners at other gammas."""
     folder = tmp_path / "o/agreement"
@@ -67,7 +67,7 @@ def test_a_recording_predicts_runs_that_were_never_made(tmp_path, monkeypatch, m
     assert other.exit_code == 2
     assert "other settings" in said(other)
     assert (folder / f"{mode}.npz").read_bytes() == before
-    monkeypatch.setattr(agreeing, "MODES", {mode: temperature})
+    monkeypatch.setattr(agreeing, "TEMPERATURES", {mode: temperature})
     refused = real("agree", "--out", "o")
     assert refused.exit_code == 2
     assert "no prediction at" in said(refused)

@@ -69,7 +69,7 @@ def planned(small: Any, large: Any) -> Plan:
     d, size = _head_size(small), _head_size(large)
     if size % d:
         refuse("head_dim", f"a multiple of {d}")
-    each, room = (of.num_attention_heads // _key_value_heads(of) for of in (small, large))
+    each, room = (one.num_attention_heads // _key_value_heads(one) for one in (small, large))
     chunks = -(-each // room)
     if _key_value_heads(small) * chunks > _key_value_heads(large):
         refuse("num_key_value_heads", f"at least {_key_value_heads(small) * chunks}")
@@ -139,10 +139,10 @@ class Corner(ABC):
     def head_rows(self, large: Any, small: Any, places: Iterable[tuple[int, int]], scale: float = 1.0) -> None:
         """Rows of a projection, a head at a time: ``places`` are (first large row, first small row)."""
         dims, size = torch.tensor(self.plan.dims), self.plan.size
-        for to, of in places:
+        for to, start in places:
             for ours, theirs in _weights(large, small):
                 ours[to : to + size] = 0
-                values = (theirs[of : of + len(dims)].double() * scale).to(ours)
+                values = (theirs[start : start + len(dims)].double() * scale).to(ours)
                 if ours.ndim == 1:
                     ours[to + dims] = values
                 else:

@@ -97,7 +97,7 @@ def _check(small: CausalLM, large: Any) -> None:
     """ValueError unless the large model has the small one's law on a few tokens."""
     ids = torch.tensor(PROBE, device=small.device) % small.vocab
     logits = large(input_ids=ids[None].to(large.device)).logits[0].to(small.device)
-    here, there = (of.double().softmax(-1) for of in (small.logits(ids), logits))
+    here, there = (found.double().softmax(-1) for found in (small.logits(ids), logits))
     further = float(there[:, small.vocab :].sum(-1).mean())
     distance = float((here - there[:, : small.vocab]).abs().sum(-1).mean() + further) / 2
     if not distance <= FURTHEST:

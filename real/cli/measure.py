@@ -160,7 +160,7 @@ def floor(
 
     models = Models(family=family)
     with Progress() as progress:
-        reports = {name: progress.task(name) for name in drafter or flooring.DRAFTERS}
+        reports = {name: progress.task(name) for name in drafter or flooring.AT_REST}
         rows = flooring.floor(
             models, serving, domain or domains(), prompts, list(reports),
             lambda name, done, total: reports[name](done, total),

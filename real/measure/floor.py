@@ -25,7 +25,7 @@ LEAST = 0.98
 """Net speed over plain decoding that is asked for, by the one-sided 95 % limit."""
 PROFILED = 2
 """Requests of each domain that a profile is measured on."""
-DRAFTERS: dict[str, Method] = {
+AT_REST: dict[str, Method] = {
     "uniform": Method("uniform"),
     **{name: SYSTEMS[name] for name in ("sd", "ngram", "heads", "hydra", "eagle")},
     "mixture": Method("mixture", draft="generalist"),
@@ -38,21 +38,21 @@ def floor(
     serving: Serving,
     domains: Sequence[str],
     prompts: int,
-    names: Sequence[str] = tuple(DRAFTERS),
+    names: Sequence[str] = tuple(AT_REST),
     progress: Callable[[str, int, int], None] = lambda name, done, total: None,
 ) -> list[dict[str, Any]]:
     """One row a drafter and domain, and one over all domains: net speed over plain and its one-sided limit.
 
     Raises:
-        ValueError: for a drafter that is not in ``DRAFTERS``, or fewer than one prompt.
+        ValueError: for a drafter that is not in ``AT_REST``, or fewer than one prompt.
     """
     if prompts < 1:
         raise ValueError(f"prompts={prompts!r}: at least one request of every domain, and four for a limit")
-    if not names or not set(names) <= set(DRAFTERS):
-        raise ValueError(f"drafters {tuple(names)}: at least one, each one of {', '.join(DRAFTERS)}")
+    if not names or not set(names) <= set(AT_REST):
+        raise ValueError(f"drafters {tuple(names)}: at least one, each one of {', '.join(AT_REST)}")
     rows = []
     for name in names:
-        method = DRAFTERS[name]
+        method = AT_REST[name]
         sample = scheduled(",".join(f"{domain}:{PROFILED}" for domain in domains), 1)
         ids = [models.pair.encode(list(prompt.turns), models.chat) for prompt in sample.prompts]
         found = profile(measure(models, method, serving, ids))

@@ -112,8 +112,7 @@ def headroom(
         gamma: tokens drafted a step.
         memory_seconds: one reading of the target's weights.
     """
-    plain_rate, whole = plain["tokens"] / plain["total"], seconds["total"]
-    pace = meter.tokens / meter.steps
+    plain_rate, whole, pace = plain["tokens"] / plain["total"], seconds["total"], meter.tokens / meter.steps
 
     def speedup(without: float = 0.0, tokens: float = meter.tokens) -> float:
         return tokens / (whole - without) / plain_rate
@@ -121,10 +120,9 @@ def headroom(
     def at(tokens_a_step: float) -> float:
         return speedup(tokens=meter.tokens * tokens_a_step / pace)
 
-    overhead = seconds["other"] + seconds["unattributed"]
     bars: dict[str, float | None] = {
         "learning": speedup(seconds["learn"]),
-        "overhead": speedup(overhead),
+        "overhead": speedup(seconds["other"] + seconds["unattributed"]),
         "drafting": speedup(seconds["draft"]),
         "draft": at(1 + meter.drafted / meter.steps),
         "memory": speedup(max(0.0, seconds["verify"] - meter.steps * memory_seconds)),
@@ -137,7 +135,7 @@ def headroom(
         bars["one draft"] = at(pace * float(tokens_per_step(1 - several, gamma) / tokens_per_step(1 - alpha, gamma)))
     known = {name: value for name, value in bars.items() if value is not None}
     found = {"speedup": speedup(), "without": bars, "binds": max(known, key=known.__getitem__), "tokens_per_step": pace}
-    found |= {"accepted": meter.accepted / max(meter.examined, 1)}
+    found["accepted"] = meter.accepted / max(meter.examined, 1)
     found["shares"] = {line: spent / whole for line, spent in seconds.items() if line not in ("total", "tokens")}
     found["overlap"] = meter.overlap / meter.examined if meter.sampled else None
     verify = seconds["verify"] / meter.steps

@@ -166,6 +166,11 @@ def show(rows: Mapping[str, Mapping[str, Any]]) -> None:
             )
 
 
+def _called(path: str, model: CausalLM | None) -> str:
+    """A model's name without paths of this machine, and that it is inflated."""
+    return (Path(path).name if Path(path).is_dir() else path) + ("" if model is None else model.label)
+
+
 def _how(model: CausalLM) -> str:
     """What became of compiling it."""
     return "eager" if model.compiled is None else "tuned" if model.compiled.tuned else "compiled"
@@ -197,21 +202,18 @@ def bench(
     torch.set_num_threads(1)
     pair = load_pair(target, draft, dtype, device)
     ids = [pair.encode(list(turns), chat) for turns in prompts]
-    fast, longest = pair, max(map(len, ids)) + new + gamma + 1
-    if any("compiled" in name for name in making):
-        fast = compiled(pair, gamma, slots(longest, pair.device))
+    longest, wanted = max(map(len, ids)) + new + gamma + 1, any("compiled" in name for name in making)
+    fast = compiled(pair, gamma, slots(longest, pair.device)) if wanted else pair
     goals, rows = ON_GPU if pair.device.type == "cuda" else GOALS, {}
     for drawn, sampling in SAMPLINGS.items():
         serving = {name: make(pair, fast, gamma, sampling, new) for name, make in making.items()}
         rows[drawn] = row(compared(serving, ids), goals)
-    assert pair.draft is not None
-    given = {"target": (target, pair.target), "draft": (draft, pair.draft)}
-    names = {key: (Path(path).name if Path(path).is_dir() else path) + one.label for key, (path, one) in given.items()}
-    told = f"{names['target']} with {names['draft']}: {len(ids)} prompts × {new} tokens, gamma {gamma}"
-    screen.print(f"{told}, {dtype}, {device}", highlight=False)
+    names = {"target": _called(target, pair.target), "draft": _called(draft, pair.draft)}
+    told = f"{' with '.join(names.values())}: {len(ids)} prompts × {new} tokens, gamma {gamma}, {dtype}, {device}"
+    screen.print(told, highlight=False)
     show(rows)
     if out is not None:
-        settings = {**names, "prompts": len(ids), "new": new, "gamma": gamma, "dtype": dtype}
-        settings["compiled"] = {one.name: _how(one) for one in (fast.target, fast.draft) if one is not None}
+        how = {one.name: _how(one) for one in (fast.target, fast.draft) if one is not None}
+        settings = {**names, "prompts": len(ids), "new": new, "gamma": gamma, "dtype": dtype, "compiled": how}
         save_result(out, "bench", {**settings, "rows": rows}, device_name(device))
     return rows

@@ -20,11 +20,11 @@ from transformers.utils import logging
 from real.models.cache import BLOCK, RowCache, SlotCache, rollback, rows_of
 from real.models.compiled import Compiled
 
-FAMILIES = ("llama", "qwen2", "qwen3", "gpt_neox")  # proven by tests and by `python -m real lossless`
+PROVEN = ("llama", "qwen2", "qwen3", "gpt_neox")  # proven by tests and by `python -m real lossless`
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 CHUNK = 2048
 """Most tokens of one forward over a cache; a longer prompt is prefilled in so many at a time."""
-UNLIKELY, ROWS = -20.0, 64
+UNLIKELY, COMPARED = -20.0, 64
 """Log-probability below which compiled and eager need not agree, and positions that are compared at once."""
 PROBE = (3, 1, 4, 1, 5)  # token ids of the check at load
 
@@ -157,7 +157,7 @@ class CausalLM:
                 rollback(cache, cache.length - start)
                 stop = compiled.size - longest if count == compiled.size else start + count
                 if start < stop <= compiled.size:
-                    rows = (of.split(ROWS) for of in (self.hidden(text[start:stop], cache), whole[start:stop]))
+                    rows = (part.split(COMPARED) for part in (self.hidden(text[start:stop], cache), whole[start:stop]))
                     for ours, theirs in zip(*rows, strict=True):  # so many laws at once take little memory
                         errors.append(float((told(ours) - told(theirs)).abs().max().nan_to_num(float("inf"))))
             return max(errors)

@@ -129,7 +129,7 @@ def _systems(start: str) -> dict[str, Method]:
         "adapter-speed": replace(adapter, learner=OGD(WARM_STEP), loss="speed"),
         # linear heads: affine, so the theorems hold
         "heads": heads,
-        **{f"heads-{name}": replace(heads, learner=of) for name, of in HEADS_LEARNERS.items() if name != "frozen"},
+        **{f"heads-{name}": replace(heads, learner=one) for name, one in HEADS_LEARNERS.items() if name != "frozen"},
         "heads-ogd-prompt": replace(heads, learner=HEADS_LEARNERS["ogd"], learn_prompt=True),
         "heads-optimistic-prompt": replace(heads, learner=OptimisticOGD(HEADS_STEP, Zero()), prompt_hint=0.2),
         "heads-last-loss": replace(heads, learner=Ensemble(OGD(HEADS_GRID), LastLoss())),

@@ -33,7 +33,7 @@ RUNS = (("ogd", 2), ("optimistic", 3), ("ensemble", 6))
 """Learners and draft lengths that are predicted; nothing was recorded with any of them."""
 HEADS_RUNS = (("ogd", 1), ("optimistic", 2), ("ensemble", 3))
 """The same on linear heads, which draft no more than there are heads."""
-MODES = {"greedy": 0.0, "sampled": 1.0}
+TEMPERATURES = {"greedy": 0.0, "sampled": 1.0}
 """Recordings and their temperatures; those of linear heads, where they were made, are called ``heads-greedy``, …"""
 HEADS = "heads-"
 TIE = 1e-4
@@ -156,7 +156,8 @@ def load_prediction(folder: Path, mode: str, learner: str, gamma: int) -> Trace:
     command = f"python -m sim replay {recording} --learner {learner} --gamma {gamma} --out {folder}/predicted"
     if not recording.exists():
         of_heads = "--system heads --family llama " if mode.startswith(HEADS) else ""
-        again = f"python -m real record {of_heads}--temperature {MODES[mode.removeprefix(HEADS)]:g} --out {recording}"
+        temperature = TEMPERATURES[mode.removeprefix(HEADS)]
+        again = f"python -m real record {of_heads}--temperature {temperature:g} --out {recording}"
         raise FileNotFoundError(f"no recording at {recording}: make one with `{again}` (make results does it all)")
     if not path.with_suffix(".json").exists():
         raise FileNotFoundError(f"no prediction at {path}: run `{command}` first")
@@ -170,8 +171,8 @@ def load_prediction(folder: Path, mode: str, learner: str, gamma: int) -> Trace:
 def agree(out: Path, console: Console, progress: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
     """Make the runs that were predicted, compare, write ``out/agreement.json`` and print what holds."""
     folder = out / "agreement"
-    runs = dict.fromkeys(MODES, RUNS)
-    runs |= {f"{HEADS}{mode}": HEADS_RUNS for mode in MODES if (folder / f"{HEADS}{mode}.npz").exists()}
+    runs = dict.fromkeys(TEMPERATURES, RUNS)
+    runs |= {f"{HEADS}{mode}": HEADS_RUNS for mode in TEMPERATURES if (folder / f"{HEADS}{mode}.npz").exists()}
     predictions = {(mode, *run): load_prediction(folder, mode, *run) for mode in runs for run in runs[mode]}
     models, rows = {}, []
     for (mode, learner, gamma), predicted in predictions.items():
@@ -201,7 +202,7 @@ def agree(out: Path, console: Console, progress: Callable[[str], None] = lambda 
                       highlight=False)  # fmt: skip
     result = {
         "rows": rows,
-        "arithmetic": {mode: arithmetic(folder / f"{mode}.npz") for mode in MODES},
+        "arithmetic": {mode: arithmetic(folder / f"{mode}.npz") for mode in TEMPERATURES},
         "speed_law": speed_law(out / "real"),
         "pathwise": pathwise(out / "real"),
     }

@@ -76,10 +76,10 @@ def _watch_rows(models: Models, method: Method, rows: int, share: int, seed: int
     requests = cycle(mixed(seed).prompts)
     while served < share:
         prompts = [pair.encode(list(next(requests).turns), models.chat) for _ in range(rows + rows // 2)]
-        for of in in_order(decoder.serve_all(prompts, Ledger())):  # the order must not depend on what was sampled
-            pits = transforms(pair, prompts[of.number], of.tokens, serving.sampling, rng)
-            state, _ = bettor.watch(state, pits, torch.ones(len(of.tokens), dtype=torch.bool))
-            served, steps = served + len(of.tokens), steps + of.counts.steps
+        for request in in_order(decoder.serve_all(prompts, Ledger())):  # the order must not depend on what was sampled
+            pits = transforms(pair, prompts[request.number], request.tokens, serving.sampling, rng)
+            state, _ = bettor.watch(state, pits, torch.ones(len(request.tokens), dtype=torch.bool))
+            served, steps = served + len(request.tokens), steps + request.counts.steps
     return served, served / steps, state
 
 

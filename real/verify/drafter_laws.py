@@ -21,7 +21,7 @@ from torch import Tensor
 
 from real.drafters import Drafter, Piece, drafter_class, make_drafter
 from real.drafters.objective import DISTIL, Objective
-from real.models.hf import FAMILIES, Pair
+from real.models.hf import PROVEN, Pair
 from real.models.random import perturbed, random_model
 from real.models.sampling import Sampling
 from real.serving.decoder import in_order, online_decoder
@@ -46,9 +46,9 @@ class Broken(AssertionError):
 
 
 def pair_of(family: str = "llama", dtype: str = "float64", draft_vocab: int | None = None) -> Pair:
-    """A random target and a draft near it; ValueError for a family that is not one of ``FAMILIES``."""
-    if family not in FAMILIES:
-        raise ValueError(f"family={family!r}: must be one of {', '.join(FAMILIES)}")
+    """A random target and a draft near it; ValueError for a family that is not one of ``PROVEN``."""
+    if family not in PROVEN:
+        raise ValueError(f"family={family!r}: must be one of {', '.join(PROVEN)}")
     target = random_model(family, 0, dtype, vocab=VOCAB)
     return Pair(target, perturbed(target, 0.05, 1, draft_vocab), None)
 

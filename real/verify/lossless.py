@@ -68,8 +68,8 @@ def in_rows(method: Method, rows: int, gamma: int = 4, rule: str = "token") -> S
     def texts(pair: Pair, prompts: Prompts, new: int, sampling: Sampling, seed: int) -> Iterator[list[int]]:
         serving = Serving(gamma, ROUND, sampling, new, burn_in=BURN_IN, rule=rule)
         decoder = decoder_of(pair, method, drafter_of(pair, method, serving), serving, seed, rows=rows)
-        for of in in_order(decoder.serve_all(prompts, Ledger(pair.device))):
-            yield of.tokens
+        for request in in_order(decoder.serve_all(prompts, Ledger(pair.device))):
+            yield request.tokens
 
     return texts
 
@@ -217,7 +217,7 @@ def lossless(
         raise ValueError(f"prompts={prompts!r}, new={new!r}: both must be at least 1")
     torch.set_num_threads(1)
     if methods is None:  # batches are not compiled
-        methods = {name: of for name, of in CHECKED.items() if not (compiled and name in IN_ROWS)}
+        methods = {name: served for name, served in CHECKED.items() if not (compiled and name in IN_ROWS)}
     failed = []
     for name in ["given"] if target is not None else families:
         for dtype in ("float64", "float32"):

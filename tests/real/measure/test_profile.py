@@ -12,7 +12,7 @@ pytest.importorskip("transformers")
 
 from real.cli.prepare import compile_for  # noqa: E402
 from real.measure import profile as profiling  # noqa: E402
-from real.measure.floor import DRAFTERS, rows_of  # noqa: E402
+from real.measure.floor import AT_REST, rows_of  # noqa: E402
 from real.measure.profile import SEEN, Profile, Timing, cached, foretold, measure, place, profile  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
 from real.serving.ledger import Ledger  # noqa: E402
@@ -241,7 +241,7 @@ def test_the_floor_command_has_a_row_for_every_drafter_and_domain(tmp_path):
     }
     assert "each one of uniform, sd" in said(real("floor", "--drafter", "nothing"))
     assert "at least one request of every domain" in said(real("floor", "--prompts", 0))
-    assert set(DRAFTERS) == {"uniform", "sd", "ngram", "heads", "hydra", "eagle", "mixture"}
+    assert set(AT_REST) == {"uniform", "sd", "ngram", "heads", "hydra", "eagle", "mixture"}
 
 
 @pytest.mark.parametrize(

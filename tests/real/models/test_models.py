@@ -9,7 +9,7 @@ transformers = pytest.importorskip("transformers")
 from tokenizers import Tokenizer, models, pre_tokenizers  # noqa: E402
 
 from real.models.cache import rollback  # noqa: E402
-from real.models.hf import FAMILIES, CausalLM, Pair, load_model, load_pair  # noqa: E402
+from real.models.hf import PROVEN, CausalLM, Pair, load_model, load_pair  # noqa: E402
 from real.models.random import perturbed, random_model  # noqa: E402
 
 CHAT = (
@@ -34,7 +34,7 @@ def saved(folder, model, tok) -> str:
     return str(folder)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", PROVEN)
 def test_cache_rolls_back_exactly(family):
     model = random_model(family, 0)
     ids = torch.tensor([3, 1, 4, 1, 5, 9, 2])
@@ -49,7 +49,7 @@ def test_cache_rolls_back_exactly(family):
     assert cache.get_seq_length() == 7
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", PROVEN)
 def test_a_saved_pair_loads_with_other_padding(tmp_path, family):
     target = random_model(family, 0, "float32")
     pair = load_pair(

@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from real.drafters import make_drafter  # noqa: E402
-from real.models.hf import FAMILIES  # noqa: E402
+from real.models.hf import PROVEN  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
 from real.serving.step import alone, generate  # noqa: E402
 from real.systems.rows import Method  # noqa: E402
@@ -39,7 +39,7 @@ ONCE = [*(f"{name} token" for name in MATRIX), "plain", "adapter, 4 rows", "leng
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("family", "checked"), [(family, list(CHECKED) if family == "qwen3" else ONCE) for family in FAMILIES]
+    ("family", "checked"), [(family, list(CHECKED) if family == "qwen3" else ONCE) for family in PROVEN]
 )
 def test_greedy_is_generate_token_for_token_in_float64(family, checked, capsys):
     pair, prompts = random_pair(family, "float64"), random_prompts(6, 256, 7)
@@ -58,7 +58,7 @@ def test_greedy_is_generate_token_for_token_on_a_gpu():
     assert check_sampled("qwen3 on cuda", pair, prompts, 32, CHECKED)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", PROVEN)
 def test_the_comparison_is_not_empty(family):
     """Texts are varied, some drafted tokens are accepted and some are not."""
     pair, prompts = random_pair(family, "float64"), random_prompts(10, 256, 7)
