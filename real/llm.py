@@ -28,7 +28,7 @@ from real.serving.ledger import LINES, Ledger
 from real.serving.settings import Serving
 from real.serving.step import Step
 from real.systems.choose import changed, method_of
-from real.systems.loaded import Models
+from real.systems.loaded import Models, start_path
 from real.systems.saved import State, about
 from theory.checker.certificate import Certificate
 from theory.runs.choose import Choice
@@ -268,7 +268,7 @@ def load(
     """Load a target and what drafts for it; the draft learns from all that is served.
 
     Args:
-        target: a folder or hub name; the embedded target of ``family`` if left out.
+        target: a folder or hub name; the embedded target of ``family`` if left out, whose drafters start warmed up.
         draft: a folder or hub name of a small model with the same tokenizer; the embedded specialist if left out.
         learner: a name, ``file.py:Class``, a class or an object; None takes the drafter's customary one.
         drafter: the same.
@@ -293,6 +293,9 @@ def load(
     kind = type(drafter) if isinstance(drafter, Drafter) else drafter
     method = method_of(kind, learner, learner_settings, served.sampling.temperature)
     method = changed(method, loss, settings=drafter_settings)
+    warm = replace(method, start=method.draft)
+    if not (target or draft) and isinstance(drafter, str) and start_path(family, warm).is_file():
+        method = warm  # the embedded models come with warm-ups
     models = Models(target, draft, dtype, device, family)
     made = drafter if isinstance(drafter, Drafter) else None
     decoder = models.decoder(method, served, seed, drafter=made)

@@ -58,12 +58,12 @@ def test_a_recording_predicts_runs_that_were_never_made(tmp_path, monkeypatch, m
     for name, learner in GENTLE.items():
         monkeypatch.setitem(ADAPTER_LEARNERS, name, learner)
         monkeypatch.setitem(METHODS, name, Method("adapter", learner))
-    made = ("--schedule", f"prose:{count},c:{count}", "--gamma", 3, "--temperature", temperature, "--seed", 2)
-    made += ("--burn-in", 32)
-    assert real("record", *made, "--out", folder / f"{mode}.npz").exit_code == 0
+    made = ("--schedule", f"prose:{count},c:{count}", "--temperature", temperature, "--seed", 2)
+    made += ("--burn-in", 32, "--gamma")
+    assert real("record", *made, 3, "--out", folder / f"{mode}.npz").exit_code == 0
     before = (folder / f"{mode}.npz").read_bytes()
-    assert real("record", *made, "--out", folder / f"{mode}.npz").exit_code == 0  # same settings: done
-    other = real("record", *made, "--gamma", 7, "--out", folder / f"{mode}.npz")
+    assert real("record", *made, 3, "--out", folder / f"{mode}.npz").exit_code == 0  # same settings: done
+    other = real("record", *made, 7, "--out", folder / f"{mode}.npz")
     assert other.exit_code == 2
     assert "other settings" in said(other)
     assert (folder / f"{mode}.npz").read_bytes() == before

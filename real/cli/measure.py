@@ -190,7 +190,8 @@ def headroom(
 
     row = row or ("ensemble" if pair.own else "adapter-ensemble")
     models, method, named = pair.load(), row_of(row), domain or domains()
-    pair.compile(models, [method], stream_of(",".join(f"{name}:{prompts}" for name in named), 0), serving)
+    if pair.compiled:
+        pair.compile(models, [method], stream_of(",".join(f"{name}:{prompts}" for name in named), 0), serving)
     with Progress() as progress:
         rows = measure(models, row, method, serving, named, prompts, progress.task(row))
     console.print(tables.headroom(rows))

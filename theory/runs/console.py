@@ -36,6 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {problem}", file=sys.stderr)
         return 2
     sys.argv = [name, *rest]
+    sys.modules.pop(f"{name}.__main__", None)  # it may have been imported here before
     runpy.run_module(name, run_name="__main__", alter_sys=True)
     return 0
 
