@@ -99,6 +99,22 @@ def test_a_command_of_a_page_is_one_that_there_is(page, command, whole):
     parsed(command, whole)
 
 
+SHELL = {"${run%:*}": "ogd", "${run#*:}": "3", "${block%:*}": "greedy", "${block#*:}": "4", "$mode": "greedy"}
+"""Variables of the Makefile's loops, and what they may be."""
+
+
+def test_the_commands_of_the_makefile_are_those_that_there_are():
+    targets = ("demo", "results", "systems", "bench", "lossless", "figures", "gpu")
+    told = subprocess.run(["make", "-n", *targets], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    told = told.replace("\\\n", " ")
+    for variable, value in SHELL.items():
+        told = told.replace(variable, value)
+    found = re.findall(r"-m (?:theory|sim|real|figures) [^;|&\n]*", told)
+    assert len(found) > 30
+    for command in found:
+        parsed(f"python {command}")
+
+
 @pytest.mark.parametrize(
     "command",
     [
