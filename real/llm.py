@@ -7,6 +7,7 @@ print(llm.report())
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -51,8 +52,10 @@ class Report:
 
     Attributes:
         counts: tokens, steps, acceptance, over all requests. requests: how many.
-        rounds: of learning. by_position: share kept of the j-th drafted tokens that were examined.
-        net: speed over plain decoding of the latest requests, timed after them; None before the first.
+        rounds: of learning, those before a ``state`` that was taken up included.
+        by_position: share kept of the j-th drafted tokens that were examined.
+        net: speed over plain decoding of the latest requests that were served one at a time, timed after them; None
+            before the first of those.
         seconds: by line of the ledger; ``total`` is all of serving.
         certificates: by comparator, of the rounds that were kept; empty where no theorem holds.
     """
@@ -77,16 +80,31 @@ class Report:
 
     def __str__(self) -> str:
         total = self.seconds["total"]
+        if not self.requests:
+            return "nothing was served yet"
+        net = "not known: no text was served alone"
+        if self.net is not None:
+            net = f"{limits(self.net)} of plain decoding, learning charged"
         lines = [
             f"{self.requests} requests, {self.counts.tokens} tokens in {total:.1f} s; {self.rounds} rounds learned",
             f"tokens per step    {self.tokens_per_step:.2f}",
             f"accepted by place  {' '.join(f'{share:.2f}' for share in self.by_position) or 'nothing was drafted'}",
-            f"net speed          {'' if self.net is None else limits(self.net)} of plain decoding, learning charged",
+            f"net speed          {net}",
             f"learning           {100 * self.learning_share:.1f} % of the time",
         ]
         for name, found in self.certificates.items():
             lines.append(f"certificate        regret to {name} {found.dynamic_regret:.2f} ≤ bound {found.bound:.2f}")
         return "\n".join(lines)
+
+
+@dataclass
+class Served:
+    """A request that was served alone, as it was asked for, and its seconds; ``plain``: of plain decoding, later."""
+
+    request: Request
+    serving: Serving
+    seconds: float
+    plain: float | None = None
 
 
 class LLM:
@@ -100,7 +118,7 @@ class LLM:
         self.models, self.decoder, self.rows, self._about = models, decoder, rows, described
         self._counts, self._positions, self._requests = Counts(), Positions(), 0
         self._ledger = Ledger(models.device)
-        self._latest: deque[dict[str, Any]] = deque(maxlen=COMPARED)
+        self._latest: deque[Served] = deque(maxlen=COMPARED)
         decoder.watch = self._note
         self._certifier: Certifier | None = None
         learning = decoder.learning
@@ -120,17 +138,18 @@ class LLM:
         """The text that follows a prompt: a string; several prompts are served side by side, and give a list.
 
         Args:
-            prompt: a text; chat messages, ``[{"role": "user", "content": "…"}]``, where the tokenizer has a chat
-                template; or a list of such prompts.
+            prompt: a text, which is continued as it is; chat messages, ``[{"role": "user", "content": "…"}]``, which
+                are answered, where the tokenizer has a chat template; or a list of such prompts.
             max_new_tokens: at least 1.
             temperature: 0 decodes greedily.
             top_k: keep the k most likely tokens; 0 keeps all.
             top_p: keep the likeliest tokens that hold this share; 1 keeps all.
 
         Raises:
-            ValueError: for a prompt that is empty or too long for the target, or a setting out of range.
+            ValueError: for a prompt that is empty or too long for the target, a setting out of range, or while a stream
+                is open.
         """
-        several = not isinstance(prompt, str) and not _is_chat(prompt)
+        several = isinstance(prompt, Sequence) and not isinstance(prompt, str) and not _is_chat(prompt)
         ids = [self._encoded(one) for one in (prompt if several else [prompt])]
         if not ids:
             return []
@@ -151,14 +170,16 @@ class LLM:
         """The same for one prompt, piece by piece as it is committed, cut at whole characters."""
         self._settle(Sampling(temperature, top_k, top_p), max_new_tokens, 1)
         pieces = Pieces(self.models.pair.tokenizer)
-        before = self._ledger.total
-        for request, step in self.decoder.steps([self._encoded(prompt)], self._ledger):
-            piece = pieces.add(step.tokens)
-            if request.text.done:
+        before, request = self._ledger.total, None
+        try:
+            with closing(self.decoder.steps([self._encoded(prompt)], self._ledger)) as steps:
+                for request, step in steps:
+                    piece = pieces.add(step.tokens) + (pieces.rest() if request.text.done else "")
+                    if piece:
+                        yield piece
+        finally:  # also if it is left before its end
+            if request is not None:
                 self._end(request, self._ledger.total - before)
-                piece += pieces.rest()
-            if piece:
-                yield piece
 
     def report(self) -> Report:
         """What was served since the model was loaded; times the latest requests again, decoded plainly."""
@@ -202,8 +223,8 @@ class LLM:
         for name, value in vars(request.counts).items():
             setattr(self._counts, name, getattr(self._counts, name) + value)
         self._requests += 1
-        prompt = request.text.tokens[: request.text.prompt_length]
-        self._latest.append({"prompt": prompt, "tokens": request.counts.tokens, "seconds": seconds, "plain": None})
+        if self.decoder.session.rows == 1:
+            self._latest.append(Served(request, self.decoder.serving, seconds))
 
     def _note(self, step: Step) -> None:
         self._positions.add(step.accepted + step.rejected, step.accepted)
@@ -215,7 +236,7 @@ class LLM:
 
     def _encoded(self, prompt: Any) -> list[int]:
         if isinstance(prompt, str):
-            return self.models.pair.encode([prompt], self.models.chat)
+            return self.models.pair.encode([prompt], False)
         if _is_chat(prompt):
             return self.models.pair.encode_chat(prompt)
         raise ValueError(
@@ -226,16 +247,15 @@ class LLM:
         """Tokens over seconds of the latest requests, over the same of plain decoding just as many tokens."""
         if not self._latest:
             return None
-        serving = self.decoder.serving
-        for run in self._latest:
-            if run["plain"] is None:
-                ledger = Ledger(self.models.device)
-                plain = Decoder(self.models.pair, None, replace(serving, costs=(), max_new_tokens=run["tokens"]))
-                with ledger.serving(), plain.one_text(run["prompt"], run["tokens"], ledger) as session:
+        for one in self._latest:
+            if one.plain is None:
+                text, tokens, ledger = one.request.text, one.request.counts.tokens, Ledger(self.models.device)
+                plain = Decoder(self.models.pair, None, replace(one.serving, costs=()))
+                with ledger.serving(), plain.one_text(text.tokens[: text.prompt_length], tokens, ledger) as session:
                     plain.finish_text(session, ledger)
-                run["plain"] = ledger.total
-        ours = [{"tokens": run["tokens"], "seconds_total": run["seconds"]} for run in self._latest]
-        theirs = [{"tokens": run["tokens"], "seconds_total": run["plain"]} for run in self._latest]
+                one.plain = ledger.total
+        ours = [{"tokens": one.request.counts.tokens, "seconds_total": one.seconds} for one in self._latest]
+        theirs = [{"tokens": one.request.counts.tokens, "seconds_total": one.plain} for one in self._latest]
         return interval(Totals.of({"ours": ours, "plain": theirs}).ratio("ours", "plain"))
 
 
@@ -252,7 +272,7 @@ def load(
     target: str | Path = "",
     *,
     draft: str | Path = "",
-    learner: Choice | None = "ensemble",
+    learner: Choice | None = None,
     drafter: str | type[Drafter] | Drafter = "adapter",
     loss: Any = "",
     learner_settings: Mapping[str, Any] | None = None,
@@ -271,10 +291,10 @@ def load(
         target: a folder or hub name; the embedded target of ``family`` if left out, whose drafters start warmed up.
         draft: a folder or hub name of a small model with the same tokenizer; the embedded specialist if left out.
         learner: a name, ``file.py:Class``, a class or an object; None takes the drafter's customary one.
-        drafter: the same.
+        drafter: a name, ``file.py:Class``, a class or an object.
         loss: a name, ``file.py:function``, a function or an object; the drafter's own if left out.
         learner_settings: fields of the learner.
-        drafter_settings: of the drafter's constructor.
+        drafter_settings: of the drafter's constructor; not with an object.
         state: a file of ``LLM.save`` to go on from.
         rows: texts served side by side at most.
         seed: of what is sampled.
@@ -289,12 +309,19 @@ def load(
     quiet()
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = dtype or ("bfloat16" if device.startswith("cuda") else "float32")
+    if rows < 1:
+        raise ValueError(f"rows={rows!r}: at least one text is served at a time")
+    if drafter_settings and isinstance(drafter, Drafter):
+        raise ValueError(
+            f"drafter_settings={dict(drafter_settings)!r}: the drafter is an object, made already; give its class"
+        )
     served = _serving(serving)
     kind = type(drafter) if isinstance(drafter, Drafter) else drafter
-    method = method_of(kind, learner, learner_settings, served.sampling.temperature)
+    method = method_of(kind, learner, learner_settings)
     method = changed(method, loss, settings=drafter_settings)
     warm = replace(method, start=method.draft)
-    if not (target or draft) and isinstance(drafter, str) and start_path(family, warm).is_file():
+    own = target or draft or drafter_settings or not isinstance(drafter, str)
+    if not own and start_path(family, warm).is_file():
         method = warm  # the embedded models come with warm-ups
     models = Models(target, draft, dtype, device, family)
     made = drafter if isinstance(drafter, Drafter) else None

@@ -93,8 +93,12 @@ class Learner(ABC):
 
     @classmethod
     def tuned(cls, problem: Problem, **settings: Any) -> Self:
-        """The learner as its theorem tunes it for ``problem``; ``settings`` override single fields."""
-        return cls(**{"domain": problem.domain, **settings})
+        """The learner as its theorem tunes it for ``problem``; ``settings`` override single fields.
+
+        By default the class's own settings, on the problem's domain where that is a field.
+        """
+        given = {"domain": problem.domain} if "domain" in getattr(cls, "__dataclass_fields__", {}) else {}
+        return cls(**given | settings)
 
     @classmethod
     def weighs_experts(cls) -> bool:

@@ -133,7 +133,7 @@ class Run:
                 self.comparison.warm_up()
                 self.comparison.run(progress, self._after)
         except ValueError as error:
-            raise ValueError(f"{error}{self._remedy(error)}") from None
+            raise ValueError(f"{str(error).removesuffix('.')}{self._remedy(error)}") from None
         except KeyboardInterrupt:
             if not self.comparison.served:
                 raise

@@ -116,7 +116,7 @@ class Drafter(ABC):
     """
 
     vocab: int
-    trains: bool = True
+    trains: bool = False
     convex: bool = False
     prefix_only: bool = False
     reads_target: bool = False
@@ -197,11 +197,19 @@ class Drafter(ABC):
 
         confidence: a draft ends with its first token that was given less probability than this. The decision reads
         the drafted path alone and that token is verified as well, so the output stays lossless.
+
+        Raises:
+            ValueError: for logits of another shape, as a user's own drafter may give.
         """
         tokens, laws = list[Tensor](), list[Tensor]()
         self.lengths = counts = list(lengths)
         for i in range(max(lengths)):
             logits = self.logits_after(tokens)
+            if logits.shape != (len(counts), self.vocab):
+                raise ValueError(
+                    f"drafter={type(self).__name__}: logits_after gave shape {tuple(logits.shape)}; it must give "
+                    f"{(len(counts), self.vocab)}, one row a text in flight and the target's vocabulary wide"
+                )
             token, law = sampling.choose(logits, None if uniforms is None else uniforms[:, i])
             tokens.append(token)
             if law is not None:

@@ -97,7 +97,9 @@ class Heads(Drafter):
         return adapted(hidden.to(x.dtype), x.view(self.heads, -1)[head], whitening, r_inverse).to(hidden.dtype)
 
     def absorb(self, pieces: Sequence[Piece]) -> None:
-        self.whitener.absorb(torch.cat([late.states()[late.start - 2 : late.stop - 2] for late in since(2, pieces)]))
+        rows = [late.states()[late.start - 2 : late.stop - 2] for late in since(2, pieces)]
+        if rows:
+            self.whitener.absorb(torch.cat(rows))
 
     def load(self, x: Tensor) -> None:
         self._x = x.detach().to(self.target.device, torch.float32).clone()

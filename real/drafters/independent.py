@@ -59,7 +59,6 @@ class Independent(Drafter):
     The memory holds the first ``memory.lengths[row]`` tokens of a text.
     """
 
-    trains = False
     prefix_only = True
     uses_draft = True
     keeps_states = False

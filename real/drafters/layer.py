@@ -79,6 +79,7 @@ class Following(Drafter):
     what the next token of every text is drafted from ``[n, D]``.
     """
 
+    trains = True
     reads_target = True
     learners = DEEP_LEARNERS
     trial = DEEP_LEARNERS["adam"]

@@ -35,6 +35,7 @@ class Mixture(Drafter):
     """
 
     made_of = ("independent", "ngram")
+    trains = True
     simplex = True
     uses_draft = True
     learners = EXPERT_LEARNERS

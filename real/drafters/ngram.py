@@ -25,7 +25,6 @@ class NGram(Drafter):
     Contexts are looked up on the host; what is as wide as the vocabulary stays on the device.
     """
 
-    trains = False
     prefix_only = True
 
     def __init__(self, vocab: int, order: int = 4, device: torch.device | str = "cpu"):

@@ -11,6 +11,7 @@ gives an object, or a class without arguments, with the two methods of ``theory.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any, cast
 
 import torch
@@ -83,4 +84,8 @@ def divergence_of(loss: Any) -> Divergence:
             f"loss={name!r}: is {found!r}; it must be a function of target_probs and log_draft_probs, or have the "
             "methods value and slope of theory.divergence.Divergence"
         )
+    try:
+        signature(found).bind(None, None)
+    except TypeError as error:
+        raise ValueError(f"loss={name!r}: {error}; it is called with target_probs and log_draft_probs") from None
     return OwnLoss(cast(Any, found), name)

@@ -10,7 +10,6 @@ from real.models.hf import Pair
 class Uniform(Drafter):
     """Every token with the same probability; greedily, the first id of all."""
 
-    trains = False
     prefix_only = True
 
     def __init__(self, vocab: int, device: torch.device | str = "cpu"):

@@ -241,7 +241,7 @@ class Pair:
         else:
             ids = self.tokenizer("\n".join(turns))["input_ids"]
         if not ids:
-            raise ValueError(f"turns={turns!r}: a prompt needs at least one token; give it some text")
+            raise ValueError(f"prompt={chr(10).join(turns)!r}: a prompt needs at least one token; give it some text")
         return list(ids)
 
     def encode_chat(self, messages: Sequence[Mapping[str, str]]) -> list[int]:

@@ -20,7 +20,7 @@ class Chains(NamedTuple):
         logits: the target's at the pending token and along the draft ``[n, g + 1, V]``.
         laws: its processed laws there; None when greedy.
         drafts: int64 ``[n, g]``. draft_laws: the laws they were sampled from ``[n, g, V]``, None when greedy.
-        uniforms: float64 ``[n, 2·g + 1]`` (``Session.uniforms``); None when greedy.
+        uniforms: float64 ``[n, 2·G + 1]`` of the G ≥ g tokens asked for (``Session.uniforms``); None when greedy.
     """
 
     logits: Tensor
@@ -48,11 +48,12 @@ class Chains(NamedTuple):
 
     def _alike(self, count: int, rule: str) -> tuple[Tensor, Tensor]:
         """All drafts are ``count`` tokens long."""
-        logits, drafts, longest = self.logits[:, : count + 1], self.drafts[:, :count], self.drafts.shape[1]
+        logits, drafts = self.logits[:, : count + 1], self.drafts[:, :count]
         if self.laws is None or self.uniforms is None:
             return greedy_rule(logits.argmax(-1), drafts)
         if count == 0 or self.draft_laws is None:
             token = categorical(self.laws[:, 0], self.uniforms[:, -1])
             return torch.zeros_like(token), token
-        to_accept = torch.cat([self.uniforms[:, longest : longest + count], self.uniforms[:, -1:]], 1)
+        asked = self.uniforms.shape[1] // 2  # tokens: the longest draft asked for, which may have ended before
+        to_accept = torch.cat([self.uniforms[:, asked : asked + count], self.uniforms[:, -1:]], 1)
         return RULES[rule](self.laws[:, : count + 1], self.draft_laws[:, :count], drafts, to_accept)

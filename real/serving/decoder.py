@@ -4,7 +4,7 @@ One request at a time or several, it is the same loop around the same step. Requ
 own, so that what is sampled does not depend on the requests beside; one at a time, they share the decoder's generator.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -95,8 +95,9 @@ class Decoder:
             if request.text.done:
                 yield request
 
-    def steps(self, prompts: Iterable[Sequence[int]], ledger: Ledger) -> Iterator[tuple[Request, Step]]:
+    def steps(self, prompts: Iterable[Sequence[int]], ledger: Ledger) -> Generator[tuple[Request, Step]]:
         """The same step by step. Requests enter as rows become free; time that the caller takes is not charged."""
+        self._between_requests()
         waiting = enumerate(prompts)
         try:
             while True:
@@ -110,8 +111,8 @@ class Decoder:
                 yield from taken
         finally:
             self.drop()
-        with ledger.serving():
-            self._finish(ledger)
+            with ledger.serving():
+                self._finish(ledger)
 
     @contextmanager
     def one_text(self, prompt: Sequence[int], length: int, ledger: Ledger) -> Iterator[Session]:
@@ -119,7 +120,7 @@ class Decoder:
 
         It is alone: the caller's clock is running, and no end token ends it.
         """
-        assert not self.requests
+        self._between_requests()
         try:
             self._enter(0, prompt, ledger, length, frozenset())
             yield self.session
@@ -127,7 +128,7 @@ class Decoder:
             self._leave_done(ledger)
         finally:
             self.drop()
-        self._finish(ledger)
+            self._finish(ledger)
 
     def finish_text(self, session: Session, ledger: Ledger) -> None:
         """Take plain or drafting steps until the one text of ``one_text`` has all its tokens."""
@@ -135,14 +136,14 @@ class Decoder:
             self._step(ledger)
 
     def settle(self, serving: Serving, rows: int) -> None:
-        """Serve otherwise from the next request on: other sampling, lengths or rows; between requests only.
+        """Serve otherwise from the next request on: other sampling, new tokens or rows; between requests only.
 
         The learner's losses are at the new temperature.
 
         Raises:
-            ValueError: for several rows of what takes one text only.
+            ValueError: for several rows of what takes one text only, or while a request is in flight.
         """
-        assert not self.requests
+        self._between_requests()
         if rows != self.session.rows:
             self.session = Session(self.pair.target, self.drafter, rows)
         self.serving = serving
@@ -150,12 +151,20 @@ class Decoder:
             self.learning.settle(serving)
 
     def drop(self) -> None:
-        """Forget the requests in flight, as when one was interrupted."""
-        while self.requests:
-            if self.learning is not None:
-                self.learning.rounds.end(self.requests[0].text)
-            self.session.leave(0)
-            close_up(self.requests, 0)
+        """Forget the requests in flight, as when one was interrupted or has failed: the memories begin anew."""
+        if not (self.requests or self.session.texts):
+            return
+        if self.learning is not None:
+            for request in self.requests:
+                self.learning.rounds.end(request.text)
+        self.requests.clear()
+        self.session = Session(self.pair.target, self.drafter, self.session.rows)
+
+    def _between_requests(self) -> None:
+        if self.requests:
+            raise ValueError(
+                f"requests={len(self.requests)!r}: are being served; read their stream to its end, or close it, first"
+            )
 
     def _enter(
         self,
@@ -221,7 +230,12 @@ class Decoder:
             self.learning.finish(ledger)
 
     def state(self) -> dict[str, Tensor]:
-        """Everything needed to go on later as if never stopped, as named tensors; between requests only."""
+        """Everything needed to go on later as if never stopped, as named tensors; between requests only.
+
+        Raises:
+            ValueError: while a request is in flight.
+        """
+        self._between_requests()
         named = self._always() | ({} if self.learning is None else self.learning.state())
         return {key: value.contiguous().clone() for key, value in named.items()}
 
@@ -230,7 +244,7 @@ class Decoder:
         named = {} if self.drafter is None else {f"drafter.{key}": part for key, part in self.drafter.state().items()}
         if self.length_state is not None:
             named["lengths"] = torch.tensor(self.length_state, dtype=torch.float64)
-        return {"rng": self.rng.get_state(), **named}
+        return {"rng": self.rng.get_state(), "entered": torch.tensor(self.entered), **named}
 
     def restore(self, named: dict[str, Tensor]) -> None:
         """Take up what ``state`` gave.
@@ -240,6 +254,7 @@ class Decoder:
         """
         check(self._always(), named)
         self.rng.set_state(named["rng"])
+        self.entered = int(named["entered"])
         if self.length_state is not None:
             self.length_state = Lengths(*named["lengths"].tolist())
             self._choose_length([])

@@ -62,8 +62,8 @@ class Learning:
         self.drafter, self.learner, self.serving, self.hint = drafter, learner, serving, hint
         self.record, self.on_round = record, on_round
         self.objective = objective
-        self.settle(serving)
         self.rounds = Rounds(serving.nu, serving.law_top_k)
+        self.settle(serving)
         self.learns = drafter.trains and learner.learns
         if prompt_hint is not None and not learner.takes_hints:
             raise ValueError(f"prompt_hint={prompt_hint!r}: {learner!r} takes no hints; choose an optimistic learner")
@@ -83,8 +83,10 @@ class Learning:
             self._check(learner.predict(self.learner_state))
 
     def settle(self, serving: Serving) -> None:
-        """Learn at another temperature or draft length from now on."""
+        """Learn from texts that are sampled otherwise from now on; a round under way at the old sampling is dropped."""
         temperature = serving.sampling.temperature or 1.0
+        if serving.sampling != self.serving.sampling:
+            self.rounds = Rounds(serving.nu, serving.law_top_k)
         self.serving, self.objective = serving, replace(self.objective, temperature=temperature, gamma=serving.gamma)
 
     @property
@@ -162,18 +164,18 @@ class Learning:
             if not self.drafter.ready:
                 self.drafter.absorb(pieces)
                 return
-            hint_t = self.hint_t
+            hint_t, objective = self.hint_t, self.objective
             if self.beside is not None:
-                self.beside.start(lambda: (pieces, self._updates(pieces, hint_t)))
+                self.beside.start(lambda: (pieces, self._updates(pieces, objective, hint_t)))
                 return
-            updates = self._updates(pieces, hint_t)
+            updates = self._updates(pieces, objective, hint_t)
         self._swap(pieces, updates, ledger)
 
-    def _updates(self, pieces: Sequence[Piece], hint_t: Tensor | None) -> list[Updated]:
+    def _updates(self, pieces: Sequence[Piece], objective: Objective, hint_t: Tensor | None) -> list[Updated]:
         """Every update that a round asks for, with the outside hint it was played with."""
         name, state, found = f"{type(self.learner).__name__}, round {len(self.log) + 1}", self.learner_state, []
         with torch.no_grad():
-            for loss in self.drafter.losses(pieces, self.objective):
+            for loss in self.drafter.losses(pieces, objective):
                 before, loss_t = state, Watched(loss, name)
                 state = self.learner.update(before, loss_t, hint_t)
                 found.append(Updated(before, loss_t, state, hint_t))

@@ -20,8 +20,6 @@ PROMPTS = ["Once upon a time", "def main():", "SELECT name FROM"]
 class Copies(Drafter):
     """Drafts the token that followed the last occurrence of the newest one, nearly surely."""
 
-    trains = False
-
     def __init__(self, vocab: int):
         self.vocab = vocab
 
@@ -67,6 +65,8 @@ def test_texts_are_the_targets_own_one_by_one_side_by_side_and_streamed(llm):
 def test_it_learns_and_reports_what_it_did(llm):
     for _ in range(2):
         llm.generate(PROMPTS, max_new_tokens=48)
+    for prompt in PROMPTS[:2]:
+        llm.generate(prompt, max_new_tokens=24)
     report = llm.report()
     assert report.requests >= 6
     assert report.rounds == len(llm.decoder.learning.log) > 5
@@ -82,9 +82,29 @@ def test_it_learns_and_reports_what_it_did(llm):
 
 
 def test_a_stream_that_is_left_leaves_a_model_that_serves(llm):
-    for _ in llm.stream(PROMPTS[2], max_new_tokens=64, temperature=0):
-        break
+    before = llm.report()
+    stream = llm.stream(PROMPTS[2], max_new_tokens=64, temperature=0)
+    next(stream)
+    for asks in (lambda: llm.generate("a"), lambda: llm.save("nowhere"), lambda: next(llm.stream("a"))):
+        with pytest.raises(ValueError, match="read their stream to its end, or close it, first"):
+            asks()
+    stream.close()
+    after = llm.report()
+    assert after.requests == before.requests + 1  # what was read was served
+    assert 0 < after.counts.tokens - before.counts.tokens < 64
     assert llm.generate(PROMPTS[0], max_new_tokens=8, temperature=0) == plain(llm, PROMPTS[0], 8)
+
+
+def test_net_speed_is_of_texts_served_alone_as_they_were_asked_for():
+    one = real.load()
+    assert str(one.report()) == "nothing was served yet"
+    one.generate(PROMPTS, max_new_tokens=8)
+    assert one.report().net is None
+    assert "no text was served alone" in str(one.report())
+    one.generate(PROMPTS[0], max_new_tokens=8, temperature=0.5)
+    one.generate(PROMPTS[0], max_new_tokens=8, temperature=0)
+    assert one.report().net is not None
+    assert [kept.serving.sampling.temperature for kept in one._latest] == [0.5, 0]
 
 
 def test_what_was_learned_is_saved_taken_up_and_exported(llm, tmp_path):
@@ -111,6 +131,7 @@ def test_learners_drafters_and_losses_of_ones_own():
 def test_chat_messages_go_through_the_targets_template(llm):
     chat = [{"role": "user", "content": "Hello"}]
     assert isinstance(llm.generate(chat, max_new_tokens=4), str)
+    assert llm._encoded("Hello") == llm.models.pair.encode(["Hello"], False)  # a text is continued as it is
     ids = llm._encoded(chat)
     tokenizer = llm.models.pair.tokenizer
     text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
@@ -143,6 +164,9 @@ def test_streamed_text_is_cut_at_whole_characters():
         ({"drafter": "adaptor"}, "drafter='adaptor': no such drafter; did you mean 'adapter'"),
         ({"loss": "kll"}, "loss='kll': must be one of kl"),
         ({"gama": 3}, "gama=3: no such setting of serving; there are gamma"),
+        ({"rows": 0}, "rows=0: at least one text is served at a time"),
+        ({"drafter": Copies(512), "drafter_settings": {"k": 1}}, "made already; give its class"),
+        ({"loss": lambda target_probs: 0}, "it is called with target_probs and log_draft_probs"),
         ({"gamma": 0}, "gamma=0: a step drafts at least one token"),
         ({"target": "nowhere/at/all"}, "no AutoTokenizer could be loaded"),
         ({"drafter": "ngram", "learner": "ogd"}, "NGram has nothing to train"),
@@ -156,8 +180,11 @@ def test_mistakes_are_told_with_a_remedy(given, words):
 
 
 def test_prompts_and_states_that_cannot_be(llm, tmp_path):
-    with pytest.raises(ValueError, match="prompt=7: must be a text, chat messages"):
-        llm.generate([7])
+    for prompt in ([7], 7, None, {"role": "user", "content": "a"}):
+        with pytest.raises(ValueError, match=r"prompt=.*: must be a text, chat messages"):
+            llm.generate(prompt)
+    with pytest.raises(ValueError, match="prompt='': a prompt needs at least one token"):
+        llm.generate("")
     with pytest.raises(ValueError, match="max_new_tokens=0"):
         llm.generate("a", max_new_tokens=0)
     with pytest.raises(FileNotFoundError, match=r"save one with LLM\.save"):

@@ -7,6 +7,7 @@ stream whose shifted domain no reported result uses.
 """
 
 from collections.abc import Mapping
+from dataclasses import MISSING
 from typing import Any
 
 from theory.hints import MovingAverage
@@ -65,7 +66,8 @@ def in_practice(
         return make_learner(choice, settings, problem)
     learner = learners.get(choice) if isinstance(choice, str) else None
     if learner is None:
-        if "step_size" not in settings and "step_size" in learner_class(choice).__dataclass_fields__:  # type: ignore
+        step_size = learner_class(choice).__dataclass_fields__.get("step_size")  # type: ignore (a dataclass, checked)
+        if step_size is not None and step_size.default is MISSING and "step_size" not in settings:
             raise ValueError(
                 f"learner={choice!r}: has no default step size here; give the setting step_size, or choose one of "
                 f"{', '.join(learners)}"

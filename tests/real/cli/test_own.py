@@ -25,8 +25,6 @@ from theory.learners.ogd import OGD
 class Again(Drafter):
     """Drafts the token before once more."""
 
-    trains = False
-
     def __init__(self, vocab, weight=4.0):
         self.vocab, self.weight = vocab, weight
 
@@ -50,7 +48,7 @@ class Late(Again):
 
 
 class Half(Drafter):
-    trains = False
+    pass
 
 
 @dataclass(frozen=True)
@@ -157,7 +155,7 @@ MISTAKES = {
     "half a drafter": (("--drafter", "mine.py:Half"), "lacks logits_after, the class method of(pair, **sett"),
     "drafter syntax": (("--drafter", "syntax.py:X"), "syntax.py:X: its code raised SyntaxError"),
     "drafter setting": (("--drafter", "mine.py:Again", "--drafter-set", "weigt=2"), "there are weight"),
-    "drafter's code": (("--drafter", "mine.py:Late"), "raised IndexError: off, line 35 of mine.py. `python -m real"),
+    "drafter's code": (("--drafter", "mine.py:Late"), "raised IndexError: off, line 33 of mine.py. `python -m real"),
     "wrong shape": (("--drafter", "mine.py:OneRow"), "`python -m real check mine.py:OneRow` tries it law by law"),
     "nothing to train": (("--drafter", "mine.py:Again", "--learner", "ogd"), "Again has nothing to train; choose"),
     "no such loss": (("--loss", "klx"), "loss='klx': must be one of kl, reverse_kl, jsd, tv, speed, or file.py:func"),

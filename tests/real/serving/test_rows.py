@@ -1,6 +1,7 @@
 """Rows: every text is served as if alone, whoever comes and goes beside it; what is learned from is what happened."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 
@@ -82,6 +83,62 @@ def test_rows_end_their_drafts_early_each_for_itself(drafter):
     made = decoder(pair_of("llama"), drafter, 4, serving, watch=steps.append)
     assert texts(made) == reference(pair_of("llama"), PROMPTS, 24)
     assert any(step.drafted < 3 for step in steps)
+
+
+@pytest.mark.parametrize("drafter", ["independent", "adapter", "heads", "eagle"])
+@pytest.mark.parametrize("confidence", [0.2, 0.9])
+def test_a_row_spends_its_own_numbers_whoever_ends_a_draft_early(drafter, confidence):
+    serving = Serving(4, 8, Sampling(1.0), 24, burn_in=32, confidence=confidence)
+    few, many = (texts(decoder(pair_of("llama"), drafter, rows, serving, learner=Frozen())) for rows in (2, 5))
+    assert few == many
+
+
+def test_a_run_in_rows_goes_on_with_new_random_numbers():
+    made, again = (decoder(pair_of("llama"), "independent", 4, SAMPLED) for _ in range(2))
+    first = texts(made)
+    again.restore(made.state())
+    second = texts(made)
+    assert second != first
+    assert texts(again) == second
+
+
+def test_a_drafter_that_fails_leaves_a_decoder_that_serves():
+    pair = pair_of("llama")
+    made = decoder(pair, "eagle", 2)
+    entered, failing = made.drafter.enter, iter([False, True])
+
+    def enter(keep_prompt=False):
+        if next(failing, False):
+            raise RuntimeError("no memory")
+        entered(keep_prompt)
+
+    made.drafter.enter = enter
+    with pytest.raises(RuntimeError, match="no memory"):
+        texts(made)
+    assert texts(made) == reference(pair, PROMPTS, 24)
+
+
+def test_a_decoder_serves_one_call_at_a_time():
+    made = decoder(pair_of("llama"), "adapter", 2)
+    steps = made.steps(PROMPTS, Ledger())
+    next(steps)
+    for asks in (made.state, lambda: made.settle(GREEDY, 1), lambda: next(made.steps(PROMPTS, Ledger()))):
+        with pytest.raises(ValueError, match="are being served; read their stream to its end, or close it, first"):
+            asks()
+    steps.close()
+    assert texts(made) == reference(pair_of("llama"), PROMPTS, 24)
+
+
+def test_a_round_is_of_one_sampling():
+    """Laws at the old temperature are no feedback for drafts at the new one."""
+    made = decoder(pair_of("llama"), "adapter", 1, replace(SAMPLED, max_new_tokens=20))
+    texts(made, PROMPTS[:1])
+    assert made.learning.rounds.pieces
+    made.settle(SAMPLED, 1)
+    assert made.learning.rounds.pieces
+    made.settle(GREEDY, 1)
+    assert not made.learning.rounds.pieces
+    assert made.learning.rounds.waiting == 0
 
 
 def test_lengths_chosen_by_cost_are_those_of_all_rows():

@@ -18,8 +18,6 @@ from real.verify.drafter_laws import ALWAYS, TRAINING, Broken, Subject, laws, lo
 class Again(Drafter):
     """A user's own that does not train: drafts the token before once more."""
 
-    trains = False
-
     def __init__(self, vocab: int):
         self.vocab = vocab
 
