@@ -161,14 +161,14 @@ class Session:
         """
         if sampling.greedy:
             return None
-        longest = max(lengths)
-        drawn = torch.zeros(len(lengths), 2 * longest + 1, dtype=torch.float64)
-        for row, (text, length) in enumerate(zip(self.texts, lengths, strict=True)):
+        longest, rows = max(lengths), []
+        for text, length in zip(self.texts, lengths, strict=True):
             own = torch.rand(2 * length + 1, generator=text.rng or rng, dtype=torch.float64)
-            drawn[row, :length] = own[:length]
-            drawn[row, longest : longest + length] = own[length:-1]
-            drawn[row, -1] = own[-1]
-        return sent(drawn, self.target.device)
+            if length < longest:
+                none = own.new_zeros(longest - length)
+                own = torch.cat([own[:length], none, own[length:-1], none, own[-1:]])
+            rows.append(own)
+        return sent(torch.stack(rows), self.target.device)
 
 
 def alone(target: CausalLM, drafter: Drafter | None, prompt: Sequence[int], max_new_tokens: int, **entering) -> Session:
@@ -218,9 +218,10 @@ def step(
             c = len(tokens)
             done = Step(text, tokens, min(accepted, c), count, drafted[:count], logits[row, :c], sampling)
             if laws is not None:
-                done.laws = laws[row, :c]
+                own = laws[row]
+                done.laws = own[:c]
                 if draft_laws is not None and count:
-                    done.draft_probs, done.verified_laws = draft_laws[row, :count], laws[row, : count + 1]
+                    done.draft_probs, done.verified_laws = draft_laws[row, :count], own[: count + 1]
             steps.append(done)
         if drafter is not None:
             drafter.commit()
