@@ -168,11 +168,12 @@ class LLM:
         top_p: float = 1.0,
     ) -> Iterator[str]:
         """The same for one prompt, piece by piece as it is committed, cut at whole characters."""
+        ids = self._encoded(prompt)
         self._settle(Sampling(temperature, top_k, top_p), max_new_tokens, 1)
         pieces = Pieces(self.models.pair.tokenizer)
         before, request = self._ledger.total, None
         try:
-            with closing(self.decoder.steps([self._encoded(prompt)], self._ledger)) as steps:
+            with closing(self.decoder.steps([ids], self._ledger)) as steps:
                 for request, step in steps:
                     piece = pieces.add(step.tokens) + (pieces.rest() if request.text.done else "")
                     if piece:

@@ -183,6 +183,10 @@ def test_prompts_and_states_that_cannot_be(llm, tmp_path):
     for prompt in ([7], 7, None, {"role": "user", "content": "a"}):
         with pytest.raises(ValueError, match=r"prompt=.*: must be a text, chat messages"):
             llm.generate(prompt)
+    serving = llm.decoder.serving
+    with pytest.raises(ValueError, match="prompt=7: must be a text"):
+        next(llm.stream(7, temperature=0.3))
+    assert llm.decoder.serving == serving  # a bad prompt changes nothing
     with pytest.raises(ValueError, match="prompt='': a prompt needs at least one token"):
         llm.generate("")
     with pytest.raises(ValueError, match="max_new_tokens=0"):
