@@ -42,6 +42,8 @@ class TabularLM:
         return TabularCache()
 
     def hidden(self, ids: Tensor, cache: TabularCache) -> Tensor:
+        if ids.dim() == 2:
+            return self.hidden(ids[0], cache)[None]
         codes = []
         for token in ids.tolist():
             cache.append(token)

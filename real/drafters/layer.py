@@ -59,9 +59,10 @@ class Layer(nn.Module):
         return SlotCache(self.layers)
 
     def hidden(self, inputs: Tensor, cache: SlotCache | None = None) -> Tensor:
-        """States ``[n, D]`` of vectors ``[n, D]`` after what ``cache`` holds, which are appended to it."""
-        output = self.body(inputs_embeds=inputs[None], past_key_values=cache, use_cache=cache is not None)
-        return output.last_hidden_state[0]
+        """States of vectors ``[n, D]`` or ``[1, n, D]`` after what ``cache`` holds, which are appended to it."""
+        vectors = inputs if inputs.dim() == 3 else inputs[None]
+        states = self.body(inputs_embeds=vectors, past_key_values=cache, use_cache=cache is not None).last_hidden_state
+        return states if inputs.dim() == 3 else states[0]
 
     def hidden_rows(self, inputs: Tensor, at: Tensor, reach: int, cache: RowCache) -> Tensor:
         """States ``[n, w, D]`` of vectors at positions ``at`` ``[n, w]``, all below ``reach``."""

@@ -97,11 +97,11 @@ class Compiled:
         return next((w for w in self.widths if w >= count and cache.length + w <= self.size), None)
 
     def __call__(self, ids: Tensor, cache: SlotCache, width: int) -> Tensor:
-        """Hidden states ``[n, d]`` of ``ids`` ``[n]``, n ≤ ``width``, appended to the lent ``cache``."""
-        count = len(ids)
-        self._ids[width][0, :count] = ids
+        """Hidden states ``[1, n, d]`` of ``ids`` ``[1, n]``, n ≤ ``width``, appended to the lent ``cache``."""
+        count = ids.shape[1]
+        self._ids[width][:, :count] = ids
         torch.add(self._offsets[:width], cache.length, out=self._at[width])
-        hidden = self._runs[width]()[:count]
+        hidden = self._runs[width]()[:, :count]
         cache.extend(count)
         return hidden
 
@@ -139,7 +139,7 @@ class Compiled:
                 past_key_values=memory,
                 use_cache=True,
             )
-            return output.last_hidden_state[0]
+            return output.last_hidden_state
 
         # dynamo keeps what it compiles with the code object, and only so much of it: each width has one of its own
         return FunctionType(forward.__code__.replace(), globals(), "forward", None, forward.__closure__)

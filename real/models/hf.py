@@ -82,19 +82,21 @@ class CausalLM:
     def hidden(self, inputs: Tensor, cache: SlotCache | None = None) -> Tensor:
         """Last hidden states of token ids ``[n]`` after what ``cache`` holds, appended to it: ``[n, d]``.
 
-        More than ``CHUNK`` ids are read piece by piece, so that memory grows with the text and not with its square.
+        Ids ``[1, n]`` give ``[1, n, d]``. More than ``CHUNK`` are read piece by piece, so that memory grows with the
+        text and not with its square.
         """
-        if cache is None or len(inputs) <= CHUNK:
-            return self._piece(inputs, cache)
-        return torch.cat([self._piece(piece, cache) for piece in inputs.split(CHUNK)])
+        ids = inputs if inputs.dim() == 2 else inputs[None]
+        pieces = [ids] if cache is None or ids.shape[1] <= CHUNK else ids.split(CHUNK, 1)
+        found = [self._piece(piece, cache) for piece in pieces]
+        states = found[0] if len(found) == 1 else torch.cat(found, 1)
+        return states if inputs.dim() == 2 else states[0]
 
     def _piece(self, ids: Tensor, cache: SlotCache | None) -> Tensor:
         if cache is not None and self.compiled is not None:
-            width = self.compiled.width(len(ids), cache)
+            width = self.compiled.width(ids.shape[1], cache)
             if width is not None:
                 return self.compiled(ids, cache, width)
-        output = self.body(input_ids=ids[None], past_key_values=cache, use_cache=cache is not None)
-        return output.last_hidden_state[0]
+        return self.body(input_ids=ids, past_key_values=cache, use_cache=cache is not None).last_hidden_state
 
     def hidden_rows(self, inputs: Tensor, at: Tensor, reach: int, cache: RowCache) -> Tensor:
         """Last hidden states ``[n, w, d]`` of n texts: ids ``[n, w]``, read and written at positions ``at`` ``[n, w]``.

@@ -18,7 +18,7 @@ __all__ = ["Memory", "OneText", "Reader", "Rows", "memory_of"]
 
 
 class Reader(Protocol):
-    """What can be read into a memory: a model over token ids ``[n]``, or a layer over vectors ``[n, D]``."""
+    """What can be read into a memory: a model over token ids, or a layer over vectors."""
 
     layers: int
     context: int
@@ -28,7 +28,8 @@ class Reader(Protocol):
         ...
 
     def hidden(self, inputs: Tensor, cache: Any = None) -> Tensor:
-        """States ``[n, d]`` of inputs after what ``cache`` holds, which are appended to it."""
+        """States ``[1, n, d]`` of inputs ``[1, n, …]`` after what ``cache`` holds, which are appended to it; the same
+        without the first axis."""
         ...
 
     def hidden_rows(self, inputs: Tensor, at: Tensor, reach: int, cache: RowCache) -> Tensor:
@@ -82,7 +83,7 @@ class OneText:
         (count,) = counts
         assert count == inputs.shape[1]
         self.lengths[0] += count
-        return self.reader.hidden(inputs[0], self.cache)[None]
+        return self.reader.hidden(inputs, self.cache)
 
     def keep(self, row: int, length: int) -> None:
         """Forget all but the first ``length`` inputs."""
