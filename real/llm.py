@@ -19,7 +19,7 @@ from real.drafters import Adapter, Drafter
 from real.measure.contest import Totals
 from real.measure.intervals import Interval, interval
 from real.measure.positions import Positions
-from real.models.hf import quiet
+from real.models.load import quiet
 from real.models.pieces import Pieces
 from real.models.sampling import Sampling
 from real.serving.certify import Certifier, certifiable, certificates
@@ -284,6 +284,7 @@ def load(
     dtype: str = "",
     device: str = "",
     family: str = "qwen3",
+    trust_remote_code: Sequence[str] = (),
     **serving: Any,
 ) -> LLM:
     """Load a target and what drafts for it; the draft learns from all that is served.
@@ -302,6 +303,7 @@ def load(
         dtype: of the models; bfloat16 on a GPU and float32 on a CPU if left out.
         device: cpu or cuda; a GPU if left out and there is one.
         family: of the embedded target: qwen3, llama or gpt_neox.
+        trust_remote_code: folders or hub names of models whose own code may run; no other's does.
         serving: fields of ``real.serving.settings.Serving``: gamma, nu, burn_in, rule, confidence, overlap, …
 
     Raises:
@@ -324,7 +326,7 @@ def load(
     own = target or draft or drafter_settings or not isinstance(drafter, str)
     if not own and start_path(family, warm).is_file():
         method = warm  # the embedded models come with warm-ups
-    models = Models(target, draft, dtype, device, family)
+    models = Models(target, draft, dtype, device, family, trust_remote_code)
     made = drafter if isinstance(drafter, Drafter) else None
     decoder = models.decoder(method, served, seed, drafter=made)
     llm = LLM(models, decoder, about(models, method, served), rows)

@@ -7,11 +7,13 @@ two tokens *in its cache*, so a cache that is wrong by one token gives a wrong l
 
 from collections.abc import Callable
 from itertools import product
+from types import SimpleNamespace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from real.models.generation import Generation
 from real.models.sampling import Sampling
 from real.serving.step import Session, Step, step
 
@@ -31,6 +33,7 @@ class TabularLM:
 
     def __init__(self, logits: Tensor):
         self.table, self.vocab, self.width = logits, logits.shape[-1], 1
+        self.generation = Generation(SimpleNamespace(config=SimpleNamespace(eos_token_id=None)), "table")
         self.context, self.eos, self.device, self.dtype = 2**31, frozenset(), torch.device("cpu"), logits.dtype
 
     @classmethod

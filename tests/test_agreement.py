@@ -18,7 +18,7 @@ from real.drafters.start import save_start  # noqa: E402
 from real.measure.intervals import interval  # noqa: E402
 from real.measure.speed_law import pathwise, speed_law  # noqa: E402
 from real.measure.summary import Sample, break_even, measures  # noqa: E402
-from real.models.hf import load_pair  # noqa: E402
+from real.models.load import load_pair  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
 from real.serving.settings import Serving  # noqa: E402
 from real.systems.loaded import Models, start_path  # noqa: E402

@@ -25,7 +25,9 @@ TRANSFORMERS_ALLOWED = {
         "drafters/layer",
         "measure/rivals",
         "models/cache",
+        "models/generation",
         "models/hf",
+        "models/load",
         "models/random",
     )
 }

@@ -21,7 +21,8 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from real.build.corner import LlamaCorner, NeoXCorner, planned
-from real.models.hf import DTYPES, PROBE, CausalLM, load_model, load_tokenizer
+from real.models.hf import DTYPES, PROBE, CausalLM
+from real.models.load import load_model, load_tokenizer
 from real.traffic.streams import ASSETS
 
 QWEN3 = {"model_type": "qwen3", "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 151936}

@@ -23,7 +23,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreT
 from real.build import corpus, fit, prompts, starts, text
 from real.build import quality as measure
 from real.build.fit import Budget
-from real.models.hf import load_pair
+from real.models.load import load_pair
 from real.traffic.streams import ASSETS
 
 TARGETS = {

@@ -34,6 +34,13 @@ class PairOptions:
         default=False,
         metadata={"help": "With --compile on a CPU: search for the fastest matrix kernels; minutes more."},
     )
+    trust: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Folder or hub name of a model whose own code may run, repeatable; else none does.",
+            "name": "--trust-remote-code",
+        },
+    )
 
     @property
     def own(self) -> bool:
@@ -54,7 +61,7 @@ class PairOptions:
             raise ValueError(
                 f"--tune with --device {self.device}: matrix kernels are searched for on a CPU alone; leave it out"
             )
-        return Models(self.target, self.draft, self.dtype, self.device, self.family)
+        return Models(self.target, self.draft, self.dtype, self.device, self.family, self.trust or ())
 
     def compile(
         self, models: "Models", methods: "Sequence[Method]", stream: "Stream", serving: "Serving", varied: bool = False

@@ -43,7 +43,7 @@ def bench(
     chat = None if pair.target else False  # the embedded target continues text
     target, draft = pair.target or str(ASSETS / "target"), pair.draft or str(ASSETS / "specialist")
     with busy("measuring"):
-        measure(target, draft, turns, new, gamma, pair.dtype, pair.device, chat, contender, out)
+        measure(target, draft, turns, new, gamma, pair.dtype, pair.device, chat, contender, out, pair.trust or ())
 
 
 @app.command()
@@ -79,7 +79,7 @@ def context(
     tokens: Annotated[int, typer.Option(help="Of the prompt: requests of every domain, one after the other.")] = 32_768,
     new: Annotated[int, typer.Option(help="New tokens after it.")] = 64,
     gamma: Gamma = 4,
-    pair: Annotated[PairOptions, Without("target", "draft", "family", "compiled", "tune")] = PairOptions(),
+    pair: Annotated[PairOptions, Without("target", "draft", "family", "compiled", "tune", "trust")] = PairOptions(),
     out: Kept = None,
 ) -> None:
     """A long text on the embedded pair, plain and drafting, greedily: seconds, and memory above the weights."""

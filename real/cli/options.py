@@ -40,7 +40,7 @@ def on_models(command: Callable) -> Callable:
     def outer(**given: Any) -> Any:
         import torch
 
-        from real.models.hf import quiet
+        from real.models.load import quiet
 
         torch.set_num_threads(1)  # on purpose: on small shared machines two ran ten times slower than one
         quiet()

@@ -22,7 +22,7 @@ from torch import Tensor
 from real.drafters.objective import DISTIL, Objective
 from real.models.memory import Memory
 from real.models.sampling import Sampling
-from real.models.text import Text
+from real.models.text import Text, shaped
 from theory.learner import Learner
 from theory.loss import Loss
 from theory.runs.practice import DEEP_LEARNERS
@@ -210,6 +210,7 @@ class Drafter(ABC):
                     f"drafter={type(self).__name__}: logits_after gave shape {tuple(logits.shape)}; it must give "
                     f"{(len(counts), self.vocab)}, one row a text in flight and the target's vocabulary wide"
                 )
+            logits = shaped(self.texts, tokens, logits)
             token, law = sampling.choose(logits, None if uniforms is None else uniforms[:, i])
             tokens.append(token)
             if law is not None:

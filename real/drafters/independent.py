@@ -106,13 +106,14 @@ class Independent(Drafter):
     @torch.inference_mode()
     def enter(self, keep_prompt: bool = False) -> None:
         tokens = self.texts[-1].tokens
-        ids = self.known_ids(sent(torch.tensor(tokens[:-1], dtype=torch.long), self.model.device))
+        read = tokens[: min(len(tokens) - 1, self.context)]
+        ids = self.known_ids(sent(torch.tensor(read, dtype=torch.long), self.model.device))
         hidden, states = self.memory.enter(ids, len(tokens) + BLOCK), States()
         if self.keeps_states and hidden is not None:
             states.add(hidden)
         self.states.append(states)
         if not keep_prompt:
-            self.forget(len(tokens), len(self.states) - 1)
+            self.forget(len(read) + 1, len(self.states) - 1)
 
     def leave(self, row: int) -> None:
         self.memory.leave(row)
@@ -147,7 +148,7 @@ class Independent(Drafter):
 
     @torch.inference_mode()
     def catch_up(self) -> None:
-        self._read_to([len(text.tokens) - 1 for text in self.texts])
+        self._read_to([min(len(text.tokens) - 1, self.context) for text in self.texts])
 
     def known(self, row: int) -> int:
         return self.memory.lengths[row] + 1

@@ -18,7 +18,7 @@ from real.drafters.objective import DISTIL, Objective
 from real.models.hf import Pair
 from real.models.memory import Memory
 from real.models.sampling import Sampling, one_hot
-from real.models.text import Text, close_up
+from real.models.text import Text, close_up, shaped
 from theory.learners.hedge import route
 from theory.loss import Linear, Loss, MixtureKL
 from theory.runs.practice import EXPERT_LEARNERS
@@ -111,7 +111,8 @@ class Mixture(Drafter):
         tokens, mixed, seen = list[Tensor](), list[Tensor](), list[Tensor]()
         for i in range(max(lengths)):
             self._lengthen(counts)
-            laws = torch.stack([_law(self.parts[k].logits_after(tokens), sampling) for k in leaders], 1)  # [n, L, V]
+            after = [shaped(self.texts, tokens, self.parts[k].logits_after(tokens)) for k in leaders]
+            laws = torch.stack([_law(logits, sampling) for logits in after], 1)  # [n, L, V]
             law = _mixed(weights[:, leaders], laws)
             tokens.append(law.argmax(-1) if uniforms is None else categorical(law, uniforms[:, i]))
             seen.append(laws)

@@ -19,7 +19,8 @@ import torch
 from real.drafters import make_drafter
 from real.models.cache import SlotCache
 from real.models.device import drain
-from real.models.hf import CHUNK, Pair, load_model, load_tokenizer
+from real.models.hf import CHUNK, Pair
+from real.models.load import load_model, load_tokenizer
 from real.models.sampling import Sampling
 from real.serving.step import alone, generate
 from real.traffic.streams import mixed

@@ -7,7 +7,7 @@ events in its stream: in ours around ``CausalLM.hidden`` and ``head``, in theirs
 the comparison of what is left outside favours theirs.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ from real.measure.contenders import Asked, AtRest
 from real.measure.contest import Contender, Totals, contest, verdict, warm_up
 from real.measure.served import device_name
 from real.models.compiled import slots
-from real.models.hf import CausalLM, Pair, load_pair
+from real.models.hf import CausalLM, Pair
+from real.models.load import load_pair
 from real.models.sampling import Sampling
 from theory.runs.experiment import select
 from theory.runs.result import save_result
@@ -187,11 +188,12 @@ def bench(
     chat: bool | None = None,
     chosen: Sequence[str] | None = None,
     out: Path | None = None,
+    trust: Collection[str] = (),
 ) -> dict[str, dict[str, Any]]:
     """Compare on ``prompts`` (each a list of turns), greedy and sampled; print a table and return its rows by mode.
 
     chat: use the chat template; None uses it where the tokenizer has one. chosen: who serves, names of ``CONTENDERS``
-    or patterns of them; None takes all. out: a JSON file to keep the rows in.
+    or patterns of them; None takes all. out: a JSON file to keep the rows in. trust: models whose own code may run.
 
     Raises:
         ValueError: for numbers below 1, nobody of that name, or what ``load_pair`` refuses.
@@ -200,7 +202,7 @@ def bench(
         raise ValueError(f"gamma={gamma!r}, new={new!r}, {len(prompts)} prompts: each must be at least 1")
     making = select(CONTENDERS, chosen or ["*"])
     torch.set_num_threads(1)
-    pair = load_pair(target, draft, dtype, device)
+    pair = load_pair(target, draft, dtype, device, trust)
     ids = [pair.encode(list(turns), chat) for turns in prompts]
     longest, wanted = max(map(len, ids)) + new + gamma + 1, any("compiled" in name for name in making)
     fast = compiled(pair, gamma, slots(longest, pair.device)) if wanted else pair

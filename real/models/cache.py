@@ -7,9 +7,10 @@ written once, the attention reads a view of what is held, and a rollback touches
 
 from typing import Any
 
-import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
+
+from real.models.masks import EVERYTHING, Masks
 
 __all__ = ["BLOCK", "RowCache", "SlotCache", "rollback", "rows_of"]
 
@@ -209,14 +210,13 @@ class RowCache(Cache):
                     memory[goal] = memory[source]
 
 
-def rows_of(at: Tensor, reach: int, cache: RowCache) -> dict[str, Any]:
+def rows_of(at: Tensor, reach: int, cache: RowCache, masks: Masks = EVERYTHING) -> dict[str, Any]:
     """What a transformers body is told so that it reads inputs at positions ``at`` ``[n, w]`` of n texts.
 
     reach: above every position. What lies before a position in its row must have been written.
     """
     cache.open(at, reach)
-    visible = torch.arange(reach, device=at.device) <= at[:, None, :, None]
-    return {"position_ids": at, "attention_mask": visible, "past_key_values": cache, "use_cache": True}
+    return {"position_ids": at, "attention_mask": masks(at, reach), "past_key_values": cache, "use_cache": True}
 
 
 def rollback(cache: SlotCache, count: int) -> None:

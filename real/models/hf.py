@@ -8,17 +8,16 @@ import warnings
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.utils import are_progress_bars_disabled, enable_progress_bars
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer
-from transformers.utils import logging
 
 from real.models.cache import BLOCK, RowCache, SlotCache, rollback, rows_of
 from real.models.compiled import Compiled
+from real.models.generation import Generation
+from real.models.head import Head
+from real.models.masks import Masks
 
 PROVEN = ("llama", "qwen2", "qwen3", "gpt_neox")  # proven by tests and by `python -m real lossless`
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -27,6 +26,9 @@ CHUNK = 2048
 UNLIKELY, COMPARED = -20.0, 64
 """Log-probability below which compiled and eager need not agree, and positions that are compared at once."""
 PROBE = (3, 1, 4, 1, 5)  # token ids of the check at load
+ULPS, ROUNDED = 4, 64
+"""Units of the last place, of the largest logit, by which body and head may miss the model's own logits, and a forward
+in other pieces may miss one in a whole."""
 
 
 class CausalLM:
@@ -34,8 +36,9 @@ class CausalLM:
 
     Attributes:
         model, body, readout: the model, its ``base_model``, its output embeddings (``weight`` ``[V, d]``).
-        vocab: V, rows of the output embeddings (padding included). width: d.
-        context: longest sequence the model was made for. eos: ids that end a text.
+        head: next-token logits ``[…, V]`` of hidden states ``[…, d]``.
+        vocab: V, rows of the output embeddings (padding included). width: d. readable: ids that have an embedding.
+        context: longest sequence that it serves. generation: what its generation config asks. eos: ids that end a text.
     """
 
     def __init__(self, model: Any, name: str = "model"):
@@ -46,10 +49,14 @@ class CausalLM:
             raise ValueError(f"{name}={type(model).__name__}: needs output embeddings; give a causal language model")
         self.vocab, self.width = self.readout.weight.shape
         config = model.config.get_text_config()
-        self.context: int = getattr(config, "max_position_embeddings", None) or 2**31
+        self.head = Head(self.readout, config)
+        self.readable: int = model.get_input_embeddings().weight.shape[0]
+        self.context: int = _context(config)
         self.layers: int = config.num_hidden_layers
-        self.eos = _eos_ids(model)
+        self.generation = Generation(model, name)
+        self.eos = self.generation.eos
         self.compiled: Compiled | None = None
+        self._masks: Masks | None = None  # of several texts, once they were checked
         self._check()
 
     @property
@@ -103,21 +110,43 @@ class CausalLM:
 
         reach: above every position of ``at``. What lies before a position in its row must have been written.
         """
-        return self.body(input_ids=inputs, **rows_of(at, reach, cache)).last_hidden_state
+        assert self._masks is not None, "check_rows comes first"
+        return self.body(input_ids=inputs, **rows_of(at, reach, cache, self._masks)).last_hidden_state
 
     def check_rows(self) -> None:
-        """ValueError if it cannot read several texts at once: every row needs a mask of its own."""
-        kind = self.model.config._attn_implementation
-        if kind != "sdpa":
-            raise ValueError(f"{self.name}: attention {kind!r} takes no mask of every row; load it with 'sdpa'")
+        """ValueError if it cannot read several texts at once: every row needs positions and a mask of its own."""
+        if self._masks is not None:
+            return
+        try:
+            self._masks = Masks.of(self.model.config.get_text_config(), self.dtype)
+            error = self._rows_error()
+        except (RuntimeError, TypeError, ValueError, AttributeError, IndexError, NotImplementedError) as problem:
+            self._masks, error = None, problem
+        if isinstance(error, Exception) or not error <= ROUNDED * torch.finfo(self.dtype).eps:
+            self._masks = None
+            why = error if isinstance(error, Exception) else f"its states differ by {error:.1e} of the largest"
+            raise ValueError(
+                f"{self.name}={type(self.model).__name__}: does not read several texts side by side as it reads each "
+                f"alone ({why}); serve one text at a time (rows=1)"
+            )
 
-    def head(self, hidden: Tensor) -> Tensor:
-        """Next-token logits ``[n, d]`` → ``[n, V]``."""
-        return self.readout(hidden)
+    @torch.inference_mode()
+    def _rows_error(self) -> float:
+        """How far states of two texts read side by side are from those of each alone, relative to the largest."""
+        ids = torch.tensor(PROBE, device=self.device) % self.readable
+        cache, held = RowCache(self.layers, 2), (4, 1)
+        for row, length in enumerate(held):
+            alone = SlotCache(self.layers)
+            self.hidden(ids[:length], alone)
+            cache.put(row, alone)
+        at = torch.tensor([[length, length + 1] for length in held], device=self.device)
+        together = self.hidden_rows(ids[:2].expand(2, 2), at, 6, cache)
+        wanted = [self.hidden(torch.cat([ids[:length], ids[:2]]))[length:] for length in held]
+        return float((together - torch.stack(wanted)).abs().max() / torch.stack(wanted).abs().max())
 
     def logits(self, ids: Tensor, cache: SlotCache | None = None) -> Tensor:
         """``head(hidden(ids, cache))``: ``[n]`` → ``[n, V]``."""
-        return self.readout(self.hidden(ids, cache))
+        return self.head(self.hidden(ids, cache))
 
     def compile(self, widths: Sequence[int], size: int, tuned: bool = False) -> None:
         """Compile the body for so many queries at a time over a cache of ``size`` slots (``real/models/compiled.py``).
@@ -178,10 +207,11 @@ class CausalLM:
 
     def _check(self) -> None:
         """Body and head compose to the model, and a rolled-back cache gives the logits a fresh one gives."""
-        ids = torch.tensor(PROBE, device=self.device) % self.vocab
+        ids = torch.tensor(PROBE, device=self.device) % min(self.vocab, self.readable)
         with torch.inference_mode():
-            whole = self.model(input_ids=ids[None]).logits[0]
-            parts, cache = self.logits(ids), self.new_cache()
+            whole = self.model(input_ids=ids[None], use_cache=False).logits[0]
+            states, cache = self.hidden(ids), self.new_cache()
+            parts = self.head(states)
             try:
                 self.hidden(ids[:4].flip(0), cache)
                 rollback(cache, 4)
@@ -192,15 +222,32 @@ class CausalLM:
                     f"{self.name}={type(self.model).__name__}: its cache cannot be rolled back ({error}); "
                     "use a model with full attention"
                 ) from error
-        tolerance = 64 * torch.finfo(self.dtype).eps * max(1.0, float(whole.abs().max()))
-        for what, got, want in (("body and head", parts, whole), ("a rolled-back cache", stepped, whole[2:])):
-            error = float((got - want).abs().max())
-            if not error <= tolerance:
+        unit = torch.finfo(self.dtype).eps * max(1.0, float(whole.abs().max()))
+        checks = (
+            ("body and head", float((parts - whole).abs().max()) / unit, ULPS),
+            ("its head on larger states", self.head.error(self.model, ids, states), ULPS),
+            ("a rolled-back cache", float((stepped - whole[2:]).abs().max()) / unit, ROUNDED),
+        )
+        for what, error, allowed in checks:
+            if not error <= allowed:
                 raise ValueError(
-                    f"{self.name}={type(self.model).__name__}: {what} must reproduce model(...).logits to "
-                    f"{tolerance:.1e}, but differ by {error:.1e}; this family scales its logits or keeps other state, "
-                    "choose another model"
+                    f"{self.name}={type(self.model).__name__}: {what} must reproduce model(...).logits to {allowed} "
+                    f"units of the last place, but differ by {error:.3g}; this family does more to its logits or keeps "
+                    "other state, choose another model"
                 )
+
+
+def _context(config: Any) -> int:
+    """The longest text that a model serves: what it was made for, or less if its positions change on the way.
+
+    Longrope turns all positions by other factors as soon as a text passes a length; what was read before it would have
+    to be read again.
+    """
+    made_for = getattr(config, "max_position_embeddings", None) or 2**31
+    given = getattr(config, "rope_parameters", None) or {}
+    kinds = [given] if "rope_type" in given else [kind for kind in given.values() if isinstance(kind, Mapping)]
+    switches = [kind.get("original_max_position_embeddings") for kind in kinds if kind.get("rope_type") == "longrope"]
+    return min([made_for, *(switch for switch in switches if switch)])
 
 
 @dataclass(frozen=True)
@@ -210,6 +257,10 @@ class Pair:
     target: CausalLM
     draft: CausalLM | None
     tokenizer: Any
+
+    def __post_init__(self):
+        """ValueError for what the target's generation config asks and cannot be served."""
+        self.target.generation.check(self.tokenizer)
 
     @property
     def device(self) -> torch.device:
@@ -244,7 +295,7 @@ class Pair:
             ids = self.tokenizer("\n".join(turns))["input_ids"]
         if not ids:
             raise ValueError(f"prompt={chr(10).join(turns)!r}: a prompt needs at least one token; give it some text")
-        return list(ids)
+        return self._readable(ids)
 
     def encode_chat(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
         """Token ids of a conversation ``[{"role": …, "content": …}, …]`` that the model is to answer.
@@ -258,87 +309,19 @@ class Pair:
             text = self.tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
         except Exception as error:  # whatever the template's own language raises
             raise ValueError(f"messages={list(messages)!r}: the chat template does not take them ({error})") from None
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return self._readable(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def _readable(self, ids: Sequence[int]) -> list[int]:
+        """The ids of a prompt; ValueError for one that a model has no embedding for."""
+        for name, model in (("target", self.target), ("draft", self.draft)):
+            odd = next((token for token in ids if model is not None and token >= model.readable), None)
+            if model is not None and odd is not None:
+                raise ValueError(
+                    f"prompt: token {self.tokenizer.convert_ids_to_tokens(odd)!r} has id {odd}, and the {name} has "
+                    f"embeddings of {model.readable} ids only; resize its embeddings, or use the tokenizer it came with"
+                )
+        return list(ids)
 
     def decode(self, tokens: list[int]) -> str:
         """Text of ``tokens``, special tokens left out."""
         return self.tokenizer.decode(tokens, skip_special_tokens=True)
-
-
-def quiet() -> None:
-    """No bars for loading and saving in this process, which take a moment; downloads, which do not, keep theirs."""
-    downloads = not are_progress_bars_disabled()
-    logging.disable_progress_bar()
-    if downloads:
-        enable_progress_bars()
-
-
-def load_model(
-    path: str | Path, dtype: str = "float32", device: str = "cpu", name: str = "model", context: int = 0
-) -> CausalLM:
-    """Load one model by folder or hub name; ``name`` (``target`` or ``draft``) is what error messages call it.
-
-    context: longest text it is to serve, where that is not what it was made for; 0 leaves it as it is.
-    """
-    if dtype not in DTYPES:
-        raise ValueError(f"dtype={dtype!r}: must be one of {', '.join(DTYPES)}")
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device={device!r}: not usable here ({str(error).splitlines()[0]}); try cpu") from None
-    longer = {"max_position_embeddings": context} if context else {}
-    model = _from_pretrained(AutoModelForCausalLM, path, name, dtype=DTYPES[dtype], **longer)
-    return CausalLM(model.to(device), name)
-
-
-def load_tokenizer(path: str | Path, name: str = "model") -> Any:
-    """Load the tokenizer that lies with a model."""
-    return _from_pretrained(AutoTokenizer, path, name)
-
-
-def load_pair(target: str | Path, draft: str | Path | None, dtype: str = "float32", device: str = "cpu") -> Pair:
-    """Load target, draft and tokenizer.
-
-    Raises:
-        ValueError: a model that cannot be found or split into body and head, or two tokenizers that differ (padded
-            vocabularies of different sizes are fine: ids a model does not have get probability 0).
-    """
-    tokenizer = load_tokenizer(target, "target")
-    if draft is not None:
-        check_tokenizers(tokenizer, load_tokenizer(draft, "draft"), str(target), str(draft))
-    big = load_model(target, dtype, device, "target")
-    small = None if draft is None else load_model(draft, dtype, device, "draft")
-    return Pair(big, small, tokenizer)
-
-
-def check_tokenizers(target: Any, draft: Any, target_name: str, draft_name: str) -> None:
-    """ValueError unless both tokenizers give every id the same token."""
-    ours, theirs = target.get_vocab(), draft.get_vocab()
-    if ours == theirs:
-        return
-    different = [token for token in {**ours, **theirs} if ours.get(token) != theirs.get(token)]
-    odd = min(different, key=lambda token: (ours.get(token, len(ours)), token))
-    raise ValueError(
-        f"draft={draft_name!r}: its tokenizer must give every token the id that target={target_name!r} gives it, but "
-        f"token {odd!r} has id {theirs.get(odd)} here and {ours.get(odd)} there ({len(theirs)} and {len(ours)} "
-        "tokens); choose a draft of the same family"
-    )
-
-
-def _from_pretrained(kind: Any, path: str | Path, name: str, **settings: Any) -> Any:
-    try:
-        return kind.from_pretrained(str(path), **settings)
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ValueError(
-            f"{name}={str(path)!r}: no {kind.__name__} could be loaded from it ({reason}); give a folder written by "
-            "save_pretrained or a model name of the Hugging Face hub"
-        ) from error
-
-
-def _eos_ids(model: Any) -> frozenset[int]:
-    config = getattr(model, "generation_config", None) or model.config
-    ids = config.eos_token_id
-    if ids is None:
-        ids = model.config.eos_token_id
-    return frozenset() if ids is None else frozenset([ids] if isinstance(ids, int) else ids)

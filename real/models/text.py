@@ -1,9 +1,12 @@
 """A text in flight: what was asked, what was committed since, and where it ends."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from real.models.generation import Shape, Stops
 
 
 @dataclass(eq=False)
@@ -19,6 +22,7 @@ class Text:
             read them; row i is the state after input token i. Otherwise None.
         prompt_logits: the target's logits at prompt positions 1 … n − 1 ``[n − 1, V]`` if they were asked for.
         rng: the text's own generator, on the CPU; None where it shares one.
+        shape: what shapes its logits; stops: what ends it besides end tokens (``real/models/generation.py``).
         done: whether an end token was committed or the end is reached.
     """
 
@@ -29,6 +33,8 @@ class Text:
     hidden: Tensor | None = None
     prompt_logits: Tensor | None = None
     rng: torch.Generator | None = None
+    shape: Shape | None = None
+    stops: Stops | None = None
     done: bool = False
 
     @property
@@ -37,13 +43,13 @@ class Text:
         return self.tokens[self.prompt_length :]
 
     def commit(self, tokens: list[int], hidden: Tensor) -> list[int]:
-        """Append what a step found, cut at the first end token and at the longest text, and say what was appended.
+        """Append what a step found, cut where the text ends, and say what was appended.
 
         hidden: the target's states of the step's inputs, the pending token's first ``[len(tokens) or more, D]``.
         """
         tokens = tokens[: self.end - len(self.tokens)]
         for i, token in enumerate(tokens):
-            if token in self.eos:
+            if token in self.eos or (self.stops and self.stops(torch.tensor([[*self.tokens, *tokens[: i + 1]]]))):
                 tokens = tokens[: i + 1]
                 self.done = True
                 break
@@ -59,3 +65,24 @@ def close_up(rows: list, row: int) -> None:
     """Take ``row`` out of what is kept for every text: the last one takes its place."""
     rows[row] = rows[-1]
     rows.pop()
+
+
+def shaped(texts: Sequence[Text], drafted: Sequence[Tensor], logits: Tensor) -> Tensor:
+    """Logits ``[n, V]`` of the token after every text and its drafted ones, each int64 ``[n]``, as it shapes them."""
+    if all(text.shape is None for text in texts):
+        return logits
+    rows = list(logits)
+    for i, text in enumerate(texts):
+        if text.shape is not None:
+            ids = torch.tensor(text.tokens, device=logits.device)
+            ids = torch.cat([ids, *(tokens[i : i + 1] for tokens in drafted)])
+            rows[i] = text.shape(ids[None], rows[i][None].clone())[0].to(logits.dtype)
+    return torch.stack(rows)
+
+
+def shaped_along(texts: Sequence[Text], drafts: Tensor, logits: Tensor) -> Tensor:
+    """The same at every position of drafts ``[n, g]``: logits ``[n, g + 1, V]``, the first after no drafted token."""
+    if all(text.shape is None for text in texts):
+        return logits
+    drafted = list(drafts.unbind(1))
+    return torch.stack([shaped(texts, drafted[:i], part) for i, part in enumerate(logits.unbind(1))], 1)

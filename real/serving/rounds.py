@@ -60,10 +60,13 @@ class Rounds:
         self.waiting += piece.stop - piece.start
 
     def prompt(self, text: Text, row: int, drafter: Drafter, sampling: Sampling) -> Piece:
-        """What prefill revealed about positions 1 … n − 1 of a prompt of n ≥ 2 tokens; kept by ``keep_prompt``."""
+        """What prefill revealed about positions 1 … n − 1 of a prompt of n ≥ 2 tokens; kept by ``keep_prompt``.
+
+        Those beyond the drafter's context are left out.
+        """
         assert text.prompt_logits is not None
-        n = text.prompt_length
-        laws = cut(sampling.law(text.prompt_logits), self.law_top_k)
+        n = min(text.prompt_length, drafter.context + 1)
+        laws = cut(sampling.law(text.prompt_logits[: n - 1]), self.law_top_k)
         hidden = None if text.hidden is None else text.hidden[: n - 1]
         nowhere = torch.zeros(n - 1, dtype=torch.bool, device=laws.device)
         return Piece(tuple(text.tokens[:n]), 1, n, laws, drafter.features(1, n, row), hidden, nowhere)
@@ -86,9 +89,12 @@ class Rounds:
 
     def _join(self, text: Text, row: int, drafter: Drafter) -> None:
         laws, wrong = (torch.cat(parts) for parts in self._open.pop(text))
-        start = len(text.tokens) - len(laws)
-        stop = min(len(text.tokens), drafter.known(row))
-        count = stop - start
+        start, end = len(text.tokens) - len(laws), min(len(text.tokens), drafter.context + 1)
+        readable = max(end - start, 0)  # the drafter never knows what lies beyond its context
+        self.waiting -= len(laws) - readable
+        laws, wrong = laws[:readable], wrong[:readable]
+        stop = min(end, drafter.known(row))
+        count = max(stop - start, 0)
         if count < len(laws):
             self._open[text] = [[laws[count:]], [wrong[count:]]]
         if count:

@@ -19,7 +19,7 @@ from real.models.device import sent
 from real.models.hf import CausalLM
 from real.models.memory import memory_of
 from real.models.sampling import Sampling
-from real.models.text import Text, close_up
+from real.models.text import Text, close_up, shaped_along
 from real.serving.chains import Chains
 from real.serving.settings import RULES
 
@@ -45,7 +45,8 @@ class Step:
         tokens: the c committed tokens, 1 ≤ c ≤ g + 1; fewer than accepted + 1 only where the text ended inside.
         accepted: how many of them were drafted. drafted: g. drafted_tokens: the g proposals.
         logits: the target's raw logits at the committed positions ``[c, V]``.
-        target_probs: the target's processed law there ``[c, V]`` (one-hot argmax when greedy).
+        target_probs: the target's processed law there ``[c, V]`` (one-hot argmax when greedy), which a draft is to
+            learn: before the generation config shapes it, as it shapes the draft's.
         draft_probs: the laws the proposals were sampled from ``[g, V]``; None when greedy or nothing was drafted.
         verified_laws: the target's processed laws along the whole draft ``[g + 1, V]``, also where it was rejected
             before; None when greedy or nothing was drafted.
@@ -121,7 +122,10 @@ class Session:
             )
         assert len(self.texts) < self.rows
         end = min(len(prompt) + max_new_tokens, target.context + 1)  # longest text
+        generation = target.generation
         text = Text(list(prompt), len(prompt), end, target.eos if eos is None else eos, rng=rng)
+        text.shape = generation.shape(len(prompt), end, target.device)
+        text.stops = generation.stops() if eos is None else None
         with clock("prefill"):
             if drafter is not None and drafter.reads_target:
                 text.hidden = torch.empty(end, target.width, dtype=target.dtype, device=target.device)
@@ -207,8 +211,9 @@ def step(
         ids = torch.cat([pending, drafts], 1)
         hidden = session.memory.read(ids, [count + 1 for count in counts])  # [n, g + 1, d]
         logits = target.head(hidden.flatten(0, 1)).unflatten(0, hidden.shape[:2])  # [n, g + 1, V]
-        laws = None if sampling.greedy else sampling.law(logits)
-        kept, token = Chains(logits, laws, drafts, draft_laws, uniforms).verified(counts, rule)
+        served = shaped_along(texts, drafts, logits)
+        laws = None if sampling.greedy else sampling.law(served)
+        kept, token = Chains(served, laws, drafts, draft_laws, uniforms).verified(counts, rule)
         found = torch.cat([drafts, kept[:, None], token[:, None]], 1).tolist()  # the only sync
         steps = []
         for row, (*drafted, accepted, last) in enumerate(found):
@@ -219,7 +224,7 @@ def step(
             done = Step(text, tokens, min(accepted, c), count, drafted[:count], logits[row, :c], sampling)
             if laws is not None:
                 own = laws[row]
-                done.laws = own[:c]
+                done.laws = own[:c] if text.shape is None else None
                 if draft_laws is not None and count:
                     done.draft_probs, done.verified_laws = draft_laws[row, :count], own[: count + 1]
             steps.append(done)

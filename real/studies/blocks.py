@@ -13,7 +13,7 @@ import torch
 from joblib import Parallel, delayed
 
 from real.measure.served import run_block
-from real.models.hf import quiet
+from real.models.load import quiet
 from real.studies.experiments import Experiment
 from real.systems.loaded import Models
 from real.systems.rows import ROWS

@@ -1,6 +1,6 @@
 """The models of a comparison, each loaded once: a target and its drafts, embedded or the user's own."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,8 @@ from typing import Any
 from real.drafters import Drafter, drafter_class, make_drafter
 from real.drafters.objective import Objective
 from real.drafters.start import load_start
-from real.models.hf import Pair, load_model, load_pair
+from real.models.hf import Pair
+from real.models.load import load_model, load_pair
 from real.serving.decoder import Decoder, online_decoder
 from real.serving.settings import Serving
 from real.systems.rows import Method
@@ -28,8 +29,11 @@ class Models:
         dtype: str = "float32",
         device: str = "cpu",
         family: str = "qwen3",
+        trust: Collection[str] = (),
     ):
         """By default the embedded target of ``family`` and the specialist, for which ``draft`` stands if given.
+
+        trust: folders and hub names whose own code may run.
 
         Raises:
             ValueError: for an unknown family, or what ``load_pair`` refuses.
@@ -40,7 +44,7 @@ class Models:
         self.family = "" if target else family
         self.chat = None if target else False  # an embedded target continues text, it was not trained to chat
         self.drafts = {"specialist": str(draft or ASSETS / "specialist"), "generalist": str(ASSETS / "generalist")}
-        self.pairs = {"specialist": load_pair(self.target, self.drafts["specialist"], dtype, device)}
+        self.pairs = {"specialist": load_pair(self.target, self.drafts["specialist"], dtype, device, trust)}
 
     def compile(self, lengths: Sequence[int], size: int, draft: bool = True, tuned: bool = False) -> None:
         """Compile the target and its drafts, before decoders are made (``Pair.compile``)."""

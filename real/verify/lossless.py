@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from real.drafters import DRAFTERS
-from real.models.hf import Pair, load_pair
+from real.models.hf import Pair
+from real.models.load import load_pair
 from real.models.random import perturbed, random_model
 from real.models.sampling import Sampling
 from real.serving.decoder import in_order
@@ -102,7 +103,7 @@ def reference(pair: Pair, prompts: Prompts, new: int) -> list[list[int]]:
     texts = []
     for prompt in prompts:
         ids = torch.tensor([prompt], device=pair.device)
-        settings = {"do_sample": False, "max_new_tokens": new, "pad_token_id": 0, "repetition_penalty": 1.0}
+        settings = {"do_sample": False, "max_new_tokens": new, "pad_token_id": 0, "tokenizer": pair.tokenizer}
         output = pair.target.model.generate(ids, attention_mask=torch.ones_like(ids), **settings)
         texts.append(output[0, len(prompt) :].tolist())
     return texts

@@ -14,7 +14,8 @@ from real.drafters import make_drafter  # noqa: E402
 from real.drafters.adapter import Adapter  # noqa: E402
 from real.drafters.independent import Independent  # noqa: E402
 from real.measure.clock import timed_forwards  # noqa: E402
-from real.models.hf import Pair, load_model  # noqa: E402
+from real.models.hf import Pair  # noqa: E402
+from real.models.load import load_model  # noqa: E402
 from real.models.random import perturbed, random_model  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
 from real.serving.step import alone, generate  # noqa: E402

@@ -12,7 +12,8 @@ from transformers import AutoConfig, AutoModelForCausalLM  # noqa: E402
 
 from real.build.corner import planned  # noqa: E402
 from real.build.inflate import SHAPES, inflate, large_config, write  # noqa: E402
-from real.models.hf import CausalLM, Pair, load_model, load_pair  # noqa: E402
+from real.models.hf import CausalLM, Pair  # noqa: E402
+from real.models.load import load_model, load_pair  # noqa: E402
 from real.models.random import random_model  # noqa: E402
 from real.systems.loaded import Models  # noqa: E402
 from real.traffic.streams import ASSETS  # noqa: E402

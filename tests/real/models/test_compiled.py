@@ -14,7 +14,8 @@ import real.models.hf  # noqa: E402
 from real.build.inflate import SHAPES, inflate, large_config  # noqa: E402
 from real.drafters import make_drafter  # noqa: E402
 from real.models.compiled import Compiled, slots  # noqa: E402
-from real.models.hf import CausalLM, load_model  # noqa: E402
+from real.models.hf import CausalLM  # noqa: E402
+from real.models.load import load_model  # noqa: E402
 from real.models.random import random_model  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
 from real.serving.step import alone, generate  # noqa: E402

@@ -9,7 +9,8 @@ transformers = pytest.importorskip("transformers")
 from tokenizers import Tokenizer, models, pre_tokenizers  # noqa: E402
 
 from real.models.cache import rollback  # noqa: E402
-from real.models.hf import PROVEN, CausalLM, Pair, load_model, load_pair  # noqa: E402
+from real.models.hf import PROVEN, CausalLM, Pair  # noqa: E402
+from real.models.load import load_model, load_pair  # noqa: E402
 from real.models.random import perturbed, random_model  # noqa: E402
 
 CHAT = (
@@ -26,6 +27,10 @@ def tokenizer(words: str = "a b c d", template: str | None = None):
     made = transformers.PreTrainedTokenizerFast(tokenizer_object=raw, unk_token="?")
     made.chat_template = template
     return made
+
+
+def alone() -> Pair:
+    return Pair(random_model("llama", 0), None, tokenizer())
 
 
 def saved(folder, model, tok) -> str:
@@ -63,7 +68,8 @@ def test_a_saved_pair_loads_with_other_padding(tmp_path, family):
 
 
 def test_chat_template_is_used_exactly_when_there_is_one():
-    plain, chat = Pair(None, None, tokenizer()), Pair(None, None, tokenizer(template=CHAT))
+    target = random_model("llama", 0)
+    plain, chat = Pair(target, None, tokenizer()), Pair(target, None, tokenizer(template=CHAT))
     ids = chat.encode(["a", "b", "c"])
     assert chat.tokenizer.convert_ids_to_tokens(ids) == [
         "<user>", "a", "<assistant>", "b", "<user>", "c", "<assistant>",
@@ -119,8 +125,11 @@ ERRORS = {
     "scaled": (lambda tmp: scaled(random_model("llama", 0)), "target=.*body and head must reproduce"),
     "recurrent": (lambda tmp: recurrent(), "draft=Lfm2.*cannot be rolled back.*full attention"),
     "headless": (lambda tmp: headless(), "draft=.*output embeddings"),
-    "chat": (lambda tmp: Pair(None, None, tokenizer()).encode(["a"], chat=True), "chat=True.*no chat template"),
-    "empty": (lambda tmp: Pair(None, None, tokenizer()).encode([""]), "at least one token"),
+    "chat": (
+        lambda tmp: alone().encode(["a"], chat=True),
+        "chat=True.*no chat template",
+    ),
+    "empty": (lambda tmp: alone().encode([""]), "at least one token"),
 }
 
 

@@ -13,7 +13,7 @@ pytest.importorskip("transformers")
 
 from real.drafters import make_drafter  # noqa: E402
 from real.drafters.start import save_start  # noqa: E402
-from real.models.hf import load_pair  # noqa: E402
+from real.models.load import load_pair  # noqa: E402
 from real.serving.decoder import online_decoder  # noqa: E402
 from real.serving.ledger import Ledger  # noqa: E402
 from real.serving.settings import Serving  # noqa: E402

@@ -1,0 +1,165 @@
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false
+"""What a folder may hold besides a whole model of a known kind, and what becomes of it."""
+
+import json
+import sys
+import warnings
+
+import pytest
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+
+from safetensors.torch import load_file, save_file  # noqa: E402
+
+from real.models.head import Head  # noqa: E402
+from real.models.hf import CausalLM, Pair  # noqa: E402
+from real.models.load import load_model, load_pair, load_tokenizer  # noqa: E402
+from real.models.random import random_model  # noqa: E402
+from real.models.sampling import Sampling  # noqa: E402
+from real.verify.strangers import letters, stranger  # noqa: E402
+
+WEIGHT = "model.layers.0.self_attn.q_proj.weight"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    random_model("llama", 0, "float32", vocab=128).model.save_pretrained(tmp_path)
+    letters().save_pretrained(tmp_path)
+    return tmp_path
+
+
+def reweighted(folder, change) -> None:
+    path = folder / "model.safetensors"
+    weights = load_file(path)
+    change(weights)
+    save_file(weights, path, {"format": "pt"})
+
+
+CHECKPOINTS = {
+    "missing": (lambda w: w.pop(WEIGHT), f"lacks '{WEIGHT}'"),
+    "renamed": (lambda w: w.update(other=w.pop(WEIGHT)), f"lacks '{WEIGHT}'"),
+    "more": (lambda w: w.update(other=torch.zeros(3)), "has 'other'"),
+    "cut": (lambda w: w.update({WEIGHT: w[WEIGHT][:, :3].contiguous()}), f"another size of '{WEIGHT}'"),
+}
+
+
+@pytest.mark.parametrize("fault", CHECKPOINTS)
+def test_a_checkpoint_that_is_not_whole_is_refused_by_name(folder, fault):
+    change, message = CHECKPOINTS[fault]
+    reweighted(folder, change)
+    with pytest.raises(ValueError, match=f"{message}.*save_pretrained"):
+        load_model(folder)
+
+
+def test_a_damaged_checkpoint_is_refused(folder):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(ValueError, match="no AutoModelForCausalLM could be loaded"):
+        load_model(folder)
+
+
+CODE = """
+import pathlib
+pathlib.Path(__file__).with_name("ran").touch()
+from transformers import LlamaConfig, LlamaForCausalLM
+class Config(LlamaConfig):
+    model_type = "stranger"
+class Model(LlamaForCausalLM):
+    config_class = Config
+"""
+
+
+def test_code_of_a_folder_runs_only_where_it_is_named(folder, monkeypatch, tmp_path_factory):
+    cache = tmp_path_factory.mktemp("modules")
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(cache))
+    monkeypatch.setattr("sys.path", [str(cache), *sys.path])
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked on standard input"))
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "stranger", "auto_map": {"AutoConfig": "own.Config", "AutoModelForCausalLM": "own.Model"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "own.py").write_text(CODE)
+    with pytest.raises(ValueError, match=r"code of its own, which is not run.*--trust-remote-code"):
+        load_model(folder)
+    with pytest.raises(ValueError, match="code of its own"):
+        load_model(folder, trust=["another"])
+    assert not list(cache.rglob("ran"))
+    assert type(load_model(folder, trust=[str(folder)]).model).__name__ == "Model"
+    assert list(cache.rglob("ran"))
+
+
+def test_a_token_without_an_embedding_is_named(folder):
+    pair = load_pair(folder, None)
+    tokenizer = load_tokenizer(folder)
+    tokenizer.add_tokens(["<one>", "<two>"])
+    grown = Pair(pair.target, None, tokenizer)
+    assert grown.encode(["ab"]) == pair.encode(["ab"])
+    with pytest.raises(ValueError, match=r"'<two>' has id 129, and the target has embeddings of 128 ids only"):
+        grown.encode(["ab<two>"])
+    large = random_model("llama", 0, "float32", vocab=130)
+    with pytest.raises(ValueError, match="'<one>' has id 128, and the draft has"):
+        Pair(large, pair.target, tokenizer).encode(["<one>"])
+
+
+HEADS = {
+    "soft cap": ("gemma2, soft cap", {"final_logit_softcapping": 30.0}, "cap", None),
+    "over": ("granite, scaled", {}, "_over", 1.0),
+    "times": ("cohere, scaled", {}, "_times", 1.0),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16"])
+@pytest.mark.parametrize("odd", HEADS)
+def test_the_check_at_load_sees_what_a_family_does_to_its_logits(odd, dtype, monkeypatch):
+    """Also a soft cap of 30 in bfloat16, which moves the logits of short texts by less than their rounding."""
+    name, settings, part, nothing = HEADS[odd]
+    model = stranger(name, dtype, **settings)
+    served = CausalLM(model)
+    ids = torch.arange(20, 30)
+    assert torch.equal(served.logits(ids), model(input_ids=ids[None]).logits[0])
+    law = Sampling(1.0).law(served.logits(ids))
+    assert torch.equal(law, Sampling(1.0).law(model(input_ids=ids[None]).logits[0]))
+    made = Head.__init__
+
+    def blind(self, *given):
+        made(self, *given)
+        setattr(self, part, nothing)
+
+    monkeypatch.setattr(Head, "__init__", blind)
+    with pytest.raises(ValueError, match=r"must reproduce model\(...\)\.logits to 4 units of the last place"):
+        CausalLM(model)
+
+
+def test_an_end_token_of_the_config_alone_ends_nothing(folder):
+    """As in ``generate``: a generation config that says null overrules the config."""
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"eos_token_id": 5}))
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": None}))
+    assert load_model(folder).eos == frozenset()
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [5, 7]}))
+    assert load_model(folder).eos == frozenset({5, 7})
+    (folder / "generation_config.json").unlink()
+    assert load_model(folder).eos == frozenset({5})
+
+
+def test_stop_strings_need_a_tokenizer():
+    model = random_model("llama", 0, vocab=128)
+    model.model.generation_config.stop_strings = ["ab"]
+    with pytest.raises(ValueError, match=r"stop_strings.*need a tokenizer"):
+        CausalLM(model.model).generation.stops()
+
+
+def test_what_nobody_has_checked_is_served_with_a_word(folder, tmp_path):
+    stranger("phi3, longrope", "float32").save_pretrained(tmp_path / "phi")
+    with pytest.warns(UserWarning, match="texts end at 60 tokens, where longrope"):
+        assert load_model(tmp_path / "phi").context == 60
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_pair(folder, None)
+    config = transformers.AutoConfig.for_model(
+        "olmo", vocab_size=128, hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2
+    )
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / "olmo")
+    letters().save_pretrained(tmp_path / "olmo")
+    with pytest.warns(UserWarning, match="type 'olmo' have not been checked.*real lossless --target"):
+        load_pair(tmp_path / "olmo", None)
