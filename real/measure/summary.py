@@ -51,6 +51,11 @@ def by_place(trace: Trace) -> np.ndarray:
     return np.arange(len(trace.columns["tokens"]))
 
 
+def by_prompt(trace: Trace) -> np.ndarray:
+    """The turns of a prompt are drawn together."""
+    return trace.columns["prompt"]
+
+
 def by_question(trace: Trace) -> np.ndarray:
     """Prompts of a scheduled run by domain and question: one that another seed serves too is drawn with its twin."""
     settings = trace.header["settings"]
