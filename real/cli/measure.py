@@ -34,7 +34,10 @@ def bench(
     ] = None,
     out: Kept = None,
 ) -> None:
-    """Our frozen decoder against transformers' assisted generation, interleaved."""
+    """Our frozen decoder against transformers' assisted generation, interleaved.
+
+    Every decoder is asked the turns of a prompt in sequence, after its own answers.
+    """
     from real.cli.prepare import stream_of
     from real.measure.rivals import bench as measure
     from real.traffic.streams import ASSETS
@@ -55,7 +58,10 @@ def throughput(
     gamma: Gamma = 4,
     out: Kept = None,
 ) -> None:
-    """Several requests at once: ours, plain and drafting, against transformers' batched generate, interleaved."""
+    """Several requests at once: ours, plain and drafting, against transformers' batched generate, interleaved.
+
+    A prompt's next turn enters when the one before has ended, after the decoder's own answers.
+    """
     from real.cli.prepare import stream_of
     from real.measure.rivals import SAMPLINGS
     from real.measure.served import device_name
@@ -83,6 +89,7 @@ def throughput(
     show(found)
     if out is not None:
         settings = {"models": models.names, "prompts": prompts, "new": new, "gamma": gamma, "dtype": pair.dtype}
+        settings |= {"left_out": list(left_out.values())}
         save_result(out, "throughput", {**settings, "rows": found}, device_name(pair.device))
 
 

@@ -232,6 +232,7 @@ def bench(
     show(rows)
     if out is not None:
         how = {one.name: _how(one) for one in (fast.target, fast.draft) if one is not None}
-        settings = {**names, "prompts": len(ids), "new": new, "gamma": gamma, "dtype": dtype, "compiled": how}
+        settings = {**names, "prompts": len(ids), "turns": len(turns), "left_out": list(dict.fromkeys(left_out))}
+        settings |= {"new": new, "gamma": gamma, "dtype": dtype, "compiled": how}
         save_result(out, "bench", {**settings, "rows": rows}, device_name(device))
     return rows

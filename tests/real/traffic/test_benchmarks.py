@@ -111,8 +111,9 @@ LATIN = '{"question": "a", "answer": "é"}'
         ("mmlu", "a.csv", b"Sky?,red\0", "line 1: holds a NUL byte"),
         ("gsm8k", "a.jsonl", b'\n{"question": "\\ud800"}', "line 2: character 1 is .*half a surrogate pair"),
         ("gsm8k", "a.jsonl", b'\n{"question": ', r"not JSONL \(line 2: Expecting value at column 14"),
-        ("gsm8k", "a.jsonl.gz", gzip.compress(LATIN.encode())[:-9], "not a whole gzip file"),
+        ("gsm8k", "a.jsonl.gz", gzip.compress(LATIN.encode(), mtime=0)[:-9], "not a whole gzip file"),
     ],
+    ids=["latin-1", "UTF-16", "NUL", "surrogate", "no JSON", "cut"],
 )
 def test_what_is_no_text_is_named_by_file_and_line(tmp_path, name, file, content, words):
     (tmp_path / file).write_bytes(content)
