@@ -24,7 +24,7 @@ def collect(root: Path, patterns: list[str]) -> Table:
     folder, rows = root / "table1", []
     for path in (folder / f"{block}.csv" for block in BLOCKS):
         if path.exists():
-            with path.open(newline="") as file:
+            with path.open(newline="", encoding="utf-8-sig") as file:
                 rows += [row for row in csv.DictReader(file) if row["system"] != "plain" and not _beside(row)]
     if not rows:
         raise MissingResult(f"no table in {folder}: run `python -m real table1 --out {folder}` first")

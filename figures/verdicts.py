@@ -63,7 +63,7 @@ def _hash_of(kind: str, origins: list[Origin]) -> str | None:
 def recorded(root: Path) -> dict[tuple[str, str | None], str | None]:
     """(name, commit) → hash, as the file in ``root`` has them; empty without one."""
     path = root / NAME
-    known = json.loads(path.read_text()) if path.exists() else []
+    known = json.loads(path.read_text("utf-8-sig")) if path.exists() else []
     return {(one["name"], one["commit"]): one["measured_hash"] for one in known}
 
 

@@ -20,6 +20,7 @@ from sim.sweep import Finished, sweep
 from theory.runs.choose import parse_settings
 from theory.runs.experiment import result_path, select
 from theory.runs.practice import ADAPTER_LEARNERS, HEADS_LEARNERS, in_practice
+from theory.runs.reading import read_text
 from theory.runs.terminal import Commands, Progress, busy, complaints, explained
 from theory.runs.trace import atomic, done
 from theory.runs.users_file import source, users_own
@@ -137,7 +138,7 @@ def replay(
             with atomic(path.with_name(path.name + "-x.npy")) as partial, partial.open("wb") as file:
                 np.save(file, x_t)
             trace.save(path)
-        header = json.loads(path.with_suffix(".json").read_text())
+        header = json.loads(read_text(path.with_suffix(".json")))
     counts = ", ".join(f"{name} {mean(header[name]):.6g}" for name in ("steps", "accepted", "recovered", "bonus"))
     rates = f"tokens_per_step {mean(header['tokens_per_step']):.4f}, alpha {header['alpha']:.4f}"
     console.print(f"{path}\n{rates}, mean KL {header['loss']:.4f}; {counts}", highlight=False, soft_wrap=True)

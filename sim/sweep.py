@@ -10,6 +10,7 @@ from joblib import Parallel, delayed
 
 from sim.experiments import Match
 from theory.runs.experiment import result_path, run_once
+from theory.runs.reading import read_text
 from theory.runs.trace import done
 
 
@@ -28,7 +29,7 @@ def run_row(name: str, row: Match, out: Path) -> Finished:
     """Run and save one row unless it is done with the same settings."""
     start = perf_counter()
     path, ran = run_once(name, row.settings, out, row.run)
-    return Finished(name, path, ran, perf_counter() - start, json.loads(path.with_suffix(".json").read_text()))
+    return Finished(name, path, ran, perf_counter() - start, json.loads(read_text(path.with_suffix(".json"))))
 
 
 def sweep(rows: Mapping[str, Match], out: Path | str, jobs: int = 1) -> Iterator[Finished]:

@@ -31,7 +31,7 @@ class Results:
         path = self.root / name
         if not path.is_file():
             raise FileNotFoundError(f"no result file {path}: the page of numbers needs all of results/")
-        return path.read_text("utf-8")
+        return path.read_text("utf-8-sig")
 
     def _json(self, name: str) -> dict[str, Any]:
         return json.loads(self.text(name))
@@ -45,7 +45,10 @@ class Results:
         paths = sorted(folder.rglob("*.json"))
         if not paths:
             raise FileNotFoundError(f"no result files under {folder}: the page of numbers needs all of results/")
-        return {path.relative_to(folder).with_suffix("").as_posix(): json.loads(path.read_text()) for path in paths}
+        return {
+            path.relative_to(folder).with_suffix("").as_posix(): json.loads(path.read_text("utf-8-sig"))
+            for path in paths
+        }
 
     def origins(self, name: str) -> list[Origin]:
         """Where a file comes from, or all files of a folder: one entry a commit, the latest last."""

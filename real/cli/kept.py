@@ -68,13 +68,13 @@ class Kept:
 
     def add(self) -> None:
         """A request was done by every method: append its texts."""
-        number = self.comparison.served - 1
-        prompt, tokenizer = self.comparison.stream.prompts[number], self.comparison.models.pair.tokenizer
+        turn, tokenizer = self.comparison.turn(self.comparison.served - 1), self.comparison.models.pair.tokenizer
+        place = {"prompt": turn.place, "question_id": turn.prompt.question_id, "turn": turn.number}
         with (self.folder / "texts.jsonl").open("a", encoding="utf-8") as file:
             for name, watch in self.watches.items():
                 tokens = watch.done()
-                line = {"prompt": number, "question_id": prompt.question_id, "category": prompt.category}
-                line |= {"method": name, "tokens": len(tokens), "text": tokenizer.decode(tokens)}
+                line = {**place, "category": turn.prompt.category, "method": name}
+                line |= {"tokens": len(tokens), "text": tokenizer.decode(tokens)}
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
     def finish(self, report: Report) -> None:
@@ -84,7 +84,7 @@ class Kept:
             settings = settings_of(made.models, method, self.prompts, made.serving, made.seed)
             made.trace(name, settings).save(self.folder / name)
         content: dict[str, Any] = {"prompts": self.prompts, "asked": report.asked, "served": report.served}
-        content |= {"methods": report.methods, "learned": report.learned}
+        content |= {"left_out": report.left_out, "methods": report.methods, "learned": report.learned}
         content["acceptance_by_position"] = {
             name: watch.positions.rows() for name, watch in self.watches.items() if watch.positions.examined
         }

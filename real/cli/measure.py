@@ -34,16 +34,19 @@ def bench(
     ] = None,
     out: Kept = None,
 ) -> None:
-    """Our frozen decoder against transformers' assisted generation, interleaved."""
+    """Our frozen decoder against transformers' assisted generation, interleaved.
+
+    Every decoder is asked the turns of a prompt in sequence, after its own answers.
+    """
     from real.cli.prepare import stream_of
     from real.measure.rivals import bench as measure
     from real.traffic.streams import ASSETS
 
-    turns = [prompt.turns for prompt in stream_of(prompts, 0).prompts]
+    asked = stream_of(prompts, 0).prompts
     chat = None if pair.target else False  # the embedded target continues text
     target, draft = pair.target or str(ASSETS / "target"), pair.draft or str(ASSETS / "specialist")
     with busy("measuring"):
-        measure(target, draft, turns, new, gamma, pair.dtype, pair.device, chat, contender, out, pair.trust or ())
+        measure(target, draft, asked, new, gamma, pair.dtype, pair.device, chat, contender, out, pair.trust or ())
 
 
 @app.command()
@@ -55,22 +58,38 @@ def throughput(
     gamma: Gamma = 4,
     out: Kept = None,
 ) -> None:
-    """Several requests at once: ours, plain and drafting, against transformers' batched generate, interleaved."""
+    """Several requests at once: ours, plain and drafting, against transformers' batched generate, interleaved.
+
+    A prompt's next turn enters when the one before has ended, after the decoder's own answers.
+    """
     from real.cli.prepare import stream_of
     from real.measure.rivals import SAMPLINGS
     from real.measure.served import device_name
     from real.measure.throughput import AT_ONCE, show
     from real.measure.throughput import throughput as measure
+    from real.traffic.turns import Following, first_turns, tried
 
     if gamma < 1 or new < 1:
         raise ValueError(f"gamma={gamma!r}, new={new!r}: both must be at least 1")
     models, stream = pair.load(), stream_of(prompts, 0)
-    ids = [models.pair.encode(list(prompt.turns), models.chat) for prompt in stream.prompts]
+    ids, left_out = first_turns(models.pair, stream.prompts, models.chat), dict[str, str]()
+    for prompt in stream.prompts:
+        tried(models.pair, prompt, models.chat)
+
+    def following(part: slice) -> Following:
+        return Following(models.pair, stream.prompts[part], models.chat, left_out)
+
     with busy("measuring"):
-        found = {name: measure(models.pair, ids, new, how, gamma, rows or AT_ONCE) for name, how in SAMPLINGS.items()}
+        found = {
+            name: measure(models.pair, ids, new, how, gamma, rows or AT_ONCE, following)
+            for name, how in SAMPLINGS.items()
+        }
+    for line in left_out.values():
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     show(found)
     if out is not None:
         settings = {"models": models.names, "prompts": prompts, "new": new, "gamma": gamma, "dtype": pair.dtype}
+        settings |= {"left_out": list(left_out.values())}
         save_result(out, "throughput", {**settings, "rows": found}, device_name(pair.device))
 
 
@@ -109,7 +128,9 @@ def profile(
         str, typer.Argument(help="A named system, whose drafter is profiled at rest; sd, frozen on models of your own.")
     ] = "",
     pair: PairOptions = PairOptions(),
-    prompts: Annotated[str, typer.Option(help="JSONL, or a schedule; half of them are foretold.")] = "prose:32",
+    prompts: Annotated[
+        str, typer.Option(help="JSONL, of which first turns are asked, or a schedule; half of them are foretold.")
+    ] = "prose:32",
     serving: Annotated[Serving, FROZEN] = Serving(gamma=8, max_new_tokens=64),
     out: Annotated[Path | None, typer.Option(help="Keep it in this JSON file.")] = None,
 ) -> None:
@@ -117,13 +138,14 @@ def profile(
     from real.cli.prepare import stream_of
     from real.measure import profile as profiling
     from real.systems.choose import row_of
+    from real.traffic.turns import first_turns
 
     method, stream = row_of(row or ("frozen" if pair.own else "sd")), stream_of(prompts, 0)
     if len(stream.prompts) < 2:
         raise ValueError(f"--prompts {prompts}: one request; take two or more, half of them are foretold")
     models = pair.load()
     pair.compile(models, [method], stream, serving, varied=True)
-    ids = [models.pair.encode(list(prompt.turns), models.chat) for prompt in stream.prompts]
+    ids = first_turns(models.pair, stream.prompts, models.chat)
     with Progress() as progress:
         runs = [
             profiling.measure(models, method, serving, ids[half::2], progress.task(name))

@@ -56,7 +56,9 @@ Domains = Annotated[list[str] | None, typer.Option(help="Domain, repeatable; all
 Seeds = Annotated[int, typer.Option(min=1, help="Draws of the requests, and of what is sampled: 1 … seeds.")]
 Gamma = Annotated[int, typer.Option(help="Tokens drafted a step.")]
 Dtype = Annotated[str, typer.Option(help="float32, bfloat16, float16 or float64 for the models; learners are float32.")]
-Prompts = Annotated[str, typer.Option(help="JSONL in Spec-Bench's schema, or a schedule such as prose:8,c:8.")]
+Prompts = Annotated[
+    str, typer.Option(help="JSONL of Spec-Bench's turns or of chat messages, or a schedule such as prose:8,c:8.")
+]
 New = Annotated[int, typer.Option(help="New tokens of a request.")]
 Kept = Annotated[Path | None, typer.Option(help="Keep the rows in this JSON file.")]
 

@@ -12,7 +12,9 @@ from real.models.compiled import slots
 from real.serving.settings import Serving
 from real.systems.loaded import Models
 from real.systems.rows import Method
-from real.traffic.streams import Stream, as_given, read_prompts, scheduled
+from real.traffic.prompts import read_prompts
+from real.traffic.streams import Stream, as_given, scheduled
+from real.traffic.turns import first_turns, longest
 from theory.runs.terminal import busy
 
 PROFILED = 8
@@ -39,11 +41,10 @@ def compile_for(
     varied: many drafts are shorter than gamma, and worth compiling for: those of 1, 2, 4, 8, … tokens.
     """
     shorter = [2**k for k in range(serving.gamma) if varied and 2**k < serving.gamma]
-    prompts = (models.pair.encode(list(prompt.turns), models.chat) for prompt in stream.prompts)
-    longest = max(len(prompt) for prompt in prompts) + serving.max_new_tokens
+    most = longest(models.pair, stream.prompts, models.chat, serving.max_new_tokens)
     kinds = [drafter_class(method.drafter) for method in methods if method.drafter]
     on_draft = any(kind.uses_draft for kind in kinds)
-    models.compile((*shorter, serving.gamma), slots(longest + serving.gamma + 1, models.pair.device), on_draft, tuned)
+    models.compile((*shorter, serving.gamma), slots(most + serving.gamma + 1, models.pair.device), on_draft, tuned)
 
 
 def costed(models: Models, chosen: Method, stream: Stream, serving: Serving, console: Console) -> Serving:
@@ -56,7 +57,7 @@ def costed(models: Models, chosen: Method, stream: Stream, serving: Serving, con
         raise ValueError(
             f"--by-cost: {chosen} drafts nothing, so there is no length to choose; take a row with a drafter"
         )
-    prompts = [models.pair.encode(list(prompt.turns), models.chat) for prompt in stream.prompts[:PROFILED]]
+    prompts = first_turns(models.pair, stream.prompts[:PROFILED], models.chat)
     with busy("profiling"):
         found = cached(models, chosen, serving, prompts)
     costs = ", ".join(f"{cost:.2f}" for cost in found.cautious)

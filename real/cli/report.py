@@ -17,6 +17,8 @@ from theory.runs.trace import Trace
 def show(report: Report, console: Console) -> None:
     """Print the comparison, the ledger, and how learning fared."""
     console.print(comparison(report.methods, "totals over totals, 95 % intervals by a paired bootstrap over prompts"))
+    for line in report.left_out:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     for name, why in report.unfollowed.items():
         console.print(f"no low-noise net of {name}: {why}", highlight=False)
     console.print(ledger(report.traces))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from real.measure.served import Comparison
-from real.measure.summary import Sample, break_even, measures
+from real.measure.summary import Sample, break_even, by_prompt, measures
 from real.serving.certify import certificates
 from real.serving.settings import Serving
 from real.systems.loaded import Models
@@ -40,7 +40,7 @@ class Learned:
 class Report:
     """What a run measured: the methods' numbers and traces, what learners have besides, requests served and asked.
 
-    ``unfollowed``: methods without a low-noise net, and why.
+    ``unfollowed``: methods without a low-noise net, and why. ``left_out``: turns that could not be asked, and why.
     """
 
     methods: dict[str, dict[str, Any]]
@@ -49,6 +49,7 @@ class Report:
     served: int
     asked: int
     unfollowed: dict[str, str]
+    left_out: list[str]
 
 
 class Run:
@@ -157,8 +158,8 @@ class Run:
         """What was measured of the requests that every method has served."""
         traces = {name: self.comparison.trace(name, {}) for name in self.comparison.methods}
         learned = {name: self._learned(name, traces) for name in self.learning}
-        served, asked = self.comparison.served, len(self.comparison.stream.prompts)
-        return Report(measures(Sample({0: traces})), traces, learned, served, asked, self.comparison.unfollowed)
+        made, numbers = self.comparison, measures(Sample({0: traces}, units=by_prompt))
+        return Report(numbers, traces, learned, made.served, len(made.turns), made.unfollowed, made.left_out)
 
     def _learned(self, name: str, traces: dict[str, Trace]) -> Learned:
         learning, takes_hints = (

@@ -28,7 +28,10 @@ def run(
     learning: LearningOptions = LearningOptions(),
     serving: Serving = Serving(),
     by_cost: Annotated[
-        bool, typer.Option("--by-cost", help="Choose draft lengths up to gamma by cost; profiles the pair first.")
+        bool,
+        typer.Option(
+            "--by-cost", help="Choose draft lengths up to gamma by cost; profiles the pair first, on first turns."
+        ),
     ] = False,
     low_noise: Annotated[
         bool,
@@ -46,6 +49,9 @@ def run(
     ] = None,
 ) -> None:
     """Serve prompts with plain, frozen and learning decoders, interleaved, and compare them.
+
+    Turns of a prompt are asked in sequence, each decoder's after its own answers: at temperature 0 these are the same,
+    sampled they differ. A turn that no longer fits ends its conversation, and is named.
 
     On the GPU, if there is one, in bfloat16 and compiled, unless you say otherwise.
     """
@@ -147,10 +153,23 @@ def prepare(
 
 
 @app.command(models=False)
-def prompts(file: Annotated[Path, typer.Argument(help="JSONL in Spec-Bench's schema.")]) -> None:
-    """Check a prompts file and count its domains."""
-    from real.traffic.streams import read_prompts
+def prompts(
+    file: Annotated[Path, typer.Argument(help="JSONL in Spec-Bench's schema, or of chat messages.")],
+    show: Annotated[int, typer.Option(min=0, help="Prompts to show as they will be asked.")] = 1,
+) -> None:
+    """Check a prompts file, count its domains, and show what will be asked.
+
+    The target's chat template renders it. Without one, it is joined by newlines, and continued as plain text.
+    """
+    from real.traffic.prompts import read_prompts
+    from real.traffic.turns import script
 
     found = read_prompts(file)
     for category in dict.fromkeys(prompt.category for prompt in found):
-        console.print(f"{category}: {sum(prompt.category == category for prompt in found)} prompts")
+        turns = [len(prompt.turns) for prompt in found if prompt.category == category]
+        asked = f" of {sum(turns)} turns" if sum(turns) > len(turns) else ""
+        console.print(f"{category}: {len(turns)} prompts{asked}", markup=False)
+    for prompt in found[:show]:
+        console.print(f"question_id {prompt.question_id} is asked:", markup=False, highlight=False)
+        for role, text in script(prompt):
+            console.print(f"  {role}: {text}", markup=False, highlight=False, soft_wrap=True)

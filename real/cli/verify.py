@@ -97,7 +97,7 @@ def audit(
 @app.command()
 def record(
     out: Annotated[Path, typer.Option(help="The .npz file to write.")],
-    schedule: Annotated[str, typer.Option(help="Domains and prompts of each.")] = "prose:20,c:40",
+    schedule: Annotated[str, typer.Option(help="Domains and prompts of each (first turns).")] = "prose:20,c:40",
     serving: Annotated[Serving, Without("rule", "confidence", "overlap")] = Serving(law_top_k=64),
     system: Annotated[str, typer.Option(help="heads, or the specialist's adapter if left out.")] = "",
     family: Family = "qwen3",

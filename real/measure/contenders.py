@@ -16,35 +16,33 @@ from real.measure.clock import Stopwatch, timed_forwards
 from real.measure.contest import warm_up
 from real.models.hf import CausalLM, Pair
 from real.models.sampling import Sampling
-from real.serving.decoder import Decoder, online_decoder
+from real.serving.decoder import Decoder, Request, online_decoder
 from real.serving.follow import follow
 from real.serving.ledger import Ledger
 from real.serving.settings import Serving
 from real.serving.step import alone, generate, step
 from real.systems.loaded import Models
 from real.systems.rows import Method
-from real.traffic.streams import Stream
+from real.traffic.turns import Next, Waiting, nothing
 from theory.learners.frozen import Frozen
 
 
 class Asked(NamedTuple):
-    """A prompt's tokens, its number, which seeds what is drawn for it, and the stretch of the stream it belongs to."""
+    """A prompt's tokens, and its number, which seeds what is drawn for it."""
 
     prompt: list[int]
     number: int
-    segment: int = 0
 
 
 class Group(NamedTuple):
-    """Prompts that are served at once, and the group's number, which seeds what is drawn for it."""
+    """Prompts that are served at once, and the group's number, which seeds what is drawn for it.
+
+    ``following``: what each is asked after its texts so far; nothing if left out.
+    """
 
     prompts: Sequence[list[int]]
     number: int
-
-
-def asked_of(models: Models, stream: Stream, i: int) -> Asked:
-    """Prompt ``i`` of a stream as the models read it."""
-    return Asked(models.pair.encode(list(stream.prompts[i].turns), models.chat), i, stream.segment[i])
+    following: Next = nothing
 
 
 class Online:
@@ -62,7 +60,7 @@ class Online:
         """Serve one request, and learn from it."""
         ledger = Ledger(self.device)
         self.text, counts = self.decoder.serve(request.prompt, ledger)
-        return {"prompt": request.number, "segment": request.segment, **asdict(counts), **ledger.row()}
+        return {**asdict(counts), **ledger.row()}
 
 
 def why_unfollowed(decoder: Decoder) -> str:
@@ -93,19 +91,19 @@ class Twin:
         return follow(self.decoder, prompt, text, Ledger())
 
 
-def warm_up_online(models: Models, methods: Mapping[str, Method], serving: Serving, request: Asked) -> None:
-    """Serve a round of the request with throw-away decoders: those of the contest must not have learned from it."""
+def warm_up_online(models: Models, methods: Mapping[str, Method], serving: Serving, prompt: list[int]) -> None:
+    """Serve a round of the prompt with throw-away decoders: those of the contest must not have learned from it."""
     for method in methods.values():
         brief = replace(serving, max_new_tokens=(method.nu or serving.nu) + serving.gamma + 1)
         throwaway = {"": Online(models, method, brief)}
-        warm_up(throwaway, [request._replace(prompt=request.prompt[:32])])
+        warm_up(throwaway, [Asked(prompt[:32], 0)])
 
 
 class AtRest:
     """Our decoder with a drafter of ``real.drafters.DRAFTERS`` at rest; an empty name decodes plainly.
 
     A measurement has ``tokens``, ``steps`` (target forwards that commit) and seconds: in all, of the processor, and
-    outside the forwards of models. The drafter keeps what it remembers of requests.
+    outside the forwards of models. The drafter keeps what it remembers of requests. ``text``: what was committed last.
     """
 
     def __init__(self, pair: Pair, drafter: str, gamma: int, sampling: Sampling, new: int):
@@ -113,6 +111,7 @@ class AtRest:
         self.drafter = make_drafter(drafter, pair) if drafter else None
         models = [model for model in (pair.target, pair.draft) if model is not None]
         self.functions = {"forward": [(model, name) for model in models for name in ("hidden", "head")]}
+        self.text: list[int] = []
 
     def serve(self, request: Asked) -> dict[str, float]:
         """Serve one request, prefill included."""
@@ -120,12 +119,15 @@ class AtRest:
         with timed_forwards(self.functions, self.pair.device) as record, Stopwatch(self.pair.device) as watch:
             session = alone(self.pair.target, self.drafter, request.prompt, self.new)
             steps = sum(1 for _ in generate(session, self.gamma, self.sampling, rng))
-        tokens, outside = len(session.texts[0].committed), watch.columns["seconds_total"] - record.inside
-        return {"tokens": tokens, "steps": steps, **watch.columns, "seconds_outside": outside}
+        self.text, outside = session.texts[0].committed, watch.columns["seconds_total"] - record.inside
+        return {"tokens": len(self.text), "steps": steps, **watch.columns, "seconds_outside": outside}
 
 
 class InRows:
-    """Our decoder with all requests of a group at once; an empty ``drafter`` decodes plainly."""
+    """Our decoder with all requests of a group at once; an empty ``drafter`` decodes plainly.
+
+    A turn that follows on another enters when that has ended, the other texts going on.
+    """
 
     def __init__(self, pair: Pair, drafter: str, gamma: int, sampling: Sampling, new: int):
         self.pair = pair
@@ -134,10 +136,12 @@ class InRows:
 
     def serve(self, group: Group) -> dict[str, float]:
         """Serve one group, prefill included → its tokens, steps and seconds."""
-        rows = len(group.prompts)
+        rows, waiting, done = len(group.prompts), Waiting(group.prompts, group.following), list[Request]()
         decoder = online_decoder(self.pair, self.drafter, Frozen(), self.serving, group.number, rows)
         with Stopwatch(self.pair.device) as watch:
-            done = list(decoder.serve_all(group.prompts, Ledger()))  # a ledger that does not wait for the device
+            for one in decoder.serve_all(waiting, Ledger()):  # a ledger that does not wait for the device
+                done.append(one)
+                waiting.ended(one.number, one.tokens)
         tokens, steps = (sum(getattr(one.counts, name) for one in done) for name in ("tokens", "steps"))
         return {"tokens": tokens, "steps": steps, **watch.columns}
 

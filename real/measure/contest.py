@@ -84,10 +84,14 @@ class Totals:
         self.weights = draws(lengths.pop(), seed) if weights is None else weights
 
     @classmethod
-    def of(cls, runs: Mapping[Any, Sequence[Mapping[str, float]]]) -> "Totals":
-        """The totals of what a contest measured."""
-        return cls({name: {key: np.array([row[key] for row in run], float) for key in run[0]}
-                    for name, run in runs.items()})  # fmt: skip
+    def of(cls, runs: Mapping[Any, Sequence[Mapping[str, float]]], together: str = "") -> "Totals":
+        """The totals of what a contest measured; requests that are alike in the column ``together`` are one unit."""
+        columns = {name: {key: np.array([row[key] for row in run], float) for key in run[0]}
+                   for name, run in runs.items()}  # fmt: skip
+        if not together:
+            return cls(columns)
+        names, unit = np.unique(next(iter(columns.values()))[together], return_inverse=True)
+        return cls(columns, draws(len(names))[:, unit])
 
     def part(self, chosen: np.ndarray, seed: int = 0) -> "Totals":
         """The totals over some of the requests, given as a mask or by their places."""

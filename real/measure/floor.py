@@ -18,6 +18,7 @@ from real.serving.settings import Serving
 from real.systems.loaded import Models
 from real.systems.rows import SYSTEMS, Method
 from real.traffic.streams import scheduled
+from real.traffic.turns import first_turns
 
 Runs = Mapping[str, Sequence[Mapping[str, float]]]
 """What every contender measured, request by request."""
@@ -54,7 +55,7 @@ def floor(
     for name in names:
         method = AT_REST[name]
         sample = scheduled(",".join(f"{domain}:{PROFILED}" for domain in domains), 1)
-        ids = [models.pair.encode(list(prompt.turns), models.chat) for prompt in sample.prompts]
+        ids = first_turns(models.pair, sample.prompts, models.chat)
         found = profile(measure(models, method, serving, ids))
         stream = scheduled(",".join(f"{domain}:{prompts}" for domain in domains), 0)
         chosen = replace(serving, costs=found.cautious, switch_cost=found.switch_cost)

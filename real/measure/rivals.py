@@ -9,6 +9,7 @@ the comparison of what is left outside favours theirs.
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,15 @@ from transformers import CompileConfig
 
 from real.measure.clock import Stopwatch, timed_forwards
 from real.measure.contenders import Asked, AtRest
-from real.measure.contest import Contender, Totals, contest, verdict, warm_up
+from real.measure.contest import Totals, contest, verdict, warm_up
+from real.measure.in_turn import Answering, converse
 from real.measure.served import device_name
 from real.models.compiled import slots
 from real.models.hf import CausalLM, Pair
 from real.models.load import load_pair
 from real.models.sampling import Sampling
+from real.traffic.prompts import Prompt
+from real.traffic.turns import first_turns, longest, turns_of
 from theory.runs.experiment import select
 from theory.runs.result import save_result
 from theory.runs.table import Column, limits, percent, screen, table, yes
@@ -66,6 +70,7 @@ class Generate:
         assistant = settings.get("assistant_model")
         models = {"target": self.model} | ({"draft": assistant} if assistant is not None else {})
         self.functions = {name: [(model, "forward")] for name, model in models.items()} if timed else {}
+        self.text: list[int] = []
 
     def serve(self, request: Asked) -> dict[str, float]:
         """Serve one request, prefill included."""
@@ -75,8 +80,8 @@ class Generate:
             output = self.model.generate(ids, attention_mask=torch.ones_like(ids), **self.settings)
         steps = record.calls["target"] if self.timed else float("nan")
         outside = watch.columns["seconds_total"] - record.inside if self.timed else float("nan")
-        tokens = output.shape[1] - len(request.prompt)
-        return {"tokens": tokens, "steps": steps, **watch.columns, "seconds_outside": outside}
+        self.text = output[0, len(request.prompt) :].tolist()
+        return {"tokens": len(self.text), "steps": steps, **watch.columns, "seconds_outside": outside}
 
 
 def generation(sampling: Sampling) -> dict[str, Any]:
@@ -109,8 +114,7 @@ def _static(pair: Pair, *how: Any) -> Generate:
     return Generate(pair, *how, timed=False, **settings)
 
 
-Rival = Contender[Asked, dict[str, float]]
-CONTENDERS: dict[str, Callable[[Pair, Pair, int, Sampling, int], Rival]] = {
+CONTENDERS: dict[str, Callable[[Pair, Pair, int, Sampling, int], Answering]] = {
     "plain": lambda pair, fast, gamma, *how: AtRest(pair, "", gamma, *how),
     "plain, compiled": lambda pair, fast, gamma, *how: AtRest(fast, "", gamma, *how),
     "draft": lambda pair, fast, gamma, *how: AtRest(pair, "adapter", gamma, *how),
@@ -125,9 +129,18 @@ CONTENDERS: dict[str, Callable[[Pair, Pair, int, Sampling, int], Rival]] = {
 n-gram drafter starts empty and remembers every request since; prompt lookup reads the request at hand alone."""
 
 
-def compared(serving: Mapping[str, Rival], prompts: Sequence[list[int]]) -> Totals:
-    """A contest on the prompts, after a warm-up on the longest and the first, read backwards."""
+def compared(
+    serving: Mapping[str, Answering],
+    prompts: Sequence[list[int]],
+    runs: Callable[[Mapping[str, Answering]], dict[str, list[dict[str, float]]]] | None = None,
+) -> Totals:
+    """A contest on the prompts, after a warm-up on the longest and the first, read backwards.
+
+    runs: the contest, where the prompts are first turns (``in_turn.converse``).
+    """
     warm_up(serving, [Asked(prompt[::-1], 0) for prompt in (max(prompts, key=len), prompts[0])])
+    if runs is not None:
+        return Totals.of(runs(serving), together="prompt")
     return Totals.of(contest(serving, [Asked(prompt, i + 1) for i, prompt in enumerate(prompts)]))
 
 
@@ -180,7 +193,7 @@ def _how(model: CausalLM) -> str:
 def bench(
     target: str,
     draft: str,
-    prompts: Sequence[Sequence[str]],
+    prompts: Sequence[Prompt],
     new: int = 64,
     gamma: int = 4,
     dtype: str = "float32",
@@ -190,7 +203,7 @@ def bench(
     out: Path | None = None,
     trust: Collection[str] = (),
 ) -> dict[str, dict[str, Any]]:
-    """Compare on ``prompts`` (each a list of turns), greedy and sampled; print a table and return its rows by mode.
+    """Compare on every turn of the prompts, greedy and sampled; print a table and return its rows by mode.
 
     chat: use the chat template; None uses it where the tokenizer has one. chosen: who serves, names of ``CONTENDERS``
     or patterns of them; None takes all. out: a JSON file to keep the rows in. trust: models whose own code may run.
@@ -201,21 +214,27 @@ def bench(
     if gamma < 1 or new < 1 or not prompts:
         raise ValueError(f"gamma={gamma!r}, new={new!r}, {len(prompts)} prompts: each must be at least 1")
     making = select(CONTENDERS, chosen or ["*"])
+    turns, left_out = list(turns_of(prompts)), list[str]()
     torch.set_num_threads(1)
     pair = load_pair(target, draft, dtype, device, trust)
-    ids = [pair.encode(list(turns), chat) for turns in prompts]
-    longest, wanted = max(map(len, ids)) + new + gamma + 1, any("compiled" in name for name in making)
-    fast = compiled(pair, gamma, slots(longest, pair.device)) if wanted else pair
+    ids = first_turns(pair, prompts, chat)
+    most, wanted = longest(pair, prompts, chat, new) + gamma + 1, any("compiled" in name for name in making)
+    fast = compiled(pair, gamma, slots(most, pair.device)) if wanted else pair
     goals, rows = ON_GPU if pair.device.type == "cuda" else GOALS, {}
     for drawn, sampling in SAMPLINGS.items():
         serving = {name: make(pair, fast, gamma, sampling, new) for name, make in making.items()}
-        rows[drawn] = row(compared(serving, ids), goals)
+        talk = partial(converse, turns=turns, pair=pair, chat=chat, left_out=left_out)
+        rows[drawn] = row(compared(serving, ids, talk), goals)
     names = {"target": _called(target, pair.target), "draft": _called(draft, pair.draft)}
-    told = f"{' with '.join(names.values())}: {len(ids)} prompts × {new} tokens, gamma {gamma}, {dtype}, {device}"
+    asked = f"{len(ids)} prompts" + (f" of {len(turns)} turns" if len(turns) > len(ids) else "")
+    told = f"{' with '.join(names.values())}: {asked} × {new} tokens, gamma {gamma}, {dtype}, {device}"
     screen.print(told, highlight=False)
+    for line in dict.fromkeys(left_out):
+        screen.print(line, markup=False, highlight=False, soft_wrap=True)
     show(rows)
     if out is not None:
         how = {one.name: _how(one) for one in (fast.target, fast.draft) if one is not None}
-        settings = {**names, "prompts": len(ids), "new": new, "gamma": gamma, "dtype": dtype, "compiled": how}
+        settings = {**names, "prompts": len(ids), "turns": len(turns), "left_out": list(dict.fromkeys(left_out))}
+        settings |= {"new": new, "gamma": gamma, "dtype": dtype, "compiled": how}
         save_result(out, "bench", {**settings, "rows": rows}, device_name(device))
     return rows

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from real.measure.contenders import Asked, Online, Twin, asked_of, warm_up_online, why_unfollowed
+from real.measure.contenders import Online, Twin, warm_up_online, why_unfollowed
 from real.measure.contest import contest
+from real.measure.in_turn import InTurn, askable
 from real.measure.low_noise import EXPECTED, expected, without
 from real.models.state import load, save, under
 from real.serving.certify import Certifier, certifiable, certificates
@@ -24,6 +25,7 @@ from real.serving.settings import Serving
 from real.systems.loaded import Models
 from real.systems.rows import Method
 from real.traffic.streams import Stream
+from real.traffic.turns import Turn, tried
 from theory.runs.trace import SettingsDiffer, Trace, done, plain, provenance, significant
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -31,11 +33,11 @@ CHECKPOINT_EVERY = 8  # prompts
 DIGITS = 9  # kept of what was measured: a clock's nanosecond
 
 Progress = Callable[[int, int], None]
-"""(prompts done, prompts in all)."""
+"""(requests done, requests in all)."""
 
 
 class Comparison:
-    """One stream, one seed, several methods.
+    """One stream, one seed, several methods. Every turn of a prompt is a request; ``left_out`` are those not asked.
 
     Args:
         models: what decodes. methods: by name. stream: what is served. seed: of every method's own randomness.
@@ -55,7 +57,11 @@ class Comparison:
         low_noise: bool = False,
     ):
         self.models, self.methods, self.stream, self.serving, self.seed = models, methods, stream, serving, seed
+        self.turns, self.left_out = stream.turns, list[str]()
+        for prompt in dict.fromkeys(stream.prompts):  # before any is served
+            tried(models.pair, prompt, models.chat)
         self.contenders = {name: Online(models, method, serving, seed) for name, method in methods.items()}
+        self.in_turn = {name: InTurn(one, models.pair, models.chat) for name, one in self.contenders.items()}
         self.certifiers: dict[str, Certifier] = {}
         for name, decoder in self.decoders.items():
             if certify and decoder.learning is not None and certifiable(decoder.learning):
@@ -74,39 +80,47 @@ class Comparison:
 
     @property
     def served(self) -> int:
-        """Prompts done, by those that serve and by those that follow."""
+        """Requests done, by those that serve and by those that follow."""
         served = min(len(rows) for rows in self.rows.values())
         return min([served, *(sum(EXPECTED in row for row in self.rows[name]) for name in self.followers)])
 
+    def turn(self, served: int) -> Turn:
+        """The turn that was served as so manieth, from 0."""
+        row = next(iter(self.rows.values()))[served]
+        place = row["prompt"], row.get("turn", 1)
+        return next(turn for turn in self.turns if (turn.place, turn.number) == place)
+
     def warm_up(self) -> None:
         """Decode a round with throw-away decoders, so that no method pays for first calls."""
-        warm_up_online(self.models, self.methods, self.serving, self._request(0))
+        prompt = self._request(0).ids(self.models.pair, self.models.chat)
+        warm_up_online(self.models, self.methods, self.serving, prompt)
 
     def run(self, progress: Progress = lambda done, total: None, after: Callable[[], None] = lambda: None) -> None:
-        """Serve what is left of the stream; ``after`` is called when a prompt is done by every method."""
-        total = len(self.stream.prompts)
+        """Serve what is left of the stream; ``after`` is called when a request is done by every method."""
+        total, done = len(self.turns), self.turn(self.served - 1).at + 1 if self.served else 0
 
         def told(served: int) -> None:
             self._follow(served - 1)
             after()
-            progress(served, total)
+            progress(self.turn(served - 1).at + 1, total)
 
-        contest(self.contenders, (self._request(i) for i in range(self.served, total)), self.rows, told)
+        requests = (self._request(i) for i in range(done, total))
+        contest(self.in_turn, askable(self.in_turn, requests, self.left_out), self.rows, told)
 
     def _follow(self, i: int) -> None:
         """Everybody reads the text that the first method has just committed."""
         if self.followers:
-            prompt, text = self._request(i).prompt, next(iter(self.contenders.values())).text
+            first = next(iter(self.in_turn.values()))
             for name, follower in list(self.followers.items()):
                 try:
-                    self.rows[name][i] |= expected(follower, prompt, text)
+                    self.rows[name][i] |= expected(follower, first.asked, first.contender.text)
                 except NonFiniteGradient as error:  # serving goes on
                     del self.followers[name]
                     self.unfollowed[name] = str(error)
                     self.rows[name] = [without(row) for row in self.rows[name]]
 
-    def _request(self, i: int) -> Asked:
-        return asked_of(self.models, self.stream, i)
+    def _request(self, i: int) -> Turn:
+        return self.turns[i]
 
     def restore(self, name: str, tensors: dict[str, Tensor]) -> None:
         """Let a method go on from a state that one of its decoders saved."""
@@ -117,7 +131,9 @@ class Comparison:
     def save_checkpoint(self, folder: Path, settings: dict[str, Any]) -> None:
         """Write every decoder's state and the rows so far, atomically, next to the results."""
         tensors = {f"{name}/{key}": value for name, dec in self._all().items() for key, value in dec.state().items()}
-        save(folder / CHECKPOINT, tensors, {"rows": json.dumps(self.rows), "settings": json.dumps(settings)})
+        told = {"answers": {name: one.answers for name, one in self.in_turn.items()}, "left_out": self.left_out}
+        told |= {"rows": self.rows, "settings": settings}
+        save(folder / CHECKPOINT, tensors, {key: json.dumps(value) for key, value in told.items()})
 
     def load_checkpoint(self, folder: Path, settings: dict[str, Any]) -> None:
         """Go on from a checkpoint, if there is one.
@@ -134,14 +150,16 @@ class Comparison:
         for name, decoder in self._all().items():
             decoder.restore(under(f"{name}/", tensors))
             self.certifiers.pop(name, None)  # it has not seen the rounds before the interruption
-        self.rows = json.loads(metadata["rows"])
+        self.rows, self.left_out = json.loads(metadata["rows"]), json.loads(metadata.get("left_out", "[]"))
+        for name, answers in json.loads(metadata.get("answers", "{}")).items():
+            self.in_turn[name].answers = answers
 
     def _all(self) -> dict[str, Decoder]:
         """What serves and what follows."""
         return self.decoders | {f"{name}, following": twin.decoder for name, twin in self.followers.items()}
 
     def trace(self, name: str, settings: dict[str, Any]) -> Trace:
-        """The method's result: one row a prompt, and in the header what made it."""
+        """The method's result: one row a request, and in the header what made it."""
         columns = {key: np.array([row[key] for row in self.rows[name]]) for key in self.rows[name][0]}
         learning = self.decoders[name].learning
         rounds = [] if learning is None else [asdict(entry) for entry in learning.log]

@@ -51,6 +51,11 @@ def by_place(trace: Trace) -> np.ndarray:
     return np.arange(len(trace.columns["tokens"]))
 
 
+def by_prompt(trace: Trace) -> np.ndarray:
+    """The turns of a prompt are drawn together."""
+    return trace.columns["prompt"]
+
+
 def by_question(trace: Trace) -> np.ndarray:
     """Prompts of a scheduled run by domain and question: one that another seed serves too is drawn with its twin."""
     settings = trace.header["settings"]
@@ -59,8 +64,9 @@ def by_question(trace: Trace) -> np.ndarray:
 
 
 def pooled(traces: Sequence[Trace], keep: np.ndarray | slice = slice(None)) -> dict[str, np.ndarray]:
-    """The columns of several runs, one after the other, at the prompts that are kept."""
-    return {name: np.concatenate([t.columns[name] for t in traces]).astype(float)[keep] for name in traces[0].columns}
+    """The columns that several runs have, one after the other, at the prompts that are kept."""
+    names = [name for name in traces[0].columns if all(name in trace.columns for trace in traces)]
+    return {name: np.concatenate([trace.columns[name] for trace in traces]).astype(float)[keep] for name in names}
 
 
 class Sample(Totals):

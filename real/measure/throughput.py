@@ -2,10 +2,11 @@
 
 Contenders serve the same groups of as many requests as they have rows. Theirs pads a group on the left and runs until
 its last request has ended, as ours does, whose rows close up. Ours would fill a free row from a queue; within one group
-there is none, so that both start and end with the same requests.
+there is none, so that both start and end with the same requests. Turns that follow on others wait for them alone in
+ours, and for the group in theirs; both read their own answers.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from real.measure.intervals import interval
 from real.measure.rivals import generation
 from real.models.hf import Pair
 from real.models.sampling import Sampling
+from real.traffic.turns import Next, nothing
 from theory.runs.table import Column, limits, screen, table
 
 AT_ONCE = (1, 4, 16)
@@ -34,27 +36,43 @@ class GenerateInRows:
 
     def serve(self, group: Group) -> dict[str, float]:
         """Serve one group, prefill included → its tokens and seconds."""
-        longest = max(map(len, group.prompts))
         torch.manual_seed(group.number)  # generate() takes no generator
+        asked, texts = dict(enumerate(group.prompts)), [list[list[int]]() for _ in group.prompts]
         with Stopwatch(self.device) as watch:
-            padded = [[0] * (longest - len(prompt)) + prompt for prompt in group.prompts]
-            real = [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in group.prompts]
-            ids, mask = (torch.tensor(rows, device=self.device) for rows in (padded, real))
-            output = self.target.model.generate(ids, attention_mask=mask, **self.settings)
-            texts = output[:, longest:].tolist()
-        return {"tokens": sum(_until(text, self.target.eos) for text in texts), **watch.columns}
+            while asked:
+                for row, text in zip(asked, self._texts(list(asked.values())), strict=True):
+                    texts[row].append(text)
+                following = {row: group.following(row, texts[row]) for row in asked}
+                asked = {row: ids for row, ids in following.items() if ids is not None}
+        return {"tokens": sum(len(text) for row in texts for text in row), **watch.columns}
+
+    def _texts(self, prompts: Sequence[list[int]]) -> list[list[int]]:
+        longest = max(map(len, prompts))
+        padded = [[0] * (longest - len(prompt)) + prompt for prompt in prompts]
+        real = [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts]
+        ids, mask = (torch.tensor(rows, device=self.device) for rows in (padded, real))
+        output = self.target.model.generate(ids, attention_mask=mask, **self.settings)
+        return [_ended(text, self.target.eos) for text in output[:, longest:].tolist()]
 
 
-def _until(text: Sequence[int], eos: Iterable[int]) -> int:
-    """Tokens of a text up to its first end token, that one included."""
+def _ended(text: list[int], eos: Collection[int]) -> list[int]:
+    """A text up to its first end token, that one included."""
     ends = [i + 1 for i, token in enumerate(text) if token in eos]
-    return ends[0] if ends else len(text)
+    return text[: ends[0]] if ends else text
 
 
 def throughput(
-    pair: Pair, prompts: Sequence[list[int]], new: int, sampling: Sampling, gamma: int, at_once: Sequence[int] = AT_ONCE
+    pair: Pair,
+    prompts: Sequence[list[int]],
+    new: int,
+    sampling: Sampling,
+    gamma: int,
+    at_once: Sequence[int] = AT_ONCE,
+    following: Callable[[slice], Next] = lambda rows: nothing,
 ) -> list[dict[str, Any]]:
     """Tokens a second by the number of rows, and the ratios of ``PEERS`` with intervals over groups, where it can be.
+
+    following: of a group, given as a slice of the prompts, what its rows are asked after these.
 
     Raises:
         ValueError: for a number of rows below 1 or above that of the prompts.
@@ -70,7 +88,8 @@ def throughput(
     found = []
     for count in at_once:
         starts = range(0, len(prompts) - count + 1, count)
-        groups = [Group(prompts[start : start + count], i + 1) for i, start in enumerate(starts)]
+        rows = [slice(start, start + count) for start in starts]
+        groups = [Group(prompts[part], i + 1, following(part)) for i, part in enumerate(rows)]
         warm_up(contenders, groups[:1])
         totals = Totals.of(contest(contenders, groups))
         speeds = {name: float(totals.rate(name)[0]) for name in totals.names}

@@ -18,6 +18,7 @@ from real.models.compiled import Compiled
 from real.models.generation import Generation
 from real.models.head import Head
 from real.models.masks import Masks
+from theory.runs.reading import check_text
 
 PROVEN = ("llama", "qwen2", "qwen3", "gpt_neox")  # proven by tests and by `python -m real lossless`
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -277,31 +278,28 @@ class Pair:
         if draft and self.draft is not None:
             self.draft.compile((1, 2), size, tuned)
 
-    def encode(self, turns: list[str], chat: bool | None = None) -> list[int]:
-        """Token ids of one prompt. ``turns`` alternate user, assistant, user…; the last is answered.
+    def encode(self, said: Sequence[str | Mapping[str, str]], chat: bool | None = None) -> list[int]:
+        """Token ids of one prompt, whose last entry is answered. Texts alternate user, assistant, user…; messages
+        ``{"role": …, "content": …}`` say whose they are.
 
-        chat: use the tokenizer's chat template; None uses it exactly when there is one. Without it the turns are
-        joined by newlines. ValueError if it is asked for and absent, or the prompt is empty.
+        chat: use the tokenizer's chat template; None uses it exactly when there is one. Without it all is joined by
+        newlines. ValueError if it is asked for and absent or takes no such messages, or the prompt is empty or no text.
         """
         template = getattr(self.tokenizer, "chat_template", None)
         if chat and not template:
             raise ValueError(f"chat={chat!r}: this tokenizer has no chat template; pass chat=False for plain text")
         if template and chat is not False:
             roles = ("user", "assistant")
-            messages = [{"role": roles[i % 2], "content": turn} for i, turn in enumerate(turns)]
-            text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-            ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        else:
-            ids = self.tokenizer("\n".join(turns))["input_ids"]
-        if not ids:
-            raise ValueError(f"prompt={chr(10).join(turns)!r}: a prompt needs at least one token; give it some text")
-        return self._readable(ids)
+            return self.encode_chat(
+                [{"role": roles[i % 2], "content": one} if isinstance(one, str) else one for i, one in enumerate(said)]
+            )
+        return self._ids("\n".join(one if isinstance(one, str) else one["content"] for one in said), True)
 
     def encode_chat(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
         """Token ids of a conversation ``[{"role": …, "content": …}, …]`` that the model is to answer.
 
         Raises:
-            ValueError: without a chat template, or for messages that it does not take.
+            ValueError: without a chat template, or for messages that it does not take or that are no text.
         """
         if not getattr(self.tokenizer, "chat_template", None):
             raise ValueError(f"messages={list(messages)!r}: this tokenizer has no chat template; pass a text instead")
@@ -309,10 +307,13 @@ class Pair:
             text = self.tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
         except Exception as error:  # whatever the template's own language raises
             raise ValueError(f"messages={list(messages)!r}: the chat template does not take them ({error})") from None
-        return self._readable(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return self._ids(text, False)
 
-    def _readable(self, ids: Sequence[int]) -> list[int]:
-        """The ids of a prompt; ValueError for one that a model has no embedding for."""
+    def _ids(self, text: str, special: bool) -> list[int]:
+        check_text(text, f"prompt={text[:60]!r}")
+        ids = self.tokenizer(text, add_special_tokens=special)["input_ids"]
+        if not ids:
+            raise ValueError(f"prompt={text!r}: a prompt needs at least one token; give it some text")
         for name, model in (("target", self.target), ("draft", self.draft)):
             odd = next((token for token in ids if model is not None and token >= model.readable), None)
             if model is not None and odd is not None:

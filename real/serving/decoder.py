@@ -7,7 +7,7 @@ own, so that what is sampled does not depend on the requests beside; one at a ti
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import Any
 
 import numpy as np
@@ -89,21 +89,24 @@ class Decoder:
         (request,) = self.serve_all([prompt], ledger)
         return request.tokens, request.counts
 
-    def serve_all(self, prompts: Iterable[Sequence[int]], ledger: Ledger) -> Iterator[Request]:
-        """Decode all requests → each when it ends, not in their order; ``ledger`` is charged for all of them."""
+    def serve_all(self, prompts: Iterable[Sequence[int] | None], ledger: Ledger) -> Iterator[Request]:
+        """Decode all requests → each when it ends, not in their order; ``ledger`` is charged for all of them.
+
+        A prompt may be None: the next one is asked for when requests in flight have gone a step further.
+        """
         for request, _ in self.steps(prompts, ledger):
             if request.text.done:
                 yield request
 
-    def steps(self, prompts: Iterable[Sequence[int]], ledger: Ledger) -> Generator[tuple[Request, Step]]:
+    def steps(self, prompts: Iterable[Sequence[int] | None], ledger: Ledger) -> Generator[tuple[Request, Step]]:
         """The same step by step. Requests enter as rows become free; time that the caller takes is not charged."""
         self._between_requests()
-        waiting = enumerate(prompts)
+        waiting, numbers = iter(prompts), count()
         try:
             while True:
                 with ledger.serving():
-                    while len(self.requests) < self.session.rows and (given := next(waiting, None)):
-                        self._enter(*given, ledger)
+                    while len(self.requests) < self.session.rows and (prompt := next(waiting, None)) is not None:
+                        self._enter(next(numbers), prompt, ledger)
                     if not self.requests:
                         break
                     taken = self._step(ledger)

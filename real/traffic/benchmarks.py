@@ -7,11 +7,14 @@ on the common hub, and one plain instruction that asks for the answer.
 import csv
 import gzip
 import json
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from theory.runs.reading import check_text, decoded, json_of
 from theory.runs.trace import atomic
 
 
@@ -94,6 +97,7 @@ def _prompt(entry: Any, benchmark: Benchmark, where: str) -> dict[str, Any]:
     values = {name: _text(name, _find(entry, keys, where)) for name, keys in benchmark.names.items()}
     reference = next((str(entry[key]) for key in benchmark.answer if key in entry), None)
     turn = benchmark.template.format_map(values).strip()
+    check_text(f"{turn}{reference or ''}", where)
     return {"turns": [turn]} | ({} if reference is None else {"reference": [reference]})
 
 
@@ -125,28 +129,41 @@ def _entries(path: Path, benchmark: Benchmark) -> Iterator[tuple[str, Any]]:
                 f"file={str(file)!r}: must be one of {', '.join(READERS)}, or .gz of one; "
                 "a Parquet file is turned into JSONL by the datasets library's to_json"
             )
-        reader = gzip.open if file.suffix == ".gz" else open
-        with reader(file, "rt", encoding="utf-8", newline="") as lines:
-            try:
-                yield from ((f"{file}, {place}", entry) for place, entry in READERS[kind](lines, benchmark))
-            except (json.JSONDecodeError, UnicodeDecodeError, csv.Error) as error:
-                raise ValueError(f"{file}: not {kind[1:].upper()} in UTF-8 ({error})") from None
+        text = decoded(_content(file), str(file))
+        try:
+            yield from ((f"{file}, {place}", entry) for place, entry in READERS[kind](text, benchmark))
+        except (ValueError, RecursionError, csv.Error) as error:
+            raise ValueError(f"{file}: not {kind[1:].upper()} ({error})") from None
 
 
-def _jsonl(lines: Any, benchmark: Benchmark) -> Iterator[tuple[str, Any]]:
-    for number, line in enumerate(lines, start=1):
+def _content(file: Path) -> bytes:
+    content = file.read_bytes()
+    if file.suffix != ".gz":
+        return content
+    try:
+        return gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"{file}: not a whole gzip file ({error}); fetch it again") from None
+
+
+def _jsonl(text: str, benchmark: Benchmark) -> Iterator[tuple[str, Any]]:
+    for number, line in enumerate(StringIO(text, newline=None), start=1):
         if line.strip():
-            yield f"line {number}", json.loads(line)
+            try:
+                entry = json_of(line)
+            except ValueError as error:
+                raise ValueError(f"line {number}: {error}") from None
+            yield f"line {number}", entry
 
 
-def _json(lines: Any, benchmark: Benchmark) -> Iterator[tuple[str, Any]]:
-    content = json.load(lines)
+def _json(text: str, benchmark: Benchmark) -> Iterator[tuple[str, Any]]:
+    content = json.loads(text)
     for number, entry in enumerate(content if isinstance(content, list) else [content], start=1):
         yield f"entry {number}", entry
 
 
-def _csv(lines: Any, benchmark: Benchmark) -> Iterator[tuple[str, Any]]:
-    for number, entry in enumerate(csv.DictReader(lines, benchmark.columns or None), start=1):
+def _csv(text: str, benchmark: Benchmark) -> Iterator[tuple[str, Any]]:
+    for number, entry in enumerate(csv.DictReader(StringIO(text, newline=""), benchmark.columns or None), start=1):
         if None in entry or None in entry.values():
             raise csv.Error(f"row {number} has another number of columns than the others")
         yield f"row {number}", entry

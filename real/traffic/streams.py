@@ -1,28 +1,19 @@
-"""Streams: prompts in order, with a schedule of domain shifts. Prompts come in Spec-Bench's JSONL schema.
+"""Streams: prompts in order, with a schedule of domain shifts. Prompts are read by ``real/traffic/prompts.py``.
 
-One prompt is one line, ``{"question_id": 1, "category": "prose", "turns": ["…"]}``; further keys are kept out of the
-way. A schedule is text: ``prose:40,python:80`` serves 40 prompts of the shipped domain prose, then 80 of python; other
-kinds are in ``real/traffic/schedules.py``.
+A schedule is text: ``prose:40,python:80`` serves 40 prompts of the shipped domain prose, then 80 of python; other kinds
+are in ``real/traffic/schedules.py``.
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+from real.traffic.prompts import Prompt, read_prompts
 from real.traffic.schedules import stretches
+from real.traffic.turns import Turn, turns_of
 
 ASSETS = Path(__file__).parents[1] / "assets"
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """One request: its id, its domain and the user's turns."""
-
-    question_id: int
-    category: str
-    turns: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -33,41 +24,10 @@ class Stream:
     segment: tuple[int, ...]
     names: tuple[str, ...]
 
-
-def read_prompts(path: Path | str) -> list[Prompt]:
-    """The prompts of a JSONL file.
-
-    Raises:
-        ValueError: if the file is missing or empty, or a line breaks the schema (file, line number and rule).
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"prompts={str(path)!r}: no such file; give a JSONL file in Spec-Bench's schema")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
-        raise ValueError(f"{path}, line {line}: not UTF-8 ({error.reason}); save the file as UTF-8") from None
-    # only a newline ends a line: JSON strings may hold other separators as they are
-    lines = [(i, line) for i, line in enumerate(text.split("\n"), start=1) if line.strip()]
-    if not lines:
-        raise ValueError(f"prompts={str(path)!r}: holds no prompt; write one JSON object a line")
-    return [_prompt(line, f"{path}, line {i}") for i, line in lines]
-
-
-def _prompt(line: str, where: str) -> Prompt:
-    shape = 'write {"question_id": 1, "category": "name", "turns": ["text"]}'
-    try:
-        entry = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{where}: not JSON ({error.msg} at column {error.colno}): {line[:60]!r}; {shape}") from None
-    missing = [k for k in ("question_id", "category", "turns") if not isinstance(entry, dict) or k not in entry]
-    if missing:
-        raise ValueError(f"{where}: lacks {', '.join(missing)}: {line[:60]!r}; {shape}")
-    turns = entry["turns"]
-    if not (isinstance(turns, list) and turns and all(isinstance(turn, str) and turn for turn in turns)):
-        raise ValueError(f"{where}: turns={turns!r} must be a non-empty list of non-empty strings; {shape}")
-    return Prompt(entry["question_id"], str(entry["category"]), tuple(turns))
+    @property
+    def turns(self) -> list[Turn]:
+        """The requests: every turn of every prompt, in order."""
+        return list(turns_of(self.prompts, self.segment))
 
 
 def domains(folder: Path = ASSETS / "streams") -> list[str]:

@@ -23,6 +23,7 @@ from real.serving.settings import Serving
 from real.systems.loaded import Models
 from real.systems.rows import METHODS, SYSTEMS
 from real.traffic.streams import scheduled
+from real.traffic.turns import Turn
 from real.verify.record import load_header, losses
 from theory.runs.agreement import free_run, one_step
 from theory.runs.practice import ADAPTER_LEARNERS
@@ -76,7 +77,7 @@ def make(models: Models, header: dict[str, Any], schedule: str, learner_name: st
 
     decoder = models.decoder(method, serving, header["seed"] + 1, watch=watch)
     for number, prompt in enumerate(scheduled(schedule, header["seed"]).prompts):  # noqa: B007 (watch reads it)
-        decoder.serve(models.pair.encode(list(prompt.turns), models.chat), Ledger())
+        decoder.serve(Turn(prompt).ids(models.pair, models.chat), Ledger())
     return made
 
 

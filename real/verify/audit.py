@@ -17,6 +17,7 @@ from real.serving.step import RULES
 from real.systems.loaded import FAMILIES, Models, start_path
 from real.systems.rows import Method
 from real.traffic.streams import mixed
+from real.traffic.turns import Turn
 from real.verify.lossless import BATCHES, MATRIX, transforms
 from theory.speculation.audit import Audit
 
@@ -75,7 +76,7 @@ def _watch_rows(models: Models, method: Method, rows: int, share: int, seed: int
     state = bettor.init(torch.zeros((), dtype=torch.float64))
     requests = cycle(mixed(seed).prompts)
     while served < share:
-        prompts = [pair.encode(list(next(requests).turns), models.chat) for _ in range(rows + rows // 2)]
+        prompts = [Turn(next(requests)).ids(pair, models.chat) for _ in range(rows + rows // 2)]
         for request in in_order(decoder.serve_all(prompts, Ledger())):  # the order must not depend on what was sampled
             pits = transforms(pair, prompts[request.number], request.tokens, serving.sampling, rng)
             state, _ = bettor.watch(state, pits, torch.ones(len(request.tokens), dtype=torch.bool))
@@ -95,7 +96,7 @@ def _watch(models: Models, method: Method, rule: str, share: int, seed: int, bet
     rng, served, steps = torch.Generator().manual_seed(seed + 1), 0, 0
     state = bettor.init(torch.zeros((), dtype=torch.float64))
     for request in cycle(mixed(seed).prompts):
-        prompt = models.pair.encode(list(request.turns), models.chat)
+        prompt = Turn(request).ids(models.pair, models.chat)
         text, counts = decoder.serve(prompt, Ledger())
         pits = transforms(models.pair, prompt, text, serving.sampling, rng)
         state, _ = bettor.watch(state, pits, torch.ones(len(text), dtype=torch.bool))

@@ -22,6 +22,7 @@ from real.serving.settings import Serving
 from real.systems.loaded import Models
 from real.systems.rows import ROWS, Method
 from real.traffic.streams import Stream, scheduled
+from real.traffic.turns import Turn
 from theory.loss import SoftmaxKL
 from theory.runs.trace import SettingsDiffer, atomic, plain, provenance
 from theory.speculation.adapter import adapter_loss, readout
@@ -56,7 +57,7 @@ def record(
     decoder = online_decoder(models.pair_of(method), drafter, method.learner, whole, seed, record=served.extend)
     total, prompt_of, segment_of = Counts(), [], []
     for i, prompt in enumerate(stream.prompts):
-        tokens, counts = decoder.serve(models.pair.encode(list(prompt.turns), models.chat), Ledger(models.device))
+        tokens, counts = decoder.serve(Turn(prompt).ids(models.pair, models.chat), Ledger(models.device))
         for name, value in vars(counts).items():
             setattr(total, name, getattr(total, name) + value)
         prompt_of += [i] * len(tokens)

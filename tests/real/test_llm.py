@@ -138,6 +138,15 @@ def test_chat_messages_go_through_the_targets_template(llm):
     assert ids == tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
+def test_half_a_surrogate_pair_is_no_prompt(llm):
+    for prompt in ("a\ud800", ["a", "b\ud800"], [{"role": "user", "content": "a\ud800"}]):
+        with pytest.raises(ValueError, match=r"prompt='.*character .* is '.ud800', half a surrogate pair"):
+            llm.generate(prompt, max_new_tokens=2)
+    with pytest.raises(ValueError, match="half a surrogate pair"):
+        next(llm.stream("a\ud800"))
+    assert isinstance(llm.generate("a", max_new_tokens=2), str)
+
+
 class Bytes:
     """A tokenizer whose tokens are bytes, so that a character may take several."""
 

@@ -8,6 +8,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from theory.runs.reading import read_text
+
 
 def stamped(kind: str, content: dict[str, Any], schema: int = 1) -> dict[str, Any]:
     """``content`` with its kind and schema in front."""
@@ -24,7 +26,7 @@ def read(path: Path, kind: str, schema: int = 1) -> dict[str, Any]:
     if not path.exists():
         raise FileNotFoundError(f"no {kind} at {path}: run the command that writes it first")
     try:
-        content = dict(json.loads(path.read_text("utf-8")))
+        content = dict(json.loads(read_text(path)))
     except (ValueError, TypeError) as error:
         raise ValueError(
             f"{path}: a {kind} must be a JSON object, but reading it says {error}; remove it and run the command that "

@@ -16,6 +16,7 @@ import tomllib
 from contextlib import suppress
 from dataclasses import dataclass, field, is_dataclass
 from importlib.metadata import PackageNotFoundError, version
+from io import StringIO
 from math import isfinite, isnan
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from theory.runs.kind import read, stamped
+from theory.runs.reading import read_text
 from theory.runs.version import VERSION
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -122,8 +124,7 @@ class Trace:
         header, table = read(_part(path, ".json"), KIND), _part(path, ".csv")
         if not table.exists():
             raise FileNotFoundError(f"no trace at {table}: run the command that writes it first")
-        with table.open(newline="") as file:
-            lines = list(csv.reader(file))
+        lines = list(csv.reader(StringIO(read_text(table), newline="")))
         if not lines or any(len(line) != len(lines[0]) for line in lines):
             raise ValueError(
                 f"{table}: {'rows differ in length' if lines else 'is empty'}, but a trace has a line of names and as "
@@ -226,18 +227,18 @@ def save_json(path: Path, content: Any) -> None:
     """
     text = json.dumps(plain(content), indent=1, ensure_ascii=False, sort_keys=False) + "\n"
     text = NUMBERS.sub(lambda found: f"[{' '.join(found[1].split())}]", text)
-    if path.exists() and _said(path.read_text()) == _said(text):
+    if path.exists() and _said(path.read_bytes()) == _said(text):
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as partial:
         partial.write_text(text)
 
 
-def _said(text: str) -> Any:
+def _said(text: str | bytes) -> Any:
     """What a JSON file says without its provenance; None if it is not JSON."""
     try:
         content = json.loads(text)
-    except json.JSONDecodeError:
+    except ValueError:
         return None
     return {k: v for k, v in content.items() if k != "provenance"} if isinstance(content, dict) else content
 

@@ -10,8 +10,9 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from real.measure.contenders import Online, Twin, asked_of  # noqa: E402
+from real.measure.contenders import Online, Twin  # noqa: E402
 from real.measure.contest import Totals  # noqa: E402
+from real.measure.in_turn import InTurn  # noqa: E402
 from real.measure.low_noise import EXPECTED, SHARED, expected, low_noise_net, low_noise_rate  # noqa: E402
 from real.measure.served import Comparison  # noqa: E402
 from real.measure.summary import Sample, measures  # noqa: E402
@@ -202,10 +203,9 @@ def test_expected_tokens_a_step_are_those_that_serving_has_in_the_long_run():
     models, stream = Models(), scheduled("prose:20,c:20", 1)
     serving = Serving(gamma=3, nu=8, sampling=Sampling(1.0), max_new_tokens=40, burn_in=16)
     served, twin = Online(models, METHODS["frozen"], serving, 3), Twin(models, METHODS["frozen"], serving, 3)
-    rows = []
-    for i in range(40):
-        request = asked_of(models, stream, i)
-        rows.append(served.serve(request) | expected(twin, request.prompt, served.text))
+    in_turn, rows = InTurn(served, models.pair, models.chat), []
+    for turn in stream.turns:
+        rows.append(in_turn.serve(turn) | expected(twin, in_turn.asked, served.text))
     totals = Totals.of({"frozen": rows})
     ratio = totals.per("frozen", SHARED, EXPECTED) / totals.rate("frozen", "steps")
     assert abs(ratio[0] - 1) < 4 * np.std(ratio[1:])

@@ -19,6 +19,7 @@ from real.serving.ledger import Ledger  # noqa: E402
 from real.serving.settings import Serving  # noqa: E402
 from real.systems.loaded import decoder_of, drafter_of  # noqa: E402
 from real.systems.rows import Method  # noqa: E402
+from real.traffic.prompts import Prompt  # noqa: E402
 from real.verify.lossless import COSTS, random_pair, random_prompts, reference  # noqa: E402
 from tests.real.cli.test_real_cli import assets, quick, real, run, said  # noqa: E402, F401 (fixtures)
 from theory.learners.ogd import OGD  # noqa: E402
@@ -251,6 +252,6 @@ def test_shorter_drafts_are_compiled_for_where_lengths_vary(gamma, varied, lengt
     asked = []
     pair = SimpleNamespace(device=torch.device("cpu"), encode=lambda turns, chat: [0] * len(turns[0]))
     models = SimpleNamespace(pair=pair, chat=False, compile=lambda *args: asked.append(args))
-    stream = SimpleNamespace(prompts=[SimpleNamespace(turns=("a" * length,)) for length in (3, 7)])
+    stream = SimpleNamespace(prompts=[Prompt(0, "a", ("a" * length,)) for length in (3, 7)])
     compile_for(models, [Method("independent")], stream, Serving(gamma, max_new_tokens=10), varied=varied)
     assert asked == [(lengths, 7 + 10 + gamma + 1, True, False)]

@@ -91,6 +91,13 @@ def test_a_prompt_served_under_two_seeds_is_drawn_with_its_twin():
     np.testing.assert_array_equal(sample.weights[:, :6], np.roll(sample.weights[:, 6:], -1, axis=1))
 
 
+def test_a_column_that_an_older_run_lacks_is_left_out():
+    newer, older = trace(), trace()
+    newer.columns["turn"] = np.ones(4)
+    for runs in ({1: {"plain": newer}, 2: {"plain": older}}, {1: {"plain": older}, 2: {"plain": newer}}):
+        assert "turn" not in Sample(runs).columns["plain"]
+
+
 def test_hint_gain_pools_rounds_over_seeds():
     runs = {
         number: {"plain": trace(), "learner": trace(rounds={"gradient": gradient, "hint_error": error})}

@@ -100,6 +100,36 @@ def test_what_does_not_fit_is_named_and_nothing_is_written(tmp_path, name, file,
     assert not (tmp_path / "prompts.jsonl").exists()
 
 
+LATIN = '{"question": "a", "answer": "é"}'
+
+
+@pytest.mark.parametrize(
+    "name, file, content, words",
+    [
+        ("gsm8k", "a.jsonl", b'{"question": "a"}\n' + LATIN.encode("latin-1"), "line 2: not UTF-8"),
+        ("gsm8k", "a.json", LATIN.encode("utf-16"), "line 1: not UTF-8 .*UTF-16"),
+        ("mmlu", "a.csv", b"Sky?,red\0", "line 1: holds a NUL byte"),
+        ("gsm8k", "a.jsonl", b'\n{"question": "\\ud800"}', "line 2: character 1 is .*half a surrogate pair"),
+        ("gsm8k", "a.jsonl", b'\n{"question": ', r"not JSONL \(line 2: Expecting value at column 14"),
+        ("gsm8k", "a.jsonl.gz", gzip.compress(LATIN.encode(), mtime=0)[:-9], "not a whole gzip file"),
+    ],
+    ids=["latin-1", "UTF-16", "NUL", "surrogate", "no JSON", "cut"],
+)
+def test_what_is_no_text_is_named_by_file_and_line(tmp_path, name, file, content, words):
+    (tmp_path / file).write_bytes(content)
+    with pytest.raises(ValueError, match=rf"{file}.*{words}"):
+        prepare(name, tmp_path / file, tmp_path / "prompts.jsonl")
+    assert not (tmp_path / "prompts.jsonl").exists()
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv", ".jsonl.gz"])
+def test_a_byte_order_mark_is_no_part_of_a_benchmark(tmp_path, suffix):
+    text = "question,answer\nSky?,blue\n" if suffix == ".csv" else json.dumps({"question": "Sky?", "answer": "blue"})
+    content = text.encode("utf-8-sig")
+    (tmp_path / f"a{suffix}").write_bytes(gzip.compress(content) if suffix.endswith(".gz") else content)
+    assert prepare("gsm8k", tmp_path / f"a{suffix}", tmp_path / "prompts.jsonl") == 1
+
+
 def test_a_missing_file_and_one_in_the_way_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"absent\.json.*no such file"):
         prepare("gsm8k", tmp_path / "absent.json", tmp_path / "prompts.jsonl")

@@ -45,6 +45,14 @@ def test_only_a_newline_ends_a_line(tmp_path):
         (line(turns=[""]), "non-empty list"),
         (json.dumps({"question_id": 1, "category": "a", "turns": "text"}), "turns='text'"),
         (json.dumps({"question_id": 1, "category": "a", "turns": [3]}), r"turns=\[3\]"),
+        (json.dumps({"question_id": [1], "category": "a", "turns": ["b"]}), r"question_id=\[1\] must be"),
+        (line(system=3), "system=3 must be a text"),
+        (line(messages=[]), "has both turns and messages"),
+        ('{"messages": []}', "messages='\\[\\]' must be a non-empty list"),
+        ('{"messages": [{"role": "tool", "content": "a"}]}', "one of system, user, assistant"),
+        ('{"messages": [{"role": "user", "content": null}]}', "a text as 'content'"),
+        ("[" * 100_000, "nested too deeply"),
+        ('{"question_id": ' + "9" * 5000 + "}", "not JSON .Exceeds the limit"),
     ],
 )
 def test_a_broken_line_is_named_by_file_and_number(tmp_path, broken, words):
@@ -60,9 +68,36 @@ def test_other_files_are_refused(tmp_path):
     (tmp_path / "empty.jsonl").write_text("\n \n")
     with pytest.raises(ValueError, match="holds no prompt"):
         read_prompts(tmp_path / "empty.jsonl")
+    messages = [{"role": role, "content": "a"} for role in ("user", "assistant")]
+    (tmp_path / "said.jsonl").write_text(json.dumps({"messages": messages}))
+    with pytest.raises(ValueError, match=r"line 1: the last message is .*must be a text of the user's"):
+        read_prompts(tmp_path / "said.jsonl")
     (tmp_path / "latin.jsonl").write_bytes(line().encode() + b"\n" + line(turns=["\xe9"]).encode("latin-1"))
     with pytest.raises(ValueError, match="line 2: not UTF-8"):
         read_prompts(tmp_path / "latin.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (line().encode("utf-16"), "line 1: not UTF-8 .*UTF-16"),
+        (f"{line()}\n".encode() + line(2).encode("utf-16-le"), "line 2: holds a NUL byte"),
+        (f"{line()}\n{line(2, turns=['…'])}".replace("…", r"\ud800").encode(), "line 2: .*surrogate"),
+        (line(category="\udc00").encode(errors="surrogatepass"), "line 1: not UTF-8"),
+        (json.dumps({"messages": [{"role": "user", "content": "\ud800"}]}).encode(), "line 1: .*surrogate"),
+    ],
+)
+def test_what_is_no_text_is_named_by_file_and_line(tmp_path, content, words):
+    (tmp_path / "mine.jsonl").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"mine\.jsonl, {words}"):
+        read_prompts(tmp_path / "mine.jsonl")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_byte_order_mark_and_line_ends_are_no_text(tmp_path, end):
+    (tmp_path / "mine.jsonl").write_bytes((end.join([line(turns=["🙂"]), "", line(2)]) + end).encode("utf-8-sig"))
+    assert [prompt.turns for prompt in read_prompts(tmp_path / "mine.jsonl")] == [("🙂",), ("text",)]
+    assert read_prompts(tmp_path / "mine.jsonl")[1].place.endswith("line 3")
 
 
 def test_a_schedule_serves_domains_in_order(folder):
