@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from theory.runs.trace import atomic
+from theory.runs.files import write_whole
 
 
 @dataclass(frozen=True)
@@ -80,9 +80,7 @@ def prepare(name: str, path: Path, out: Path) -> int:
     ]
     if not rows:
         raise ValueError(f"file={str(path)!r}: holds no entry of {name}")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with atomic(out) as partial:
-        partial.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    write_whole(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     return len(rows)
 
 

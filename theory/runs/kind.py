@@ -8,6 +8,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+POINTER = b"version https://git-lfs.github.com/spec/"
+"""How a file begins that stands for one that git-lfs has not fetched."""
+
 
 def stamped(kind: str, content: dict[str, Any], schema: int = 1) -> dict[str, Any]:
     """``content`` with its kind and schema in front."""
@@ -23,6 +26,8 @@ def read(path: Path, kind: str, schema: int = 1) -> dict[str, Any]:
     """
     if not path.exists():
         raise FileNotFoundError(f"no {kind} at {path}: run the command that writes it first")
+    if path.read_bytes().startswith(POINTER):
+        raise ValueError(f"{path}: is a pointer of git-lfs, not the {kind} itself; fetch it (git lfs pull)")
     try:
         content = dict(json.loads(path.read_text("utf-8")))
     except (ValueError, TypeError) as error:
