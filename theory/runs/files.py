@@ -68,14 +68,15 @@ def owned(path: Path, wait: bool = False) -> Iterator[None]:
     Raises:
         Owned: if another process has it.
     """
-    lock = path.with_name(f"{path.name}.lock")
+    whole = path.absolute()
+    lock = whole.with_name(f"{whole.name}.lock")
     made = [folder for folder in lock.parents if not folder.exists()]
     lock.parent.mkdir(parents=True, exist_ok=True)
     descriptor = _locked(lock, wait)
     if descriptor is None:
         raise Owned(f"{path}: another process is writing it; wait until that has ended, or choose another name")
     try:
-        _clear(path)
+        _clear(whole)
         yield
     finally:
         lock.unlink(missing_ok=True)
