@@ -42,6 +42,7 @@ ROOMS = {
 lies in the package's own folder. What is not a room (``__main__``, the package itself) may import all of them."""
 FIGURES_MAY_READ = {
     "theory.runs.files",
+    "theory.runs.kind",
     "theory.runs.terminal",
     "theory.runs.result",
     "theory.runs.trace",

@@ -43,7 +43,10 @@ def run(
     certify: Annotated[Path | None, typer.Option(help="Write the regret certificate's log here.")] = None,
     certify_every: Annotated[int, typer.Option(help="Rounds between certificates on the screen.")] = 0,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for texts, per-prompt traces and every number; figures draw from it.")
+        Path | None,
+        typer.Option(
+            help="Folder for texts, per-prompt traces and every number; figures draw it, and an interrupted run goes on there."
+        ),
     ] = None,
 ) -> None:
     """Serve prompts with plain, frozen and learning decoders, interleaved, and compare them.

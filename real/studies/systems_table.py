@@ -114,7 +114,7 @@ def rows(out: Path, names: Iterable[str]) -> list[dict[str, Any]]:
     """One row a system and cell of those that are done: every number with its interval.
 
     ``relative_speedup`` is net, over the frozen drafter of the same family: that of a mixture or of routing is the
-    small model alone. ``certified_seeds`` have a certificate: a run that was interrupted has none.
+    small model alone. ``certified_seeds`` have a certificate.
     """
     found = []
     for name in names:

@@ -17,6 +17,15 @@ def stamped(kind: str, content: dict[str, Any], schema: int = 1) -> dict[str, An
     return {"kind": kind, "schema": schema, **content}
 
 
+def kind_of(path: Path) -> str | None:
+    """What a JSON file says it is; None if it says nothing, or is no JSON object."""
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except ValueError:
+        return None
+    return content.get("kind") if isinstance(content, dict) else None
+
+
 def read(path: Path, kind: str, schema: int = 1) -> dict[str, Any]:
     """What was ``stamped`` and written to ``path``, without the stamp.
 
