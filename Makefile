@@ -121,7 +121,7 @@ mutants: $(READY)
 	$(PY) tests/survivors.py
 
 kills: $(READY)
-	$(PY) -m tests.kills
+	$(PY) tests/kills.py
 
 # Where python already has torch and a CUDA device: make gpu PY=python3 READY=
 # Without one, a dry run of the same commands: make gpu DEVICE=cpu DTYPE=float32 BIG=qwen3-tiny SMALL=qwen3-tiny

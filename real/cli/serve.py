@@ -44,9 +44,7 @@ def run(
     certify_every: Annotated[int, typer.Option(help="Rounds between certificates on the screen.")] = 0,
     out: Annotated[
         Path | None,
-        typer.Option(
-            help="Folder for texts, per-prompt traces and every number; figures draw it, and an interrupted run goes on there."
-        ),
+        typer.Option(help="Folder for texts, per-prompt traces and every number; an interrupted run goes on there."),
     ] = None,
 ) -> None:
     """Serve prompts with plain, frozen and learning decoders, interleaved, and compare them.
