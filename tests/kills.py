@@ -21,6 +21,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from theory.runs.table import Column, screen, table
+from theory.runs.terminal import Progress
 
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 2.0
@@ -29,7 +30,7 @@ BY_THE_CLOCK = re.compile(r"second|speed|share|break_even|net$|cost_ratio|proven
 """Names of what no two runs have in common; the checksum is that of a table with seconds in it."""
 WORK = {
     "sim sweep": "sim run drift/P8/* switching/S4/* experts/best/* --jobs 2 --out o",
-    "study": "real table1 --prompts 9 --family llama --domain c --domain sql --system heads-ogd --jobs 2 --out o",
+    "study": "real table1 --prompts 9 --family llama --domain c --domain sql --system mixture --jobs 2 --out o",
     "run --state": "real run --prompts prose:6,c:6 --max-new-tokens 32 --learner ensemble --state state --certify log "
     "--out o",
 }
@@ -168,17 +169,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if strange := [name for name in given.work if name not in WORK]:
         parser.error(f"work={strange[0]!r}: must be one of {', '.join(WORK)}")
-    rows, wrong = [], 0
+    rows, wrong = [], []
     for name in given.work or WORK:
-        with TemporaryDirectory() as folder:
-            found = []
+        with TemporaryDirectory() as folder, Progress() as progress:
+            found, tell = [], progress.task(name)
             for trial in trials(WORK[name], Path(folder), given.kills, random.Random(given.seed)):
                 found.append(trial)
-                if trial.left or trial.differs:
-                    wrong, when = wrong + 1, f"{trial.how.name} after {trial.after:.1f} s"
-                    print(f"{name}, {when}: left {trial.left}, differs {trial.differs}", flush=True)
+                tell(len(found), given.kills)
         rows.append(row(name, found))
+        wrong += [(name, trial) for trial in found if trial.left or trial.differs]
     screen.print(table(rows, COLUMNS))
+    for name, trial in wrong:
+        print(f"{name}, {trial.how.name} after {trial.after:.1f} s: left {trial.left}, differs {trial.differs}")
     return int(bool(wrong))
 
 

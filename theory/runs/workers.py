@@ -46,8 +46,8 @@ def at_once(call: Callable[..., Any], tasks: Sequence[Sequence[Any]], jobs: int,
             yield from workers(delayed(_work)(call, task) for task in tasks)  # pyright: ignore[reportReturnType]
         except BrokenProcessPool:
             raise ChildProcessError(
-                "a worker process was killed, most often because memory ran out; what is done is kept: run the command "
-                f"again, with fewer than --jobs {jobs} if memory is short"
+                "a worker process was killed, most often because memory ran out; what is done is kept: run the same "
+                f"again, with fewer jobs than {jobs} if memory is short"
             ) from None
 
 
