@@ -38,7 +38,7 @@ def at_once(call: Callable[..., Any], tasks: Sequence[Sequence[Any]], jobs: int,
         yield from (call(*task, tell) for task in tasks)
         return
     key = os.urandom(32)
-    with Listener(authkey=key) as listener:
+    with Listener(backlog=len(tasks), authkey=key) as listener:
         Thread(target=_accept, args=(listener, tell), daemon=True).start()
         attached: dict[str, Any] = {"initializer": _attach, "initargs": (listener.address, key)}
         workers = Parallel(n_jobs=min(jobs, len(tasks)), return_as="generator_unordered", **attached)

@@ -1,5 +1,6 @@
 """Files are whole or not there, whoever else writes them, and what a process works on for long belongs to it alone."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -79,3 +80,28 @@ def test_owning_what_is_never_written_leaves_no_trace(tmp_path):
     with owned(tmp_path / "deep/er/f"):
         pass
     assert not list(tmp_path.iterdir())
+
+
+ALONE = {
+    "theory/runs/files.py": "the one writer",
+    "real/build/train.py": "a model's folder, file by file, by the process that owns it",
+    "real/cli/kept.py": "texts are appended by the process that owns them, and cut to the checkpoint",
+    "real/measure/context.py": "a switch of the kernel, no file",
+}
+
+
+def test_everything_is_written_by_the_one_writer():
+    """Who writes otherwise has a reason; what other libraries write is written within ``atomic``."""
+    ways = (
+        r"\.write_(text|bytes)\(",
+        r"os\.replace\(",
+        r"\.rename\(",
+        r"open\(.*[\"'][wax]b?[\"']",
+        r"np\.save\w*\((?!file)",
+    )
+    writes = re.compile("|".join(ways))
+    packages = [path for package in ("theory", "sim", "real", "figures") for path in (ROOT / package).rglob("*.py")]
+    lines = [(path.relative_to(ROOT).as_posix(), line) for path in packages for line in path.read_text().splitlines()]
+    found = {name: line.strip() for name, line in lines if writes.search(line) and "atomic(" not in line}
+    assert {name: line for name, line in found.items() if name not in ALONE} == {}
+    assert found.keys() == ALONE.keys()

@@ -53,7 +53,7 @@ def test_one_task_needs_no_other_process():
 
 def test_a_killed_worker_says_what_happened_and_what_to_do():
     with pytest.raises(
-        ChildProcessError, match=r"was killed, .* memory ran out; .* run the same again, with fewer jobs than 2"
+        ChildProcessError, match=r"was killed, .* ran out; .* run the same again, with fewer jobs than 2"
     ):
         list(at_once(kill, [(i,) for i in range(5)], 2))
 
