@@ -18,7 +18,7 @@ export HF_HUB_OFFLINE := 1
 export MPLBACKEND := agg
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test results systems bench lossless figures lint docs mutants gpu clean
+.PHONY: help setup demo test results systems bench lossless figures lint docs mutants kills gpu clean
 
 help:
 	@echo 'make demo      the whole idea, from nothing, in about 15 minutes: out/demo/report.html'
@@ -31,6 +31,7 @@ help:
 	@echo 'make lint      ruff and pyright'
 	@echo 'make docs      API pages from the docstrings: out/docs/index.html'
 	@echo 'make mutants   changes operators and constants of learners, bounds, step sizes, verification and the speed law; tests must notice (20 minutes)'
+	@echo 'make kills     kills sweeps, studies and runs at times spread over them; begun again, all but seconds must be equal (20 minutes)'
 	@echo 'make gpu       on a CUDA device: its tests, a Qwen3-8B-shaped pair made here, served and compared (10 minutes)'
 	@echo 'make clean     removes caches and out/demo; keeps .venv and results/'
 
@@ -118,6 +119,9 @@ mutants: $(READY)
 	rm -rf mutants
 	$(VENV)/bin/mutmut run --max-children 2
 	$(PY) tests/survivors.py
+
+kills: $(READY)
+	$(PY) tests/kills.py
 
 # Where python already has torch and a CUDA device: make gpu PY=python3 READY=
 # Without one, a dry run of the same commands: make gpu DEVICE=cpu DTYPE=float32 BIG=qwen3-tiny SMALL=qwen3-tiny

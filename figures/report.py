@@ -10,7 +10,7 @@ import numpy as np
 
 from figures import FIGURES, style
 from figures.results import MissingResult, summary, traces
-from theory.runs.trace import atomic
+from theory.runs.files import write_whole
 
 METHOD_COLUMNS = {
     "tokens_per_step": "tokens per step",
@@ -106,8 +106,7 @@ def write(root: Path, figures: Path) -> Path:
         raise MissingResult(f"nothing to report under {root}: run `make demo` first")
     page += f"<h2>Provenance</h2>{listing(found.get('provenance', {}))}" if found.get("provenance") else ""
     path = root / "report.html"
-    with atomic(path) as partial:
-        partial.write_text(HEAD + facts(found) + page + "</body></html>\n", encoding="utf-8")
+    write_whole(path, HEAD + facts(found) + page + "</body></html>\n")
     return path
 
 

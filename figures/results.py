@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from theory.runs.kind import kind_of
 from theory.runs.result import load_result
-from theory.runs.trace import Trace
+from theory.runs.trace import KIND, Trace
 
 Table = dict[str, np.ndarray]
 """Named columns of equal length, one entry a plotted point."""
@@ -77,7 +78,7 @@ def traces(root: Path | Given, part: str, patterns: Iterable[str] = (), needs: I
     names = [
         path.relative_to(folder).with_suffix("").as_posix()
         for path in sorted(folder.rglob("*.json"))
-        if path.with_suffix(".csv").exists()
+        if path.with_suffix(".csv").exists() or kind_of(path) == KIND
     ]
     chosen = [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
     if names and not chosen:

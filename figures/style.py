@@ -3,7 +3,7 @@
 import csv
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from io import BytesIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
+
+from theory.runs.files import write_whole
 
 COLUMN = 3.25
 """Width of one text column, inches."""
@@ -226,15 +228,15 @@ def curves(axes: Axes, table: dict[str, np.ndarray], shift_names: bool = True) -
 
 def save(figure: Figure, table: dict[str, np.ndarray], out: Path, name: str) -> list[Path]:
     """Write ``out/name``.pdf, .png (256 colours, a third of the size) and .csv (the table drawn) → their paths."""
-    out.mkdir(parents=True, exist_ok=True)
-    pdf, png, data = (out / f"{name}.{kind}" for kind in ("pdf", "png", "csv"))
-    picture = BytesIO()
+    page, picture, small, data = BytesIO(), BytesIO(), BytesIO(), StringIO()
     with look():
-        figure.savefig(pdf, metadata={"CreationDate": None})
+        figure.savefig(page, format="pdf", metadata={"CreationDate": None})
         figure.savefig(picture)
-    Image.open(picture).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(png, optimize=True)
-    with data.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(table)
-        writer.writerows(zip(*(np.asarray(column).tolist() for column in table.values()), strict=True))
-    return [pdf, png, data]
+    Image.open(picture).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, "png", optimize=True)
+    writer = csv.writer(data, lineterminator="\n")
+    writer.writerow(table)
+    writer.writerows(zip(*(np.asarray(column).tolist() for column in table.values()), strict=True))
+    contents = {"pdf": page.getvalue(), "png": small.getvalue(), "csv": data.getvalue()}
+    for kind, content in contents.items():
+        write_whole(out / f"{name}.{kind}", content)
+    return [out / f"{name}.{kind}" for kind in contents]

@@ -16,7 +16,7 @@ from figures.numbers.claims import Claim, claims
 from figures.numbers.files import Origin, Results
 from figures.numbers.measured import at, measured_hash, today
 from figures.numbers.page import has_header
-from theory.runs.trace import atomic
+from theory.runs.files import write_whole
 
 NAME = "verdicts.json"
 HEADERS = {"gpu/run.txt": "gpu/bench.json"}
@@ -74,9 +74,7 @@ def write(root: Path) -> Path:
         FileNotFoundError: if a result file is missing.
     """
     path = root / NAME
-    text = json.dumps(verdicts(root), indent=1, ensure_ascii=False) + "\n"
-    with atomic(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+    write_whole(path, json.dumps(verdicts(root), indent=1, ensure_ascii=False) + "\n")
     return path
 
 

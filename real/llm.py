@@ -33,6 +33,7 @@ from real.systems.loaded import Models, start_path
 from real.systems.saved import State, about
 from theory.checker.certificate import Certificate
 from theory.runs.choose import Choice
+from theory.runs.files import owned
 from theory.runs.table import limits
 
 __all__ = ["LLM", "Report", "load"]
@@ -195,7 +196,8 @@ class LLM:
 
     def save(self, path: str | Path) -> Path:
         """Write what was learned to a safetensors file, for ``load(state=path)`` with the same models and settings."""
-        State(Path(path), self._about, self.decoder.restore, self.decoder.state).keep()
+        with owned(Path(path)):  # a run may be learning into it
+            State(Path(path), self._about, self.decoder.restore, self.decoder.state).keep()
         return Path(path)
 
     def export(self, folder: str | Path) -> Path:

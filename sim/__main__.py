@@ -19,10 +19,11 @@ from sim.simulator import ROUNDING
 from sim.sweep import Finished, sweep
 from theory.runs.choose import parse_settings
 from theory.runs.experiment import result_path, select
+from theory.runs.files import atomic, owned
 from theory.runs.practice import ADAPTER_LEARNERS, HEADS_LEARNERS, in_practice
 from theory.runs.reading import read_text
 from theory.runs.terminal import Commands, Progress, busy, complaints, explained
-from theory.runs.trace import atomic, done
+from theory.runs.trace import done
 from theory.runs.users_file import source, users_own
 
 app = Commands(no_args_is_help=True, help="Learners against synthetic and recorded streams.")
@@ -131,13 +132,13 @@ def replay(
         made = {"recording": recorded.digest, "learner": player, "gamma": length, "copies": copies, "seed": seed}
         made |= source(learner)
         path = result_path(out, f"{recording.stem}/{file_name(learner, overrides)}-gamma{length}")
-        if not done(path, made):
-            with users_own(learner):
-                trace, x_t = predict(recorded, player, length, copies, seed, made)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with atomic(path.with_name(path.name + "-x.npy")) as partial, partial.open("wb") as file:
-                np.save(file, x_t)
-            trace.save(path)
+        with owned(path):
+            if not done(path, made):
+                with users_own(learner):
+                    trace, x_t = predict(recorded, player, length, copies, seed, made)
+                with atomic(path.with_name(path.name + "-x.npy")) as partial, partial.open("wb") as file:
+                    np.save(file, x_t)
+                trace.save(path)
         header = json.loads(read_text(path.with_suffix(".json")))
     counts = ", ".join(f"{name} {mean(header[name]):.6g}" for name in ("steps", "accepted", "recovered", "bonus"))
     rates = f"tokens_per_step {mean(header['tokens_per_step']):.4f}, alpha {header['alpha']:.4f}"

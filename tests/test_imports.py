@@ -43,13 +43,16 @@ ROOMS = {
 """The rooms of every package, foundations first: a room imports only from itself and rooms before it; "" is what
 lies in the package's own folder. What is not a room (``__main__``, the package itself) may import all of them."""
 FIGURES_MAY_READ = {
+    "theory.runs.files",
+    "theory.runs.kind",
     "theory.runs.terminal",
     "theory.runs.result",
     "theory.runs.trace",
     "theory.speculation.speedup",
     "theory.speculation.paper_speed",
 }
-"""All of ``theory`` that figures need: how commands err, what runs recorded, and the curves of the speed theorems."""
+"""All of ``theory`` that figures need: how files are written, how commands err, what runs recorded, and the curves of
+the speed theorems."""
 
 
 def imported(source: str, package: str = "") -> set[str]:

@@ -9,7 +9,7 @@ from figures.numbers.claims import Claim, claims
 from figures.numbers.files import Results
 from figures.numbers.markdown import table, yes
 from figures.numbers.measured import REPOSITORY
-from theory.runs.trace import atomic
+from theory.runs.files import write_whole
 
 Section = Callable[[Results], Iterator[str]]
 INTRODUCTION = """\
@@ -112,7 +112,5 @@ def write(root: Path) -> Path:
         FileNotFoundError: if a result file is missing.
     """
     path = root / "README.md"
-    text = page(Results(root))
-    with atomic(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+    write_whole(path, page(Results(root)))
     return path

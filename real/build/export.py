@@ -14,6 +14,7 @@ from real.drafters import Adapter
 from real.models.state import load, under
 from real.systems.loaded import Models
 from real.systems.rows import Method
+from theory.runs.files import atomic
 
 
 def learned(models: Models, state: Path) -> Adapter:
@@ -81,8 +82,7 @@ def export(drafter: Adapter, tokenizer, folder: Path) -> Path:
         )
     copy = drafter.model.copy()
     copy.readout.weight.data = folded_head(drafter).to(copy.readout.weight.dtype)
-    part = folder.with_name(folder.name + ".part")
-    copy.model.save_pretrained(part)
-    tokenizer.save_pretrained(part)
-    part.rename(folder)
+    with atomic(folder) as partial:
+        copy.model.save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
     return folder

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +10,8 @@ from pathlib import Path
 
 import torch
 from torch.nn import functional as F
+
+from theory.runs.files import atomic
 
 SAVE_EVERY = 180.0
 
@@ -85,17 +86,14 @@ def distillation_loss(logits: torch.Tensor, teacher: torch.Tensor, variation: fl
 
 
 def _save_state(path: Path, model, optimizers, sampler, progress: Progress) -> None:
-    part = path.with_suffix(".part")
-    torch.save(
-        {
-            "model": model.state_dict(),
-            "optimizers": [o.state_dict() for o in optimizers],
-            "sampler": sampler.state(),
-            "progress": vars(progress),
-        },
-        part,
-    )
-    os.replace(part, path)
+    content = {
+        "model": model.state_dict(),
+        "optimizers": [o.state_dict() for o in optimizers],
+        "sampler": sampler.state(),
+        "progress": vars(progress),
+    }
+    with atomic(path) as partial:
+        torch.save(content, partial)
 
 
 def _load_state(path: Path, model, optimizers, sampler) -> Progress:

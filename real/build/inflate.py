@@ -24,6 +24,7 @@ from real.build.corner import LlamaCorner, NeoXCorner, planned
 from real.models.hf import DTYPES, PROBE, CausalLM
 from real.models.load import load_model, load_tokenizer
 from real.traffic.streams import ASSETS
+from theory.runs.files import atomic
 
 QWEN3 = {"model_type": "qwen3", "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 151936}
 SHAPES: dict[str, dict[str, Any]] = {
@@ -122,8 +123,9 @@ def write(
         raise ValueError(f"out={str(out)!r}: is there already; nothing was written. Choose a new folder")
     small, tokenizer = load_model(model), load_tokenizer(model)
     large = inflate(small, large_config(small, like, Path(model).name), seed, dtype, device)
-    large.save_pretrained(out)
     if Path(model).resolve().parent == ASSETS.resolve():
         tokenizer.chat_template = None
-    tokenizer.save_pretrained(out)
+    with atomic(out) as partial:
+        large.save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
     return sum(parameter.numel() for parameter in large.parameters())

@@ -10,6 +10,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from real.build import corpus, tasks
+from theory.runs.files import write_whole
 
 PROMPTS = 160
 LENGTHS = (48, 64, 80, 96, 112)
@@ -93,8 +94,7 @@ def also_in_training(found: list[Prompt], domain: str) -> int:
 
 def write_stream(found: list[Prompt], domain: str, path: Path, first_id: int) -> None:
     """One JSON line per prompt: question_id, category, turns, and reference (and schema) where an answer is known."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     rows = [
         {"question_id": first_id + i, "category": domain, "turns": [p.text], **p.extra} for i, p in enumerate(found)
     ]
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    write_whole(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))

@@ -10,6 +10,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from real.build import corpus
+from theory.runs.files import atomic, write_whole
 
 VOCABULARY = 1024
 EOS, PAD = "<|endoftext|>", "<|pad|>"
@@ -67,8 +68,8 @@ def prepare(cache: Path) -> tuple[Tokenizer, dict[str, dict[str, np.ndarray]], d
     (cache / "tokenizer").mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(cache / "tokenizer" / "tokenizer.json"))
     for name, parts in ids.items():
-        np.savez(cache / f"ids_{name}.npz", **parts)  # pyright: ignore[reportArgumentType] (numpy's stub)
-    (cache / "corpus.json").write_text(json.dumps(facts, indent=1))
+        save_arrays(cache / f"ids_{name}.npz", **parts)
+    write_whole(cache / "corpus.json", json.dumps(facts, indent=1))  # last: the cache is whole once it is there
     return tokenizer, ids, facts
 
 
@@ -80,6 +81,12 @@ def _first_bytes(texts: list[str], size: int) -> list[str]:
         kept.append(text)
         total += len(text)
     return kept
+
+
+def save_arrays(path: Path, **arrays: np.ndarray) -> None:
+    """Write arrays by name to a .npz file, whole or not at all."""
+    with atomic(path) as partial, partial.open("wb") as file:
+        np.savez(file, **arrays)  # pyright: ignore[reportArgumentType] (numpy's stub)
 
 
 def prepared(cache: Path) -> tuple[Tokenizer, dict[str, dict[str, np.ndarray]], dict]:
@@ -95,7 +102,7 @@ def documentation_ids(cache: Path, tokenizer: Tokenizer) -> np.ndarray:
     """Ids `[tokens]` of the home domain's documentation as written, which the specialist also reads."""
     path = cache / "ids_documentation.npz"
     if not path.exists():
-        np.savez(path, train=encode(tokenizer, [d.text for d in corpus.home_documentation()]))
+        save_arrays(path, train=encode(tokenizer, [d.text for d in corpus.home_documentation()]))
     return np.load(path, allow_pickle=False)["train"]
 
 

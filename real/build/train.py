@@ -25,6 +25,7 @@ from real.build import quality as measure
 from real.build.fit import Budget
 from real.models.load import load_pair
 from real.traffic.streams import ASSETS
+from theory.runs.files import owned, write_whole
 
 TARGETS = {
     "target": ("qwen3", (16, 192, 512, 2, 1, 128)),
@@ -109,7 +110,7 @@ def _add_record(out: Path, name: str, record: dict) -> None:
     path = out / "trainings.json"
     records = json.loads(path.read_text()) if path.exists() else {}
     records.setdefault(name, {}).update(record)
-    path.write_text(json.dumps(records, indent=1))
+    write_whole(path, json.dumps(records, indent=1))
 
 
 def _record(out: Path, name: str, budget: Budget, progress: fit.Progress, stage: str, shares: dict[str, float]) -> None:
@@ -157,7 +158,7 @@ def own_text(out: Path, domain: str, ids: np.ndarray, target: str = "target", ba
         starts = torch.randint(ids.size - 48, (count,), generator=generator).tolist()
         prompts = torch.from_numpy(np.stack([ids[s : s + 48] for s in starts]).astype(np.int64))
         rows = [torch.cat([p, measure.continue_text(model, p, 208, generator)], 1) for p in prompts.split(batch)]
-        np.savez(path, train=torch.cat(rows).numpy().astype(np.uint16).ravel())
+        text.save_arrays(path, train=torch.cat(rows).numpy().astype(np.uint16).ravel())
     return np.load(path, allow_pickle=False)["train"]
 
 
@@ -238,7 +239,7 @@ def write_provenance(out: Path, tokenizer: Tokenizer, ids: dict, facts: dict, co
         told = {"source": spec.source, "licence": spec.licence, "weight": 0.0, "documents": len(documents)}
         facts = facts | {name: told | {"sha256": corpus.digest(documents)}}
     result |= {"domains": facts, "command": command, "files": measure.hashes(out, SHIPPED)}
-    (out / "PROVENANCE.json").write_text(json.dumps(result, indent=1) + "\n")
+    write_whole(out / "PROVENANCE.json", json.dumps(result, indent=1) + "\n")
     return result
 
 
@@ -274,8 +275,15 @@ def train(
         raise ValueError(f"only={only!r}: must be one of {', '.join(PARTS)}; leave it out to build everything")
     if minutes is not None and not minutes > 0:
         raise ValueError(f"minutes={minutes}: must be above 0; leave it out for the full step budget")
+    with owned(out):
+        _train(out, minutes, (only,) if only else PARTS, threads, compiled, to_assets)
+
+
+def _train(
+    out: Path, minutes: float | None, parts: tuple[str, ...], threads: int, compiled: bool, to_assets: bool
+) -> None:
     torch.set_num_threads(threads)
-    started, parts = time.monotonic(), PARTS if only is None else (only,)
+    started = time.monotonic()
     tokenizer, ids, facts = text.prepared(out / "cache")
     home = {"documentation": {"train": text.documentation_ids(out / "cache", tokenizer)}}
     for name in TARGETS:

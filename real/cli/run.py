@@ -103,6 +103,20 @@ class Run:
         self.state.keep()  # a state that cannot be saved is known before the work is done
         self.after.append(self.state.keep)
 
+    def go_on(self, folder: Path) -> None:
+        """The run in the folder was taken up from its checkpoint: so is the file of its state.
+
+        Raises:
+            ValueError: if the file has learned elsewhere since; nothing is overwritten.
+        """
+        if self.state is not None:
+            if self.state.ahead():
+                raise ValueError(
+                    f"--state {self.state.path}: has learned from other requests since the run in {folder} was "
+                    "interrupted; nothing was overwritten. Choose another --out to begin a new run"
+                )
+            self.state.keep()
+
     def certify_every(self, rounds: int, tell: Callable[[int, dict[str, Certificate]], None]) -> None:
         """Tell the certificate so far every so many rounds; 0 waits for the end."""
         certifier = self.comparison.certifiers[self.only("--certify")]

@@ -11,6 +11,7 @@ from real.cli.options import Prompts, Room, console
 from real.serving.settings import Serving
 from real.traffic.benchmarks import BENCHMARKS
 from theory.divergence import DIVERGENCES
+from theory.runs.files import owned
 from theory.runs.terminal import INTERRUPTED, Progress, complaints
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ def run(
     certify: Annotated[Path | None, typer.Option(help="Write the regret certificate's log here.")] = None,
     certify_every: Annotated[int, typer.Option(help="Rounds between certificates on the screen.")] = 0,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for texts, per-prompt traces and every number; figures draw from it.")
+        Path | None,
+        typer.Option(help="Folder for texts, per-prompt traces and every number; an interrupted run goes on there."),
     ] = None,
 ) -> None:
     """Serve prompts with plain, frozen and learning decoders, interleaved, and compare them.
@@ -55,12 +57,16 @@ def run(
 
     On the GPU, if there is one, in bfloat16 and compiled, unless you say otherwise.
     """
-    from real.cli.kept import Kept
+    from real.cli.kept import Kept, folder_of
     from real.cli.prepare import costed, stream_of
     from real.cli.report import certified, show
     from real.cli.run import Run
+    from real.measure.served import CHECKPOINT_EVERY
     from real.systems.choose import beside_plain
 
+    for own in (state, None if out is None else folder_of(out, seed)):
+        if own is not None:
+            context.with_resource(owned(own))
     methods = beside_plain(learning.methods(row, serving.sampling.temperature, not given(context, "nu")))
     stream, pair = stream_of(prompts, seed), fitting(pair)
     models, last = pair.load(), list(methods.values())[-1]
@@ -70,9 +76,11 @@ def run(
     served = Run(models, methods, stream, serving, seed, certify is not None, low_noise)
     if state is not None:
         served.keep_state(state)
-    kept = None if out is None else Kept(out, served.comparison, prompts)
+    kept = None if out is None else Kept(out, served.comparison, prompts, CHECKPOINT_EVERY if state is None else 1)
     if kept is not None:
-        served.after.append(kept.add)
+        served.after.insert(0, kept.add)  # the state is never ahead of the checkpoint
+        if kept.resumed:
+            served.go_on(kept.folder)
     with Progress() as progress:
 
         def show_so_far(rounds: int, found: "dict[str, Certificate]") -> None:
@@ -91,7 +99,8 @@ def run(
         kept.finish(report)
         console.print(f"kept in {kept.folder}; draw it: python -m figures speed {out}", highlight=False)
     if not whole:
-        complaints.print(f"interrupted: {report.served} of {report.asked} requests were served")
+        further = "" if kept is None else "; the same command serves the others"
+        complaints.print(f"interrupted: {report.served} of {report.asked} requests were served{further}")
         raise typer.Exit(INTERRUPTED)
 
 

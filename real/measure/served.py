@@ -17,18 +17,21 @@ from real.measure.contenders import Online, Twin, warm_up_online, why_unfollowed
 from real.measure.contest import contest
 from real.measure.in_turn import InTurn, askable
 from real.measure.low_noise import EXPECTED, expected, without
-from real.models.state import load, save, under
+from real.models.state import Named, load, save, under
 from real.serving.certify import Certifier, certifiable, certificates
 from real.serving.decoder import Decoder
 from real.serving.feedback import NonFiniteGradient
+from real.serving.learn import Learning
 from real.serving.settings import Serving
 from real.systems.loaded import Models
 from real.systems.rows import Method
 from real.traffic.streams import Stream
 from real.traffic.turns import Turn, tried
+from theory.runs.files import owned
 from theory.runs.trace import SettingsDiffer, Trace, done, plain, provenance, significant
 
 CHECKPOINT = "checkpoint.safetensors"
+CERTIFIED = "certified-{}.safetensors"  # what certificates need of the rounds between two checkpoints
 CHECKPOINT_EVERY = 8  # prompts
 DIGITS = 9  # kept of what was measured: a clock's nanosecond
 
@@ -71,6 +74,7 @@ class Comparison:
         self.unfollowed = {name: why for name, why in found.items() if why}
         self.followers = {name: Twin(models, methods[name], serving, seed) for name, why in found.items() if not why}
         self.rows: dict[str, list[dict[str, float]]] = {name: [] for name in methods}
+        self._kept = 0  # files of what certificates need
         self.provenance = provenance(device_name(models.device))  # the code that runs, not what it became meanwhile
 
     @property
@@ -128,31 +132,55 @@ class Comparison:
         if name in self.followers:
             self.followers[name].decoder.restore(tensors)
 
-    def save_checkpoint(self, folder: Path, settings: dict[str, Any]) -> None:
-        """Write every decoder's state and the rows so far, atomically, next to the results."""
-        tensors = {f"{name}/{key}": value for name, dec in self._all().items() for key, value in dec.state().items()}
-        told = {"answers": {name: one.answers for name, one in self.in_turn.items()}, "left_out": self.left_out}
-        told |= {"rows": self.rows, "settings": settings}
-        save(folder / CHECKPOINT, tensors, {key: json.dumps(value) for key, value in told.items()})
+    def save_checkpoint(self, folder: Path, settings: dict[str, Any], about: Any = None) -> None:
+        """Write every decoder's state and the rows so far, atomically, next to the results; ``about`` is kept besides.
 
-    def load_checkpoint(self, folder: Path, settings: dict[str, Any]) -> None:
-        """Go on from a checkpoint, if there is one.
+        What certificates need is added in a file of its own, for it grows with the rounds.
+        """
+        rounds = _named({name: certifier.state() for name, certifier in self.certifiers.items()})
+        if rounds:
+            save(folder / CERTIFIED.format(self._kept), rounds, {})
+            self._kept += 1
+        facts = {"rows": self.rows, "settings": settings, "unfollowed": self.unfollowed, "about": about}
+        facts |= {"answers": {name: one.answers for name, one in self.in_turn.items()}, "left_out": self.left_out}
+        facts |= {"certified": self._kept, "certifiers": list(self.certifiers)}
+        tensors = _named({name: decoder.state() for name, decoder in self._all().items()})
+        save(folder / CHECKPOINT, tensors, {name: json.dumps(fact) for name, fact in facts.items()})
+
+    def load_checkpoint(self, folder: Path, settings: dict[str, Any]) -> Any:
+        """Go on from a checkpoint, if there is one → what was kept ``about`` it; and be ready to save others.
 
         Raises:
             SettingsDiffer: if it belongs to a run with other settings.
         """
+        for name, certifier in self.certifiers.items():
+            self._learning(name).record = certifier.see
         path = folder / CHECKPOINT
         if not path.exists():
-            return
-        tensors, metadata = load(path)
-        if json.loads(metadata["settings"]) != settings:
+            return None
+        tensors, texts = load(path)
+        facts = {name: json.loads(text) for name, text in texts.items()}
+        if facts["settings"] != settings:
             raise SettingsDiffer(f"{path} belongs to a run with other settings; choose another folder, or remove it")
+        self.unfollowed = facts["unfollowed"]
+        self.followers = {name: twin for name, twin in self.followers.items() if name not in self.unfollowed}
         for name, decoder in self._all().items():
             decoder.restore(under(f"{name}/", tensors))
-            self.certifiers.pop(name, None)  # it has not seen the rounds before the interruption
-        self.rows, self.left_out = json.loads(metadata["rows"]), json.loads(metadata.get("left_out", "[]"))
-        for name, answers in json.loads(metadata.get("answers", "{}")).items():
+        self.certifiers = {name: one for name, one in self.certifiers.items() if name in facts["certifiers"]}
+        self._kept = facts["certified"]
+        for number in range(self._kept):
+            rounds, _ = load(folder / CERTIFIED.format(number))
+            for name, certifier in self.certifiers.items():
+                certifier.restore(under(f"{name}/", rounds), self._learning(name))
+        self.rows, self.left_out = facts["rows"], facts["left_out"]
+        for name, answers in facts["answers"].items():
             self.in_turn[name].answers = answers
+        return facts["about"]
+
+    def _learning(self, name: str) -> Learning:
+        learning = self.decoders[name].learning
+        assert learning is not None
+        return learning
 
     def _all(self) -> dict[str, Decoder]:
         """What serves and what follows."""
@@ -178,6 +206,17 @@ class Comparison:
             found = certificates(certifier.log())
             header["certificate"] = {comparator: one._asdict() for comparator, one in found.items()}
         return Trace(header, columns).rounded(DIGITS)
+
+
+def _named(parts: dict[str, Named]) -> Named:
+    """The tensors of all parts, each under its part's name."""
+    return {f"{name}/{key}": tensor for name, part in parts.items() for key, tensor in part.items()}
+
+
+def drop_checkpoint(folder: Path) -> None:
+    """Remove it, once all is written that it could be needed for."""
+    for path in (folder / CHECKPOINT, *folder.glob(CERTIFIED.format("*"))):
+        path.unlink(missing_ok=True)
 
 
 def device_name(device: str) -> str:
@@ -208,13 +247,30 @@ def run_block(
 
     Raises:
         SettingsDiffer: if a result made with other settings is there; nothing is overwritten.
+        Owned: if another process is serving it.
     """
+    with owned(folder):
+        return _run_block(models, methods, schedule, stream, serving, seed, folder, progress, certify)
+
+
+def _run_block(
+    models: Models,
+    methods: dict[str, Method],
+    schedule: str,
+    stream: Stream,
+    serving: Serving,
+    seed: int,
+    folder: Path,
+    progress: Progress,
+    certify: bool,
+) -> bool:
     settings = {name: settings_of(models, method, schedule, serving, seed) for name, method in methods.items()}
     there = [done(folder / name, settings[name]) for name in methods]
     if all(there):
+        drop_checkpoint(folder)
         return False
-    if any(there) and not (folder / CHECKPOINT).exists():
-        lacking = [name for name, present in zip(methods, there, strict=True) if not present]
+    lacking = [name for name in methods if not (folder / f"{name}.json").exists()]
+    if any(there) and lacking and not (folder / CHECKPOINT).exists():
         raise SettingsDiffer(
             f"{folder} holds results of other methods, and none of {', '.join(lacking)}; methods are only compared "
             "side by side, so all would be run again; nothing was overwritten. Choose another folder, or remove it"
@@ -231,5 +287,5 @@ def run_block(
     comparison.save_checkpoint(folder, settings)  # a full disk between two results loses nothing
     for name in methods:
         comparison.trace(name, settings[name]).save(folder / name)
-    (folder / CHECKPOINT).unlink(missing_ok=True)
+    drop_checkpoint(folder)
     return True

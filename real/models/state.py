@@ -8,17 +8,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from theory.runs.trace import atomic
+from theory.runs.files import write_whole
 
 Named = dict[str, Tensor]
 
 
 def save(path: Path, tensors: Named, about: dict[str, str]) -> None:
     """Write ``tensors`` and the texts ``about`` them; OSError (full disk, no permission) leaves the old file whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    content = to_bytes(tensors, about)
-    with atomic(path) as partial:
-        partial.write_bytes(content)
+    write_whole(path, to_bytes(tensors, about))
 
 
 def load(path: Path) -> tuple[Named, dict[str, str]]:

@@ -18,8 +18,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from real.serving.feedback import Updated
+from real.drafters import Piece
+from real.models.state import Named, flatten, rebuild, under
+from real.serving.feedback import Updated, Watched
 from real.serving.learn import Learning
+from real.serving.rounds import named_pieces, pieces_of
 from theory.checker.certificate import Certificate, Recorder, certificate, number, sequences
 from theory.hindsight import Total
 from theory.learner import Learner, Terms
@@ -63,18 +66,59 @@ class Certifier:
         self.last: Updated | None = None
         self.x_1: Tensor | None = None
         self.rounds: list[list[tuple[Loss, Tensor | None]]] = []  # losses and outside hints
+        self._seen: Sequence[Piece] | None = None
+        self._unsaved: list[tuple[Sequence[Piece], Tensor | None]] = []
+
+    def see(self, pieces: Sequence[Piece]) -> None:
+        """A round is about to be learned from these; ``state`` is asked for then, give this as ``Learning.record``."""
+        self._seen = pieces
 
     def note(self, updates: Sequence[Updated]) -> None:
         """One round was learned."""
         if self.most is not None and len(self.rounds) >= self.most:
             return
         if self.x_1 is None:
-            self.first = before = updates[0].before
-            self.x_1 = self.learner.predict(before, torch.zeros_like(self.learner.predict(before))).clone()
+            self._begin(updates[0].before)
+        if self._seen is not None:
+            self._unsaved.append((self._seen, updates[0].hint_t))
         self.last = updates[-1]
         self.rounds.append([(update.loss_t.loss, update.hint_t) for update in updates])
         if self.show and self.every and len(self.rounds) % self.every == 0:
             self.show(len(self.rounds), certificates(self.log()))
+
+    def _begin(self, first: Any) -> None:
+        self.first = first
+        self.x_1 = self.learner.predict(first, torch.zeros_like(self.learner.predict(first))).clone()
+
+    def state(self) -> Named:
+        """What was noted since this was last asked for, as named tensors; of rounds that were ``see``n."""
+        rounds, self._unsaved = self._unsaved, []
+        if not rounds or self.last is None:
+            return {}
+        named: Named = {}
+        for name, state in (("first", self.first), ("before", self.last.before), ("after", self.last.after)):
+            named |= dict(flatten(name, state))
+        for i, (pieces, hint) in enumerate(rounds):
+            named |= {f"{i}.{key}": tensor for key, tensor in named_pieces(pieces).items()}
+            named |= {} if hint is None else {f"{i}.hint": hint}
+        return {key: tensor.contiguous().clone() for key, tensor in named.items()}
+
+    @torch.no_grad()
+    def restore(self, named: Named, learning: Learning) -> None:
+        """Add what ``state`` gave, once ``learning`` was restored; the losses are made again from what they are of."""
+        if not named:
+            return
+        first, before, after = (rebuild(name, learning.learner_state, named) for name in ("first", "before", "after"))
+        self._begin(first)
+        number = 0
+        while part := under(f"{number}.", named):
+            hint = part.pop("hint", None)
+            hint = None if hint is None else hint.to(learning.drafter.x)
+            pieces = pieces_of(part, learning.drafter.x.device)
+            self.rounds.append([(loss, hint) for loss in learning.drafter.losses(pieces, learning.objective)])
+            number += 1
+        loss, hint = self.rounds[-1][-1]
+        self.last = Updated(before, Watched(loss, "taken up"), after, hint)
 
     def log(self, header: dict[str, Any] | None = None) -> Trace:
         """The run so far as ``python -m theory certify`` reads it.

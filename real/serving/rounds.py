@@ -123,23 +123,32 @@ class Rounds:
 
     def state(self) -> dict[str, Tensor]:
         """Positions of unfinished rounds as named tensors; between requests only."""
-        named = {}
-        for i, piece in enumerate(self.pieces):
-            named[f"{i}.tokens"] = torch.tensor(piece.tokens)
-            named[f"{i}.span"] = torch.tensor([piece.start, piece.stop])
-            named[f"{i}.laws"] = piece.target_probs.contiguous()
-            for name in ("features", "hidden", "wrong"):
-                tensor = getattr(piece, name)
-                if tensor is not None:
-                    named[f"{i}.{name}"] = tensor.contiguous()
-        return named
+        return named_pieces(self.pieces)
 
     def restore(self, named: dict[str, Tensor], device: torch.device | str = "cpu") -> None:
         """Take up what ``state`` gave; the positions' tensors go to ``device``."""
-        count = sum(key.endswith(".span") for key in named)
-        on_device = {key: value.to(device) for key, value in named.items()}
-        self.pieces, self._open = [_piece(on_device, i) for i in range(count)], {}
+        self.pieces, self._open = pieces_of(named, device), {}
         self.waiting = sum(piece.stop - piece.start for piece in self.pieces)
+
+
+def named_pieces(pieces: Sequence[Piece]) -> dict[str, Tensor]:
+    """Pieces as named tensors."""
+    named = {}
+    for i, piece in enumerate(pieces):
+        named[f"{i}.tokens"] = torch.tensor(piece.tokens)
+        named[f"{i}.span"] = torch.tensor([piece.start, piece.stop])
+        named[f"{i}.laws"] = piece.target_probs.contiguous()
+        for name in ("features", "hidden", "wrong"):
+            tensor = getattr(piece, name)
+            if tensor is not None:
+                named[f"{i}.{name}"] = tensor.contiguous()
+    return named
+
+
+def pieces_of(named: dict[str, Tensor], device: torch.device | str) -> list[Piece]:
+    """The pieces that ``named_pieces`` took apart, on a device."""
+    on_device = {key: value.to(device) for key, value in named.items()}
+    return [_piece(on_device, i) for i in range(sum(key.endswith(".span") for key in named))]
 
 
 def _split(piece: Piece, at: int) -> Sequence[Piece]:

@@ -4,13 +4,10 @@ Methods of a block share a process, so their seconds can be compared; blocks sha
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from multiprocessing import Manager
 from pathlib import Path
-from threading import Thread
 from typing import Any, NamedTuple
 
 import torch
-from joblib import Parallel, delayed
 
 from real.measure.served import run_block
 from real.models.load import quiet
@@ -18,6 +15,7 @@ from real.studies.experiments import Experiment
 from real.systems.loaded import Models
 from real.systems.rows import ROWS
 from real.traffic.streams import scheduled
+from theory.runs.workers import at_once
 
 
 class Block(NamedTuple):
@@ -42,21 +40,12 @@ def run_blocks(
 
     Raises:
         SettingsDiffer: if a result made with other settings is in the way; the other results stay.
+        Owned: if another process is serving a block. ChildProcessError: if one that serves blocks was killed.
     """
-    with Manager() as manager:
-        reports = manager.Queue()
-        listener = Thread(target=lambda: [progress(*report) for report in iter(reports.get, None)], daemon=True)
-        listener.start()
-        tasks = (delayed(_run)(block, out, reports) for block in chosen)
-        ended: Any = Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks)
-        try:
-            yield from ended
-        finally:
-            reports.put(None)
-            listener.join()
+    yield from at_once(_run, [(block, out) for block in chosen], jobs, progress)
 
 
-def _run(block: Block, out: Path, reports: Any) -> tuple[Block, bool]:
+def _run(block: Block, out: Path, progress: Callable[[Block, int, int], Any]) -> tuple[Block, bool]:
     torch.set_num_threads(1)
     quiet()
     experiment = block.experiment
@@ -69,7 +58,7 @@ def _run(block: Block, out: Path, reports: Any) -> tuple[Block, bool]:
         experiment.serving,
         block.seed,
         out / block.name / str(block.seed),
-        lambda done, total: reports.put((block, done, total)),
+        lambda done, total: progress(block, done, total),
         experiment.certify,
     )
     return block, ran

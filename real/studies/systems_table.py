@@ -22,7 +22,7 @@ from real.systems.loaded import FAMILIES, start_path
 from real.systems.rows import SPECIALISTS, SYSTEMS, Method
 from real.traffic.streams import domains
 from theory.runs.experiment import select
-from theory.runs.trace import atomic
+from theory.runs.files import write_whole
 
 GENERALISTS = ("sd", "heads", "hydra", "eagle")
 """Systems at rest that have seen every domain: how far a specialist's learning could come."""
@@ -114,7 +114,7 @@ def rows(out: Path, names: Iterable[str]) -> list[dict[str, Any]]:
     """One row a system and cell of those that are done: every number with its interval.
 
     ``relative_speedup`` is net, over the frozen drafter of the same family: that of a mixture or of routing is the
-    small model alone. ``certified_seeds`` have a certificate: a run that was interrupted has none.
+    small model alone. ``certified_seeds`` have a certificate.
     """
     found = []
     for name in names:
@@ -180,6 +180,4 @@ def write(path: Path, table: Sequence[Mapping[str, Any]]) -> None:
     writer = csv.DictWriter(text, list(table[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows({k: _cell(v) for k, v in row.items()} for row in table)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic(path) as partial:
-        partial.write_text(text.getvalue())
+    write_whole(path, text.getvalue())

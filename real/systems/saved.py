@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from real.models.state import load, save
@@ -55,6 +56,12 @@ class State:
             both = {key: (theirs.get(key), value) for key, value in self.about.items() if theirs.get(key) != value}
             raise ValueError(f"{self.path}: saved with other settings (there, here): {both}; use another file")
         self.take(tensors)
+
+    def ahead(self) -> bool:
+        """Whether the file holds what is not to be kept now: as many requests or more, and another state."""
+        theirs, ours = load(self.path)[0], self.give()
+        same = theirs.keys() == ours.keys() and all(torch.equal(theirs[key], ours[key].cpu()) for key in ours)
+        return not same and int(theirs["entered"]) >= int(ours["entered"])
 
     def keep(self) -> None:
         """Write the file."""

@@ -14,8 +14,8 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from theory.runs.files import write_whole
 from theory.runs.reading import check_text, decoded, json_of
-from theory.runs.trace import atomic
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,7 @@ def prepare(name: str, path: Path, out: Path) -> int:
     ]
     if not rows:
         raise ValueError(f"file={str(path)!r}: holds no entry of {name}")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with atomic(out) as partial:
-        partial.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    write_whole(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     return len(rows)
 
 

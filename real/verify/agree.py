@@ -26,6 +26,7 @@ from real.traffic.streams import scheduled
 from real.traffic.turns import Turn
 from real.verify.record import load_header, losses
 from theory.runs.agreement import free_run, one_step
+from theory.runs.files import owned
 from theory.runs.practice import ADAPTER_LEARNERS
 from theory.runs.result import save_result
 from theory.runs.trace import Trace, done, provenance
@@ -181,12 +182,13 @@ def agree(out: Path, console: Console, progress: Callable[[str], None] = lambda 
             header, tokens = json.loads(str(file["header"])), file["token"]
         settings = {"recording": predicted.header["settings"]["recording"], "learner": learner, "gamma": gamma}
         place = folder / "made" / mode / f"{learner}-gamma{gamma}"
-        if not done(place, settings):
-            family = header.get("family", "qwen3")
-            models.setdefault(family, Models(family=family))
-            fresh = make(models[family], header, header["schedule"], learner, gamma)
-            columns = {name: np.array(values, float) for name, values in vars(fresh).items()}
-            Trace({"settings": settings, "provenance": provenance()}, columns).save(place)
+        with owned(place):
+            if not done(place, settings):
+                family = header.get("family", "qwen3")
+                models.setdefault(family, Models(family=family))
+                fresh = make(models[family], header, header["schedule"], learner, gamma)
+                columns = {name: np.array(values, float) for name, values in vars(fresh).items()}
+                Trace({"settings": settings, "provenance": provenance()}, columns).save(place)
         columns = Trace.load(place).columns
         made = Made(*(columns[name].astype(kind).tolist() for name, kind in KINDS.items()))
         drafter, sampling = header.get("system", "adapter"), mode.removeprefix(HEADS)

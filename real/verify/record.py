@@ -24,7 +24,8 @@ from real.systems.rows import ROWS, Method
 from real.traffic.streams import Stream, scheduled
 from real.traffic.turns import Turn
 from theory.loss import SoftmaxKL
-from theory.runs.trace import SettingsDiffer, atomic, plain, provenance
+from theory.runs.files import atomic, owned
+from theory.runs.trace import SettingsDiffer, plain, provenance
 from theory.speculation.adapter import adapter_loss, readout
 
 FORMAT = "onlinespec-recording-1"
@@ -42,9 +43,18 @@ def record(
 
     Raises:
         SettingsDiffer: if one made with other settings is there; nothing is overwritten.
+        Owned: if another process is making it.
         ValueError: if the stream is too short to hold the burn-in, a prompt to hold what the heads read, or the system
             cannot be replayed.
     """
+    with owned(path):
+        return _recorded(models, schedule, serving, seed, path, progress, system)
+
+
+def _recorded(
+    models: Models, schedule: str, serving: Serving, seed: int, path: Path,
+    progress: Callable[[int, int], None], system: str,
+) -> Path:  # fmt: skip
     stream, method = scheduled(schedule, seed), at_rest(system)
     drafter = models.drafter(method, serving)
     assert drafter is not None
@@ -76,7 +86,6 @@ def record(
     header["digest"] = _digest(header, arrays)
     header |= {"tokens_per_step": total.tokens / total.steps, "alpha": total.alpha_sum / total.verified}
     header["provenance"] = provenance(models.device)
-    path.parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as partial, partial.open("wb") as file:
         arrays["header"] = np.array(json.dumps(plain(header)))
         np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]

@@ -13,6 +13,7 @@ from sim.environments.experts import Experts
 from sim.environments.tracking import Tracking
 from sim.experiments import EXPERIMENTS, Match, altered_name
 from tests.sim.test_replay import arrays, save
+from theory.runs.files import owned
 from theory.runs.trace import Trace
 
 ROWS = {
@@ -65,6 +66,25 @@ def test_an_interrupted_run_continues(tmp_path):
     (tmp_path / "o/quick/ball/adam.csv").write_text("half a fi")  # a row whose header was never written
     assert "2 rows, 1 run now" in said(sim("run", "quick/ball/*", "--out", "o"))
     assert Trace.load(tmp_path / "o/quick/ball/adam").columns["round"][-1] == 30
+
+
+@pytest.mark.parametrize(
+    "lose", [lambda table: table.unlink(), lambda table: table.write_bytes(table.read_bytes()[:99])]
+)
+def test_a_row_whose_table_was_lost_or_cut_is_run_again(tmp_path, lose):
+    sim("run", "quick/ball/*", "--out", "o")
+    before = {path: path.read_bytes() for path in (tmp_path / "o").rglob("*.csv")}
+    lose(tmp_path / "o/quick/ball/adam.csv")
+    assert "2 rows, 1 run now" in said(sim("run", "quick/ball/*", "--out", "o"))
+    assert {path: path.read_bytes() for path in (tmp_path / "o").rglob("*.csv")} == before
+
+
+def test_a_row_that_another_process_makes_is_left_to_it(tmp_path):
+    with owned(tmp_path / "o/quick/ball/adam"):
+        result = sim("run", "quick/ball/*", "--out", "o")
+    assert result.exit_code == 2
+    assert "error: o/quick/ball/adam: another process is writing it; wait until that has ended" in said(result)
+    assert {path.name for path in (tmp_path / "o/quick/ball").iterdir()} == {"ogd.csv", "ogd.json"}
 
 
 def test_several_at_once_give_the_same_results(tmp_path):

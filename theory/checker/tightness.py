@@ -8,6 +8,7 @@ import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from io import StringIO
 from math import inf, log
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,7 +26,7 @@ from theory.learners.chunked import Chunked
 from theory.learners.delayed import Delayed
 from theory.problem import Problem
 from theory.runs.experiment import select
-from theory.runs.trace import atomic
+from theory.runs.files import write_whole
 from theory.step_size import AdaGradNorm, InverseSqrt
 
 BALL = Problem(Ball(1.0), 3, 64, 1.0)
@@ -282,6 +283,6 @@ def measure(name: str, seconds: float = 20.0, horizons: Sequence[int] | None = N
 
 def save(lines: list[Tightness], path: Path) -> None:
     """The table as CSV, atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic(path) as partial_file, partial_file.open("w", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([Tightness._fields, *lines])
+    table = StringIO()
+    csv.writer(table, lineterminator="\n").writerows([Tightness._fields, *lines])
+    write_whole(path, table.getvalue())

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, TypeVar
 
+from theory.runs.files import owned
 from theory.runs.trace import Trace, done
 
 Row = TypeVar("Row")
@@ -41,8 +42,10 @@ def run_once(name: str, settings: Any, out: Path | str, run: Callable[[], Trace]
 
     Raises:
         SettingsDiffer: if a result made with other settings is in the way.
+        Owned: if another process is making it.
     """
     path = result_path(out, name)
-    if done(path, settings):
-        return path, False
-    return run().save(path), True
+    with owned(path):
+        if done(path, settings):
+            return path, False
+        return run().save(path), True

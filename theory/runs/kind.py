@@ -10,10 +10,22 @@ from typing import Any
 
 from theory.runs.reading import read_text
 
+POINTER = b"version https://git-lfs.github.com/spec/"
+"""How a file begins that stands for one that git-lfs has not fetched."""
+
 
 def stamped(kind: str, content: dict[str, Any], schema: int = 1) -> dict[str, Any]:
     """``content`` with its kind and schema in front."""
     return {"kind": kind, "schema": schema, **content}
+
+
+def kind_of(path: Path) -> str | None:
+    """What a JSON file says it is; None if it says nothing, or is no JSON object."""
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except ValueError:
+        return None
+    return content.get("kind") if isinstance(content, dict) else None
 
 
 def read(path: Path, kind: str, schema: int = 1) -> dict[str, Any]:
@@ -25,6 +37,8 @@ def read(path: Path, kind: str, schema: int = 1) -> dict[str, Any]:
     """
     if not path.exists():
         raise FileNotFoundError(f"no {kind} at {path}: run the command that writes it first")
+    if path.read_bytes().startswith(POINTER):
+        raise ValueError(f"{path}: is a pointer of git-lfs, not the {kind} itself; fetch it (git lfs pull)")
     try:
         content = dict(json.loads(read_text(path)))
     except (ValueError, TypeError) as error:

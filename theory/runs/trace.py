@@ -6,7 +6,6 @@ already there with the same settings need not be made again.
 
 import csv
 import json
-import os
 import platform
 import re
 import subprocess
@@ -15,6 +14,7 @@ import time
 import tomllib
 from contextlib import suppress
 from dataclasses import dataclass, field, is_dataclass
+from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from io import StringIO
 from math import isfinite, isnan
@@ -23,8 +23,9 @@ from typing import Any
 
 import numpy as np
 
-from theory.runs.kind import read, stamped
-from theory.runs.reading import read_text
+from theory.runs.files import owned, write_whole
+from theory.runs.kind import POINTER, read, stamped
+from theory.runs.reading import decoded
 from theory.runs.version import VERSION
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,6 +36,10 @@ NUMBERS = re.compile(r'\[\n([^\[\]{}"]*)\]')
 
 KIND = "trace"
 """What headers say they are (``theory/runs/kind.py``)."""
+
+
+CHECKSUM = "csv_sha256"
+"""The header's entry that ties its CSV to it."""
 
 
 class SettingsDiffer(ValueError):
@@ -100,16 +105,19 @@ class Trace:
             OSError: if it cannot be written (disk full, no permission); no partial file remains.
         """
         path = _stem(path)
-        done(path, self.header.get("settings"))
         lengths = {name: len(column) for name, column in self.columns.items()}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"Trace columns differ in length: {lengths}; every column needs one entry a row")
         flat = dict(_flatten(self.columns))
         rows = [list(flat), *zip(*(_cells(column) for column in flat.values()), strict=True)]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic(_part(path, ".csv")) as partial, partial.open("w", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows(rows)
-        save_json(_part(path, ".json"), stamped(KIND, self.header))  # last: a trace exists once its header does
+        table = StringIO()
+        csv.writer(table, lineterminator="\n").writerows(rows)
+        content = table.getvalue().encode()
+        with owned(_part(path, ".csv"), wait=True):
+            done(path, self.header.get("settings"))
+            write_whole(_part(path, ".csv"), content)
+            header = {CHECKSUM: sha256(content).hexdigest(), **self.header}
+            save_json(_part(path, ".json"), stamped(KIND, header))  # last: a trace exists once its header does
         return path
 
     @classmethod
@@ -118,18 +126,11 @@ class Trace:
 
         Raises:
             FileNotFoundError: if the CSV or its header is missing, with the path and the remedy.
-            ValueError: if one of them is not whole or not that of a trace, with the same.
+            ValueError: if one of them is not whole or not that of a trace, or the CSV not the header's, with the same.
         """
         path = _stem(path)
-        header, table = read(_part(path, ".json"), KIND), _part(path, ".csv")
-        if not table.exists():
-            raise FileNotFoundError(f"no trace at {table}: run the command that writes it first")
-        lines = list(csv.reader(StringIO(read_text(table), newline="")))
-        if not lines or any(len(line) != len(lines[0]) for line in lines):
-            raise ValueError(
-                f"{table}: {'rows differ in length' if lines else 'is empty'}, but a trace has a line of names and as "
-                "many values in every row; remove it with its .json and run the command that writes it again"
-            )
+        header = read(_part(path, ".json"), KIND)
+        lines = _lines(_part(path, ".csv"), header.pop(CHECKSUM, None))
         names, *rows = lines
         groups: dict[str, list[np.ndarray]] = {}
         for name, column in zip(names, zip(*rows, strict=True) if rows else [()] * len(names), strict=True):
@@ -140,6 +141,30 @@ class Trace:
             stem, bracket, _index = name.partition("[")
             (wide.setdefault(stem, []).append(column)) if bracket else merged.update({name: column})
         return cls(header, merged | {stem: np.stack(parts, axis=1) for stem, parts in wide.items()})
+
+
+def _lines(table: Path, checksum: str | None) -> list[list[str]]:
+    """The CSV's cells by line, if it is the one whose header has this checksum; older headers have none.
+
+    Raises:
+        FileNotFoundError: if it is missing, with the path and the remedy.
+        ValueError: if it is not whole, or another, with the same.
+    """
+    if not table.exists():
+        raise FileNotFoundError(f"no trace at {table}: run the command that writes it first")
+    content = table.read_bytes()
+    again = "remove it with its .json and run the command that writes it again"
+    if content.startswith(POINTER):
+        raise ValueError(f"{table}: is a pointer of git-lfs, not the trace itself; fetch it (git lfs pull), or {again}")
+    lines = list(csv.reader(StringIO(decoded(content, str(table)), newline="")))
+    if not lines or any(len(line) != len(lines[0]) for line in lines):
+        raise ValueError(
+            f"{table}: {'rows differ in length' if lines else 'is empty'}, but a trace has a line of names and as "
+            f"many values in every row; {again}"
+        )
+    if checksum is not None and sha256(content).hexdigest() != checksum:
+        raise ValueError(f"{table}: is cut, changed, or of another run than its .json, by its checksum; {again}")
+    return lines
 
 
 def significant(column: np.ndarray, digits: int) -> np.ndarray:
@@ -180,7 +205,7 @@ def _parse(cells: tuple[str, ...]) -> np.ndarray:
 
 
 def done(path: Path | str, settings: Any) -> bool:
-    """Whether the trace at ``path`` is there with these settings.
+    """Whether the trace at ``path`` is there with these settings, and whole.
 
     Raises:
         SettingsDiffer: if one made with other settings is there, with the entries that differ.
@@ -189,33 +214,19 @@ def done(path: Path | str, settings: Any) -> bool:
     header_path = _part(_stem(path), ".json")
     if not header_path.exists():
         return False
-    theirs: Any = read(header_path, KIND).get("settings")
-    ours = plain(settings)
+    header: Any = read(header_path, KIND)
+    theirs, ours = header.get("settings"), plain(settings)
     if theirs == ours:
-        return True
+        try:
+            return bool(_lines(_part(_stem(path), ".csv"), header.get(CHECKSUM)))
+        except (FileNotFoundError, ValueError):
+            return False
     keys = sorted({*(theirs or {}), *(ours or {})}) if isinstance(theirs, dict) and isinstance(ours, dict) else []
     differ = {k: (theirs.get(k), ours.get(k)) for k in keys if theirs.get(k) != ours.get(k)}
     raise SettingsDiffer(
         f"{header_path} was made with other settings (there, here): {differ or (theirs, ours)}; "
         "nothing was overwritten. Choose another folder, or remove the file if it is no longer wanted"
     )
-
-
-class atomic:
-    """``with atomic(path) as partial``: write ``partial``; it becomes ``path`` only if the block ends well."""
-
-    def __init__(self, path: Path):
-        self.path, self.partial = path, path.with_name(path.name + ".partial")
-
-    def __enter__(self) -> Path:
-        return self.partial
-
-    def __exit__(self, kind, error, traceback) -> None:
-        try:
-            if kind is None:
-                os.replace(self.partial, self.path)
-        finally:
-            self.partial.unlink(missing_ok=True)
 
 
 def save_json(path: Path, content: Any) -> None:
@@ -229,9 +240,7 @@ def save_json(path: Path, content: Any) -> None:
     text = NUMBERS.sub(lambda found: f"[{' '.join(found[1].split())}]", text)
     if path.exists() and _said(path.read_bytes()) == _said(text):
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic(path) as partial:
-        partial.write_text(text)
+    write_whole(path, text)
 
 
 def _said(text: str | bytes) -> Any:

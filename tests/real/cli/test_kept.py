@@ -12,7 +12,16 @@ from figures.__main__ import build  # noqa: E402
 from real.cli.kept import Positions  # noqa: E402
 from real.models.state import load  # noqa: E402
 from real.serving.decoder import Decoder  # noqa: E402
-from tests.real.cli.test_real_cli import assets, contents, interrupt_at, quick, run, said  # noqa: E402, F401 (fixtures)
+from tests.real.cli.test_real_cli import (  # noqa: E402
+    assets,  # noqa: F401 (a fixture)
+    contents,
+    counts,
+    interrupt_at,
+    quick,  # noqa: F401 (a fixture)
+    run,
+    said,
+)
+from theory.runs.files import owned  # noqa: E402
 from theory.runs.trace import Trace  # noqa: E402
 
 LEARNERS = ("--learner", "ogd", "--learner", "ensemble")
@@ -120,3 +129,64 @@ def test_ctrl_c_before_anything_was_served_shows_nothing(tmp_path, monkeypatch):
     interrupt_at(monkeypatch, 0, KeyboardInterrupt())
     result = run("--prompts", "prose:3")
     assert (result.exit_code, said(result).strip()) == (130, "interrupted")
+
+
+ALL = ("--prompts", "prose:3,c:4", "--learner", "ensemble", "--state", "state", "--certify", "log", "--out", "o")
+
+
+def left(folder):
+    """All that a run leaves but seconds: counts of its traces, texts, positions, the state, the certificate's log."""
+    kept = folder / "o/real/run/0"
+    content = json.loads((kept / "run.json").read_text())
+    told = {path.stem: Trace.load(path).header.get("certificate") for path in sorted(kept.glob("*.csv"))}
+    tensors, about = load(folder / "state")
+    return {
+        "files": set(contents(folder)),
+        "counts": counts(kept),
+        "texts": (kept / "texts.jsonl").read_text(),
+        "positions": content["acceptance_by_position"],
+        "served": (content["served"], content["asked"]),
+        "certificates": str(told),
+        "log": (folder / "log.csv").read_text(),
+        "state": {name: tensor.tolist() for name, tensor in tensors.items()},
+        "about": about,
+    }
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_a_run_that_was_stopped_goes_on_to_all_that_it_would_have_left(tmp_path, monkeypatch, every):
+    """Stopped by Ctrl-C, and by an end that leaves no time to write anything, as a kill is."""
+    monkeypatch.setattr("real.measure.served.CHECKPOINT_EVERY", every)
+    for name, stops in (("whole", ()), ("stopped", ((2, KeyboardInterrupt()), (5, SystemError("as if killed"))))):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        for request, error in stops:
+            with monkeypatch.context() as patch:
+                interrupt_at(patch, request, error)
+                assert run(*ALL).exit_code in (1, 130)
+            assert (tmp_path / name / "o/real/run/0/checkpoint.safetensors").exists()
+        result = run(*ALL)
+        assert result.exit_code == 0, said(result)
+    assert left(tmp_path / "stopped") == left(tmp_path / "whole")
+
+
+def test_a_state_that_went_on_elsewhere_is_not_taken_back(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 2, SystemError("as if killed"))
+        run(*ALL)
+    assert run("--prompts", "c:2", "--learner", "ensemble", "--state", "state").exit_code == 0
+    before, _ = load(tmp_path / "state")
+    result = run(*ALL)
+    assert result.exit_code == 2
+    assert "--state state: has learned from other requests since the run in o/real/run/0 was" in said(result)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in load(tmp_path / "state")[0].items())
+
+
+@pytest.mark.parametrize("taken", ["state", "o/real/run/0"])
+def test_a_second_process_does_not_write_what_the_first_one_owns(tmp_path, taken):
+    with owned(tmp_path / taken):
+        result = run(*ALL)
+    assert result.exit_code == 2
+    assert f"error: {taken}: another process is writing it; wait until that has ended" in said(result)
+    assert not (tmp_path / "log.csv").exists()
+    assert not (tmp_path / "state").exists()

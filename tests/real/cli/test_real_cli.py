@@ -85,7 +85,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def counts(folder: Path) -> dict[str, dict[str, list]]:
     """Everything in the traces that does not depend on the clock."""
-    traces = {p.stem: Trace.load(p) for p in sorted(folder.glob("*.json"))}
+    traces = {p.stem: Trace.load(p) for p in sorted(folder.glob("*.csv"))}
     return {
         name: {key: column.tolist() for key, column in trace.columns.items() if not key.startswith("seconds")}
         | {"rounds": trace.header["rounds"]}
@@ -160,6 +160,32 @@ def test_a_checkpoint_of_other_settings_is_never_overwritten(tmp_path, monkeypat
     assert result.exit_code == 2
     assert "checkpoint.safetensors belongs to a run with other settings" in said(result)
     assert contents(tmp_path / "o") == before
+
+
+def test_an_interrupted_block_keeps_its_certificates(tmp_path, monkeypatch):
+    monkeypatch.setitem(EXPERIMENTS, "demo", replace(QUICK, certify=True))
+    assert real("demo", "--out", "whole").exit_code == 0
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 7, KeyboardInterrupt())
+        assert real("demo", "--out", "o").exit_code != 0
+    assert real("demo", "--out", "o").exit_code == 0
+    found = [
+        {path.stem: str(Trace.load(path).header.get("certificate")) for path in sorted((tmp_path / out).rglob("*.csv"))}
+        for out in ("whole", "o")
+    ]
+    assert "Certificate" not in found[0]["ogd"]
+    assert "'slack'" in found[0]["ogd"]
+    assert found[0] == found[1]
+    assert set(contents(tmp_path / "o")) == set(contents(tmp_path / "whole"))
+
+
+def test_a_block_with_a_table_that_was_lost_is_run_again_whole(tmp_path):
+    assert real("demo", "--out", "o").exit_code == 0
+    before = counts(tmp_path / "o/demo/1")
+    (tmp_path / "o/demo/1/ogd.csv").unlink()
+    assert "demo, seed 1: run" in said(real("demo", "--out", "o"))
+    assert counts(tmp_path / "o/demo/1") == before
+    assert "demo, seed 1: done before, skipped" in said(real("demo", "--out", "o"))
 
 
 def full_disk_while_writing(patch) -> None:

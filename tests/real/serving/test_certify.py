@@ -173,3 +173,24 @@ def test_where_no_theorem_holds_there_is_no_certificate(pair):
     assert not certifiable(decoder(pair, "adapter", OGD(8.0), objective=Objective(positions="wrong")).learning)
     with pytest.raises(ValueError, match="no round was learned yet"):
         Certifier(OGD(8.0)).log()
+
+
+@pytest.mark.parametrize("name", ["ogd on an adapter", "ensemble on heads", "the prompt as hint", "mixture", "routing"])
+def test_a_run_that_was_interrupted_keeps_its_certificate(pair, name):
+    """Noted, kept and taken up in two parts by other decoders, it is bit for bit that of a run that was not."""
+    drafter, learner, more = CASES[name]
+    prompts = ([5, 6, 7, 8], [1, 2, 3, 1, 2, 3], [9, 8, 7], [4, 4, 4, 2])
+    found = []
+    for cuts in ((), (1, 3)):
+        made, certifier, kept = decoder(pair, drafter, learner, **more), Certifier(learner), []
+        for i, prompt in enumerate(prompts):
+            if i in cuts:
+                kept, state = [*kept, certifier.state()], made.state()
+                made, certifier = decoder(pair, drafter, learner, **more), Certifier(learner)
+                made.restore(state)
+                for part in kept:
+                    certifier.restore(part, made.learning)
+            made.learning.on_round, made.learning.record = certifier.note, certifier.see
+            made.serve(prompt, Ledger())
+        found.append(str(certificates(certifier.log())))  # nan is nan
+    assert found[0] == found[1]

@@ -69,3 +69,61 @@ def test_what_comes_out_alike_keeps_its_first_provenance(tmp_path):
     path.write_text('{"value": 0.25, "prov')
     save_json(path, {"value": 0.25, "provenance": {"time": 4}})
     assert json.loads(path.read_text())["provenance"]["time"] == 4
+
+
+def saved(path, value, settings=None):
+    return Trace({"settings": settings or {}}, {"a": np.array([value, value])}).save(path)
+
+
+LOST = {
+    "missing": (lambda table: table.unlink(), FileNotFoundError, r"no trace at .*t\.csv: run the command"),
+    "cut at a line": (
+        lambda table: table.write_text(table.read_text()[:6]),
+        ValueError,
+        r"t\.csv: is cut, changed, or of another run than its \.json, by its checksum; remove it with its \.json",
+    ),
+    "of another run": (
+        lambda table: table.write_bytes(saved(table.parent / "u", 2.0).with_suffix(".csv").read_bytes()),
+        ValueError,
+        r"t\.csv: is cut, changed, or of another run",
+    ),
+    "a pointer": (
+        lambda table: table.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 9\n"),
+        ValueError,
+        r"t\.csv: is a pointer of git-lfs, not the trace itself; fetch it \(git lfs pull\), or remove it",
+    ),
+}
+
+
+@pytest.mark.parametrize(("lose", "error", "message"), LOST.values(), ids=LOST)
+def test_a_header_without_its_table_is_no_trace_and_is_made_again(tmp_path, lose, error, message):
+    path = saved(tmp_path / "t", 1.0)
+    assert done(path, {})
+    lose(path.with_suffix(".csv"))
+    with pytest.raises(error, match=message):
+        Trace.load(path)
+    assert not done(path, {})
+    with pytest.raises(SettingsDiffer):
+        done(path, {"scale": 2})
+    saved(path, 1.0)
+    assert done(path, {})
+    assert Trace.load(path).columns["a"].tolist() == [1.0, 1.0]
+
+
+def test_a_header_that_is_a_pointer_is_named(tmp_path):
+    path = saved(tmp_path / "t", 1.0)
+    path.with_suffix(".json").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 9\n")
+    for ask in (lambda: Trace.load(path), lambda: done(path, {})):
+        with pytest.raises(ValueError, match=r"t\.json: is a pointer of git-lfs, .* fetch it \(git lfs pull\)"):
+            ask()
+
+
+def test_a_trace_from_before_checksums_still_loads_and_counts(tmp_path):
+    path = saved(tmp_path / "t", 1.0)
+    header = json.loads(path.with_suffix(".json").read_text())
+    assert header.pop("csv_sha256")
+    path.with_suffix(".json").write_text(json.dumps(header))
+    assert done(path, {})
+    assert Trace.load(path).columns["a"].tolist() == [1.0, 1.0]
+    path.with_suffix(".csv").unlink()
+    assert not done(path, {})

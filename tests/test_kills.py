@@ -1,0 +1,43 @@
+"""Work that is killed and begun again ends as work in peace, and nothing of it lives on; ``make kills`` does more."""
+
+import random
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests import kills
+
+SMALL = "sim run drift/P8/frozen drift/P8/ogd switching/S4/frozen switching/S4/ogd --seeds 2 --jobs 2 --out o"
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads the kernel's list of processes")
+
+
+@pytest.mark.slow
+def test_a_sweep_that_is_killed_and_begun_again_leaves_what_it_would_have_left(tmp_path):
+    found = list(kills.trials(SMALL, tmp_path, 2, random.Random(0)))
+    assert [trial.how for trial in found] == [signal.SIGKILL, signal.SIGTERM]
+    assert all(not trial.left and not trial.differs for trial in found), found
+    assert kills.row("sweep", found) | {"after": ""} == {
+        "work": "sweep",
+        "kills": 2,
+        "after": "",
+        "left": 0,
+        "equal": 2,
+    }
+
+
+def test_what_differs_is_seen_and_what_the_clock_decides_is_not(tmp_path):
+    for folder, alpha, seconds in (("one", 0.5, 1.0), ("other", 0.5, 2.0), ("third", 0.25, 1.0)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "t.csv").write_text(f"alpha,seconds_total\n{alpha},{seconds}\n")
+        (tmp_path / folder / "t.json").write_text(f'{{"rows": [{{"alpha": {alpha}, "speedup": {seconds}}}]}}')
+    (tmp_path / "third" / "t.csv.lock").touch()
+    assert kills.differences(tmp_path / "one", tmp_path / "other") == []
+    assert kills.differences(tmp_path / "one", tmp_path / "third") == ["t.csv", "t.csv.lock", "t.json"]
+
+
+def test_what_runs_on_is_seen(tmp_path):
+    with kills.begin("sim list", tmp_path) as began:
+        assert any("sim list" in line for line in kills.session(began.pid))
+    assert kills.session(began.pid) == []
