@@ -28,11 +28,12 @@ from theory.learners.frozen import Frozen
 
 
 class Asked(NamedTuple):
-    """A prompt's tokens, its number, which seeds what is drawn for it, and the stretch of the stream it belongs to."""
+    """A prompt's tokens, its number, which seeds what is drawn for it, its stretch of the stream, and whose it is."""
 
     prompt: list[int]
     number: int
     segment: int = 0
+    tenant: str = ""
 
 
 class Group(NamedTuple):
@@ -44,7 +45,8 @@ class Group(NamedTuple):
 
 def asked_of(models: Models, stream: Stream, i: int) -> Asked:
     """Prompt ``i`` of a stream as the models read it."""
-    return Asked(models.pair.encode(list(stream.prompts[i].turns), models.chat), i, stream.segment[i])
+    prompt = stream.prompts[i]
+    return Asked(models.pair.encode(list(prompt.turns), models.chat), i, stream.segment[i], prompt.tenant)
 
 
 class Online:
@@ -61,7 +63,7 @@ class Online:
     def serve(self, request: Asked) -> dict[str, float]:
         """Serve one request, and learn from it."""
         ledger = Ledger(self.device)
-        self.text, counts = self.decoder.serve(request.prompt, ledger)
+        self.text, counts = self.decoder.serve(request.prompt, ledger, request.tenant)
         return {"prompt": request.number, "segment": request.segment, **asdict(counts), **ledger.row()}
 
 
@@ -86,8 +88,9 @@ class Twin:
         self.decoder = models.decoder(method, serving, seed)
         self.gamma = 0 if self.decoder.drafter is None else serving.gamma
 
-    def follow(self, prompt: list[int], text: list[int]) -> list[float]:
+    def follow(self, prompt: list[int], text: list[int], tenant: str = "") -> list[float]:
         """The overlap of draft and target at every position of the text; the learner is updated after each round."""
+        self.decoder.turn_to(tenant)
         if self.decoder.drafter is None:
             return [0.0] * len(text)
         return follow(self.decoder, prompt, text, Ledger())

@@ -96,10 +96,10 @@ class Comparison:
     def _follow(self, i: int) -> None:
         """Everybody reads the text that the first method has just committed."""
         if self.followers:
-            prompt, text = self._request(i).prompt, next(iter(self.contenders.values())).text
+            request, text = self._request(i), next(iter(self.contenders.values())).text
             for name, follower in list(self.followers.items()):
                 try:
-                    self.rows[name][i] |= expected(follower, prompt, text)
+                    self.rows[name][i] |= expected(follower, request.prompt, text, request.tenant)
                 except NonFiniteGradient as error:  # serving goes on
                     del self.followers[name]
                     self.unfollowed[name] = str(error)
@@ -108,14 +108,22 @@ class Comparison:
     def _request(self, i: int) -> Asked:
         return asked_of(self.models, self.stream, i)
 
+    def turn_to(self, tenant: str) -> None:
+        """Every decoder serves this tenant next."""
+        for decoder in self._all().values():
+            decoder.turn_to(tenant)
+
     def restore(self, name: str, tensors: dict[str, Tensor]) -> None:
-        """Let a method go on from a state that one of its decoders saved."""
+        """Let a method go on from a state that one of its decoders saved, for the tenant that it serves next."""
         self.decoders[name].restore(tensors)
         if name in self.followers:
             self.followers[name].decoder.restore(tensors)
 
     def save_checkpoint(self, folder: Path, settings: dict[str, Any]) -> None:
-        """Write every decoder's state and the rows so far, atomically, next to the results."""
+        """Write every decoder's state and the rows so far, atomically, next to the results; of one tenant's stream.
+
+        It holds text, the round under way, so that what goes on is what would have been.
+        """
         tensors = {f"{name}/{key}": value for name, dec in self._all().items() for key, value in dec.state().items()}
         save(folder / CHECKPOINT, tensors, {"rows": json.dumps(self.rows), "settings": json.dumps(settings)})
 

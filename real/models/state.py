@@ -14,10 +14,15 @@ Named = dict[str, Tensor]
 
 
 def save(path: Path, tensors: Named, about: dict[str, str]) -> None:
-    """Write ``tensors`` and the texts ``about`` them; OSError (full disk, no permission) leaves the old file whole."""
+    """Write ``tensors`` and the texts ``about`` them, for the user's eyes alone (mode 0600).
+
+    OSError (full disk, no permission) leaves the old file whole.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     content = to_bytes(tensors, about)
     with atomic(path) as partial:
+        partial.unlink(missing_ok=True)  # one that an interrupted run left would keep its mode
+        partial.touch(0o600, exist_ok=False)
         partial.write_bytes(content)
 
 

@@ -1,8 +1,8 @@
 """Streams: prompts in order, with a schedule of domain shifts. Prompts come in Spec-Bench's JSONL schema.
 
-One prompt is one line, ``{"question_id": 1, "category": "prose", "turns": ["…"]}``; further keys are kept out of the
-way. A schedule is text: ``prose:40,python:80`` serves 40 prompts of the shipped domain prose, then 80 of python; other
-kinds are in ``real/traffic/schedules.py``.
+One prompt is one line, ``{"question_id": 1, "category": "prose", "turns": ["…"]}``, with ``"tenant": "name"`` where a
+file holds those of several users; further keys are kept out of the way. A schedule is text: ``prose:40,python:80``
+serves 40 prompts of the shipped domain prose, then 80 of python; other kinds are in ``real/traffic/schedules.py``.
 """
 
 import json
@@ -18,11 +18,12 @@ ASSETS = Path(__file__).parents[1] / "assets"
 
 @dataclass(frozen=True)
 class Prompt:
-    """One request: its id, its domain and the user's turns."""
+    """One request: its id, its domain, the user's turns, and whose it is."""
 
     question_id: int
     category: str
     turns: tuple[str, ...]
+    tenant: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,10 @@ def _prompt(line: str, where: str) -> Prompt:
     turns = entry["turns"]
     if not (isinstance(turns, list) and turns and all(isinstance(turn, str) and turn for turn in turns)):
         raise ValueError(f"{where}: turns={turns!r} must be a non-empty list of non-empty strings; {shape}")
-    return Prompt(entry["question_id"], str(entry["category"]), tuple(turns))
+    tenant = entry.get("tenant", "")
+    if not isinstance(tenant, str):
+        raise ValueError(f"{where}: tenant={tenant!r}: must be a string that names whose request it is; {shape}")
+    return Prompt(entry["question_id"], str(entry["category"]), tuple(turns), tenant)
 
 
 def domains(folder: Path = ASSETS / "streams") -> list[str]:
