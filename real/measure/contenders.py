@@ -88,9 +88,8 @@ class Twin:
         self.decoder = models.decoder(method, serving, seed)
         self.gamma = 0 if self.decoder.drafter is None else serving.gamma
 
-    def follow(self, prompt: list[int], text: list[int], tenant: str = "") -> list[float]:
+    def follow(self, prompt: list[int], text: list[int]) -> list[float]:
         """The overlap of draft and target at every position of the text; the learner is updated after each round."""
-        self.decoder.turn_to(tenant)
         if self.decoder.drafter is None:
             return [0.0] * len(text)
         return follow(self.decoder, prompt, text, Ledger())

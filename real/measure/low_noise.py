@@ -41,14 +41,14 @@ class Follower(Protocol):
 
     gamma: int
 
-    def follow(self, prompt: list[int], text: list[int], tenant: str = "", /) -> Sequence[float]:
+    def follow(self, prompt: list[int], text: list[int], /) -> Sequence[float]:
         """The acceptance rate at every position of the text, each before the learner has seen it."""
         ...
 
 
-def expected(follower: Follower, prompt: list[int], text: list[int], tenant: str = "") -> dict[str, float]:
+def expected(follower: Follower, prompt: list[int], text: list[int]) -> dict[str, float]:
     """The columns of one request for one follower."""
-    rates = np.clip(follower.follow(prompt, text, tenant), 0.0, 1.0)  # sums of float32 laws miss 1 by their rounding
+    rates = np.clip(follower.follow(prompt, text), 0.0, 1.0)  # sums of float32 laws miss 1 by their rounding
     return {SHARED: len(text), EXPECTED: float(expected_steps(rates, follower.gamma))}
 
 

@@ -98,8 +98,9 @@ class Comparison:
         if self.followers:
             request, text = self._request(i), next(iter(self.contenders.values())).text
             for name, follower in list(self.followers.items()):
+                follower.decoder.turn_to(request.tenant)
                 try:
-                    self.rows[name][i] |= expected(follower, request.prompt, text, request.tenant)
+                    self.rows[name][i] |= expected(follower, request.prompt, text)
                 except NonFiniteGradient as error:  # serving goes on
                     del self.followers[name]
                     self.unfollowed[name] = str(error)

@@ -333,6 +333,9 @@ def online_decoder(
 
 
 def _copied(named: dict[str, Tensor]) -> dict[str, Tensor]:
+    for key, value in named.items():
+        if not isinstance(value, Tensor):
+            raise ValueError(f"state entry {key!r}={value!r}: must be a tensor; make it one in the drafter's state()")
     return {key: value.contiguous().clone() for key, value in named.items()}
 
 

@@ -206,6 +206,13 @@ def test_who_is_no_name_is_told():
     steps.close()
 
 
+def test_a_drafters_state_is_of_tensors(monkeypatch):
+    """Told before anything is served."""
+    monkeypatch.setattr(drafter_class("uniform"), "state", lambda self: {"seen": 3})
+    with pytest.raises(ValueError, match=r"state entry 'seen'=3: must be a tensor; make it one in the drafter's state"):
+        decoder(WAYS["uniform"])
+
+
 def integers(state: dict) -> list[int]:
     whole = [part for key, part in state.items() if not key.endswith("rng") and not part.is_floating_point()]
     return [int(number) for part in whole for number in part.view(-1)]
