@@ -19,6 +19,7 @@ from real.drafters import Adapter, Drafter
 from real.measure.contest import Totals
 from real.measure.intervals import Interval, interval
 from real.measure.positions import Positions
+from real.measure.report import Report
 from real.models.load import quiet
 from real.models.pieces import Pieces
 from real.models.sampling import Sampling
@@ -28,13 +29,12 @@ from real.serving.feedback import Counts
 from real.serving.ledger import LINES, Ledger
 from real.serving.settings import Serving
 from real.serving.step import Step
+from real.serving.tenants import TENANTS
 from real.systems.choose import changed, method_of
 from real.systems.loaded import Models, start_path
 from real.systems.saved import State, about
-from theory.checker.certificate import Certificate
 from theory.runs.choose import Choice
 from theory.runs.files import owned
-from theory.runs.table import limits
 
 __all__ = ["LLM", "Report", "load"]
 
@@ -45,57 +45,6 @@ COMPARED = 8
 CERTIFIED = 512
 """Rounds that are kept for the certificate, where the vocabulary is small; a round holds its laws."""
 SMALL_VOCABULARY = 8192
-
-
-@dataclass(frozen=True)
-class Report:
-    """What a model has served since it was loaded.
-
-    Attributes:
-        counts: tokens, steps, acceptance, over all requests. requests: how many.
-        rounds: of learning, those before a ``state`` that was taken up included.
-        by_position: share kept of the j-th drafted tokens that were examined.
-        net: speed over plain decoding of the latest requests that were served one at a time, timed after them; None
-            before the first of those.
-        seconds: by line of the ledger; ``total`` is all of serving.
-        certificates: by comparator, of the rounds that were kept; empty where no theorem holds.
-    """
-
-    requests: int
-    counts: Counts
-    rounds: int
-    by_position: tuple[float, ...]
-    net: Interval | None
-    seconds: dict[str, float]
-    certificates: dict[str, Certificate]
-
-    @property
-    def tokens_per_step(self) -> float:
-        """Committed tokens a target forward, the bonus included; nan before the first."""
-        return self.counts.tokens / self.counts.steps if self.counts.steps else float("nan")
-
-    @property
-    def learning_share(self) -> float:
-        """Of the seconds of serving."""
-        return self.seconds["learn"] / self.seconds["total"] if self.seconds["total"] else float("nan")
-
-    def __str__(self) -> str:
-        total = self.seconds["total"]
-        if not self.requests:
-            return "nothing was served yet"
-        net = "not known: no text was served alone"
-        if self.net is not None:
-            net = f"{limits(self.net)} of plain decoding, learning charged"
-        lines = [
-            f"{self.requests} requests, {self.counts.tokens} tokens in {total:.1f} s; {self.rounds} rounds learned",
-            f"tokens per step    {self.tokens_per_step:.2f}",
-            f"accepted by place  {' '.join(f'{share:.2f}' for share in self.by_position) or 'nothing was drafted'}",
-            f"net speed          {net}",
-            f"learning           {100 * self.learning_share:.1f} % of the time",
-        ]
-        for name, found in self.certificates.items():
-            lines.append(f"certificate        regret to {name} {found.dynamic_regret:.2f} ≤ bound {found.bound:.2f}")
-        return "\n".join(lines)
 
 
 @dataclass
@@ -110,6 +59,9 @@ class Served:
 
 class LLM:
     """A target, a drafter that follows it, and the learner of the drafter. Made by ``load``.
+
+    A request may name its ``tenant``. What is learned and remembered of requests serves those of the same tenant alone;
+    all that name none are one.
 
     Attributes:
         decoder: what serves. models: target, drafts and tokenizer.
@@ -135,6 +87,7 @@ class LLM:
         temperature: float = 1.0,
         top_k: int = 0,
         top_p: float = 1.0,
+        tenant: str | Sequence[str] = "",
     ) -> Any:
         """The text that follows a prompt: a string; several prompts are served side by side, and give a list.
 
@@ -145,6 +98,8 @@ class LLM:
             temperature: 0 decodes greedily.
             top_k: keep the k most likely tokens; 0 keeps all.
             top_p: keep the likeliest tokens that hold this share; 1 keeps all.
+            tenant: whose prompts they are: one name for all, or one each. Those of one tenant are side by side; others
+                wait for their turn.
 
         Raises:
             ValueError: for a prompt that is empty or too long for the target, a setting out of range, or while a stream
@@ -154,8 +109,11 @@ class LLM:
         ids = [self._encoded(one) for one in (prompt if several else [prompt])]
         if not ids:
             return []
-        self._settle(Sampling(temperature, top_k, top_p), max_new_tokens, min(len(ids), self.rows))
-        done = in_order(self._served(ids))
+        tenants = [tenant] * len(ids) if isinstance(tenant, str) else tenant
+        if not isinstance(tenants, Sequence) or list(map(type, tenants)) != [str] * len(ids):
+            raise ValueError(f"tenant={tenant!r}: give one name, a string, or one for each of {len(ids)} prompts")
+        self._settle(Sampling(temperature, top_k, top_p), max_new_tokens, min(len(ids), self.rows), tenants[0])
+        done = in_order(self._served(ids, tenants))
         texts = [self.models.pair.decode(request.tokens) for request in done]
         return texts if several else texts[0]
 
@@ -167,14 +125,15 @@ class LLM:
         temperature: float = 1.0,
         top_k: int = 0,
         top_p: float = 1.0,
+        tenant: str = "",
     ) -> Iterator[str]:
         """The same for one prompt, piece by piece as it is committed, cut at whole characters."""
         ids = self._encoded(prompt)
-        self._settle(Sampling(temperature, top_k, top_p), max_new_tokens, 1)
+        self._settle(Sampling(temperature, top_k, top_p), max_new_tokens, 1, tenant)
         pieces = Pieces(self.models.pair.tokenizer)
         before, request = self._ledger.total, None
         try:
-            with closing(self.decoder.steps([ids], self._ledger)) as steps:
+            with closing(self.decoder.steps([ids], self._ledger, tenant)) as steps:
                 for request, step in steps:
                     piece = pieces.add(step.tokens) + (pieces.rest() if request.text.done else "")
                     if piece:
@@ -185,27 +144,48 @@ class LLM:
 
     def report(self) -> Report:
         """What was served since the model was loaded; times the latest requests again, decoded plainly."""
-        learning = self.decoder.learning
+        learning, aside = self.decoder.learning, self.decoder.aside.memories.values()
         certifier, found = self._certifier, {}
         if certifier is not None and certifier.rounds:
             found = certificates(certifier.log())
         shares = tuple(row["share"] for row in self._positions.rows())
         seconds = {line: self._ledger.seconds[line] for line in LINES} | {"total": self._ledger.total}
-        rounds = 0 if learning is None else len(learning.log)
-        return Report(self._requests, replace(self._counts), rounds, shares, self._net(), seconds, found)
+        logs = [] if learning is None else [learning.log, *(memory.learning.log for memory in aside)]
+        return Report(self._requests, replace(self._counts), sum(map(len, logs)), shares, self._net(), seconds, found)
 
-    def save(self, path: str | Path) -> Path:
-        """Write what was learned to a safetensors file, for ``load(state=path)`` with the same models and settings."""
+    def save(self, path: str | Path, *, tenant: str = "", keep_text: bool = False) -> Path:
+        """Write what was learned from a tenant to a safetensors file of mode 0600, for ``resume`` or ``load(state=…)``
+        with the same models and settings.
+
+        It holds no text: n-grams and the round under way are left out. ``keep_text`` keeps them, to go on as if never
+        stopped.
+
+        Raises:
+            ValueError: if nothing is remembered of the tenant, or while a stream is open.
+        """
+        self._turn_to(tenant)
         with owned(Path(path)):  # a run may be learning into it
-            State(Path(path), self._about, self.decoder.restore, self.decoder.state).keep()
+            self._state(path, tenant, keep_text).keep()
         return Path(path)
 
-    def export(self, folder: str | Path) -> Path:
-        """Fold a learned adapter into the draft's head: an ordinary checkpoint that any engine serves.
+    def resume(self, path: str | Path, *, tenant: str = "") -> None:
+        """Go on with a tenant from what ``save`` wrote of it; what was learned from it since is forgotten.
+
+        Raises:
+            FileNotFoundError, ValueError: if there is no file, or it is another tenant's, learner's or model's.
+        """
+        if not Path(path).exists():
+            raise FileNotFoundError(f"state={str(path)!r}: no such file; save one with LLM.save, or leave it out")
+        self.decoder.turn_to(tenant)
+        self._state(path, tenant).restore()
+
+    def export(self, folder: str | Path, *, tenant: str = "") -> Path:
+        """Fold the adapter that a tenant's texts taught into the draft's head: a checkpoint that any engine serves.
 
         Raises:
             ValueError: for another drafter, a folder that is there, or before the burn-in has ended.
         """
+        self._turn_to(tenant)
         drafter = self.decoder.drafter
         if not isinstance(drafter, Adapter):
             raise ValueError(f"drafter={type(drafter).__name__}: only an adapter can be folded into its draft's head")
@@ -213,9 +193,18 @@ class LLM:
             raise ValueError("drafter: is still in its burn-in; serve more tokens first")
         return export(drafter, self.models.pair.tokenizer, Path(folder))
 
-    def _served(self, ids: list[list[int]]) -> Iterator[Request]:
+    def _turn_to(self, tenant: str) -> None:
+        if not self.decoder.remembers(tenant):
+            raise ValueError(f"tenant={tenant!r}: nothing is remembered of it; name one that was served lately")
+        self.decoder.turn_to(tenant)
+
+    def _state(self, path: str | Path, tenant: str, text: bool = False) -> State:
+        about = of_tenant(self._about, tenant)
+        return State(Path(path), about, self.decoder.restore, lambda: self.decoder.state(text))
+
+    def _served(self, ids: list[list[int]], tenants: Sequence[str]) -> Iterator[Request]:
         before = self._ledger.total
-        for request in self.decoder.serve_all(ids, self._ledger):
+        for request in self.decoder.serve_all(ids, self._ledger, tenants):
             now = self._ledger.total
             self._end(request, now - before)
             before = now
@@ -232,10 +221,12 @@ class LLM:
     def _note(self, step: Step) -> None:
         self._positions.add(step.accepted + step.rejected, step.accepted)
 
-    def _settle(self, sampling: Sampling, max_new_tokens: int, rows: int) -> None:
+    def _settle(self, sampling: Sampling, max_new_tokens: int, rows: int, tenant: str) -> None:
         if self.decoder.drafter is not None and self.decoder.drafter.alone:
             rows = 1
-        self.decoder.settle(replace(self.decoder.serving, sampling=sampling, max_new_tokens=max_new_tokens), rows)
+        serving = replace(self.decoder.serving, sampling=sampling, max_new_tokens=max_new_tokens)
+        self.decoder.turn_to(tenant)
+        self.decoder.settle(serving, rows)
 
     def _encoded(self, prompt: Any) -> list[int]:
         if isinstance(prompt, str):
@@ -287,6 +278,7 @@ def load(
     device: str = "",
     family: str = "qwen3",
     trust_remote_code: Sequence[str] = (),
+    tenants: int = TENANTS,
     **serving: Any,
 ) -> LLM:
     """Load a target and what drafts for it; the draft learns from all that is served.
@@ -299,13 +291,14 @@ def load(
         loss: a name, ``file.py:function``, a function or an object; the drafter's own if left out.
         learner_settings: fields of the learner.
         drafter_settings: of the drafter's constructor; not with an object.
-        state: a file of ``LLM.save`` to go on from.
+        state: a file of ``LLM.save`` to go on from; for a tenant's by name, see ``LLM.resume``.
         rows: texts served side by side at most.
         seed: of what is sampled.
         dtype: of the models; bfloat16 on a GPU and float32 on a CPU if left out.
         device: cpu or cuda; a GPU if left out and there is one.
         family: of the embedded target: qwen3, llama or gpt_neox.
         trust_remote_code: folders or hub names of models whose own code may run; no other's does.
+        tenants: of so many is remembered what was learned; whose turn was longest ago is forgotten first.
         serving: fields of ``real.serving.settings.Serving``: gamma, nu, burn_in, rule, confidence, overlap, …
 
     Raises:
@@ -330,12 +323,10 @@ def load(
         method = warm  # the embedded models come with warm-ups
     models = Models(target, draft, dtype, device, family, trust_remote_code)
     made = drafter if isinstance(drafter, Drafter) else None
-    decoder = models.decoder(method, served, seed, drafter=made)
+    decoder = models.decoder(method, served, seed, drafter=made, tenants=tenants)
     llm = LLM(models, decoder, about(models, method, served), rows)
     if state is not None:
-        if not Path(state).exists():
-            raise FileNotFoundError(f"state={str(state)!r}: no such file; save one with LLM.save, or leave it out")
-        State(Path(state), llm._about, decoder.restore, decoder.state).restore()
+        llm.resume(state)
     return llm
 
 

@@ -11,7 +11,7 @@ from real.serving.certify import certificates
 from real.serving.settings import Serving
 from real.systems.loaded import Models
 from real.systems.rows import Method
-from real.systems.saved import State, about
+from real.systems.saved import State, about, of_tenant
 from real.traffic.streams import Stream
 from theory.checker.certificate import Certificate
 from theory.runs.trace import Trace
@@ -87,18 +87,23 @@ class Run:
             raise ValueError(f"{option} with the learners {', '.join(self.learning)}: is about one; give one --learner")
         return (self.learning or list(self.comparison.methods))[-1]
 
-    def keep_state(self, path: Path) -> None:
-        """Go on from the file, if it is there, and save there after every request.
+    def keep_state(self, path: Path, text: bool = False) -> None:
+        """Go on from the file, if it is there, and save there after every request; with what text can be read from?
 
         Raises:
-            ValueError: if it was saved by another learner or other models.
+            ValueError: if it was saved by another learner or other models, or the requests are several tenants'.
         """
-        name, models = self.only("--state"), self.comparison.models
-        belongs = about(models, self.comparison.methods[name], self.comparison.serving)
-        comparison = self.comparison
-        self.state = State(
-            path, belongs, lambda tensors: comparison.restore(name, tensors), comparison.decoders[name].state
-        )
+        comparison, name = self.comparison, self.only("--state")
+        tenants = sorted({prompt.tenant for prompt in comparison.stream.prompts})
+        if len(tenants) > 1:
+            raise ValueError(
+                f"--state {path}: holds what was learned from one tenant, and the prompts are of "
+                f"{', '.join(map(repr, tenants))}; give each a prompts file and a state of its own"
+            )
+        comparison.turn_to(tenants[0])
+        belongs = of_tenant(about(comparison.models, comparison.methods[name], comparison.serving), tenants[0])
+        decoder = comparison.decoders[name]
+        self.state = State(path, belongs, lambda found: comparison.restore(name, found), lambda: decoder.state(text))
         self.state.restore()
         self.state.keep()  # a state that cannot be saved is known before the work is done
         self.after.append(self.state.keep)

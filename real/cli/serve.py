@@ -43,6 +43,12 @@ def run(
     ] = True,
     seed: int = 0,
     state: Annotated[Path | None, typer.Option(help="Resume the learner from this file, and save it there.")] = None,
+    keep_text: Annotated[
+        bool,
+        typer.Option(
+            "--keep-text", help="Save with --state what texts can be read from too: n-grams, the round under way."
+        ),
+    ] = False,
     certify: Annotated[Path | None, typer.Option(help="Write the regret certificate's log here.")] = None,
     certify_every: Annotated[int, typer.Option(help="Rounds between certificates on the screen.")] = 0,
     out: Annotated[
@@ -75,7 +81,7 @@ def run(
         serving = costed(models, last, stream, serving, console)
     served = Run(models, methods, stream, serving, seed, certify is not None, low_noise)
     if state is not None:
-        served.keep_state(state)
+        served.keep_state(state, keep_text)
     kept = None if out is None else Kept(out, served.comparison, prompts, CHECKPOINT_EVERY if state is None else 1)
     if kept is not None:
         served.after.insert(0, kept.add)  # the state is never ahead of the checkpoint

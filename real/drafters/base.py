@@ -302,9 +302,21 @@ class Drafter(ABC):
         )
 
     def state(self) -> dict[str, Tensor]:
-        """What besides x must be saved to resume: named tensors."""
+        """What besides x must be saved to resume: named tensors, all that it remembers of the texts before."""
         return {}
+
+    def textless(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The same ``state`` without what a text can be read from; what is left can be restored."""
+        return state
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Take up a saved ``state``, between requests."""
         return None
+
+    def put_aside(self) -> Any:
+        """What it remembers, for ``take_up``; between requests, and another tenant's is taken up next."""
+        return {name: part.clone() for name, part in self.state().items()}
+
+    def take_up(self, memory: Any) -> None:
+        """Remember again what was put aside."""
+        self.restore(memory)

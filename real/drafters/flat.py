@@ -30,7 +30,7 @@ class Flat:
         self._owner = {name: owner[id(part)] for name, part in tied}
         self.layout = [(name, part.shape, part.numel()) for name, part in named]
         self._x = torch.cat([part.detach().reshape(-1).float() for _, part in named])
-        self._buffer = torch.cat([part.detach().reshape(-1) for _, part in named])
+        self._buffer = self._x.to(named[0][1].dtype, copy=True)  # what is served is x, from the first step on
         for (_, part), view in zip(named, self.split(self._buffer).values(), strict=True):
             part.data = view
 

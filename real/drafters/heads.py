@@ -149,6 +149,9 @@ class Heads(Drafter):
         """The whitening, or the burn-in so far."""
         return self.whitener.state()
 
+    def textless(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        return self.whitener.textless(state)
+
     def restore(self, state: dict[str, Tensor]) -> None:
         self.whitener.restore(state)
         self.load(self._x)

@@ -9,6 +9,7 @@ sampled; chosen after seeing a sample, decoding is no longer lossless. Reference
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from real.drafters.objective import DISTIL, Objective
 from real.models.hf import Pair
 from real.models.memory import Memory
 from real.models.sampling import Sampling, one_hot
+from real.models.state import under
 from real.models.text import Text, close_up, shaped
 from theory.learners.hedge import route
 from theory.loss import Linear, Loss, MixtureKL
@@ -204,15 +206,29 @@ class Mixture(Drafter):
 
     def state(self) -> dict[str, Tensor]:
         """The generator's state and every part's own, under its number."""
-        states = enumerate(part.state() for part in self.parts)
-        named = {f"{i}.{name}": tensor for i, state in states for name, tensor in state.items()}
-        return {"rng": self.rng.get_state(), **named}
+        return {"rng": self.rng.get_state(), **_joined([part.state() for part in self.parts])}
+
+    def textless(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        return state | _joined([part.textless(under(f"{i}.", state)) for i, part in enumerate(self.parts)])
 
     def restore(self, state: dict[str, Tensor]) -> None:
         self.rng.set_state(state["rng"])
         for i, part in enumerate(self.parts):
-            prefix = f"{i}."
-            part.restore({name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)})
+            part.restore(under(f"{i}.", state))
+
+    def put_aside(self) -> Any:
+        return self.rng.get_state(), [part.put_aside() for part in self.parts]
+
+    def take_up(self, memory: Any) -> None:
+        rng, parts = memory
+        self.rng.set_state(rng)
+        for part, own in zip(self.parts, parts, strict=True):
+            part.take_up(own)
+
+
+def _joined(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The parts' states as one, each under its number."""
+    return {f"{i}.{name}": tensor for i, state in enumerate(states) for name, tensor in state.items()}
 
 
 def _mixed(weights: Tensor, laws: Tensor) -> Tensor:

@@ -55,6 +55,16 @@ class Whitening:
         tensors = {"ready": torch.tensor(self.ready), "whitening": self.matrix, "burned": self._collected}
         return {name: tensor.clone() for name, tensor in tensors.items()}
 
+    @staticmethod
+    def textless(state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """A ``state`` whose burn-in is its triangular factor: of as many rows, whose second moment is the same."""
+        rows = state["burned"]
+        mixed = torch.zeros_like(rows)
+        if len(rows):
+            factor = torch.linalg.qr(rows, mode="r").R
+            mixed[: len(factor)] = factor
+        return state | {"burned": mixed}
+
     def restore(self, state: dict[str, Tensor]) -> None:
         """Take up what ``state`` gave."""
         self.ready = bool(state["ready"])

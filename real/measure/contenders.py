@@ -28,10 +28,11 @@ from theory.learners.frozen import Frozen
 
 
 class Asked(NamedTuple):
-    """A prompt's tokens, and its number, which seeds what is drawn for it."""
+    """A prompt's tokens, its number, which seeds what is drawn for it, and whose it is."""
 
     prompt: list[int]
     number: int
+    tenant: str = ""
 
 
 class Group(NamedTuple):
@@ -59,7 +60,7 @@ class Online:
     def serve(self, request: Asked) -> dict[str, float]:
         """Serve one request, and learn from it."""
         ledger = Ledger(self.device)
-        self.text, counts = self.decoder.serve(request.prompt, ledger)
+        self.text, counts = self.decoder.serve(request.prompt, ledger, request.tenant)
         return {**asdict(counts), **ledger.row()}
 
 

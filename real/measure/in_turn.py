@@ -43,7 +43,7 @@ class InTurn:
         """Serve one turn."""
         self.asked = self.ids(turn)
         place = {"prompt": turn.place, "segment": turn.segment, "turn": turn.number}
-        measured = place | self.contender.serve(Asked(self.asked, turn.at + 1))
+        measured = place | self.contender.serve(Asked(self.asked, turn.at + 1, turn.prompt.tenant))
         if turn.number < len(turn.prompt.turns):
             self.answers[turn.number - 1 :] = [self.pair.decode(self.contender.text)]
         return measured

@@ -116,6 +116,7 @@ class Comparison:
         if self.followers:
             first = next(iter(self.in_turn.values()))
             for name, follower in list(self.followers.items()):
+                follower.decoder.turn_to(self.turns[i].prompt.tenant)
                 try:
                     self.rows[name][i] |= expected(follower, first.asked, first.contender.text)
                 except NonFiniteGradient as error:  # serving goes on
@@ -126,8 +127,13 @@ class Comparison:
     def _request(self, i: int) -> Turn:
         return self.turns[i]
 
+    def turn_to(self, tenant: str) -> None:
+        """Every decoder serves this tenant next."""
+        for decoder in self._all().values():
+            decoder.turn_to(tenant)
+
     def restore(self, name: str, tensors: dict[str, Tensor]) -> None:
-        """Let a method go on from a state that one of its decoders saved."""
+        """Let a method go on from a state that one of its decoders saved, for the tenant that it serves next."""
         self.decoders[name].restore(tensors)
         if name in self.followers:
             self.followers[name].decoder.restore(tensors)
@@ -144,7 +150,8 @@ class Comparison:
         facts = {"rows": self.rows, "settings": settings, "unfollowed": self.unfollowed, "about": about}
         facts |= {"answers": {name: one.answers for name, one in self.in_turn.items()}, "left_out": self.left_out}
         facts |= {"certified": self._kept, "certifiers": list(self.certifiers)}
-        tensors = _named({name: decoder.state() for name, decoder in self._all().items()})
+        facts["tenants"] = {name: decoder.tenants for name, decoder in self._all().items()}
+        tensors = _named({name: _of_all_tenants(decoder) for name, decoder in self._all().items()})
         save(folder / CHECKPOINT, tensors, {name: json.dumps(fact) for name, fact in facts.items()})
 
     def load_checkpoint(self, folder: Path, settings: dict[str, Any]) -> Any:
@@ -165,7 +172,9 @@ class Comparison:
         self.unfollowed = facts["unfollowed"]
         self.followers = {name: twin for name, twin in self.followers.items() if name not in self.unfollowed}
         for name, decoder in self._all().items():
-            decoder.restore(under(f"{name}/", tensors))
+            for i, tenant in enumerate(facts["tenants"][name]):
+                decoder.turn_to(tenant)
+                decoder.restore(under(f"{name}/{i}/", tensors))
         self.certifiers = {name: one for name, one in self.certifiers.items() if name in facts["certifiers"]}
         self._kept = facts["certified"]
         for number in range(self._kept):
@@ -206,6 +215,15 @@ class Comparison:
             found = certificates(certifier.log())
             header["certificate"] = {comparator: one._asdict() for comparator, one in found.items()}
         return Trace(header, columns).rounded(DIGITS)
+
+
+def _of_all_tenants(decoder: Decoder) -> Named:
+    """The states of all tenants, under their places; each has its turn, and the order is what it was."""
+    found = {}
+    for i, tenant in enumerate(decoder.tenants):
+        decoder.turn_to(tenant)
+        found |= {f"{i}/{key}": part for key, part in decoder.state().items()}
+    return found
 
 
 def _named(parts: dict[str, Named]) -> Named:

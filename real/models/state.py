@@ -8,14 +8,20 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from theory.runs.files import write_whole
+from theory.runs.files import atomic
 
 Named = dict[str, Tensor]
 
 
 def save(path: Path, tensors: Named, about: dict[str, str]) -> None:
-    """Write ``tensors`` and the texts ``about`` them; OSError (full disk, no permission) leaves the old file whole."""
-    write_whole(path, to_bytes(tensors, about))
+    """Write ``tensors`` and the texts ``about`` them, for the user's eyes alone (mode 0600).
+
+    OSError (full disk, no permission) leaves the old file whole.
+    """
+    content = to_bytes(tensors, about)
+    with atomic(path) as partial:
+        partial.touch(0o600, exist_ok=False)
+        partial.write_bytes(content)
 
 
 def load(path: Path) -> tuple[Named, dict[str, str]]:

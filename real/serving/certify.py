@@ -48,6 +48,8 @@ def certifiable(learning: Learning) -> bool:
 class Certifier:
     """Keeps what one decoder's learner saw; give ``note`` as ``Learning.on_round``.
 
+    Of several tenants it keeps the one whose round was learned first: the others' rounds do not go on from its own.
+
     Args:
         every: rounds between certificates; 0 only at the end. show: told each certificate, by comparator.
         most: keep so many rounds, the first ones, and certify those; None keeps all.
@@ -76,6 +78,8 @@ class Certifier:
     def note(self, updates: Sequence[Updated]) -> None:
         """One round was learned."""
         if self.most is not None and len(self.rounds) >= self.most:
+            return
+        if self.last is not None and updates[0].before is not self.last.after:
             return
         if self.x_1 is None:
             self._begin(updates[0].before)

@@ -1,17 +1,16 @@
 """The decoder: requests come, take steps side by side, and leave; what is learned from them is somebody else's affair.
 
 One request at a time or several, it is the same loop around the same step. Requests draw from random numbers of their
-own, so that what is sampled does not depend on the requests beside; one at a time, they share the decoder's generator.
+own, so that what is sampled does not depend on the requests beside; one at a time, they share the tenant's generator.
+What is remembered of requests is one tenant's (``tenants.py``).
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from itertools import count, pairwise
+from itertools import count, pairwise, repeat
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from real.drafters import Drafter
@@ -23,9 +22,9 @@ from real.serving.learn import Learning
 from real.serving.ledger import Ledger
 from real.serving.settings import Serving
 from real.serving.step import Session, Step, step
+from real.serving.tenants import TENANTS, Aside, Memory, Own
 from theory.learner import Learner
 from theory.speculation.draft_length import DraftLength
-from theory.speculation.draft_length import State as Lengths
 
 __all__ = ["Decoder", "Request", "in_order", "online_decoder"]
 
@@ -51,6 +50,11 @@ class Decoder:
         pair: target, draft and tokenizer. drafter: None decodes plainly. serving: lengths and sampling.
         learning: told of every step; None where nothing is learned or recorded.
         seed: of the requests' own randomness. rows: most requests at a time. watch: shown every step.
+        tenants: memories that are kept; whose turn was longest ago is forgotten first.
+
+    Attributes:
+        tenant: whose memory is live; None only where taking one up has failed. own: its random numbers and draft
+            lengths. aside: the others' memories.
 
     Raises:
         ValueError: for several rows of what takes one text only, or a hint from prompts, which is one request's.
@@ -65,9 +69,10 @@ class Decoder:
         seed: int = 0,
         rows: int = 1,
         watch: Callable[[Step], Any] | None = None,
+        tenants: int = TENANTS,
     ):
         self.pair, self.drafter, self.serving, self.learning = pair, drafter, serving, learning
-        self.seed, self.watch, self.entered = seed, watch, 0
+        self.seed, self.watch, self.aside = seed, watch, Aside(tenants)
         if rows > 1 and learning is not None and learning.prompt_hint is not None:
             raise ValueError(
                 f"prompt_hint={learning.prompt_hint!r}, rows={rows!r}: a hint belongs to one request, and rounds of "
@@ -75,37 +80,55 @@ class Decoder:
             )
         self.session = Session(pair.target, drafter, rows)
         self.requests: list[Request] = []
-        self.rng = torch.Generator().manual_seed(seed)
-        if drafter is not None:
-            drafter.reseed(seed)
         by_cost = bool(serving.costs) and drafter is not None
         self.lengths = DraftLength(serving.costs, serving.switch_cost) if by_cost else None
-        self.length_state = None if self.lengths is None else self.lengths.init()
         self.gamma = 0 if drafter is None else serving.gamma
+        self._blank = {} if drafter is None else _copied(drafter.state())  # of a tenant of whom nothing is remembered
+        self.tenant: str | None = ""
+        self.own = Own(seed, self.tenant, self.lengths)
+        if drafter is not None:
+            drafter.reseed(self.own.seed)
         self._choose_length([])
 
-    def serve(self, prompt: list[int], ledger: Ledger) -> tuple[list[int], Counts]:
+    def serve(self, prompt: list[int], ledger: Ledger, tenant: str = "") -> tuple[list[int], Counts]:
         """Decode one request → committed tokens and counts; ``ledger`` is charged."""
-        (request,) = self.serve_all([prompt], ledger)
+        (request,) = self.serve_all([prompt], ledger, tenant)
         return request.tokens, request.counts
 
-    def serve_all(self, prompts: Iterable[Sequence[int] | None], ledger: Ledger) -> Iterator[Request]:
+    def serve_all(
+        self, prompts: Iterable[Sequence[int] | None], ledger: Ledger, tenant: str | Sequence[str] = ""
+    ) -> Iterator[Request]:
         """Decode all requests → each when it ends, not in their order; ``ledger`` is charged for all of them.
 
         A prompt may be None: the next one is asked for when requests in flight have gone a step further.
         """
-        for request, _ in self.steps(prompts, ledger):
+        for request, _ in self.steps(prompts, ledger, tenant):
             if request.text.done:
                 yield request
 
-    def steps(self, prompts: Iterable[Sequence[int] | None], ledger: Ledger) -> Generator[tuple[Request, Step]]:
-        """The same step by step. Requests enter as rows become free; time that the caller takes is not charged."""
+    def steps(
+        self, prompts: Iterable[Sequence[int] | None], ledger: Ledger, tenant: str | Sequence[str] = ""
+    ) -> Generator[tuple[Request, Step]]:
+        """The same step by step. Requests enter as rows become free; time that the caller takes is not charged.
+
+        ``tenant``: whose requests they are, one name for all or one each. Rows are one tenant's at a time, in order of
+        arrival: a request of another waits until all before it have ended.
+        """
         self._between_requests()
-        waiting, numbers = iter(prompts), count()
+        waiting, numbers, given = iter(prompts), count(), None
+        names = repeat(tenant) if isinstance(tenant, str) else iter(tenant)
         try:
             while True:
                 with ledger.serving():
-                    while len(self.requests) < self.session.rows and (prompt := next(waiting, None)) is not None:
+                    while len(self.requests) < self.session.rows and (given := given or _given(waiting, names)):
+                        prompt, whose = given
+                        if whose != self.tenant:
+                            if self.requests:
+                                break
+                            self._finish(ledger)
+                            with ledger("learn"):
+                                self.turn_to(whose)
+                        given = None
                         self._enter(next(numbers), prompt, ledger)
                     if not self.requests:
                         break
@@ -137,6 +160,44 @@ class Decoder:
         """Take plain or drafting steps until the one text of ``one_text`` has all its tokens."""
         while not session.texts[0].done:
             self._step(ledger)
+
+    def turn_to(self, tenant: str) -> None:
+        """Serve this tenant from now on, with what is remembered of it alone; between requests only.
+
+        Raises:
+            ValueError: for what is no name, or while a request is in flight.
+        """
+        if tenant == self.tenant:
+            return
+        if not isinstance(tenant, str):
+            raise ValueError(f"tenant={tenant!r}: must be a string that names whose request it is")
+        self._between_requests()
+        drafter, learning = self.drafter, self.learning
+        if self.tenant is not None:
+            parts = (None if part is None else part.put_aside() for part in (drafter, learning))
+            self.aside.put(self.tenant, Memory(self.own, *parts))
+        self.tenant = None  # nobody's until all of it is taken up
+        memory = self.aside.memories.get(tenant)
+        self.own = Own(self.seed, tenant, self.lengths) if memory is None else memory.own
+        if drafter is not None and memory is None:
+            drafter.restore(_copied(self._blank))
+            drafter.reseed(self.own.seed)
+        elif drafter is not None and memory is not None:
+            drafter.take_up(memory.drafter)
+        if learning is not None:
+            learning.begin() if memory is None else learning.take_up(memory.learning)
+        self._choose_length([])
+        self.aside.taken(tenant)
+        self.tenant = tenant
+
+    @property
+    def tenants(self) -> list[str]:
+        """Who is remembered, whose turn was longest ago first; the last is served now."""
+        return [*self.aside.memories, *([] if self.tenant is None else [self.tenant])]
+
+    def remembers(self, tenant: str) -> bool:
+        """Whether there is a memory of this tenant."""
+        return tenant == self.tenant or tenant in self.aside.memories
 
     def settle(self, serving: Serving, rows: int) -> None:
         """Serve otherwise from the next request on: other sampling, new tokens or rows; between requests only.
@@ -177,22 +238,19 @@ class Decoder:
         new: int | None = None,
         eos: frozenset[int] | None = None,
     ) -> None:
-        learning, rng = self.learning, None
-        if self.session.rows > 1:
-            own = np.random.SeedSequence([self.seed, self.entered]).generate_state(1)  # a CPU generator takes 32 bits
-            rng = torch.Generator().manual_seed(int(own[0]))
+        learning, rng = self.learning, self.own.text_rng() if self.session.rows > 1 else None
         keep_prompt = learning is not None and learning.reads_prompts
         new = self.serving.max_new_tokens if new is None else new
         text = self.session.enter(prompt, new, eos=eos, keep_prompt=keep_prompt, rng=rng, clock=ledger)
         self.requests.append(Request(number, text))
-        self.entered += 1
+        self.own.entered += 1
         if learning is not None:
             learning.enter(text, len(self.requests) - 1, ledger)
 
     def _step(self, ledger: Ledger) -> list[tuple[Request, Step]]:
         session, serving = self.session, self.serving
         lengths = [session.room(text, self.gamma) for text in session.texts]
-        uniforms = session.uniforms(lengths, serving.sampling, self.rng)
+        uniforms = session.uniforms(lengths, serving.sampling, self.own.rng)
         steps = step(session, lengths, serving.sampling, uniforms, ledger, serving.rule, serving.confidence)
         if self.lengths is not None:
             with ledger("draft"):
@@ -211,13 +269,13 @@ class Decoder:
 
         The promise is in units of ``Serving.costs``: with several rows they must be those of so many.
         """
-        if self.lengths is None or self.length_state is None:
+        if self.lengths is None or self.own.lengths is None:
             return
         for taken in after:
             examined = taken.accepted + taken.rejected
             outcome = len(taken.tokens), examined, int(taken.rejected)
-            self.length_state = self.lengths.observe(self.length_state, taken.drafted, *outcome)
-        self.gamma = self.lengths.choose(self.length_state)
+            self.own.lengths = self.lengths.observe(self.own.lengths, taken.drafted, *outcome)
+        self.gamma = self.lengths.choose(self.own.lengths)
 
     def _leave_done(self, ledger: Ledger) -> None:
         for row in reversed(range(len(self.requests))):
@@ -232,35 +290,34 @@ class Decoder:
         if self.learning is not None:
             self.learning.finish(ledger)
 
-    def state(self) -> dict[str, Tensor]:
-        """Everything needed to go on later as if never stopped, as named tensors; between requests only.
+    def state(self, text: bool = True) -> dict[str, Tensor]:
+        """Everything needed to go on with this tenant as if never stopped, as named tensors; between requests only.
+
+        ``text=False`` leaves out what its text can be read from: the round under way, what drafters remember verbatim.
 
         Raises:
             ValueError: while a request is in flight.
         """
         self._between_requests()
-        named = self._always() | ({} if self.learning is None else self.learning.state())
-        return {key: value.contiguous().clone() for key, value in named.items()}
+        named = self._always(text) | ({} if self.learning is None else self.learning.state(text))
+        return _copied(named)
 
-    def _always(self) -> dict[str, Tensor]:
+    def _always(self, text: bool = True) -> dict[str, Tensor]:
         """The entries that every state of this decoder has: its randomness, and what its drafter needs besides x."""
-        named = {} if self.drafter is None else {f"drafter.{key}": part for key, part in self.drafter.state().items()}
-        if self.length_state is not None:
-            named["lengths"] = torch.tensor(self.length_state, dtype=torch.float64)
-        return {"rng": self.rng.get_state(), "entered": torch.tensor(self.entered), **named}
+        found = {} if self.drafter is None else self.drafter.state()
+        if self.drafter is not None and not text:
+            found = self.drafter.textless(found)
+        return self.own.state() | {f"drafter.{key}": part for key, part in found.items()}
 
     def restore(self, named: dict[str, Tensor]) -> None:
-        """Take up what ``state`` gave.
+        """Take up what ``state`` gave, for the tenant whose memory is live.
 
         Raises:
             ValueError: if it was saved by another learner or drafter (the entry and both shapes).
         """
         check(self._always(), named)
-        self.rng.set_state(named["rng"])
-        self.entered = int(named["entered"])
-        if self.length_state is not None:
-            self.length_state = Lengths(*named["lengths"].tolist())
-            self._choose_length([])
+        self.own.restore(named)
+        self._choose_length([])
         if self.drafter is not None:
             self.drafter.restore(under("drafter.", named))
         if self.learning is not None:
@@ -275,11 +332,34 @@ def online_decoder(
     seed: int = 0,
     rows: int = 1,
     watch: Callable[[Step], Any] | None = None,
+    tenants: int = TENANTS,
     **learning: Any,
 ) -> Decoder:
     """A decoder whose drafter learns as it serves; ``learning``: see ``Learning``."""
     told = None if drafter is None else Learning(drafter, learner, serving, **learning)
-    return Decoder(pair, drafter, serving, told, seed, rows, watch)
+    return Decoder(pair, drafter, serving, told, seed, rows, watch, tenants)
+
+
+def _copied(named: dict[str, Tensor]) -> dict[str, Tensor]:
+    for key, value in named.items():
+        if not isinstance(value, Tensor):
+            raise ValueError(f"state entry {key!r}={value!r}: must be a tensor; make it one in the drafter's state()")
+    return {key: value.contiguous().clone() for key, value in named.items()}
+
+
+def _given(prompts: Iterator[Sequence[int] | None], names: Iterator[str]) -> tuple[Sequence[int], str] | None:
+    """The next prompt and whose it is; None if none can enter now.
+
+    Raises:
+        ValueError: for a prompt that no name is left for.
+    """
+    prompt = next(prompts, None)
+    if prompt is None:
+        return None
+    try:
+        return prompt, next(names)
+    except StopIteration:
+        raise ValueError("tenant: fewer names than there are prompts; give one for all, or one each") from None
 
 
 def in_order(served: Iterable[Request]) -> list[Request]:

@@ -7,13 +7,14 @@ it.
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from real.drafters import Drafter, Piece
 from real.drafters.objective import DISTIL, Objective
+from real.models.sampling import Sampling
 from real.models.state import flatten, rebuild, under
 from real.models.text import Text
 from real.serving.beside import Beside
@@ -26,8 +27,19 @@ from theory.learner import Learner
 
 Hint = Callable[[Drafter, Sequence[Piece]], Tensor]
 """An outside hint for the next round ``[d]``, from the drafter and the round just served."""
-Learned = Callable[[Sequence[Updated]], Any]
+OnRound = Callable[[Sequence[Updated]], Any]
 """Shown the updates of every round."""
+
+
+class Learned(NamedTuple):
+    """What was learned of one tenant: the learner's state, the decision served, and what is under way."""
+
+    state: Any
+    x: Tensor | None
+    rounds: Rounds
+    sampling: Sampling
+    log: list[RoundLog]
+    hint_t: Tensor | None
 
 
 class Learning:
@@ -57,9 +69,10 @@ class Learning:
         prompt_hint: float | None = None,
         learn_prompt: bool = False,
         record: Callable[[Sequence[Piece]], Any] | None = None,
-        on_round: Learned | None = None,
+        on_round: OnRound | None = None,
     ):
         self.drafter, self.learner, self.serving, self.hint = drafter, learner, serving, hint
+        self.sampling = serving.sampling
         self.record, self.on_round = record, on_round
         self.objective = objective
         self.rounds = Rounds(serving.nu, serving.law_top_k)
@@ -74,20 +87,50 @@ class Learning:
             )
         self.prompt_hint = prompt_hint if self.learns else None
         self.learn_prompt = learn_prompt and self.learns
+        self.device = drafter.x.device
+        self.beside = Beside(self.device) if serving.overlap and self.learns else None
+        self._x_1 = drafter.x.cpu() if self.learns else None  # of a tenant of whom nothing is remembered
+        self._new()
+        if self.learns:
+            self._check(learner.predict(self.learner_state))
+
+    def _new(self) -> None:
+        """Nothing was learned yet."""
         self.log: list[RoundLog] = []
         self.hint_t: Tensor | None = None
-        self.learner_state = None
-        self.beside = Beside(drafter.x.device) if serving.overlap and self.learns else None
-        if self.learns:
-            self.learner_state = learner.init(drafter.x)
-            self._check(learner.predict(self.learner_state))
+        self.learner_state = self.learner.init(self.drafter.x) if self.learns else None
+        self._new_round()
+
+    def _new_round(self) -> None:
+        """Drop the round under way, if any; the next one's texts are sampled as they are now."""
+        self.rounds, self.sampling = Rounds(self.serving.nu, self.serving.law_top_k), self.serving.sampling
+
+    def begin(self) -> None:
+        """Learn from day 0; the drafter was restored before."""
+        if self._x_1 is not None:
+            self.drafter.load(self._x_1.to(self.device))
+        self._new()
+
+    def put_aside(self) -> Learned:
+        """What was learned until now, for ``take_up``; between requests, when no update is beside."""
+        x = self.drafter.x if self.learns else None
+        return Learned(self.learner_state, x, self.rounds, self.sampling, self.log, self.hint_t)
+
+    def take_up(self, learned: Learned) -> None:
+        """Go on from what was put aside; the drafter has its own memory of the same tenant."""
+        self.learner_state, x, self.rounds, self.sampling, self.log, self.hint_t = learned
+        if x is not None:
+            self.drafter.load(x)
 
     def settle(self, serving: Serving) -> None:
         """Learn from texts that are sampled otherwise from now on; a round under way at the old sampling is dropped."""
         temperature = serving.sampling.temperature or 1.0
-        if serving.sampling != self.serving.sampling:
-            self.rounds = Rounds(serving.nu, serving.law_top_k)
         self.serving, self.objective = serving, replace(self.objective, temperature=temperature, gamma=serving.gamma)
+        self._of_one_sampling()
+
+    def _of_one_sampling(self) -> None:
+        if self.sampling != self.serving.sampling:
+            self._new_round()
 
     @property
     def collects(self) -> bool:
@@ -101,6 +144,7 @@ class Learning:
 
     def enter(self, text: Text, row: int, ledger: Ledger) -> None:
         """A text came: learn from its prompt, or take the gradient there as the hint of this request."""
+        self._of_one_sampling()
         if not self.reads_prompts:
             return
         if self.prompt_hint is not None and self.hint_t is not None:
@@ -238,16 +282,22 @@ class Learning:
         total = sum(entry.gradient for entry in self.log)
         return sum(entry.hint_error for entry in self.log) / total if total else float("nan")
 
-    def state(self) -> dict[str, Tensor]:
-        """Everything needed to go on learning as if never stopped, as named tensors; between requests only."""
-        named: dict[str, Tensor] = {f"rounds.{key}": value for key, value in self.rounds.state().items()}
+    def state(self, text: bool = True) -> dict[str, Tensor]:
+        """Everything needed to go on learning as if never stopped, as named tensors; between requests only.
+
+        Without ``text`` neither the round under way, nor the gradient on the last prompt.
+        """
+        rounds = self.rounds.state() if text else {}
+        named: dict[str, Tensor] = {f"rounds.{key}": value for key, value in rounds.items()}
         if self.learns:
             named |= dict(flatten("learner", self.learner_state))
-            named["x"] = self.drafter.x  # what is served, for whoever reads the file without the learner
+            hint_t = self.hint_t if text or self.prompt_hint is None else None
+            # what is served, for whoever reads the file without the learner
+            named["x"] = self.drafter.x if hint_t is self.hint_t else self.learner.predict(self.learner_state)
             columns = [[float(getattr(entry, f.name)) for f in fields(RoundLog)] for entry in self.log]
             named["log"] = torch.tensor(columns, dtype=torch.float64).reshape(-1, len(fields(RoundLog)))
-            if self.hint_t is not None:
-                named["hint"] = self.hint_t
+            if hint_t is not None:
+                named["hint"] = hint_t
         return named
 
     def restore(self, named: dict[str, Tensor]) -> None:
@@ -256,7 +306,7 @@ class Learning:
         Raises:
             ValueError: if it was saved by another learner (the entry and both shapes).
         """
-        self.rounds.restore(under("rounds.", named), self.drafter.x.device)
+        self.rounds.restore(under("rounds.", named), self.device)
         if self.learns:
             self.learner_state = rebuild("learner", self.learner_state, named)
             self.log = [RoundLog(int(row[0]), *row[1:]) for row in named["log"].tolist()]

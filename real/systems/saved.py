@@ -26,6 +26,11 @@ def about(models: Models, method: Method, serving: Serving) -> dict[str, str]:
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in named.items()}
 
 
+def of_tenant(about: dict[str, str], tenant: str) -> dict[str, str]:
+    """The same, and whose it is; the default tenant's says nothing of that."""
+    return about | ({"tenant": tenant} if tenant else {})
+
+
 class State:
     """A file in which a state is kept between runs.
 
@@ -53,7 +58,8 @@ class State:
             return
         tensors, theirs = load(self.path)
         if theirs != self.about:
-            both = {key: (theirs.get(key), value) for key, value in self.about.items() if theirs.get(key) != value}
+            here, keys = self.about, {**theirs, **self.about}
+            both = {key: (theirs.get(key), here.get(key)) for key in keys if theirs.get(key) != here.get(key)}
             raise ValueError(f"{self.path}: saved with other settings (there, here): {both}; use another file")
         self.take(tensors)
 

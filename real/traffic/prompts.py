@@ -5,7 +5,8 @@
 - ``{"messages": [{"role": "user", "content": "…"}, …]}``: all but the last are taken as given, the assistant's too; the
   last is the user's, and is asked. ``question_id`` is the line's number if left out, ``category`` is ``chat``.
 
-Further keys are kept out of the way.
+``"tenant": "name"`` says whose request it is, where a file holds those of several users. Further keys are kept out of
+the way.
 """
 
 from dataclasses import dataclass, field
@@ -25,13 +26,15 @@ class Prompt:
 
     Attributes:
         question_id, category: its id, its domain. turns: the user's, asked one after the other.
-        given: what is said before the first turn, as pairs of role and text. place: its file and line.
+        given: what is said before the first turn, as pairs of role and text. tenant: whose it is. place: its file and
+            line.
     """
 
     question_id: int | str
     category: str
     turns: tuple[str, ...]
     given: tuple[tuple[str, str], ...] = ()
+    tenant: str = ""
     place: str = field(default="", compare=False)
 
 
@@ -71,10 +74,13 @@ def _prompt(line: str, number: int, place: str) -> Prompt:
         raise ValueError(f"{place}: question_id={question!r} must be a whole number or a text; {SHAPE}")
     if not isinstance(system, str | None):
         raise ValueError(f"{place}: system={system!r} must be a text; {SHAPE}")
+    tenant = entry.get("tenant", "")
+    if not isinstance(tenant, str):
+        raise ValueError(f"{place}: tenant={tenant!r} must be a text that names whose request it is; {SHAPE}")
     given, turns = _messages(entry["messages"], place) if not needed else ((), _turns(entry["turns"], place))
     given = ((("system", system),) if system else ()) + given
-    prompt = Prompt(question, str(entry["category"]), turns, given, place)
-    for text in (str(question), prompt.category, *turns, *(text for _, text in given)):
+    prompt = Prompt(question, str(entry["category"]), turns, given, tenant, place)
+    for text in (str(question), prompt.category, tenant, *turns, *(text for _, text in given)):
         check_text(text, place)
     return prompt
 

@@ -38,8 +38,8 @@ def record(
 ) -> Path:  # fmt: skip
     """Serve a schedule frozen and write every committed position to ``path`` (.npz), laws cut to ``law_top_k`` tokens.
 
-    A recording made with the same settings is left as it is. ``system``: a row of linear heads at rest; by default it
-    is an adapter on the specialist, whitened by a burn-in.
+    It holds the text, which is its purpose. A recording made with the same settings is left as it is. ``system``: a row
+    of linear heads at rest; by default it is an adapter on the specialist, whitened by a burn-in.
 
     Raises:
         SettingsDiffer: if one made with other settings is there; nothing is overwritten.

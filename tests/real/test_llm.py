@@ -1,4 +1,4 @@
-# pyright: reportOptionalMemberAccess=false
+# pyright: reportOptionalMemberAccess=false, reportAttributeAccessIssue=false, reportArgumentType=false
 """The Python API: a model whose draft learns while it serves, from a script of ten lines."""
 
 import subprocess
@@ -12,6 +12,7 @@ pytest.importorskip("transformers")
 import real  # noqa: E402
 from real.drafters import Drafter  # noqa: E402
 from real.models.pieces import Pieces  # noqa: E402
+from real.models.state import load  # noqa: E402
 from theory.learners.ogd import OGD  # noqa: E402
 
 PROMPTS = ["Once upon a time", "def main():", "SELECT name FROM"]
@@ -116,6 +117,54 @@ def test_what_was_learned_is_saved_taken_up_and_exported(llm, tmp_path):
     assert (folder / "model.safetensors").exists()
     with pytest.raises(ValueError, match="is there already; nothing was overwritten"):
         llm.export(folder)
+
+
+def test_nothing_of_one_tenant_reaches_another(tmp_path):
+    """Texts, states and what is learned are those of a model that the others never used; files go to their own."""
+    shared, alone = (real.load(burn_in=32, dtype="float64") for _ in range(2))
+    shared.generate(PROMPTS, max_new_tokens=48, tenant="a")
+    learned, seen = shared.decoder.drafter.x, []
+    for number, model in enumerate((shared, alone)):
+        texts = [model.generate(PROMPTS[:2], max_new_tokens=40, tenant="b")]
+        texts += ["".join(model.stream(PROMPTS[2], max_new_tokens=24, tenant="b"))]
+        state = load(model.save(tmp_path / str(number), tenant="b"))[0]
+        seen.append([*texts, {key: part.tolist() for key, part in state.items()}])
+    assert seen[0] == seen[1]
+    assert bool(learned.any())
+    assert not torch.equal(learned, shared.decoder.drafter.x)
+    mixed = shared.generate(PROMPTS, max_new_tokens=8, temperature=0, tenant=["a", "b", "a"])
+    assert mixed == [plain(shared, prompt, 8) for prompt in PROMPTS]
+    assert shared.report().rounds > len(shared.decoder.learning.log) > 0
+    path = shared.save(tmp_path / "a.safetensors", tenant="a")
+    alone.resume(path, tenant="a")
+    assert alone.decoder.tenant == "a"
+    assert bool(alone.decoder.drafter.x.any())
+    with pytest.raises(ValueError, match=r"saved with other settings.*'tenant': \('a', None\)"):
+        alone.resume(path)
+    with pytest.raises(ValueError, match="tenant='c': nothing is remembered of it"):
+        shared.save(tmp_path / "c.safetensors", tenant="c")
+    for tenant in (7, ["a"], ["a", 7], None):
+        with pytest.raises(ValueError, match="give one name, a string, or one for each of 2 prompts"):
+            shared.generate(PROMPTS[:2], tenant=tenant)
+    with pytest.raises(ValueError, match="tenant=7: must be a string"):
+        next(shared.stream(PROMPTS[0], tenant=7))
+    with pytest.raises(ValueError, match="tenants=0: memories to keep"):
+        real.load(tenants=0)
+
+
+def test_a_saved_state_gives_no_prompt_back_unless_asked(tmp_path):
+    """N-grams are text: what was served is as unlikely after taking up the file as it was before."""
+    secret, likely = "The patient is Jane Miller of 12 Elm Road", []
+    made = real.load(drafter="ngram", learner=None)
+    made.generate([secret] * 3, max_new_tokens=4)
+    ids = made.models.pair.encode([secret], False)
+    for keep_text in (False, True):
+        path = made.save(tmp_path / f"{keep_text}.safetensors", keep_text=keep_text)
+        assert path.stat().st_mode & 0o777 == 0o600
+        again = real.load(drafter="ngram", learner=None, state=path)
+        likely.append(float(again.decoder.drafter.law(ids[:-1])[ids[-1]]))
+    assert likely[0] <= 1 / again.models.pair.target.vocab
+    assert likely[1] > 0.5
 
 
 def test_learners_drafters_and_losses_of_ones_own():

@@ -90,12 +90,12 @@ def stop_in(monkeypatch, request: int) -> None:
     """Ctrl-C while a method serves that request of the stream, after others have."""
     serve, calls = Decoder.serve, []
 
-    def stopped(self, prompt, ledger):
+    def stopped(self, prompt, ledger, *tenant):
         if ledger.seconds["whole"] == 0 and len(prompt) and self.serving.max_new_tokens == 12:
             calls.append(self)
         if len(calls) == 3 * request + 2:
             raise KeyboardInterrupt
-        return serve(self, prompt, ledger)
+        return serve(self, prompt, ledger, *tenant)
 
     monkeypatch.setattr(Decoder, "serve", stopped)
 

@@ -145,9 +145,9 @@ def test_lengths_by_cost_vary_and_the_text_stays_the_targets():
     for prompt in prompts[:2]:
         first.serve(prompt, Ledger())
     second.restore(first.state())
-    assert second.length_state == pytest.approx(first.length_state)
+    assert second.own.lengths == pytest.approx(first.own.lengths)
     assert [second.serve(prompt, Ledger())[0] for prompt in prompts[2:]] == texts[2:]
-    assert second.length_state == pytest.approx(one.length_state)
+    assert second.own.lengths == pytest.approx(one.own.lengths)
 
 
 def test_where_drafting_is_dear_it_decodes_plainly_but_for_its_account():

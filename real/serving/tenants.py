@@ -1,0 +1,88 @@
+"""Tenants: whose requests are served. Everything that a decoder remembers is remembered of one of them.
+
+One memory is live. When another tenant's turn comes it is put aside whole, and the other's is taken up, or begins as on
+day 0. So nothing of one tenant's text moves another's drafts, laws or random numbers, or gets into another's state.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from theory.speculation.draft_length import DraftLength
+from theory.speculation.draft_length import State as Lengths
+
+TENANTS = 16
+"""Memories that are kept, unless another number is given."""
+
+
+class Own:
+    """One tenant's random numbers and draft lengths.
+
+    Args:
+        seed: of the decoder; the default tenant's is the same. lengths: what chooses draft lengths, None where nothing.
+
+    Attributes:
+        rng: of its texts, where they are served one at a time. entered: texts so far. lengths: the choice's state.
+    """
+
+    def __init__(self, seed: int, tenant: str, lengths: DraftLength | None):
+        name = tenant.encode("utf-8", "surrogatepass")
+        self.seed = _number([seed, *name]) if tenant else seed
+        self.rng, self.entered = torch.Generator().manual_seed(self.seed), 0
+        self.lengths = None if lengths is None else lengths.init()
+
+    def text_rng(self) -> torch.Generator:
+        """The generator of the next text among several, whoever is beside it."""
+        return torch.Generator().manual_seed(_number([self.seed, self.entered]))
+
+    def state(self) -> dict[str, Tensor]:
+        """Named tensors."""
+        named = {"rng": self.rng.get_state(), "entered": torch.tensor(self.entered)}
+        if self.lengths is not None:
+            named["lengths"] = torch.tensor(self.lengths, dtype=torch.float64)
+        return named
+
+    def restore(self, named: dict[str, Tensor]) -> None:
+        """Take up what ``state`` gave."""
+        self.rng.set_state(named["rng"])
+        self.entered = int(named["entered"])
+        if self.lengths is not None:
+            self.lengths = Lengths(*named["lengths"].tolist())
+
+
+def _number(words: list[int]) -> int:
+    return int(np.random.SeedSequence(words).generate_state(1)[0])  # a CPU generator takes 32 bits
+
+
+class Memory(NamedTuple):
+    """What a decoder remembers of one tenant: besides its own numbers, what drafter and learner have put aside."""
+
+    own: Own
+    drafter: Any
+    learning: Any
+
+
+class Aside:
+    """Memories that are not live, the one put aside last at the end.
+
+    Args:
+        most: memories kept, the live one included; whose turn was longest ago is forgotten first.
+    """
+
+    def __init__(self, most: int = TENANTS):
+        if most < 1:
+            raise ValueError(f"tenants={most!r}: memories to keep, at least 1")
+        self.most = most
+        self.memories: dict[str, Memory] = {}
+
+    def put(self, tenant: str, memory: Memory) -> None:
+        """Put a memory aside."""
+        self.memories[tenant] = memory
+
+    def taken(self, tenant: str) -> None:
+        """This tenant's is live now; the oldest of the others are forgotten where they are too many."""
+        self.memories.pop(tenant, None)
+        while len(self.memories) >= self.most:
+            del self.memories[next(iter(self.memories))]

@@ -1,0 +1,74 @@
+"""``real run`` with the requests of several users, and what its state tells of their texts."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from real.models.state import load  # noqa: E402
+from tests.real.cli.test_real_cli import assets, quick, real, run, said  # noqa: E402, F401 (fixtures)
+from theory.runs.trace import Trace  # noqa: E402
+
+TEXTS = ["abcdab", "bcd", "abcdab", "dcab", "bcd", "abcdab"]
+TENANTS = ["a", "b", "a", "b", "b", "a"]
+
+
+def written(path: Path, tenants, texts=TEXTS) -> Path:
+    rows = [
+        {"question_id": i, "category": "prose", "turns": [text]} | ({"tenant": tenant} if tenant else {})
+        for i, (text, tenant) in enumerate(zip(texts, tenants, strict=True))
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return path
+
+
+def columns(folder: Path, method: str) -> dict[str, list]:
+    trace = Trace.load(folder / "real/run/0" / method)
+    clock = ("prompt", "seconds")
+    return {key: column.tolist() for key, column in trace.columns.items() if not key.startswith(clock)}
+
+
+def test_every_users_requests_are_served_as_if_there_were_no_others(tmp_path):
+    """Counts of steps and drafts, and the steps expected on the text that is followed."""
+    learners = ("--learner", "ogd")
+    assert run("--prompts", written(tmp_path / "both.jsonl", TENANTS), *learners, "--out", "both").exit_code == 0
+    for tenant in "ab":
+        mine = [i for i, whose in enumerate(TENANTS) if whose == tenant]
+        alone = written(tmp_path / f"{tenant}.jsonl", [tenant] * 3, [TEXTS[i] for i in mine])
+        assert run("--prompts", alone, *learners, "--out", tenant).exit_code == 0
+        for method in ("plain", "frozen", "ogd"):
+            both = {key: [column[i] for i in mine] for key, column in columns(tmp_path / "both", method).items()}
+            assert both == columns(tmp_path / tenant, method)
+
+
+def test_a_state_is_one_tenants(tmp_path):
+    result = run("--prompts", written(tmp_path / "both.jsonl", TENANTS), "--state", "s")
+    assert result.exit_code == 2
+    assert "--state s: holds what was learned from one tenant, and the prompts are of 'a', 'b'; give" in said(result)
+    assert not (tmp_path / "s").exists()
+    mine, unnamed = (written(tmp_path / f"{name}.jsonl", [name] * 6) for name in ("a", ""))
+    for _ in range(2):
+        assert run("--prompts", mine, "--state", "s").exit_code == 0
+    assert load(tmp_path / "s")[1]["tenant"] == "a"
+    result = run("--prompts", unnamed, "--state", "s")
+    assert result.exit_code == 2
+    assert "saved with other settings (there, here): {'tenant': ('a', None)}" in said(result)
+
+
+def test_a_state_holds_no_text_unless_it_is_asked_for(tmp_path):
+    for options, ngrams in (((), 0), (("--keep-text",), 100)):
+        path = tmp_path / f"s{ngrams}"
+        assert run("--prompts", "prose:4", "--drafter", "ngram", "--state", path, *options).exit_code == 0
+        assert (len(load(path)[0]["drafter.counts"]) > ngrams) == bool(options)
+        assert run("--prompts", "prose:3", "--state", path := path.with_suffix(".adapter"), *options).exit_code == 0
+        assert ("rounds.0.tokens" in load(path)[0]) == bool(options)
+
+
+def test_whose_request_it_is_is_a_string(tmp_path):
+    (tmp_path / "p.jsonl").write_text('{"question_id": 1, "category": "c", "turns": ["a"], "tenant": 7}')
+    result = real("prompts", "p.jsonl")
+    assert result.exit_code == 2
+    assert "p.jsonl, line 1: tenant=7: must be a string that names whose request it is" in said(result)
