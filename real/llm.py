@@ -32,7 +32,7 @@ from real.serving.step import Step
 from real.serving.tenants import TENANTS
 from real.systems.choose import changed, method_of
 from real.systems.loaded import Models, start_path
-from real.systems.saved import State, about
+from real.systems.saved import State, about, of_tenant
 from theory.runs.choose import Choice
 from theory.runs.files import owned
 
