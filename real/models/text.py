@@ -20,6 +20,7 @@ class Text:
         prompt_logits: the target's logits at prompt positions 1 … n − 1 ``[n − 1, V]`` if they were asked for.
         rng: the text's own generator, on the CPU; None where it shares one.
         done: whether an end token was committed or the end is reached.
+        number: its place among the requests that it came with, for messages; None outside a decoder.
     """
 
     tokens: list[int]
@@ -30,6 +31,7 @@ class Text:
     prompt_logits: Tensor | None = None
     rng: torch.Generator | None = None
     done: bool = False
+    number: int | None = None
 
     @property
     def committed(self) -> list[int]:

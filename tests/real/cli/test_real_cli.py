@@ -21,6 +21,7 @@ from typer.testing import CliRunner  # noqa: E402
 from real import __main__ as command  # noqa: E402
 from real.drafters.adapter import Adapter  # noqa: E402
 from real.measure import served as compare  # noqa: E402
+from real.models.hf import load_model  # noqa: E402
 from real.models.random import perturbed, random_model  # noqa: E402
 from real.models.state import load  # noqa: E402
 from real.serving.settings import Serving  # noqa: E402
@@ -307,6 +308,23 @@ def test_a_gradient_that_is_not_finite_leaves_the_state_from_before(
     assert all(torch.equal(tensors[name], good[name]) for name in good)
     assert all(bool(torch.isfinite(value.float()).all()) for value in tensors.values())
     assert run("--prompts", "prose:4", *learning, kept).exit_code == 0
+
+
+def test_a_model_of_nan_is_an_error_of_one_line_that_says_which_request(tmp_path, assets):
+    """One row of the embeddings is NaN: the first prompts do without it."""
+    target = load_model(assets / "target", name="target")
+    word = tokenizer().get_vocab()["b"]  # of which the check at load knows nothing
+    target.model.get_input_embeddings().weight.data[word] = torch.nan
+    target.model.save_pretrained(tmp_path / "target")
+    tokenizer().save_pretrained(tmp_path / "target")
+    turns = ["a", "c a", "c a b"]
+    lines = [{"question_id": i, "category": "c", "turns": [turn]} for i, turn in enumerate(turns)]
+    (tmp_path / "my.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    pair = ("--target", "target", "--draft", assets / "generalist", "--dtype", "float32", "--device", "cpu")
+    result = run(*pair, "--prompts", "my.jsonl", "--max-new-tokens", 8, "--temperature", 0)
+    assert result.exit_code == 2
+    assert "target: no law of token" in said(result)
+    assert re.search(r"of request \d, for its logits are NaN", said(result))
 
 
 ERRORS = {
