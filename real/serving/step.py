@@ -21,7 +21,7 @@ from real.models.memory import memory_of
 from real.models.sampling import Sampling
 from real.models.text import Text, close_up
 from real.serving.chains import Chains
-from real.serving.lawful import check_step, lawful
+from real.serving.lawful import as_bits, check_step
 from real.serving.settings import RULES
 
 __all__ = ["RULES", "Clock", "Session", "Step", "alone", "generate", "step"]
@@ -215,8 +215,8 @@ def step(
         logits = target.head(hidden.flatten(0, 1)).unflatten(0, hidden.shape[:2])  # [n, g + 1, V]
         likeliest, laws, witness = sampling.judge(logits)
         kept, token = Chains(likeliest, laws, drafts, draft_laws, uniforms).verified(counts, rule)
-        sound = lawful(torch.cat([witness, *witnesses], 1))  # [n, g + 1] of the target, then those of the drafter
-        found = torch.cat([drafts, kept[:, None], token[:, None], sound], 1).tolist()  # the only sync
+        bits = as_bits([witness, *witnesses])  # [n, g + 1] of the target, then those of the drafter
+        found = torch.cat([drafts, kept[:, None], token[:, None], bits], 1).tolist()  # the only sync
         g = drafts.shape[1]
         for text, count, numbers in zip(texts, counts, found, strict=True):
             examined = numbers[g] if rule == "token" else count  # the block rule looks at the whole draft
