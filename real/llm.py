@@ -195,8 +195,11 @@ class LLM:
 
     def save(self, path: str | Path) -> Path:
         """Write what was learned to a safetensors file, for ``load(state=path)`` with the same models and settings."""
-        State(Path(path), self._about, self.decoder.restore, self.decoder.state).keep()
+        self._state(path).keep()
         return Path(path)
+
+    def _state(self, path: str | Path) -> State:
+        return State(Path(path), self._about, self.decoder.restore, self.decoder.state, self.decoder.pair)
 
     def export(self, folder: str | Path) -> Path:
         """Fold a learned adapter into the draft's head: an ordinary checkpoint that any engine serves.
@@ -331,7 +334,7 @@ def load(
     if state is not None:
         if not Path(state).exists():
             raise FileNotFoundError(f"state={str(state)!r}: no such file; save one with LLM.save, or leave it out")
-        State(Path(state), llm._about, decoder.restore, decoder.state).restore()
+        llm._state(state).restore()
     return llm
 
 

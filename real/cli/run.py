@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -95,9 +96,9 @@ class Run:
         name, models = self.only("--state"), self.comparison.models
         belongs = about(models, self.comparison.methods[name], self.comparison.serving)
         comparison = self.comparison
-        self.state = State(
-            path, belongs, lambda tensors: comparison.restore(name, tensors), comparison.decoders[name].state
-        )
+        decoder = comparison.decoders[name]
+        take = partial(comparison.restore, name)
+        self.state = State(path, belongs, take, decoder.state, decoder.pair)
         self.state.restore()
         self.state.keep()  # a state that cannot be saved is known before the work is done
         self.after.append(self.state.keep)

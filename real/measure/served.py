@@ -23,6 +23,7 @@ from real.serving.feedback import NonFiniteGradient
 from real.serving.settings import Serving
 from real.systems.loaded import Models
 from real.systems.rows import Method
+from real.systems.saved import weights
 from real.traffic.streams import Stream
 from theory.runs.trace import SettingsDiffer, Trace, done, plain, provenance, significant
 
@@ -117,13 +118,14 @@ class Comparison:
     def save_checkpoint(self, folder: Path, settings: dict[str, Any]) -> None:
         """Write every decoder's state and the rows so far, atomically, next to the results."""
         tensors = {f"{name}/{key}": value for name, dec in self._all().items() for key, value in dec.state().items()}
-        save(folder / CHECKPOINT, tensors, {"rows": json.dumps(self.rows), "settings": json.dumps(settings)})
+        about = {"rows": self.rows, "settings": settings, "weights": self._weights}
+        save(folder / CHECKPOINT, tensors, {name: json.dumps(value) for name, value in about.items()})
 
     def load_checkpoint(self, folder: Path, settings: dict[str, Any]) -> None:
         """Go on from a checkpoint, if there is one.
 
         Raises:
-            SettingsDiffer: if it belongs to a run with other settings.
+            SettingsDiffer: if it belongs to a run with other settings or other weights.
         """
         path = folder / CHECKPOINT
         if not path.exists():
@@ -131,10 +133,17 @@ class Comparison:
         tensors, metadata = load(path)
         if json.loads(metadata["settings"]) != settings:
             raise SettingsDiffer(f"{path} belongs to a run with other settings; choose another folder, or remove it")
+        if json.loads(metadata.get("weights", "null")) != self._weights:
+            raise SettingsDiffer(f"{path} belongs to a run of other weights; choose another folder, or remove it")
         for name, decoder in self._all().items():
             decoder.restore(under(f"{name}/", tensors))
             self.certifiers.pop(name, None)  # it has not seen the rounds before the interruption
         self.rows = json.loads(metadata["rows"])
+
+    @property
+    def _weights(self) -> dict[str, dict[str, str]]:
+        """Which models each method decodes with."""
+        return {name: weights(decoder.pair) for name, decoder in self.decoders.items()}
 
     def _all(self) -> dict[str, Decoder]:
         """What serves and what follows."""

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from transformers.utils import logging
 
 from real.models.cache import BLOCK, RowCache, SlotCache, rollback, rows_of
 from real.models.compiled import Compiled
+from real.models.fingerprint import fingerprint
 
 PROVEN = ("llama", "qwen2", "qwen3", "gpt_neox")  # proven by tests and by `python -m real lossless`
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -55,6 +57,11 @@ class CausalLM:
     @property
     def device(self) -> torch.device:
         return self.readout.weight.device
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Which weights these are (``real/models/fingerprint.py``), as they were when it was first asked."""
+        return fingerprint(self.model)
 
     @property
     def label(self) -> str:

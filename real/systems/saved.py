@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from real.models.hf import Pair
 from real.models.state import load, save
 from real.serving.settings import Serving
 from real.systems.loaded import Models
@@ -25,12 +26,19 @@ def about(models: Models, method: Method, serving: Serving) -> dict[str, str]:
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in named.items()}
 
 
+def weights(pair: Pair) -> dict[str, str]:
+    """Which weights the models have: a state fits no others, whatever their folders are called."""
+    models = {"target": pair.target, "draft": pair.draft}
+    return {f"{name}_weights": model.fingerprint for name, model in models.items() if model is not None}
+
+
 class State:
     """A file in which a state is kept between runs.
 
     Args:
         path: the safetensors file. about: what must be the same for a state to be taken up (``about``).
         take: takes the tensors up, between requests. give: what is to be kept, between requests.
+        pair: whose weights must be the same too. They are read when the file is first looked for or written.
     """
 
     def __init__(
@@ -39,23 +47,29 @@ class State:
         about: dict[str, str],
         take: Callable[[dict[str, Tensor]], Any],
         give: Callable[[], dict[str, Tensor]],
+        pair: Pair,
     ):
-        self.path, self.about, self.take, self.give = path, about, take, give
+        self.path, self.about, self.take, self.give, self.pair = path, about, take, give, pair
+
+    @property
+    def belongs(self) -> dict[str, str]:
+        """What the file says of itself."""
+        return self.about | weights(self.pair)
 
     def restore(self) -> None:
         """Go on from the file, if it is there.
 
         Raises:
-            ValueError: if it was saved by another learner or other models.
+            ValueError: if it was saved by another learner or other models, or does not say which weights they had.
         """
         if not self.path.exists():
             return
-        tensors, theirs = load(self.path)
-        if theirs != self.about:
-            both = {key: (theirs.get(key), value) for key, value in self.about.items() if theirs.get(key) != value}
+        (tensors, theirs), ours = load(self.path), self.belongs
+        if theirs != ours:
+            both = {key: (theirs.get(key), value) for key, value in ours.items() if theirs.get(key) != value}
             raise ValueError(f"{self.path}: saved with other settings (there, here): {both}; use another file")
         self.take(tensors)
 
     def keep(self) -> None:
         """Write the file."""
-        save(self.path, self.give(), self.about)
+        save(self.path, self.give(), self.belongs)

@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from real.models.state import load  # noqa: E402
 from real.serving.settings import Serving  # noqa: E402
 from real.studies.experiments import EXPERIMENTS, Experiment  # noqa: E402
 from real.systems import loaded  # noqa: E402
+from real.systems.rows import Method  # noqa: E402
 from real.traffic import streams  # noqa: E402
 from tests.real.models.test_models import saved, tokenizer  # noqa: E402
 from theory.loss import Linear  # noqa: E402
@@ -234,6 +236,23 @@ def test_run_compares_plain_frozen_and_learner_on_a_users_models_and_prompts(tmp
     for words in ("plain", "frozen", "optimistic", "tokens/step", "alpha", "net speedup", "net ÷ frozen's",
                   "learning left out", "ledger", "unattributed", "break-even", "hint_gain"):  # fmt: skip
         assert words in said(result)
+
+
+def test_a_checkpoint_and_a_warm_up_go_on_with_the_weights_they_were_made_with(tmp_path, monkeypatch, assets):
+    monkeypatch.setattr(loaded, "ASSETS", shutil.copytree(assets, tmp_path / "assets"))
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 5, KeyboardInterrupt())
+        assert real("demo", "--out", "o").exit_code != 0
+    before = contents(tmp_path / "o")
+    shutil.rmtree(tmp_path / "assets/specialist")
+    shutil.copytree(assets / "generalist", tmp_path / "assets/specialist")
+    result = real("demo", "--out", "o")
+    assert result.exit_code == 2
+    assert "belongs to a run of other weights; choose another folder, or remove it" in said(result)
+    assert contents(tmp_path / "o") == before
+    own = loaded.Models(draft=assets / "generalist")
+    with pytest.raises(ValueError, match="start='specialist': no warm-up of 'adapter' for the draft generalist; take"):
+        own.start_of(Method("adapter", start="specialist"))
 
 
 def test_run_resumes_from_its_state_and_refuses_anothers(tmp_path):
