@@ -9,13 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from theory.speculation.acceptance import categorical, process
+from theory.speculation.acceptance import COLDEST, categorical, process
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-COLDEST = 2.0**-105
-"""Divided by a temperature below this, float32 logits that still have a digit before the point may overflow."""
 
 
 @dataclass(frozen=True)

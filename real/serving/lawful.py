@@ -49,7 +49,8 @@ def check_step(
 ) -> None:
     """One text's step, by the bits of the target's witnesses at ``width`` positions and of the drafter's after them.
 
-    The target must have a law at its first ``examined``, the drafter at its first ``drafted``, if it tells.
+    The target must have a law at its first ``examined``, as far as the text goes, and the drafter at its first
+    ``drafted``, if it tells.
 
     Raises:
         NoLaw: with the request and the position.
@@ -57,7 +58,7 @@ def check_step(
     if all(map(is_finite, witness)):
         return
     for bits, whose, remedy in (
-        (witness[:examined], "target", TARGET),
+        (witness[: min(examined, text.end - len(text.tokens))], "target", TARGET),
         (witness[width:][:drafted], f"drafter={type(drafter).__name__}", DRAFTER),
     ):
         _check([is_finite(number) for number in bits], text, len(text.tokens), whose, remedy)

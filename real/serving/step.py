@@ -219,7 +219,7 @@ def step(
         found = torch.cat([drafts, kept[:, None], token[:, None], bits], 1).tolist()  # the only sync
         g = drafts.shape[1]
         for text, count, numbers in zip(texts, counts, found, strict=True):
-            examined = numbers[g] if rule == "token" else count  # the block rule looks at the whole draft
+            examined = numbers[g] if laws is None or rule == "token" else count  # the block rule looks at all of it
             check_step(text, numbers[g + 2 :], g + 1, examined + 1, count, drafter)
         steps = []
         for row, numbers in enumerate(found):

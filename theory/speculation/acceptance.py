@@ -9,9 +9,12 @@ Reference: Leviathan, Kalman & Matias 2023; Chen et al. 2023.
 """
 
 from math import inf
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from theory.arrays import Array, namespace
+
+COLDEST = 2.0**-105
+"""Divided by a lower temperature, float32 logits beyond 2^23, where whole numbers end, overflow."""
 
 
 def process(logits: Array, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> Array:
@@ -24,7 +27,7 @@ def process(logits: Array, temperature: float = 1.0, top_k: int = 0, top_p: floa
     """
     xp = namespace(logits)
     if temperature != 1:
-        logits = _sharpest(logits) if _vanishes(temperature, xp.finfo(logits.dtype)) else logits / temperature
+        logits = _sharpest(logits) if _vanishes(temperature, logits) else logits / temperature
     if 0 < top_k < logits.shape[-1]:
         kth = xp.flip(xp.sort(logits), -1)[..., top_k - 1 : top_k]
         logits = xp.where(logits < kth, -inf, logits)
@@ -36,8 +39,11 @@ def process(logits: Array, temperature: float = 1.0, top_k: int = 0, top_p: floa
     return xp.softmax(logits)
 
 
-def _vanishes(temperature: float, kind: Any) -> bool:
-    """Whether logits that still have a digit before the point may overflow when divided by ``temperature``."""
+def _vanishes(temperature: float, logits: Array) -> bool:
+    """Whether logits as large as 1/eps of their dtype overflow when divided by ``temperature``."""
+    if temperature >= COLDEST:
+        return False
+    kind = namespace(logits).finfo(logits.dtype)
     return temperature * float(kind.max) * float(kind.eps) < 1
 
 
