@@ -200,7 +200,8 @@ class LLM:
 
     def _state(self, path: str | Path, tenant: str, text: bool = False) -> State:
         about = of_tenant(self._about, tenant)
-        return State(Path(path), about, self.decoder.restore, lambda: self.decoder.state(text))
+        decoder = self.decoder
+        return State(Path(path), about, decoder.restore, lambda: decoder.state(text), decoder.pair)
 
     def _served(self, ids: list[list[int]], tenants: Sequence[str]) -> Iterator[Request]:
         before = self._ledger.total

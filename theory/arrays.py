@@ -37,6 +37,13 @@ def _with_derived(xp: SimpleNamespace) -> SimpleNamespace:
 
     xp.logsumexp, xp.log_softmax = logsumexp, log_softmax
     xp.softmax = lambda a, axis=-1: xp.exp(xp.log_softmax(a, axis))
+
+    def shares(a: Array) -> Array:
+        """softmax of the last axis as torch rounds it: n equal entries have exactly 1/n, as a rule about ties needs."""
+        powers = xp.exp(a - xp.max(a, axis=-1, keepdims=True))
+        return powers / xp.sum(powers, axis=-1, keepdims=True)
+
+    xp.shares = shares
     xp.norm = lambda a: xp.sqrt(xp.sum(a * a, axis=-1, keepdims=True))
     return xp
 
@@ -46,10 +53,11 @@ def _numpy_like(library: str) -> SimpleNamespace:
     m = np if library == "numpy" else sys.modules["jax.numpy"]
     same = (
         *("exp", "log", "sqrt", "abs", "where", "maximum", "minimum", "isfinite", "any", "all", "sum", "max", "min"),
-        *("cumsum", "cumprod", "sort", "argsort", "argmax", "take_along_axis", "flip", "moveaxis", "broadcast_to"),
-        *("squeeze", "stack", "concatenate", "zeros_like", "ones_like"),
+        *("cumsum", "cumprod", "sort", "argmax", "take_along_axis", "flip", "moveaxis", "broadcast_to"),
+        *("squeeze", "stack", "concatenate", "zeros_like", "ones_like", "finfo"),
     )
     xp = SimpleNamespace(**{name: getattr(m, name) for name in same})
+    xp.argsort = lambda a, axis=-1: m.argsort(a, axis=axis, stable=True)
     xp.asarray = lambda value, like: m.asarray(value, dtype=like.dtype)
     xp.arange = lambda n, like: m.arange(n)
     xp.integer = lambda a: a.astype("int64")
@@ -61,7 +69,7 @@ def _numpy_like(library: str) -> SimpleNamespace:
 def _torch() -> SimpleNamespace:
     t = sys.modules["torch"]
     same = ("exp", "log", "sqrt", "abs", "where", "isfinite", "moveaxis", "broadcast_to", "stack")
-    same += ("zeros_like", "ones_like")
+    same += ("zeros_like", "ones_like", "finfo")
     xp = SimpleNamespace(**{name: getattr(t, name) for name in same})
 
     def dim(function):  # numpy's axis= and keepdims= onto torch's dim= and keepdim=
@@ -98,4 +106,5 @@ def _torch() -> SimpleNamespace:
         a, dim=axis
     )  # one kernel instead of eight: a decoder calls it every token
     xp.log_softmax = lambda a, axis=-1: t.log_softmax(a, dim=axis)
+    xp.shares = xp.softmax
     return xp

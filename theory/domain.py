@@ -1,9 +1,20 @@
-"""Feasible sets X: Euclidean projection, membership and diameter. The last axis is the decision."""
+"""Feasible sets X: Euclidean projection, membership and diameter. The last axis is the decision.
+
+Finite points of any size are projected right. A point with an entry that is NaN or infinite has no nearest one: on a
+ball and a simplex it gives NaN, so that whoever looks sees it. Two have one all the same: −∞ on a simplex beside finite
+entries, and ±∞ on a box, which takes every coordinate alone.
+"""
 
 from dataclasses import dataclass
+from math import frexp, ldexp
 from typing import Protocol
 
 from theory.arrays import Array, namespace
+
+FAR = 2.0**32
+"""A point further than so many radii is pulled closer, along its own direction, before it is squared."""
+LARGE, BELOW = 64.0, 1024.0
+"""On a simplex: entries are taken relative to a largest one beyond this size, and as no further below it than that."""
 
 
 class Domain(Protocol):
@@ -39,7 +50,7 @@ class Free:
 
 @dataclass(frozen=True)
 class Ball:
-    """{x : ‖x‖ ≤ radius}."""
+    """{x : ‖x‖ ≤ radius}; in float32 the radius may be 1e-12 to 1e28, in float64 1e-140 to 1e280."""
 
     radius: float
 
@@ -49,10 +60,19 @@ class Ball:
 
     def project(self, x: Array) -> Array:
         xp = namespace(x)
-        return x / xp.maximum(xp.norm(x) / self.radius, 1.0)
+        far = max(FAR * self.radius, 1.0)
+        x = x / xp.maximum(xp.max(xp.abs(x), axis=-1, keepdims=True) / far, 1.0)
+        return x / xp.maximum(self._norm(x) / self.radius, 1.0)
 
     def contains(self, x: Array, tolerance: float = 1e-9) -> Array:
-        return namespace(x).norm(x)[..., 0] <= self.radius + tolerance
+        return self._norm(x)[..., 0] <= self.radius + tolerance
+
+    def _norm(self, x: Array) -> Array:
+        """‖x‖ ``[..., 1]`` of points that are not far, in a unit in which their squares neither overflow nor vanish."""
+        if 1 / FAR < self.radius < FAR**0.5:
+            return namespace(x).norm(x)
+        unit = ldexp(1.0, frexp(self.radius)[1] - 1)
+        return namespace(x).norm(x / unit) * unit
 
     def diameter(self, dimension: int) -> float:
         return 2.0 * self.radius
@@ -86,8 +106,14 @@ class Simplex:
     """{x : x_i ≥ 0, Σ x_i = 1}, the decisions of a meta learner."""
 
     def project(self, x: Array) -> Array:
-        """Sort-and-threshold projection (Held, Wolfe & Crowder 1974; Duchi et al. 2008, Fig. 1)."""
+        """Sort-and-threshold projection (Held, Wolfe & Crowder 1974; Duchi et al. 2008, Fig. 1).
+
+        Shifting all entries alike changes nothing, nor does how far below the largest an entry lies, from 1 on: so what
+        is summed is kept small.
+        """
         xp = namespace(x)
+        largest = xp.max(x, axis=-1, keepdims=True)
+        x = xp.maximum(x - xp.where(xp.abs(largest) > LARGE, largest, 0.0), -BELOW)
         descending = xp.flip(xp.sort(x, axis=-1), -1)
         rank = xp.asarray(xp.arange(x.shape[-1], like=x) + 1, like=x)
         excess = (xp.cumsum(descending, -1) - 1.0) / rank

@@ -22,6 +22,8 @@ def linear_minimiser(slope: Array, domain: Domain) -> Array:
         ValueError: if the domain has no closed form here, or is unbounded.
     """
     if isinstance(domain, Ball):
+        _, power = np.frexp(np.max(np.abs(slope), axis=-1, keepdims=True))
+        slope = np.ldexp(slope, -power)  # exactly the same direction, of which no square overflows or vanishes
         norm = np.linalg.norm(slope, axis=-1, keepdims=True)
         return -domain.radius * slope / np.where(norm > 0, norm, 1.0)
     if isinstance(domain, Box):

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from real.drafters import Adapter
-from real.models.state import load, under
+from real.models.state import load, not_finite, under
 from real.systems.loaded import Models
 from real.systems.rows import Method
 from theory.runs.files import atomic
@@ -34,6 +34,12 @@ def learned(models: Models, state: Path) -> Adapter:
         raise ValueError(f"state={str(state)!r}: was learned on the draft {wanted!r}; give that one as draft")
     pair = models.pair_of(Method("adapter", draft=draft))
     assert pair.draft is not None
+    learned_on = about.get("draft_weights")
+    if learned_on != pair.draft.fingerprint:
+        raise ValueError(
+            f"state={str(state)!r}: was learned on a draft {wanted!r} with the weights {learned_on}, this one has "
+            f"{pair.draft.fingerprint}; give the draft that it was learned on"
+        )
     for part in ("adapter", "matrix"):
         drafter = Adapter(pair.draft, pair.target.vocab, part=part)
         if "x" in tensors and tensors["x"].shape == (drafter.dimension,):
@@ -71,7 +77,8 @@ def export(drafter: Adapter, tokenizer, folder: Path) -> Path:
     """Write the adapted draft into ``folder``, whole or not at all.
 
     Raises:
-        ValueError: if the folder is there, or input and output embeddings are tied: folding would change both.
+        ValueError: if the folder is there, or input and output embeddings are tied: folding would change both; or if
+            the head would hold nan or infinity.
     """
     if folder.exists():
         raise ValueError(f"out={str(folder)!r}: is there already; nothing was overwritten, choose another folder")
@@ -82,6 +89,11 @@ def export(drafter: Adapter, tokenizer, folder: Path) -> Path:
         )
     copy = drafter.model.copy()
     copy.readout.weight.data = folded_head(drafter).to(copy.readout.weight.dtype)
+    if not_finite({"head": copy.readout.weight}):
+        raise ValueError(
+            f"adapter: folded into the head it gives nan or infinity in {copy.dtype}; nothing was written. Learn with "
+            "a smaller step_size, or export in float32"
+        )
     with atomic(folder) as partial:
         copy.model.save_pretrained(partial)
         tokenizer.save_pretrained(partial)

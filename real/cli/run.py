@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,8 @@ class Run:
         comparison.turn_to(tenants[0])
         belongs = of_tenant(about(comparison.models, comparison.methods[name], comparison.serving), tenants[0])
         decoder = comparison.decoders[name]
-        self.state = State(path, belongs, lambda found: comparison.restore(name, found), lambda: decoder.state(text))
+        take, give = partial(comparison.restore, name), partial(decoder.state, text)
+        self.state = State(path, belongs, take, give, decoder.pair)
         self.state.restore()
         self.state.keep()  # a state that cannot be saved is known before the work is done
         self.after.append(self.state.keep)

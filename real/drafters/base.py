@@ -135,6 +135,7 @@ class Drafter(ABC):
     context: int = UNLIMITED
     texts: Sequence[Text] = ()
     lengths: list[int] | None = None  # how many tokens each text drafts in the step under way; None: all go on
+    witnesses: Sequence[Tensor] = ()  # of the tokens just proposed, each [n] (Sampling.choose); none: they go unchecked
 
     @property
     def dimension(self) -> int:
@@ -201,7 +202,7 @@ class Drafter(ABC):
         Raises:
             ValueError: for logits of another shape, as a user's own drafter may give.
         """
-        tokens, laws = list[Tensor](), list[Tensor]()
+        tokens, laws, witnesses = list[Tensor](), list[Tensor](), list[Tensor]()
         self.lengths = counts = list(lengths)
         for i in range(max(lengths)):
             logits = self.logits_after(tokens)
@@ -211,8 +212,9 @@ class Drafter(ABC):
                     f"{(len(counts), self.vocab)}, one row a text in flight and the target's vocabulary wide"
                 )
             logits = shaped(self.texts, tokens, logits)
-            token, law = sampling.choose(logits, None if uniforms is None else uniforms[:, i])
+            token, law, witness = sampling.choose(logits, None if uniforms is None else uniforms[:, i])
             tokens.append(token)
+            witnesses.append(witness)
             if law is not None:
                 laws.append(law)
             if confidence > 0 and i + 1 < max(counts):
@@ -221,6 +223,7 @@ class Drafter(ABC):
                 if max(counts) == i + 1:
                     break
         self.lengths = None
+        self.witnesses = witnesses
         return Proposal(torch.stack(tokens, 1), torch.stack(laws, 1) if laws else None, counts)
 
     def goes_on(self, drafted: int) -> list[bool]:

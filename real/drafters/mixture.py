@@ -110,13 +110,14 @@ class Mixture(Drafter):
         starts, counts = [len(text.tokens) for text in self.texts], list(lengths)
         weights = self._choose(len(starts))
         leaders = [i for i in range(len(self.parts)) if bool(weights[:, i].any())]
-        tokens, mixed, seen = list[Tensor](), list[Tensor](), list[Tensor]()
+        tokens, mixed, seen, witnesses = list[Tensor](), list[Tensor](), list[Tensor](), list[Tensor]()
         for i in range(max(lengths)):
             self._lengthen(counts)
             after = [shaped(self.texts, tokens, self.parts[k].logits_after(tokens)) for k in leaders]
             laws = torch.stack([_law(logits, sampling) for logits in after], 1)  # [n, L, V]
             law = _mixed(weights[:, leaders], laws)
             tokens.append(law.argmax(-1) if uniforms is None else categorical(law, uniforms[:, i]))
+            witnesses.append(law[:, 0])
             seen.append(laws)
             mixed.append(law)
             if confidence > 0 and i + 1 < max(counts):
@@ -130,7 +131,7 @@ class Mixture(Drafter):
         ]
         self._lengthen(None)
         proposal = Proposal(drafted, None if sampling.greedy else torch.stack(mixed, 1), counts)
-        self._drafted = proposal, torch.stack(every, 2), starts
+        self._drafted, self.witnesses = (proposal, torch.stack(every, 2), starts), witnesses
         return proposal
 
     def _choose(self, texts: int) -> Tensor:
@@ -184,7 +185,7 @@ class Mixture(Drafter):
         self._laws[row] = {position: laws for position, laws in self._laws[row].items() if position >= before}
 
     def load(self, x: Tensor) -> None:
-        if x.shape != self._x.shape or float(x.min()) < 0 or abs(float(x.sum()) - 1) > 1e-3:
+        if x.shape != self._x.shape or not (float(x.min()) >= 0 and abs(float(x.sum()) - 1) <= 1e-3):
             raise ValueError(f"x={x.tolist()}: the weights of {len(self.parts)} parts, none negative, their sum 1")
         self._x = x.detach().to("cpu", torch.float32).clone()
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from real.drafters.base import Drafter
-from real.models.state import Named, check, load, save, under
+from real.models.state import Named, check, load, not_finite, save, under
 
 BLOCK = 64
 LARGEST = 127
@@ -48,6 +48,8 @@ def load_start(path: Path, drafter: Drafter) -> dict[str, str]:
             f"{path}: holds a decision of {len(x)} entries, {type(drafter).__name__} has {drafter.dimension} here; it "
             "was trained for another drafter or another target, give the start that belongs to this one"
         )
+    if not_finite({"x": x}):
+        raise ValueError(f"{path}: x.int8 times x.scale is beyond float32; give a file that save_start wrote")
     check(drafter.state(), state)
     drafter.restore(state)
     drafter.load(x)

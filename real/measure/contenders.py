@@ -18,6 +18,7 @@ from real.models.hf import CausalLM, Pair
 from real.models.sampling import Sampling
 from real.serving.decoder import Decoder, Request, online_decoder
 from real.serving.follow import follow
+from real.serving.lawful import NoLaw
 from real.serving.ledger import Ledger
 from real.serving.settings import Serving
 from real.serving.step import alone, generate, step
@@ -60,7 +61,10 @@ class Online:
     def serve(self, request: Asked) -> dict[str, float]:
         """Serve one request, and learn from it."""
         ledger = Ledger(self.device)
-        self.text, counts = self.decoder.serve(request.prompt, ledger, request.tenant)
+        try:
+            self.text, counts = self.decoder.serve(request.prompt, ledger, request.tenant)
+        except NoLaw as error:
+            raise error.of(request.number) from None
         return {**asdict(counts), **ledger.row()}
 
 

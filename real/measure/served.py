@@ -25,6 +25,7 @@ from real.serving.learn import Learning
 from real.serving.settings import Serving
 from real.systems.loaded import Models
 from real.systems.rows import Method
+from real.systems.saved import weights
 from real.traffic.streams import Stream
 from real.traffic.turns import Turn, tried
 from theory.runs.files import owned
@@ -150,6 +151,7 @@ class Comparison:
         facts = {"rows": self.rows, "settings": settings, "unfollowed": self.unfollowed, "about": about}
         facts |= {"answers": {name: one.answers for name, one in self.in_turn.items()}, "left_out": self.left_out}
         facts |= {"certified": self._kept, "certifiers": list(self.certifiers)}
+        facts["weights"] = self._weights
         facts["tenants"] = {name: decoder.tenants for name, decoder in self._all().items()}
         tensors = _named({name: _of_all_tenants(decoder) for name, decoder in self._all().items()})
         save(folder / CHECKPOINT, tensors, {name: json.dumps(fact) for name, fact in facts.items()})
@@ -158,7 +160,7 @@ class Comparison:
         """Go on from a checkpoint, if there is one → what was kept ``about`` it; and be ready to save others.
 
         Raises:
-            SettingsDiffer: if it belongs to a run with other settings.
+            SettingsDiffer: if it belongs to a run with other settings or other weights.
         """
         for name, certifier in self.certifiers.items():
             self._learning(name).record = certifier.see
@@ -169,6 +171,8 @@ class Comparison:
         facts = {name: json.loads(text) for name, text in texts.items()}
         if facts["settings"] != settings:
             raise SettingsDiffer(f"{path} belongs to a run with other settings; choose another folder, or remove it")
+        if facts.get("weights") != self._weights:
+            raise SettingsDiffer(f"{path} belongs to a run of other weights; choose another folder, or remove it")
         self.unfollowed = facts["unfollowed"]
         self.followers = {name: twin for name, twin in self.followers.items() if name not in self.unfollowed}
         for name, decoder in self._all().items():
@@ -190,6 +194,11 @@ class Comparison:
         learning = self.decoders[name].learning
         assert learning is not None
         return learning
+
+    @property
+    def _weights(self) -> dict[str, dict[str, str]]:
+        """Which models each method decodes with."""
+        return {name: weights(decoder.pair) for name, decoder in self.decoders.items()}
 
     def _all(self) -> dict[str, Decoder]:
         """What serves and what follows."""

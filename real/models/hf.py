@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from real.models.cache import BLOCK, RowCache, SlotCache, rollback, rows_of
 from real.models.compiled import Compiled
+from real.models.fingerprint import fingerprint
 from real.models.generation import Generation
 from real.models.head import Head
 from real.models.masks import Masks
@@ -63,6 +65,11 @@ class CausalLM:
     @property
     def device(self) -> torch.device:
         return self.readout.weight.device
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Which weights these are (``real/models/fingerprint.py``), as they were when it was first asked."""
+        return fingerprint(self.model)
 
     @property
     def label(self) -> str:

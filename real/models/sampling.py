@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from theory.speculation.acceptance import categorical, process
+from theory.speculation.acceptance import COLDEST, categorical, process
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sampling:
-    """Temperature, then top-k, then top-p (transformers' order), applied to both laws; temperature 0 is greedy."""
+    """Temperature, then top-k, then top-p (transformers' order), applied to both laws.
+
+    Temperature 0 is greedy, and one below ``COLDEST`` is 0.
+    """
 
     temperature: float = field(default=1.0, metadata={"help": "At least 0; 0 decodes greedily."})
     top_k: int = field(default=0, metadata={"help": "Keep the k most likely tokens; 0 keeps all."})
@@ -32,6 +35,8 @@ class Sampling:
             )
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p={self.top_p!r}: must be in (0, 1]; 1 keeps the whole vocabulary")
+        if self.temperature < COLDEST:
+            object.__setattr__(self, "temperature", 0.0)
 
     @property
     def greedy(self) -> bool:
@@ -44,12 +49,22 @@ class Sampling:
             return one_hot(logits.argmax(-1), logits)
         return process(logits, self.temperature, self.top_k, self.top_p)
 
-    def choose(self, logits: Tensor, uniform: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Token ``[...]`` and the law ``[..., V]`` it was drawn from (None when greedy, which needs no uniform)."""
+    def judge(self, logits: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor]:
+        """Logits ``[..., V]`` → the likeliest token ``[...]`` if greedy, else the law ``[..., V]``, and a witness.
+
+        The witness ``[...]`` is finite exactly where there is a law, that is no logit is NaN or +inf and not all are
+        -inf: it is the largest logit if greedy, else an entry of the law, which is otherwise NaN throughout.
+        """
         if self.greedy:
-            return logits.argmax(-1), None
+            top, token = logits.max(-1)
+            return token, None, top
         law = self.law(logits)
-        return categorical(law, uniform), law
+        return None, law, law[..., 0]
+
+    def choose(self, logits: Tensor, uniform: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Token ``[...]``, the law ``[..., V]`` it was drawn from, None when greedy with no uniform, and a witness."""
+        token, law, witness = self.judge(logits)
+        return categorical(law, uniform) if token is None else token, law, witness
 
 
 def one_hot(tokens: Tensor, like: Tensor) -> Tensor:

@@ -1,10 +1,13 @@
 """What must be kept to go on later: named tensors in one safetensors file, written whole or not at all, no pickle."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
@@ -16,8 +19,15 @@ Named = dict[str, Tensor]
 def save(path: Path, tensors: Named, about: dict[str, str]) -> None:
     """Write ``tensors`` and the texts ``about`` them, for the user's eyes alone (mode 0600).
 
-    OSError (full disk, no permission) leaves the old file whole.
+    What cannot be written leaves the old file whole.
+
+    Raises:
+        ValueError: for an entry that holds nan or infinity.
+        OSError: for a full disk, or no permission.
     """
+    bad = not_finite(tensors)
+    if bad:
+        raise ValueError(f"{path}: not written, for {', '.join(bad)} hold nan or infinity; what was there before stays")
     content = to_bytes(tensors, about)
     with atomic(path) as partial:
         partial.touch(0o600, exist_ok=False)
@@ -25,27 +35,45 @@ def save(path: Path, tensors: Named, about: dict[str, str]) -> None:
 
 
 def load(path: Path) -> tuple[Named, dict[str, str]]:
-    """What ``save`` wrote, on the CPU.
+    """What ``save`` wrote, on the CPU, read whole: what becomes of the file later changes nothing.
 
     Raises:
-        FileNotFoundError, ValueError: if there is no file, or it is damaged or something else.
+        FileNotFoundError, ValueError: if there is no file, or it is damaged or something else, or an entry holds nan or
+            infinity.
     """
     if path.is_dir():
         raise ValueError(f"{path}: is a folder, not a state; name the file to keep it in")
     if not path.exists():
         raise FileNotFoundError(f"{path}: no state there; `python -m real run --state {path}` writes one")
+    content = path.read_bytes()
     try:
-        with safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
+        tensors = from_bytes(content)
     except SafetensorError as error:
         raise ValueError(
             f"{path}: not a readable state ({error}); give one that a run wrote, or remove it and start over"
         ) from None
+    bad = not_finite(tensors)
+    if bad:
+        raise ValueError(
+            f"{path}: {', '.join(bad)} hold nan or infinity; nothing was taken up. Remove it and start over"
+        )
+    header = content[8 : 8 + int.from_bytes(content[:8], "little")]  # its length, then JSON (the format's own rule)
+    return tensors, json.loads(header).get("__metadata__") or {}
 
 
 def under(prefix: str, named: Named) -> Named:
     """The entries whose names begin with ``prefix``, without it."""
     return {key.removeprefix(prefix): value for key, value in named.items() if key.startswith(prefix)}
+
+
+def not_finite(named: Named) -> list[str]:
+    """The entries that hold nan or infinity. A finite sum says that there is none: every entry is read once."""
+    floating = {name: part for name, part in named.items() if part.is_floating_point()}
+    return [
+        name
+        for name, part in floating.items()
+        if not (bool(torch.isfinite(part.sum())) or bool(torch.isfinite(part).all()))
+    ]
 
 
 def flatten(name: str, state: Any) -> Iterator[tuple[str, Tensor]]:
@@ -67,7 +95,10 @@ def rebuild(name: str, template: Any, named: Named) -> Any:
         found = named.get(name)
         if found is None or found.shape != template.shape:
             raise _another(name, template, found)
-        return found.to(template)
+        taken = found.to(template)
+        if not_finite({name: taken}):
+            raise ValueError(f"state entry {name!r}: too large for {template.dtype}; use the file that a run wrote")
+        return taken
     return type(template)(**{key: rebuild(f"{name}.{key}", value, named) for key, value in template._asdict().items()})
 
 

@@ -17,13 +17,13 @@ class Chains(NamedTuple):
     """Of n texts, of which the longest draft has g tokens.
 
     Attributes:
-        logits: the target's at the pending token and along the draft ``[n, g + 1, V]``.
-        laws: its processed laws there; None when greedy.
+        likeliest: the target's argmax at the pending token and along the draft ``[n, g + 1]``; None unless greedy.
+        laws: its processed laws there ``[n, g + 1, V]``; None when greedy.
         drafts: int64 ``[n, g]``. draft_laws: the laws they were sampled from ``[n, g, V]``, None when greedy.
         uniforms: float64 ``[n, 2·G + 1]`` of the G ≥ g tokens asked for (``Session.uniforms``); None when greedy.
     """
 
-    logits: Tensor
+    likeliest: Tensor | None
     laws: Tensor | None
     drafts: Tensor
     draft_laws: Tensor | None
@@ -33,24 +33,26 @@ class Chains(NamedTuple):
         """How many of each text's ``counts`` drafted tokens are accepted, and the token after them, each ``[n]``."""
         if len(set(counts)) == 1:
             return self._alike(counts[0], rule)
-        accepted = torch.zeros(len(counts), dtype=torch.long, device=self.logits.device)
+        accepted = torch.zeros(len(counts), dtype=torch.long, device=self.drafts.device)
         token = accepted.clone()
         for count in sorted(set(counts)):
-            rows = sent([row for row, other in enumerate(counts) if other == count], self.logits.device)
+            rows = sent([row for row, other in enumerate(counts) if other == count], self.drafts.device)
             accepted[rows], token[rows] = self._of(rows)._alike(count, rule)
         return accepted, token
 
     def _of(self, rows: Tensor) -> "Chains":
-        laws, draft_laws, uniforms = (
-            None if part is None else part[rows] for part in (self.laws, self.draft_laws, self.uniforms)
+        likeliest, laws, draft_laws, uniforms = (
+            None if part is None else part[rows] for part in (self.likeliest, self.laws, self.draft_laws, self.uniforms)
         )
-        return Chains(self.logits[rows], laws, self.drafts[rows], draft_laws, uniforms)
+        return Chains(likeliest, laws, self.drafts[rows], draft_laws, uniforms)
 
     def _alike(self, count: int, rule: str) -> tuple[Tensor, Tensor]:
         """All drafts are ``count`` tokens long."""
-        logits, drafts = self.logits[:, : count + 1], self.drafts[:, :count]
-        if self.laws is None or self.uniforms is None:
-            return greedy_rule(logits.argmax(-1), drafts)
+        drafts = self.drafts[:, :count]
+        if self.likeliest is not None:
+            return greedy_rule(self.likeliest[:, : count + 1], drafts)
+        assert self.laws is not None
+        assert self.uniforms is not None
         if count == 0 or self.draft_laws is None:
             token = categorical(self.laws[:, 0], self.uniforms[:, -1])
             return torch.zeros_like(token), token

@@ -18,6 +18,7 @@ from real.models.hf import Pair
 from real.models.state import check, under
 from real.models.text import Text, close_up
 from real.serving.feedback import Counts
+from real.serving.lawful import check_prompt
 from real.serving.learn import Learning
 from real.serving.ledger import Ledger
 from real.serving.settings import Serving
@@ -242,6 +243,9 @@ class Decoder:
         keep_prompt = learning is not None and learning.reads_prompts
         new = self.serving.max_new_tokens if new is None else new
         text = self.session.enter(prompt, new, eos=eos, keep_prompt=keep_prompt, rng=rng, clock=ledger)
+        text.number = number
+        with ledger("prefill"):
+            check_prompt(text)
         self.requests.append(Request(number, text))
         self.own.entered += 1
         if learning is not None:

@@ -21,6 +21,7 @@ from real.models.memory import memory_of
 from real.models.sampling import Sampling
 from real.models.text import Text, close_up, shaped_along
 from real.serving.chains import Chains
+from real.serving.lawful import as_bits, check_step
 from real.serving.settings import RULES
 
 __all__ = ["RULES", "Clock", "Session", "Step", "alone", "generate", "step"]
@@ -197,27 +198,37 @@ def step(
     ``lengths`` says how many tokens each text drafts; they must fit (``Session.room``), 0 is a plain step. For
     ``uniforms`` see ``Session.uniforms``, for ``confidence`` ``Drafter.propose``: a draft that ends early leaves the
     uniforms after it unused. ``rule`` is one of ``RULES``.
+
+    Raises:
+        NoLaw: if the target's logits at a position to be committed, or the drafter's at a drafted one, are NaN or +inf
+            somewhere or -inf throughout; nothing is committed then, and the session cannot go on.
     """
     target, drafter, texts = session.target, session.drafter, session.texts
     longest, counts, draft_laws = max(lengths), list(lengths), None
     pending = sent([text.tokens[-1:] for text in texts], target.device)  # [n, 1]
-    drafts = pending[:, :0]
+    drafts, witnesses = pending[:, :0], list[Tensor]()
     if longest:
         assert drafter is not None
         with clock("draft"):
-            drawing = None if uniforms is None else uniforms[:, :longest]
+            drawing, drafter.witnesses = None if uniforms is None else uniforms[:, :longest], ()
             drafts, draft_laws, counts = drafter.propose(lengths, sampling, drawing, confidence)  # [n, g], [n, g, V]
+            witnesses = [witness[:, None] for witness in drafter.witnesses]
     with clock("verify"):
         ids = torch.cat([pending, drafts], 1)
         hidden = session.memory.read(ids, [count + 1 for count in counts])  # [n, g + 1, d]
         logits = target.head(hidden.flatten(0, 1)).unflatten(0, hidden.shape[:2])  # [n, g + 1, V]
         served = shaped_along(texts, drafts, logits)
-        laws = None if sampling.greedy else sampling.law(served)
-        kept, token = Chains(served, laws, drafts, draft_laws, uniforms).verified(counts, rule)
-        found = torch.cat([drafts, kept[:, None], token[:, None]], 1).tolist()  # the only sync
+        likeliest, laws, witness = sampling.judge(served)
+        kept, token = Chains(likeliest, laws, drafts, draft_laws, uniforms).verified(counts, rule)
+        bits = as_bits([witness, *witnesses])  # [n, g + 1] of the target, then those of the drafter
+        found = torch.cat([drafts, kept[:, None], token[:, None], bits], 1).tolist()  # the only sync
+        g = drafts.shape[1]
+        for text, count, numbers in zip(texts, counts, found, strict=True):
+            examined = numbers[g] if laws is None or rule == "token" else count  # the block rule looks at all of it
+            check_step(text, numbers[g + 2 :], g + 1, examined + 1, count, drafter)
         steps = []
-        for row, (*drafted, accepted, last) in enumerate(found):
-            text, count = texts[row], counts[row]
+        for row, numbers in enumerate(found):
+            text, count, drafted, (accepted, last) = texts[row], counts[row], numbers[:g], numbers[g : g + 2]
             tokens = text.commit([*drafted[:accepted], last], hidden[row])
             session.memory.keep(row, len(text.tokens) - 1)
             c = len(tokens)

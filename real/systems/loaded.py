@@ -77,11 +77,14 @@ class Models:
 
     def start_of(self, method: Method) -> Path:
         """The file of the method's warm-up."""
-        path = start_path(self.family, method)
-        if not self.family or not path.is_file():
+        path, draft = start_path(self.family, method), self.drafts[method.draft]
+        own = Path(draft).resolve() != (ASSETS / method.draft).resolve()
+        other = own and method.drafter is not None and drafter_class(method.drafter).uses_draft
+        if not self.family or other or not path.is_file():
+            on = f"draft {_name(draft)}" if other else f"target {_name(self.target)}"
             raise ValueError(
-                f"start={method.start!r}: no warm-up of {method.drafter!r} for the target {_name(self.target)}; take a "
-                "row that starts from scratch, such as frozen or ensemble, or an embedded family"
+                f"start={method.start!r}: no warm-up of {method.drafter!r} for the {on}; take a row that starts from "
+                "scratch, such as frozen or ensemble, or an embedded pair"
             )
         return path
 

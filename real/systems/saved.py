@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from real.models.hf import Pair
 from real.models.state import load, save
 from real.serving.settings import Serving
 from real.systems.loaded import Models
@@ -31,12 +32,19 @@ def of_tenant(about: dict[str, str], tenant: str) -> dict[str, str]:
     return about | ({"tenant": tenant} if tenant else {})
 
 
+def weights(pair: Pair) -> dict[str, str]:
+    """Which weights the models have: a state fits no others, whatever their folders are called."""
+    models = {"target": pair.target, "draft": pair.draft}
+    return {f"{name}_weights": model.fingerprint for name, model in models.items() if model is not None}
+
+
 class State:
     """A file in which a state is kept between runs.
 
     Args:
         path: the safetensors file. about: what must be the same for a state to be taken up (``about``).
         take: takes the tensors up, between requests. give: what is to be kept, between requests.
+        pair: whose weights must be the same too. They are read when the file is first looked for or written.
     """
 
     def __init__(
@@ -45,20 +53,26 @@ class State:
         about: dict[str, str],
         take: Callable[[dict[str, Tensor]], Any],
         give: Callable[[], dict[str, Tensor]],
+        pair: Pair,
     ):
-        self.path, self.about, self.take, self.give = path, about, take, give
+        self.path, self.about, self.take, self.give, self.pair = path, about, take, give, pair
+
+    @property
+    def belongs(self) -> dict[str, str]:
+        """What the file says of itself."""
+        return self.about | weights(self.pair)
 
     def restore(self) -> None:
         """Go on from the file, if it is there.
 
         Raises:
-            ValueError: if it was saved by another learner or other models.
+            ValueError: if it was saved by another learner or other models, or does not say which weights they had.
         """
         if not self.path.exists():
             return
-        tensors, theirs = load(self.path)
-        if theirs != self.about:
-            here, keys = self.about, {**theirs, **self.about}
+        (tensors, theirs), here = load(self.path), self.belongs
+        if theirs != here:
+            keys = {**theirs, **here}
             both = {key: (theirs.get(key), here.get(key)) for key in keys if theirs.get(key) != here.get(key)}
             raise ValueError(f"{self.path}: saved with other settings (there, here): {both}; use another file")
         self.take(tensors)
@@ -71,4 +85,4 @@ class State:
 
     def keep(self) -> None:
         """Write the file."""
-        save(self.path, self.give(), self.about)
+        save(self.path, self.give(), self.belongs)

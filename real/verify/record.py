@@ -44,8 +44,8 @@ def record(
     Raises:
         SettingsDiffer: if one made with other settings is there; nothing is overwritten.
         Owned: if another process is making it.
-        ValueError: if the stream is too short to hold the burn-in, a prompt to hold what the heads read, or the system
-            cannot be replayed.
+        ValueError: if the stream is too short to hold the burn-in, a prompt to hold what the heads read, the system
+            cannot be replayed, or what was recorded is not finite.
     """
     with owned(path):
         return _recorded(models, schedule, serving, seed, path, progress, system)
@@ -83,6 +83,9 @@ def _recorded(
     read = drafter.recording(pieces, burn_in)
     arrays = _laws(pieces, drafter, serving) | {name: tensor.numpy() for name, tensor in read.items()}
     arrays |= {"prompt": np.array(prompt_of, np.int32), "segment": np.array(segment_of, np.int32)}
+    bad = [name for name, array in arrays.items() if array.dtype.kind == "f" and not np.isfinite(array).all()]
+    if bad:
+        raise ValueError(f"{path}: not written, for {', '.join(bad)} hold nan or infinity; record in float32")
     header["digest"] = _digest(header, arrays)
     header |= {"tokens_per_step": total.tokens / total.steps, "alpha": total.alpha_sum / total.verified}
     header["provenance"] = provenance(models.device)

@@ -140,8 +140,9 @@ def check_recording(path: Path, arrays: dict[str, np.ndarray], header: dict[str,
         if not fits or 0 in shape:
             raise ValueError(f"{path}: {name} has shape {shape}, expected [{', '.join(letters)}] with {sizes}{remedy}")
     entries = sizes["H"] * sizes["d"] ** 2
+    floats = {name: array for name, array in arrays.items() if array.dtype.kind == "f"}
+    finite = {name: (np.isfinite(array).all(), "must be finite") for name, array in floats.items()}
     rules = {
-        "features": (np.isfinite(arrays["features"]).all(), "must be finite"),
         "token": (in_range(arrays["token"], sizes["V"]), f"must lie in [0, V={sizes['V']})"),
         "law_index": (in_range(arrays["law_index"], sizes["V"]), f"must lie in [0, V={sizes['V']})"),
         "law_prob": (np.allclose(arrays["law_prob"].sum(axis=-1), 1.0, atol=1e-3), "must sum to 1 in each row"),
@@ -151,7 +152,7 @@ def check_recording(path: Path, arrays: dict[str, np.ndarray], header: dict[str,
         "weights": (len(header.get("weights", [1])) == sizes["H"], f"must be one of each of {sizes['H']} heads"),
         "x_1": ("x_1" not in arrays or arrays["x_1"].shape == (entries,), f"must have {entries} entries"),
     }
-    for name, (holds, rule) in rules.items():
+    for name, (holds, rule) in (*finite.items(), *rules.items()):
         if not holds:
             raise ValueError(f"{path}: {name} {rule}{remedy}")
 

@@ -12,7 +12,7 @@ from sim.environments.adversarial import Adversarial
 from sim.environments.experts import Experts
 from sim.environments.tracking import Tracking
 from sim.experiments import EXPERIMENTS, Match, altered_name
-from tests.sim.test_replay import arrays, save
+from tests.sim.test_replay import WIDTH, arrays, save
 from theory.runs.files import owned
 from theory.runs.trace import Trace
 
@@ -273,6 +273,11 @@ BROKEN = {
     "shape": (broken(token=GOOD["token"][:-1]), "token has shape (132,), expected [P]"),
     "empty": (broken(law_index=GOOD["law_index"][:, :0]), "law_index has shape (133, 0)"),
     "finite": (broken(features=GOOD["features"] * np.nan), "features must be finite"),
+    "finite head": (broken(head=GOOD["head"] + np.float32(np.inf)), "head must be finite"),
+    "finite whitener": (broken(whitener=GOOD["whitener"] * np.nan), "whitener must be finite"),
+    "finite probability": (broken(token_prob=GOOD["token_prob"] * np.float32(np.inf)), "token_prob must be finite"),
+    "finite law": (broken(law_prob=GOOD["law_prob"] * np.nan), "law_prob must be finite"),
+    "finite decision": (broken(x_1=np.full(WIDTH**2, np.nan)), "x_1 must be finite"),
     "range": (broken(token=GOOD["token"] + 99), "token must lie in [0, V=17)"),
     "law-range": (broken(law_index=GOOD["law_index"] - 5), "law_index must lie in [0, V=17)"),
     "law": (broken(law_prob=GOOD["law_prob"] / 2), "law_prob must sum to 1"),

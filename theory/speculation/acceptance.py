@@ -13,24 +13,45 @@ from typing import NamedTuple
 
 from theory.arrays import Array, namespace
 
+COLDEST = 2.0**-105
+"""Divided by a lower temperature, float32 logits beyond 2^23, where whole numbers end, overflow."""
+
 
 def process(logits: Array, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> Array:
     """Sampling law of ``logits`` ``[..., V]``: temperature, then top-k, then top-p, in transformers' order and meaning.
 
-    top_k = 0 and top_p = 1 leave the law whole. Ties with the k-th logit are kept, as transformers keeps them.
+    top_k = 0 and top_p = 1 leave the law whole. Ties with the k-th logit are kept, as transformers keeps them. Of ties
+    at the edge of top-p the later ids are kept, as in transformers where its sort is stable, which it need not be. A
+    temperature too small for the dtype is the limit: the largest logits share all mass. Logits without a law, of which
+    one is NaN or +inf or all are -inf, give NaN throughout.
     """
     xp = namespace(logits)
     if temperature != 1:
-        logits = logits / temperature
+        logits = _sharpest(logits) if _vanishes(temperature, logits) else logits / temperature
     if 0 < top_k < logits.shape[-1]:
         kth = xp.flip(xp.sort(logits), -1)[..., top_k - 1 : top_k]
         logits = xp.where(logits < kth, -inf, logits)
     if top_p < 1.0:
         order = xp.argsort(logits)  # ascending: the tail of mass at most 1 − top_p goes, the most likely token never
-        tail = xp.cumsum(xp.softmax(xp.take_along_axis(logits, order, axis=-1)), -1) <= 1.0 - top_p
+        tail = xp.cumsum(xp.shares(xp.take_along_axis(logits, order, axis=-1)), -1) <= 1.0 - top_p
         tail = tail & (xp.arange(logits.shape[-1], like=logits) < logits.shape[-1] - 1)
         logits = xp.where(xp.take_along_axis(tail, xp.argsort(order), axis=-1), -inf, logits)
     return xp.softmax(logits)
+
+
+def _vanishes(temperature: float, logits: Array) -> bool:
+    """Whether logits as large as 1/eps of their dtype overflow when divided by ``temperature``."""
+    if temperature >= COLDEST:
+        return False
+    kind = namespace(logits).finfo(logits.dtype)
+    return temperature * float(kind.max) * float(kind.eps) < 1
+
+
+def _sharpest(logits: Array) -> Array:
+    """0 at the largest logits, -inf elsewhere; NaN where the largest is not finite."""
+    xp = namespace(logits)
+    below = logits - xp.max(logits, axis=-1, keepdims=True)
+    return xp.where(below < 0, -inf, below)
 
 
 def alpha(target_probs: Array, draft_probs: Array) -> Array:
@@ -55,7 +76,8 @@ def categorical(probs: Array, uniform: Array) -> Array:
     """Token whose cumulative interval holds ``uniform``: probs ``[..., V]``, uniform ``[...]`` → int ``[...]``.
 
     Tokens of probability 0 are never drawn where the sum is taken in order (a GPU's or jax's need not be): of normal
-    floats u < 1 and s, multiplied with the digits of u or more, the product is rounded to less than s.
+    floats u < 1 and s, multiplied with the digits of u or more, the product is rounded to less than s. A law of NaN
+    gives token 0, so that no index leaves the vocabulary: look at laws that may be NaN before their tokens are used.
     """
     xp = namespace(probs)
     cumulative = xp.cumsum(probs, -1)

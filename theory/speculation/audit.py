@@ -89,11 +89,14 @@ class Audit:
         return clipped_bet(weights, self.tolerance) if self.tolerance > 0 else self.bins * weights
 
     def hits(self, pits: Array) -> Array:
-        """One-hot bin of each transform: ``[...]`` → ``[..., B]``."""
+        """One-hot bin of each transform: ``[...]`` → ``[..., B]``; NaN for one that is not finite: its law was none."""
         xp = namespace(pits)
-        bin_t = xp.integer(xp.minimum(self.bins * pits, self.bins - 1.0))  # rounding may lift U to 1
+        known = xp.isfinite(pits)
+        scaled = xp.where(known, self.bins * pits, xp.zeros_like(pits))
+        bin_t = xp.integer(xp.minimum(scaled, self.bins - 1.0))  # rounding may lift U to 1
         hit = xp.arange(self.bins, like=pits) == bin_t[..., None]
-        return xp.where(hit, xp.ones_like(pits)[..., None], xp.zeros_like(pits)[..., None])
+        one = xp.where(known, xp.ones_like(pits), float("nan"))
+        return xp.where(hit, one[..., None], (one - 1)[..., None])
 
     def update(self, state: State, pit_t: Array) -> State:
         """The state after one more committed token per stream, whose transform is ``pit_t`` ``[...]``."""
@@ -114,7 +117,7 @@ class Audit:
             The state after them and log M along the way, ``[..., n]``.
         """
         xp = namespace(pits)
-        hits = self.hits(pits) * xp.where(committed, xp.ones_like(pits), xp.zeros_like(pits))[..., None]
+        hits = xp.where(committed[..., None], self.hits(pits), 0.0)
         counts = state.counts[..., None, :] + xp.cumsum(hits, -2)
         won = xp.sum(hits * self.bets(counts - hits), axis=-1)
         growth = xp.log(xp.where(committed, won, xp.ones_like(won)))
@@ -123,8 +126,8 @@ class Audit:
         return State(counts[..., -1, :], path[..., -1], peak), path
 
     def alarm(self, state: State) -> Array:
-        """Whether the wealth ever reached 1/δ: bool ``[...]``."""
-        return state.log_peak >= log(1 / self.false_alarm)
+        """Whether the wealth ever reached 1/δ, or is NaN, as of a law that is none: bool ``[...]``."""
+        return ~(state.log_peak < log(1 / self.false_alarm))
 
 
 def clipped_bet(weights: Array, tolerance: float) -> Array:

@@ -6,6 +6,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+from safetensors.torch import save_file  # noqa: E402
 from typer.testing import CliRunner  # noqa: E402
 
 from real import __main__ as command  # noqa: E402
@@ -18,6 +19,7 @@ from real.models.hf import Pair  # noqa: E402
 from real.models.load import load_model  # noqa: E402
 from real.models.random import perturbed, random_model  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
+from real.models.state import load  # noqa: E402
 from real.serving.step import alone, generate  # noqa: E402
 from real.systems.loaded import Models  # noqa: E402
 from real.verify.lossless import reference  # noqa: E402
@@ -109,6 +111,23 @@ def test_the_command_folds_what_a_run_learned(tmp_path):
     assert "was learned on the draft 'draft'; give that one as draft" in " ".join(other.output.split())
     missing = real("export", *pair, "--state", tmp_path / "none", "--out", tmp_path / "other")
     assert missing.exit_code != 0
+    saved(tmp_path / "else/draft", perturbed(target, 0.05, 2), tokenizer())
+    stranger = [*pair[:3], tmp_path / "else/draft", *state]
+    before = (tmp_path / "state.safetensors").read_bytes()
+    for refused, words in (
+        (real("export", *stranger, "--out", tmp_path / "other"), "was learned on a draft 'draft' with the weights"),
+        (real("run", *stranger, *serve), "saved with other settings (there, here): {'draft_weights': ('"),
+    ):
+        assert refused.exit_code == 2
+        assert words in " ".join(refused.output.split())
+    assert (tmp_path / "state.safetensors").read_bytes() == before
+    tensors, about = load(tmp_path / "state.safetensors")
+    tensors["x"][5] = torch.nan
+    save_file(tensors, tmp_path / "state.safetensors", about)
+    poisoned = real("export", *pair, *state, "--out", tmp_path / "other")
+    assert poisoned.exit_code == 2
+    assert "state.safetensors: x hold nan or infinity; nothing was taken up" in " ".join(poisoned.output.split())
+    assert not (tmp_path / "other").exists()
 
 
 def test_refusals(tmp_path):
@@ -119,6 +138,11 @@ def test_refusals(tmp_path):
     drafter.model.model.config.tie_word_embeddings = True
     with pytest.raises(ValueError, match="untie them first"):
         export(drafter, None, tmp_path / "draft")
+    drafter = moved(make_pair("float16"), "matrix")
+    drafter.load(1e6 * drafter.x)
+    with pytest.raises(ValueError, match=r"nan or infinity in torch\.float16; nothing was written"):
+        export(drafter, None, tmp_path / "draft")
+    assert not list(tmp_path.iterdir())
     with pytest.raises(ValueError, match="part='head'"):
         make_drafter("adapter", pair, part="head")
 

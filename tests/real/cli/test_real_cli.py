@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,11 +22,13 @@ from typer.testing import CliRunner  # noqa: E402
 from real import __main__ as command  # noqa: E402
 from real.drafters.adapter import Adapter  # noqa: E402
 from real.measure import served as compare  # noqa: E402
+from real.models.hf import load_model  # noqa: E402
 from real.models.random import perturbed, random_model  # noqa: E402
 from real.models.state import load  # noqa: E402
 from real.serving.settings import Serving  # noqa: E402
 from real.studies.experiments import EXPERIMENTS, Experiment  # noqa: E402
 from real.systems import loaded  # noqa: E402
+from real.systems.rows import Method  # noqa: E402
 from real.traffic import streams  # noqa: E402
 from tests.real.models.test_models import saved, tokenizer  # noqa: E402
 from theory.loss import Linear  # noqa: E402
@@ -261,6 +264,23 @@ def test_run_compares_plain_frozen_and_learner_on_a_users_models_and_prompts(tmp
         assert words in said(result)
 
 
+def test_a_checkpoint_and_a_warm_up_go_on_with_the_weights_they_were_made_with(tmp_path, monkeypatch, assets):
+    monkeypatch.setattr(loaded, "ASSETS", shutil.copytree(assets, tmp_path / "assets"))
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 5, KeyboardInterrupt())
+        assert real("demo", "--out", "o").exit_code != 0
+    before = contents(tmp_path / "o")
+    shutil.rmtree(tmp_path / "assets/specialist")
+    shutil.copytree(assets / "generalist", tmp_path / "assets/specialist")
+    result = real("demo", "--out", "o")
+    assert result.exit_code == 2
+    assert "belongs to a run of other weights; choose another folder, or remove it" in said(result)
+    assert contents(tmp_path / "o") == before
+    own = loaded.Models(draft=assets / "generalist")
+    with pytest.raises(ValueError, match="start='specialist': no warm-up of 'adapter' for the draft generalist; take"):
+        own.start_of(Method("adapter", start="specialist"))
+
+
 def test_run_resumes_from_its_state_and_refuses_anothers(tmp_path):
     first = ("--prompts", "prose:4", "--state", "learner.safetensors")
     assert run(*first).exit_code == 0
@@ -333,6 +353,23 @@ def test_a_gradient_that_is_not_finite_leaves_the_state_from_before(
     assert all(torch.equal(tensors[name], good[name]) for name in good)
     assert all(bool(torch.isfinite(value.float()).all()) for value in tensors.values())
     assert run("--prompts", "prose:4", *learning, kept).exit_code == 0
+
+
+def test_a_model_of_nan_is_an_error_of_one_line_that_says_which_request(tmp_path, assets):
+    """One row of the embeddings is NaN: the first prompts do without it."""
+    target = load_model(assets / "target", name="target")
+    word = tokenizer().get_vocab()["b"]  # of which the check at load knows nothing
+    target.model.get_input_embeddings().weight.data[word] = torch.nan
+    target.model.save_pretrained(tmp_path / "target")
+    tokenizer().save_pretrained(tmp_path / "target")
+    turns = ["a", "c a", "c a b"]
+    lines = [{"question_id": i, "category": "c", "turns": [turn]} for i, turn in enumerate(turns)]
+    (tmp_path / "my.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    pair = ("--target", "target", "--draft", assets / "generalist", "--dtype", "float32", "--device", "cpu")
+    result = run(*pair, "--prompts", "my.jsonl", "--max-new-tokens", 8, "--temperature", 0)
+    assert result.exit_code == 2
+    assert "target: no law of token" in said(result)
+    assert re.search(r"of request \d, for its logits are NaN", said(result))
 
 
 ERRORS = {

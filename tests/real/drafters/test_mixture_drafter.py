@@ -176,3 +176,5 @@ def test_refusals(pair):
         online_decoder(pair, make_drafter("mixture", pair), OGD(5.0), Serving(3, 8, Sampling(1.0), 40)).drafter.load(
             torch.tensor([1.5, -0.5])
         )
+    with pytest.raises(ValueError, match="none negative"):
+        make_drafter("mixture", pair).load(torch.tensor([torch.nan, 0.5]))

@@ -220,6 +220,70 @@ def test_process_takes_one_law_and_leaves_it_whole_unless_asked():
     np.testing.assert_allclose(process(np.zeros(4), top_k=2), [0.25] * 4, rtol=1e-15)  # ties with the k-th are kept
 
 
+def as_arrays(library, logits):
+    """numpy's, torch's or jax's, of the same numbers."""
+    if library == "torch":
+        return torch.from_numpy(logits)
+    if library == "jax":
+        jax = pytest.importorskip("jax")
+        jax.config.update("jax_enable_x64", True)
+        return jax.numpy.asarray(logits)
+    return logits
+
+
+LIBRARIES = ["numpy", "torch", "jax"]
+
+
+@pytest.mark.parametrize("vocabulary", [4, 64, 1024])
+@pytest.mark.parametrize("top_p", [0.25, 0.5, 0.75])
+def test_ties_at_the_edge_of_top_p_are_cut_as_transformers_cuts_them(monkeypatch, vocabulary, top_p):
+    """Where its sort is stable: equal laws exactly at the edge, and rounded logits, of which many are equal."""
+    process_of = pytest.importorskip("transformers.generation.logits_process")
+    sort = torch.sort
+    monkeypatch.setattr(torch, "sort", lambda scores, descending: sort(scores, descending=descending, stable=True))
+    rounded = np.round(2 * np.random.default_rng(0).normal(size=(20, vocabulary)), 1)
+    for logits in (np.zeros((1, vocabulary)), rounded):
+        theirs = process_of.TopPLogitsWarper(top_p)(None, torch.from_numpy(logits)).isfinite().numpy()
+        for library in LIBRARIES:
+            ours = np.asarray(process(as_arrays(library, logits), top_p=top_p)) > 0
+            np.testing.assert_array_equal(ours, theirs, err_msg=library)
+        kept = np.flatnonzero(theirs[0])
+        if not logits.any():
+            np.testing.assert_array_equal(kept, np.arange(vocabulary)[-len(kept) :])  # the later ids
+            assert len(kept) == top_p * vocabulary
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("top_k", [1, 3, 7])
+def test_ties_at_the_edge_of_top_k_are_all_kept(library, top_k):
+    process_of = pytest.importorskip("transformers.generation.logits_process")
+    logits = np.round(np.random.default_rng(0).normal(size=(20, 64)))
+    theirs = process_of.TopKLogitsWarper(top_k)(None, torch.from_numpy(logits)).isfinite().numpy()
+    np.testing.assert_array_equal(np.asarray(process(as_arrays(library, logits), top_k=top_k)) > 0, theirs)
+    assert (theirs.sum(-1) > top_k).any()
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize(("kind", "temperature"), [(np.float32, 1e-39), (np.float64, 1e-320), (np.float32, 1e-320)])
+def test_a_temperature_too_small_for_the_dtype_is_its_limit(library, kind, temperature):
+    logits = np.array([[3.0, 30.0, -1.0, 29.0], [2.0, 0.0, 2.0, -np.inf]], kind)
+    law = np.asarray(process(as_arrays(library, logits), temperature, top_p=0.9))
+    assert law.dtype == kind
+    np.testing.assert_array_equal(law, [[0, 1, 0, 0], [0.5, 0, 0.5, 0]])
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("settings", [(1.0, 0, 1.0), (0.7, 2, 1.0), (0.7, 0, 0.5), (0.7, 3, 0.8), (1e-320, 0, 1.0)])
+@pytest.mark.parametrize("logits", [[np.nan, 0, 1, 2], [0, 1, 2, np.inf], [-np.inf] * 4], ids=["nan", "inf", "none"])
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+def test_logits_without_a_law_give_nan_throughout(library, settings, logits):
+    both = np.array([logits, [0.0, -np.inf, 1.0, 2.0]])
+    law = np.asarray(process(as_arrays(library, both), *settings))
+    assert np.isnan(law[0]).all()
+    assert law[1].sum() == pytest.approx(1)
+    assert law[1, 1] == 0
+
+
 def test_categorical_needs_no_normalised_law():
     np.testing.assert_array_equal(categorical(np.full((3, 2), 2.0), np.array([0.2, 0.4, 0.6])), [0, 0, 1])
 

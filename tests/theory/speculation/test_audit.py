@@ -331,3 +331,15 @@ def test_numpy_and_torch_agree(law, seed, tolerance):
 def test_what_makes_no_sense_is_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         Audit(**settings)
+
+
+@pytest.mark.parametrize("make", [np.asarray, torch.tensor], ids=["numpy", "torch"])
+def test_a_law_that_is_none_raises_the_alarm_and_what_is_passed_over_may_be_one(make):
+    """No text follows a law of NaN; an audit that is blind to it says that all is well."""
+    bettor, tokens, uniforms = Audit(), make([1, 0]), make([0.3, 0.6])
+    pits = pit(make([[np.nan] * 3, [0.2, 0.5, 0.3]]), tokens, uniforms)
+    after = bettor.update(bettor.init(0 * pits), pits)
+    assert np.asarray(bettor.alarm(after)).tolist() == [True, False]
+    start = bettor.init(pits[1:].sum() * 0)
+    for counted, alarm in ((make([True, True]), True), (make([False, True]), False)):
+        assert bool(bettor.alarm(bettor.watch(start, pits, counted)[0])) == alarm
