@@ -61,6 +61,14 @@ def load(path: Path) -> tuple[Named, dict[str, str]]:
     return tensors, json.loads(header).get("__metadata__") or {}
 
 
+def copied(named: Named) -> Named:
+    """A state of its own; ValueError for an entry that is no tensor."""
+    for key, value in named.items():
+        if not isinstance(value, Tensor):
+            raise ValueError(f"state entry {key!r}={value!r}: must be a tensor; make it one in the drafter's state()")
+    return {key: value.contiguous().clone() for key, value in named.items()}
+
+
 def under(prefix: str, named: Named) -> Named:
     """The entries whose names begin with ``prefix``, without it."""
     return {key.removeprefix(prefix): value for key, value in named.items() if key.startswith(prefix)}

@@ -8,15 +8,16 @@ What is remembered of requests is one tenant's (``tenants.py``).
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from itertools import count, pairwise, repeat
+from itertools import pairwise
 from typing import Any
 
 from torch import Tensor
 
 from real.drafters import Drafter
 from real.models.hf import Pair
-from real.models.state import check, under
+from real.models.state import check, copied, under
 from real.models.text import Text, close_up
+from real.serving.arrivals import Arrivals
 from real.serving.feedback import Counts
 from real.serving.lawful import check_prompt
 from real.serving.learn import Learning
@@ -84,7 +85,7 @@ class Decoder:
         by_cost = bool(serving.costs) and drafter is not None
         self.lengths = DraftLength(serving.costs, serving.switch_cost) if by_cost else None
         self.gamma = 0 if drafter is None else serving.gamma
-        self._blank = {} if drafter is None else _copied(drafter.state())  # of a tenant of whom nothing is remembered
+        self._blank = {} if drafter is None else copied(drafter.state())  # of a tenant of whom nothing is remembered
         self.tenant: str | None = ""
         self.own = Own(seed, self.tenant, self.lengths)
         if drafter is not None:
@@ -116,21 +117,19 @@ class Decoder:
         arrival: a request of another waits until all before it have ended.
         """
         self._between_requests()
-        waiting, numbers, given = iter(prompts), count(), None
-        names = repeat(tenant) if isinstance(tenant, str) else iter(tenant)
+        arrivals = Arrivals(prompts, tenant)
         try:
             while True:
                 with ledger.serving():
-                    while len(self.requests) < self.session.rows and (given := given or _given(waiting, names)):
-                        prompt, whose = given
-                        if whose != self.tenant:
+                    while len(self.requests) < self.session.rows and (first := arrivals.first()):
+                        if first.tenant != self.tenant:
                             if self.requests:
                                 break
                             self._finish(ledger)
                             with ledger("learn"):
-                                self.turn_to(whose)
-                        given = None
-                        self._enter(next(numbers), prompt, ledger)
+                                self.turn_to(first.tenant)
+                        arrivals.taken()
+                        self._enter(first.number, first.prompt, ledger)
                     if not self.requests:
                         break
                     taken = self._step(ledger)
@@ -181,7 +180,7 @@ class Decoder:
         memory = self.aside.memories.get(tenant)
         self.own = Own(self.seed, tenant, self.lengths) if memory is None else memory.own
         if drafter is not None and memory is None:
-            drafter.restore(_copied(self._blank))
+            drafter.restore(copied(self._blank))
             drafter.reseed(self.own.seed)
         elif drafter is not None and memory is not None:
             drafter.take_up(memory.drafter)
@@ -304,7 +303,7 @@ class Decoder:
         """
         self._between_requests()
         named = self._always(text) | ({} if self.learning is None else self.learning.state(text))
-        return _copied(named)
+        return copied(named)
 
     def _always(self, text: bool = True) -> dict[str, Tensor]:
         """The entries that every state of this decoder has: its randomness, and what its drafter needs besides x."""
@@ -342,28 +341,6 @@ def online_decoder(
     """A decoder whose drafter learns as it serves; ``learning``: see ``Learning``."""
     told = None if drafter is None else Learning(drafter, learner, serving, **learning)
     return Decoder(pair, drafter, serving, told, seed, rows, watch, tenants)
-
-
-def _copied(named: dict[str, Tensor]) -> dict[str, Tensor]:
-    for key, value in named.items():
-        if not isinstance(value, Tensor):
-            raise ValueError(f"state entry {key!r}={value!r}: must be a tensor; make it one in the drafter's state()")
-    return {key: value.contiguous().clone() for key, value in named.items()}
-
-
-def _given(prompts: Iterator[Sequence[int] | None], names: Iterator[str]) -> tuple[Sequence[int], str] | None:
-    """The next prompt and whose it is; None if none can enter now.
-
-    Raises:
-        ValueError: for a prompt that no name is left for.
-    """
-    prompt = next(prompts, None)
-    if prompt is None:
-        return None
-    try:
-        return prompt, next(names)
-    except StopIteration:
-        raise ValueError("tenant: fewer names than there are prompts; give one for all, or one each") from None
 
 
 def in_order(served: Iterable[Request]) -> list[Request]:
