@@ -7,7 +7,6 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 
 from sim.bench import speed
@@ -17,15 +16,17 @@ from sim.experiments import EXPERIMENTS, Match, altered_name, file_name
 from sim.hardest import hardest
 from sim.simulator import ROUNDING
 from sim.sweep import Finished, sweep
+from theory.runs import screen
 from theory.runs.choose import parse_settings
 from theory.runs.experiment import result_path, select
+from theory.runs.outputs import FOLDER
 from theory.runs.practice import ADAPTER_LEARNERS, HEADS_LEARNERS, in_practice
 from theory.runs.terminal import Commands, Progress, busy, complaints, explained
 from theory.runs.trace import atomic, done
 from theory.runs.users_file import source, users_own
 
 app = Commands(no_args_is_help=True, help="Learners against synthetic and recorded streams.")
-console = Console(emoji=False)
+console = screen.console()
 
 Rows = Annotated[
     list[str] | None, typer.Argument(help="Row names or patterns (drift/*), or 'demo', or 'results' for all.")
@@ -34,7 +35,7 @@ LearnerName = Annotated[str | None, typer.Option("--learner", help="Another lear
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="A setting of the learner, key=value. May be repeated.")
 ]
-Out = Annotated[Path, typer.Option(help="Directory of the results.")]
+Out = Annotated[Path, typer.Option(help="Directory of the results."), FOLDER]
 
 
 def chosen(patterns: list[str] | None) -> dict[str, Match]:
@@ -104,7 +105,7 @@ def report(results, total: int) -> list[Finished]:
             line = (
                 f"{result.name:36s} {state}  regret {regret:9.2f}  violations {header['violations']}  tightness {tight}"
             )
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
+            console.print(line, highlight=False, soft_wrap=True)
             tell(len(finished), total)
     return finished
 

@@ -42,12 +42,15 @@ ROOMS = {
 lies in the package's own folder. What is not a room (``__main__``, the package itself) may import all of them."""
 FIGURES_MAY_READ = {
     "theory.runs.terminal",
+    "theory.runs.outputs",
+    "theory.runs.screen",
     "theory.runs.result",
     "theory.runs.trace",
     "theory.speculation.speedup",
     "theory.speculation.paper_speed",
 }
-"""All of ``theory`` that figures need: how commands err, what runs recorded, and the curves of the speed theorems."""
+"""All of ``theory`` that figures need: how commands speak, err and write, what runs recorded, and the curves of the
+speed theorems."""
 
 
 def imported(source: str, package: str = "") -> set[str]:

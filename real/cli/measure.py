@@ -10,6 +10,7 @@ from real.cli.asked import PairOptions
 from real.cli.fields import Without
 from real.cli.options import Domains, Family, Gamma, Kept, New, Prompts, Room, console
 from real.serving.settings import Serving
+from theory.runs.outputs import FILE
 from theory.runs.result import save_result
 from theory.runs.terminal import Progress, busy
 
@@ -111,7 +112,7 @@ def profile(
     pair: PairOptions = PairOptions(),
     prompts: Annotated[str, typer.Option(help="JSONL, or a schedule; half of them are foretold.")] = "prose:32",
     serving: Annotated[Serving, FROZEN] = Serving(gamma=8, max_new_tokens=64),
-    out: Annotated[Path | None, typer.Option(help="Keep it in this JSON file.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Keep it in this JSON file."), FILE] = None,
 ) -> None:
     """What a step costs by the tokens it drafts, and whether the speed law foretells runs from it."""
     from real.cli.prepare import stream_of

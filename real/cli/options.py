@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from real.cli.fields import expanded
+from theory.runs.outputs import FILE, FOLDER
 from theory.runs.table import screen
 from theory.runs.terminal import Commands
 
@@ -49,7 +50,7 @@ def on_models(command: Callable) -> Callable:
     return outer
 
 
-Out = Annotated[Path, typer.Option(help="Directory of the results.")]
+Out = Annotated[Path, typer.Option(help="Directory of the results."), FOLDER]
 Family = Annotated[str, typer.Option(help="Embedded target: qwen3, llama or gpt_neox.")]
 Families = Annotated[list[str] | None, typer.Option(help="Embedded target, repeatable; all if left out.")]
 Domains = Annotated[list[str] | None, typer.Option(help="Domain, repeatable; all if left out.")]
@@ -58,7 +59,7 @@ Gamma = Annotated[int, typer.Option(help="Tokens drafted a step.")]
 Dtype = Annotated[str, typer.Option(help="float32, bfloat16, float16 or float64 for the models; learners are float32.")]
 Prompts = Annotated[str, typer.Option(help="JSONL in Spec-Bench's schema, or a schedule such as prose:8,c:8.")]
 New = Annotated[int, typer.Option(help="New tokens of a request.")]
-Kept = Annotated[Path | None, typer.Option(help="Keep the rows in this JSON file.")]
+Kept = Annotated[Path | None, typer.Option(help="Keep the rows in this JSON file."), FILE]
 
 
 def drafter_settings(pairs: Sequence[str]) -> dict[str, Any]:

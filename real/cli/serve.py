@@ -11,6 +11,7 @@ from real.cli.options import Prompts, Room, console
 from real.serving.settings import Serving
 from real.traffic.benchmarks import BENCHMARKS
 from theory.divergence import DIVERGENCES
+from theory.runs.outputs import FILE, FOLDER, TRACE, Output
 from theory.runs.terminal import INTERRUPTED, Progress, complaints
 
 if TYPE_CHECKING:
@@ -38,11 +39,17 @@ def run(
         ),
     ] = True,
     seed: int = 0,
-    state: Annotated[Path | None, typer.Option(help="Resume the learner from this file, and save it there.")] = None,
-    certify: Annotated[Path | None, typer.Option(help="Write the regret certificate's log here.")] = None,
-    certify_every: Annotated[int, typer.Option(help="Rounds between certificates on the screen.")] = 0,
+    state: Annotated[
+        Path | None, typer.Option(help="Resume the learner from this file, and save it there."), Output("state")
+    ] = None,
+    certify: Annotated[Path | None, typer.Option(help="Write the regret certificate's log here."), TRACE] = None,
+    certify_every: Annotated[
+        int, typer.Option(min=0, help="Rounds between certificates on the screen; 0 shows the last alone.")
+    ] = 0,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for texts, per-prompt traces and every number; figures draw from it.")
+        Path | None,
+        typer.Option(help="Folder for texts, per-prompt traces and every number; figures draw from it."),
+        FOLDER,
     ] = None,
 ) -> None:
     """Serve prompts with plain, frozen and learning decoders, interleaved, and compare them.
@@ -138,7 +145,7 @@ def list_names() -> None:
 def prepare(
     benchmark: Annotated[str, typer.Argument(help=", ".join(BENCHMARKS))],
     file: Annotated[Path, typer.Argument(help="Published .jsonl, .json, .csv, or .gz of one, or a folder of them.")],
-    out: Annotated[Path, typer.Option(help="JSONL file to write; it must not be there.")],
+    out: Annotated[Path, typer.Option(help="JSONL file to write; it must not be there."), FILE],
 ) -> None:
     """Turn a benchmark's published file into prompts."""
     from real.traffic.benchmarks import prepare as write

@@ -161,9 +161,7 @@ def show(rows: Mapping[str, Mapping[str, Any]]) -> None:
         screen.print(table(lines, [Column("name", drawn), *columns]))
         for one in found["targets"]:
             told = f"{one['ours']} ÷ {one['theirs']}: {limits(one['ratio'], 3)}"
-            screen.print(
-                f"  {told}; lower limit >= {one['factor']:g}: {yes(one['holds'])}", markup=False, highlight=False
-            )
+            screen.print(f"  {told}; lower limit >= {one['factor']:g}: {yes(one['holds'])}", highlight=False)
 
 
 def _called(path: str, model: CausalLM | None) -> str:
