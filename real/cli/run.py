@@ -1,6 +1,6 @@
 """One run: a stream served by several methods side by side, and what was measured when it ends or is stopped."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,8 @@ class Run:
         certify: bool = False,
         low_noise: bool = False,
     ):
-        self.comparison = Comparison(models, methods, stream, serving, seed, certify, low_noise)
+        with users_own(*_own(methods)):
+            self.comparison = Comparison(models, methods, stream, serving, seed, certify, low_noise)
         self.learning = [name for name in methods if name not in AT_REST]
         self.after: list[Callable[[], None]] = []
         """Called when a request was done by every method."""
@@ -117,7 +118,8 @@ class Run:
         if not certifier.rounds:
             return {}
         settings = about(self.comparison.models, self.comparison.methods[name], self.comparison.serving)
-        log = certifier.log({"settings": settings})
+        with users_own(*_own(self.comparison.methods)):
+            log = certifier.log({"settings": settings})
         log.save(path)
         return certificates(log)
 
@@ -129,7 +131,7 @@ class Run:
             KeyboardInterrupt: if nothing was served before it.
         """
         try:
-            with users_own(*self._own()):
+            with users_own(*_own(self.comparison.methods)):
                 self.comparison.warm_up()
                 self.comparison.run(progress, self._after)
         except ValueError as error:
@@ -173,13 +175,6 @@ class Run:
             int(traces[name].columns["tokens"].sum()) if idle else 0,
         )
 
-    def _own(self) -> list[str]:
-        """What comes from a user's files: drafters, losses, learners."""
-        methods = self.comparison.methods.values()
-        named = [spec for method in methods for spec in (method.drafter, method.loss) if isinstance(spec, str)]
-        kinds = [type(method.learner) for method in methods]  # the module of one from a file is called as the file is
-        return [*named, *(f"{kind.__module__}:{kind.__name__}" for kind in kinds if Path(kind.__module__).is_file())]
-
     def _check_certified(self) -> None:
         name = self.only("--certify")
         if name not in self.comparison.certifiers:
@@ -189,3 +184,8 @@ class Run:
                 "OptimisticOGD with one step size and ensembles of OGD have a certificate, by forward KL on all "
                 "positions, and Mixture and Hedge on a mixture; none with --overlap"
             )
+
+
+def _own(methods: Mapping[str, Method]) -> list[Any]:
+    """What may come from a user's files: drafters, losses, learners."""
+    return [part for method in methods.values() for part in (method.drafter, method.loss, method.learner) if part]

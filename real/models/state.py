@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
@@ -14,7 +15,15 @@ Named = dict[str, Tensor]
 
 
 def save(path: Path, tensors: Named, about: dict[str, str]) -> None:
-    """Write ``tensors`` and the texts ``about`` them; OSError (full disk, no permission) leaves the old file whole."""
+    """Write ``tensors`` and the texts ``about`` them; what cannot be written leaves the old file whole.
+
+    Raises:
+        ValueError: for an entry that holds nan or infinity.
+        OSError: for a full disk, or no permission.
+    """
+    bad = not_finite(tensors)
+    if bad:
+        raise ValueError(f"{path}: not written, for {', '.join(bad)} hold nan or infinity; what was there before stays")
     path.parent.mkdir(parents=True, exist_ok=True)
     content = to_bytes(tensors, about)
     with atomic(path) as partial:
@@ -45,13 +54,33 @@ def under(prefix: str, named: Named) -> Named:
     return {key.removeprefix(prefix): value for key, value in named.items() if key.startswith(prefix)}
 
 
+def not_finite(named: Named) -> list[str]:
+    """The entries that hold nan or infinity. A finite sum says that there is none: every entry is read once."""
+    floating = {name: part for name, part in named.items() if part.is_floating_point()}
+    return [
+        name
+        for name, part in floating.items()
+        if not (bool(torch.isfinite(part.sum())) or bool(torch.isfinite(part).all()))
+    ]
+
+
 def flatten(name: str, state: Any) -> Iterator[tuple[str, Tensor]]:
-    """(dotted name, tensor) of a learner's state, nested NamedTuples included."""
+    """(dotted name, tensor) of a learner's state, nested NamedTuples included; a number becomes a tensor.
+
+    Raises:
+        ValueError: for anything else in it.
+    """
     if isinstance(state, Tensor):
         yield name, state
-        return
-    for key, value in state._asdict().items():
-        yield from flatten(f"{name}.{key}", value)
+    elif isinstance(state, int | float):
+        yield name, torch.tensor(state, dtype=torch.float64 if isinstance(state, float) else torch.int64)
+    elif hasattr(state, "_asdict"):
+        for key, value in state._asdict().items():
+            yield from flatten(f"{name}.{key}", value)
+    else:
+        raise ValueError(
+            f"{name}: a state must be a NamedTuple of arrays, but has a {type(state).__name__}; keep torch tensors"
+        )
 
 
 def rebuild(name: str, template: Any, named: Named) -> Any:
@@ -60,11 +89,12 @@ def rebuild(name: str, template: Any, named: Named) -> Any:
     Raises:
         ValueError: if an entry is missing or has another shape (the entry and both shapes).
     """
-    if isinstance(template, Tensor):
+    if not hasattr(template, "_asdict"):
+        ((_, wanted),) = flatten(name, template)
         found = named.get(name)
-        if found is None or found.shape != template.shape:
-            raise _another(name, template, found)
-        return found.to(template)
+        if found is None or found.shape != wanted.shape:
+            raise _another(name, wanted, found)
+        return found.to(template) if isinstance(template, Tensor) else type(template)(found.item())
     return type(template)(**{key: rebuild(f"{name}.{key}", value, named) for key, value in template._asdict().items()})
 
 

@@ -132,6 +132,18 @@ class NoInit(OGD):
 
 
 @dataclass(frozen=True)
+class Quits(OGD):
+    def update(self, state, loss_t, hint=None):
+        raise SystemExit(0)
+
+
+@dataclass(frozen=True)
+class Nothing(OGD):
+    def predict(self, state, hint=None):
+        return None
+
+
+@dataclass(frozen=True)
 class NoBound(OGD):
     def bound(self, state, comparator_energy):
         return int("no number")
@@ -167,7 +179,10 @@ def test_an_edited_learner_is_not_taken_for_the_one_it_was(tmp_path):
     [
         ("mine.py:NoInit", "mine.py:NoInit: its code raised AttributeError: 'NoInit' object has no attribute"),
         ("mine.py:NoInit", "line 18 of mine.py"),
-        ("mine.py:NoBound", "mine.py:NoBound: invalid literal for int() with base 10: 'no number', line 24 of mine.py"),
+        ("mine.py:NoBound", "mine.py:NoBound: invalid literal for int() with base 10: 'no number', line 36 of mine.py"),
+        ("mine.py:Quits", "mine.py:Quits: its code raised SystemExit: 0, line 24 of mine.py"),
+        ("mine.py:Nothing", "mine.py:Nothing: learner=Nothing("),
+        ("mine.py:Nothing", "plays (), a round takes one decision a copy, (2, 8)"),
         ("mine.py:Outside", "mine.py:Outside: Outside(step_size="),
         ("mine.py:Outside", "in round 1: not in Ball(radius=1.0)"),
         ("syn.py:X", "syn.py:X: its code raised SyntaxError: invalid syntax (syn.py, line 1)"),
@@ -191,6 +206,8 @@ def test_what_a_learner_from_a_file_raises_is_explained(tmp_path, learner, messa
         (("run", "quick/ball/ogd", "--set", "step_size"), "write key=value"),
         (("run", "quick/ball/ogd", "--set", "step_size=fast"), "setting step_size=fast: not a number"),
         (("run", "quick/ball/ogd", "--set", "step_size=-1"), "must be positive and finite"),
+        (("run", "quick/ball/ogd", "--set", "step_size=0.1,0.2"), "plays (2, 2, 8), a round takes one decision a copy"),
+        (("replay", "good.npz", "--learner", "ogd", "--set", "step_size=1,2"), "give scalar settings (a tuple makes"),
         (("run", "quick/ball/ogd", "--learner", "ogdd"), "no such learner; did you mean 'ogd'?"),
         (("run", "quick/ball/ogd", "--learner", "none.py:X"), "no file 'none.py'"),
         (("run", "quick/ball/ogd", "--learner", "hedge"), "plays on the simplex, but this problem's decisions lie in"),

@@ -15,7 +15,7 @@ def modules() -> list[str]:
     return [
         ".".join(path.parts).removesuffix(".__init__")
         for path in paths
-        if path.name not in ("__main__", "outputs", "screen", "table", "terminal")
+        if path.name not in ("__main__", "table", "terminal")
     ]
 
 

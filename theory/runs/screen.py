@@ -1,13 +1,16 @@
 """Where command lines write: text stands there as it is, whatever it holds and whatever the screen can show."""
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
-def console(**options: Any) -> Console:
+def console(**options: Any) -> "Console":
     """A rich console that prints text as it is: brackets are no markup, ``:names:`` no emoji. ``options``: of rich."""
+    from rich.console import Console
+
     return Console(markup=False, emoji=False, **options)
 
 

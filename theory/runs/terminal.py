@@ -89,8 +89,9 @@ class Commands(typer.Typer):
     """
 
     def __init__(self, *, panel: str | None = None, kind: type[Command] = Command, **options: Any):
-        told = {"help": escape(options["help"])} if "help" in options else {}
-        super().__init__(add_completion=False, **options | told)
+        if "help" in options:
+            options["help"] = escape(options["help"])
+        super().__init__(add_completion=False, **options)
         self.panel, self.kind = panel, kind
 
     def command(self, name: str | None = None, **options: Any) -> Callable[[Callable], Callable]:
