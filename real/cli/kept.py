@@ -42,6 +42,17 @@ class Watch:
         return tokens
 
 
+def folder_of(out: Path, seed: int) -> Path:
+    """Where a run under this seed is kept; ValueError if one is there, for nothing is overwritten."""
+    folder = out / "real" / STREAM / str(seed)
+    if folder.exists() and any(folder.iterdir()):
+        raise ValueError(
+            f"--out {out}: holds a run under seed {seed} already; nothing was overwritten. Choose another folder, or "
+            "another --seed to show both as one stream"
+        )
+    return folder
+
+
 class Kept:
     """The folder of one run.
 
@@ -54,13 +65,8 @@ class Kept:
 
     def __init__(self, out: Path, comparison: Comparison, prompts: str):
         self.comparison, self.prompts = comparison, prompts
-        self.folder = out / "real" / STREAM / str(comparison.seed)
+        self.folder = folder_of(out, comparison.seed)
         self.watches: dict[str, Watch] = {}
-        if self.folder.exists() and any(self.folder.iterdir()):
-            raise ValueError(
-                f"--out {out}: holds a run under seed {comparison.seed} already; nothing was overwritten. Choose "
-                "another folder, or another --seed to show both as one stream"
-            )
         self.folder.mkdir(parents=True, exist_ok=True)
         for name, decoder in comparison.decoders.items():
             self.watches[name] = Watch()

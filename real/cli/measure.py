@@ -40,11 +40,11 @@ def bench(
     from real.measure.rivals import bench as measure
     from real.traffic.streams import ASSETS
 
-    turns = [prompt.turns for prompt in stream_of(prompts, 0).prompts]
+    asked = stream_of(prompts, 0).prompts
     chat = None if pair.target else False  # the embedded target continues text
     target, draft = pair.target or str(ASSETS / "target"), pair.draft or str(ASSETS / "specialist")
     with busy("measuring"):
-        measure(target, draft, turns, new, gamma, pair.dtype, pair.device, chat, contender, out)
+        measure(target, draft, asked, new, gamma, pair.dtype, pair.device, chat, contender, out)
 
 
 @app.command()
@@ -66,7 +66,7 @@ def throughput(
     if gamma < 1 or new < 1:
         raise ValueError(f"gamma={gamma!r}, new={new!r}: both must be at least 1")
     models, stream = pair.load(), stream_of(prompts, 0)
-    ids = [models.pair.encode(list(prompt.turns), models.chat) for prompt in stream.prompts]
+    ids = models.encoded(stream.prompts)
     with busy("measuring"):
         found = {name: measure(models.pair, ids, new, how, gamma, rows or AT_ONCE) for name, how in SAMPLINGS.items()}
     show(found)
@@ -124,7 +124,8 @@ def profile(
         raise ValueError(f"--prompts {prompts}: one request; take two or more, half of them are foretold")
     models = pair.load()
     pair.compile(models, [method], stream, serving, varied=True)
-    ids = [models.pair.encode(list(prompt.turns), models.chat) for prompt in stream.prompts]
+    ids = models.encoded(stream.prompts)
+    FILE.check("the profile", profiling.place(models, method, serving))
     with Progress() as progress:
         runs = [
             profiling.measure(models, method, serving, ids[half::2], progress.task(name))

@@ -13,6 +13,7 @@ from real.serving.settings import Serving
 from real.systems.loaded import Models
 from real.systems.rows import Method
 from real.traffic.streams import Stream, as_given, read_prompts, scheduled
+from theory.runs.outputs import FILE
 from theory.runs.terminal import busy
 
 PROFILED = 8
@@ -39,8 +40,7 @@ def compile_for(
     varied: many drafts are shorter than gamma, and worth compiling for: those of 1, 2, 4, 8, … tokens.
     """
     shorter = [2**k for k in range(serving.gamma) if varied and 2**k < serving.gamma]
-    prompts = (models.pair.encode(list(prompt.turns), models.chat) for prompt in stream.prompts)
-    longest = max(len(prompt) for prompt in prompts) + serving.max_new_tokens
+    longest = max(len(prompt) for prompt in models.encoded(stream.prompts)) + serving.max_new_tokens
     kinds = [drafter_class(method.drafter) for method in methods if method.drafter]
     on_draft = any(kind.uses_draft for kind in kinds)
     models.compile((*shorter, serving.gamma), slots(longest + serving.gamma + 1, models.pair.device), on_draft, tuned)
@@ -56,7 +56,8 @@ def costed(models: Models, chosen: Method, stream: Stream, serving: Serving, con
         raise ValueError(
             f"--by-cost: {chosen} drafts nothing, so there is no length to choose; take a row with a drafter"
         )
-    prompts = [models.pair.encode(list(prompt.turns), models.chat) for prompt in stream.prompts[:PROFILED]]
+    prompts = models.encoded(stream.prompts)[:PROFILED]
+    FILE.check("--by-cost keeps", place(models, chosen, serving))
     with busy("profiling"):
         found = cached(models, chosen, serving, prompts)
     costs = ", ".join(f"{cost:.2f}" for cost in found.cautious)

@@ -14,7 +14,7 @@ from real.systems.rows import Method
 from real.systems.saved import State, about
 from real.traffic.streams import Stream
 from theory.checker.certificate import Certificate
-from theory.runs.trace import Trace
+from theory.runs.trace import Trace, done
 from theory.runs.users_file import users_own
 
 AT_REST = ("plain", "frozen")
@@ -108,18 +108,28 @@ class Run:
         certifier = self.comparison.certifiers[self.only("--certify")]
         certifier.every, certifier.show = rounds, tell
 
+    def keep_certificate(self, path: Path) -> None:
+        """Find out whether the log can be written there.
+
+        Raises:
+            SettingsDiffer: if the log of a run with other settings is there.
+        """
+        done(path, self._certified_settings())
+
+    def _certified_settings(self) -> dict[str, str]:
+        name = self.only("--certify")
+        return about(self.comparison.models, self.comparison.methods[name], self.comparison.serving)
+
     def certified(self, path: Path) -> dict[str, Certificate]:
         """Write the certificate's log → certificates by comparator; none before the first round.
 
         For a learner taken up from a state they are about this run alone.
         """
-        name = self.only("--certify")
-        certifier = self.comparison.certifiers[name]
+        certifier = self.comparison.certifiers[self.only("--certify")]
         if not certifier.rounds:
             return {}
-        settings = about(self.comparison.models, self.comparison.methods[name], self.comparison.serving)
         with users_own(*_own(self.comparison.methods)):
-            log = certifier.log({"settings": settings})
+            log = certifier.log({"settings": self._certified_settings()})
         log.save(path)
         return certificates(log)
 

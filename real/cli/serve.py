@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from real.cli.asked import LearningOptions, PairOptions
-from real.cli.options import Prompts, Room, console
+from real.cli.options import Family, Prompts, Room, console
 from real.serving.settings import Serving
 from real.traffic.benchmarks import BENCHMARKS
 from theory.divergence import DIVERGENCES
@@ -56,12 +56,14 @@ def run(
 
     On the GPU, if there is one, in bfloat16 and compiled, unless you say otherwise.
     """
-    from real.cli.kept import Kept
+    from real.cli.kept import Kept, folder_of
     from real.cli.prepare import costed, stream_of
     from real.cli.report import certified, show
     from real.cli.run import Run
     from real.systems.choose import beside_plain
 
+    if out is not None:
+        folder_of(out, seed)
     methods = beside_plain(learning.methods(row, serving.sampling.temperature, not given(context, "nu")))
     stream, pair = stream_of(prompts, seed), fitting(pair)
     models, last = pair.load(), list(methods.values())[-1]
@@ -69,6 +71,8 @@ def run(
     if by_cost:
         serving = costed(models, last, stream, serving, console)
     served = Run(models, methods, stream, serving, seed, certify is not None, low_noise)
+    if certify is not None:
+        served.keep_certificate(certify)
     if state is not None:
         served.keep_state(state)
     kept = None if out is None else Kept(out, served.comparison, prompts)
@@ -85,12 +89,12 @@ def run(
         whole = served.serve(progress.task(", ".join(methods)))
     report = served.report()
     show(report, console)
-    if certify is not None:
-        for line in certified(served.certified(certify)):
-            console.print(line, highlight=False)
     if kept is not None:
         kept.finish(report)
         console.print(f"kept in {kept.folder}; draw it: python -m figures speed {out}", highlight=False)
+    if certify is not None:
+        for line in certified(served.certified(certify)):
+            console.print(line, highlight=False)
     if not whole:
         complaints.print(f"interrupted: {report.served} of {report.asked} requests were served")
         raise typer.Exit(INTERRUPTED)
@@ -153,11 +157,19 @@ def prepare(
     console.print(f"{out}: {write(benchmark, file, out)} prompts of {benchmark}", highlight=False)
 
 
-@app.command(models=False)
-def prompts(file: Annotated[Path, typer.Argument(help="JSONL in Spec-Bench's schema.")]) -> None:
-    """Check a prompts file and count its domains."""
+@app.command()
+def prompts(
+    file: Annotated[Path, typer.Argument(help="JSONL in Spec-Bench's schema.")],
+    target: Annotated[
+        str, typer.Option(help="Folder or hub name of the target that is to read it; the embedded one if left out.")
+    ] = "",
+    family: Family = "qwen3",
+) -> None:
+    """Check a prompts file as a run does before it serves, and count its domains."""
+    from real.systems.loaded import check_prompts
     from real.traffic.streams import read_prompts
 
     found = read_prompts(file)
+    check_prompts(found, target, family)
     for category in dict.fromkeys(prompt.category for prompt in found):
         console.print(f"{category}: {sum(prompt.category == category for prompt in found)} prompts")

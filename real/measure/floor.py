@@ -51,12 +51,12 @@ def floor(
     if not names or not set(names) <= set(AT_REST):
         raise ValueError(f"drafters {tuple(names)}: at least one, each one of {', '.join(AT_REST)}")
     rows = []
+    sample = scheduled(",".join(f"{domain}:{PROFILED}" for domain in domains), 1)
+    stream = scheduled(",".join(f"{domain}:{prompts}" for domain in domains), 0)
+    ids = models.encoded((*sample.prompts, *stream.prompts))[: len(sample.prompts)]
     for name in names:
         method = AT_REST[name]
-        sample = scheduled(",".join(f"{domain}:{PROFILED}" for domain in domains), 1)
-        ids = [models.pair.encode(list(prompt.turns), models.chat) for prompt in sample.prompts]
         found = profile(measure(models, method, serving, ids))
-        stream = scheduled(",".join(f"{domain}:{prompts}" for domain in domains), 0)
         chosen = replace(serving, costs=found.cautious, switch_cost=found.switch_cost)
         comparison = Comparison(models, {"plain": Method(None), name: method}, stream, chosen)
         comparison.warm_up()

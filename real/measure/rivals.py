@@ -23,6 +23,8 @@ from real.measure.served import device_name
 from real.models.compiled import slots
 from real.models.hf import CausalLM, Pair, load_pair
 from real.models.sampling import Sampling
+from real.traffic.encoded import encoded
+from real.traffic.streams import Prompt
 from theory.runs.experiment import select
 from theory.runs.result import save_result
 from theory.runs.table import Column, limits, percent, screen, table, yes
@@ -177,7 +179,7 @@ def _how(model: CausalLM) -> str:
 def bench(
     target: str,
     draft: str,
-    prompts: Sequence[Sequence[str]],
+    prompts: Sequence[Prompt],
     new: int = 64,
     gamma: int = 4,
     dtype: str = "float32",
@@ -186,7 +188,7 @@ def bench(
     chosen: Sequence[str] | None = None,
     out: Path | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Compare on ``prompts`` (each a list of turns), greedy and sampled; print a table and return its rows by mode.
+    """Compare on ``prompts``, greedy and sampled; print a table and return its rows by mode.
 
     chat: use the chat template; None uses it where the tokenizer has one. chosen: who serves, names of ``CONTENDERS``
     or patterns of them; None takes all. out: a JSON file to keep the rows in.
@@ -199,7 +201,7 @@ def bench(
     making = select(CONTENDERS, chosen or ["*"])
     torch.set_num_threads(1)
     pair = load_pair(target, draft, dtype, device)
-    ids = [pair.encode(list(turns), chat) for turns in prompts]
+    ids = encoded(pair, prompts, chat)
     longest, wanted = max(map(len, ids)) + new + gamma + 1, any("compiled" in name for name in making)
     fast = compiled(pair, gamma, slots(longest, pair.device)) if wanted else pair
     goals, rows = ON_GPU if pair.device.type == "cuda" else GOALS, {}

@@ -14,11 +14,12 @@ from typing import Any
 import torch
 from huggingface_hub.utils import are_progress_bars_disabled, enable_progress_bars
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 from real.models.cache import BLOCK, RowCache, SlotCache, rollback, rows_of
 from real.models.compiled import Compiled
+from real.models.vocabulary import check_tokenizers
 
 PROVEN = ("llama", "qwen2", "qwen3", "gpt_neox")  # proven by tests and by `python -m real lossless`
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -46,7 +47,7 @@ class CausalLM:
             raise ValueError(f"{name}={type(model).__name__}: needs output embeddings; give a causal language model")
         self.vocab, self.width = self.readout.weight.shape
         config = model.config.get_text_config()
-        self.context: int = getattr(config, "max_position_embeddings", None) or 2**31
+        self.context = context_of(config)
         self.layers: int = config.num_hidden_layers
         self.eos = _eos_ids(model)
         self.compiled: Compiled | None = None
@@ -283,12 +284,22 @@ def load_model(
     if dtype not in DTYPES:
         raise ValueError(f"dtype={dtype!r}: must be one of {', '.join(DTYPES)}")
     try:
-        torch.empty(0, device=device)
+        torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"device={device!r}: not usable here ({str(error).splitlines()[0]}); try cpu") from None
     longer = {"max_position_embeddings": context} if context else {}
     model = _from_pretrained(AutoModelForCausalLM, path, name, dtype=DTYPES[dtype], **longer)
     return CausalLM(model.to(device), name)
+
+
+def context_of(config: Any) -> int:
+    """The longest sequence that a model of this text configuration was made for."""
+    return getattr(config, "max_position_embeddings", None) or 2**31
+
+
+def load_context(path: str | Path, name: str = "model") -> int:
+    """The longest sequence of a model by folder or hub name; its weights are not loaded."""
+    return context_of(_from_pretrained(AutoConfig, path, name).get_text_config())
 
 
 def load_tokenizer(path: str | Path, name: str = "model") -> Any:
@@ -309,20 +320,6 @@ def load_pair(target: str | Path, draft: str | Path | None, dtype: str = "float3
     big = load_model(target, dtype, device, "target")
     small = None if draft is None else load_model(draft, dtype, device, "draft")
     return Pair(big, small, tokenizer)
-
-
-def check_tokenizers(target: Any, draft: Any, target_name: str, draft_name: str) -> None:
-    """ValueError unless both tokenizers give every id the same token."""
-    ours, theirs = target.get_vocab(), draft.get_vocab()
-    if ours == theirs:
-        return
-    different = [token for token in {**ours, **theirs} if ours.get(token) != theirs.get(token)]
-    odd = min(different, key=lambda token: (ours.get(token, len(ours)), token))
-    raise ValueError(
-        f"draft={draft_name!r}: its tokenizer must give every token the id that target={target_name!r} gives it, but "
-        f"token {odd!r} has id {theirs.get(odd)} here and {ours.get(odd)} there ({len(theirs)} and {len(ours)} "
-        "tokens); choose a draft of the same family"
-    )
 
 
 def _from_pretrained(kind: Any, path: str | Path, name: str, **settings: Any) -> Any:

@@ -7,7 +7,7 @@ kinds are in ``real/traffic/schedules.py``.
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
@@ -18,11 +18,17 @@ ASSETS = Path(__file__).parents[1] / "assets"
 
 @dataclass(frozen=True)
 class Prompt:
-    """One request: its id, its domain and the user's turns."""
+    """One request: its id, its domain and the user's turns; ``place``: file and line that it was read from."""
 
     question_id: int
     category: str
     turns: tuple[str, ...]
+    place: str = field(default="", compare=False)
+
+    @property
+    def told(self) -> str:
+        """What errors call it."""
+        return f"{self.place + ', ' if self.place else ''}question_id {self.question_id}"
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,7 @@ def _prompt(line: str, where: str) -> Prompt:
     turns = entry["turns"]
     if not (isinstance(turns, list) and turns and all(isinstance(turn, str) and turn for turn in turns)):
         raise ValueError(f"{where}: turns={turns!r} must be a non-empty list of non-empty strings; {shape}")
-    return Prompt(entry["question_id"], str(entry["category"]), tuple(turns))
+    return Prompt(entry["question_id"], str(entry["category"]), tuple(turns), where)
 
 
 def domains(folder: Path = ASSETS / "streams") -> list[str]:

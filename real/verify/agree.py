@@ -75,8 +75,9 @@ def make(models: Models, header: dict[str, Any], schedule: str, learner_name: st
         made.accepted.extend(i < step.accepted for i in range(len(step.tokens)))
 
     decoder = models.decoder(method, serving, header["seed"] + 1, watch=watch)
-    for number, prompt in enumerate(scheduled(schedule, header["seed"]).prompts):  # noqa: B007 (watch reads it)
-        decoder.serve(models.pair.encode(list(prompt.turns), models.chat), Ledger())
+    prompts = models.encoded(scheduled(schedule, header["seed"]).prompts)
+    for number, prompt in enumerate(prompts):  # noqa: B007 (watch reads it)
+        decoder.serve(prompt, Ledger())
     return made
 
 

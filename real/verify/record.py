@@ -54,9 +54,9 @@ def record(
     served: list[Piece] = []
     whole = replace(serving, law_top_k=0)
     decoder = online_decoder(models.pair_of(method), drafter, method.learner, whole, seed, record=served.extend)
-    total, prompt_of, segment_of = Counts(), [], []
-    for i, prompt in enumerate(stream.prompts):
-        tokens, counts = decoder.serve(models.pair.encode(list(prompt.turns), models.chat), Ledger(models.device))
+    total, prompt_of, segment_of, prompts = Counts(), [], [], models.encoded(stream.prompts)
+    for i, prompt in enumerate(prompts):
+        tokens, counts = decoder.serve(prompt, Ledger(models.device))
         for name, value in vars(counts).items():
             setattr(total, name, getattr(total, name) + value)
         prompt_of += [i] * len(tokens)
