@@ -80,7 +80,7 @@ def run(
                 altered_name(name, learner, overrides, seeds): row.altered(learner, overrides, seeds)
                 for name, row in named.items()
             }
-        finished = report(sweep(named, out, jobs), len(named))
+        finished = report(sweep(named, out, jobs), list(named))
     broken = {f.name: f.header["violations_of"] for f in finished if f.header["violations"]}
     tight = [f.header["tightness"] for f in finished if f.header["tightness"] is not None]
     typical = f", median tightness {median(tight):.3f}" if tight else ""
@@ -92,9 +92,9 @@ def run(
         raise typer.Exit(1)
 
 
-def report(results, total: int) -> list[Finished]:
-    """Print one line a row as the rows end."""
-    finished = []
+def report(results, names: list[str]) -> list[Finished]:
+    """Print one line a row as the rows end, columns under one another whatever the rows are called."""
+    finished, width, total = [], max([36, *map(len, names)]), len(names)
     with Progress(transient=True) as progress:
         tell = progress.task("rows")
         for result in results:
@@ -102,9 +102,8 @@ def report(results, total: int) -> list[Finished]:
             header, state = result.header, f"{result.seconds:5.1f} s" if result.ran else "   done"
             tight = "no bound" if header["tightness"] is None else f"{header['tightness']:.3f}"
             regret = header["final"]["dynamic_regret"]
-            line = (
-                f"{result.name:36s} {state}  regret {regret:9.2f}  violations {header['violations']}  tightness {tight}"
-            )
+            name = f"{result.name:{width}s} {state}"
+            line = f"{name}  regret {regret:9.2f}  violations {header['violations']}  tightness {tight}"
             console.print(line, highlight=False, soft_wrap=True)
             tell(len(finished), total)
     return finished

@@ -1,11 +1,12 @@
 """Feasible sets X: Euclidean projection, membership and diameter. The last axis is the decision."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from theory.arrays import Array, namespace
 
 
+@runtime_checkable
 class Domain(Protocol):
     """A convex set of decisions."""
 

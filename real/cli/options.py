@@ -6,6 +6,7 @@ and a wrong option answer at once.
 
 from ast import literal_eval
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
@@ -73,8 +74,8 @@ def drafter_settings(pairs: Sequence[str]) -> dict[str, Any]:
         key, equals, text = pair.partition("=")
         if not key or not equals:
             raise ValueError(f"--drafter-set {pair!r}: write key=value, for example --drafter-set lora=8")
-        try:
-            found[key] = literal_eval(text)
-        except (ValueError, SyntaxError):
-            found[key] = text
+        for read in (literal_eval, float, str):  # float: nan and inf
+            with suppress(ValueError, SyntaxError):
+                found[key] = read(text)
+                break
     return found

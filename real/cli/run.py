@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from real.measure.intervals import Interval
 from real.measure.served import Comparison
 from real.measure.summary import Sample, break_even, measures
 from real.serving.certify import certificates
@@ -27,13 +28,14 @@ class Learned:
 
     ``break_even_tokens``: None if it has not paid within the run. ``hint_gain``: None for a learner without hints.
     ``beside``: seconds of learning on a thread of its own; None if it was not overlapped. ``idle``: tokens served where
-    they were too few for a round to be learned; else 0.
+    they were too few for a round to be learned; else 0. ``net``: speed over frozen's; None without a frozen one.
     """
 
     break_even_tokens: float | None
     hint_gain: float | None
     beside: float | None
     idle: int
+    net: Interval | None = None
 
 
 @dataclass(frozen=True)
@@ -168,11 +170,26 @@ class Run:
     def report(self) -> Report:
         """What was measured of the requests that every method has served."""
         traces = {name: self.comparison.trace(name, {}) for name in self.comparison.methods}
-        learned = {name: self._learned(name, traces) for name in self.learning}
+        found = measures(Sample({0: traces}))
+        learned = {name: self._learned(name, traces, found[name].get("relative_speedup")) for name in self.learning}
         served, asked = self.comparison.served, len(self.comparison.stream.prompts)
-        return Report(measures(Sample({0: traces})), traces, learned, served, asked, self.comparison.unfollowed)
+        return Report(found, traces, learned, served, asked, self.comparison.unfollowed)
 
-    def _learned(self, name: str, traces: dict[str, Trace]) -> Learned:
+    def too_short(self) -> dict[str, tuple[int, int]]:
+        """Learners that the stream cannot teach: tokens that it has at most, and that burn-in and one round take."""
+        stream, found = self.comparison.stream, {}
+        for name in self.learning:
+            learning = self.comparison.decoders[name].learning
+            if self.state is not None or learning is None or not learning.learns:
+                continue
+            serving, texts = learning.serving, self.comparison.asked if learning.learn_prompt else []
+            most = len(stream.prompts) * serving.max_new_tokens + sum(map(len, texts))
+            needed = serving.nu + (0 if learning.drafter.ready else serving.burn_in_rounds * serving.nu)
+            if most < needed:
+                found[name] = most, needed
+        return found
+
+    def _learned(self, name: str, traces: dict[str, Trace], net: Interval | None) -> Learned:
         learning, takes_hints = (
             self.comparison.decoders[name].learning,
             self.comparison.methods[name].learner.takes_hints,
@@ -183,6 +200,7 @@ class Run:
             learning.hint_gain if learning is not None and takes_hints else None,
             None if learning is None or learning.beside is None else learning.beside.seconds,
             int(traces[name].columns["tokens"].sum()) if idle else 0,
+            net,
         )
 
     def _check_certified(self) -> None:

@@ -58,7 +58,7 @@ def run(
     """
     from real.cli.kept import Kept, folder_of
     from real.cli.prepare import costed, stream_of
-    from real.cli.report import certified, show
+    from real.cli.report import certified, show, too_short
     from real.cli.run import Run
     from real.systems.choose import beside_plain
 
@@ -78,6 +78,8 @@ def run(
     kept = None if out is None else Kept(out, served.comparison, prompts)
     if kept is not None:
         served.after.append(kept.add)
+    for line in too_short(served.too_short()):
+        complaints.print(line)
     with Progress() as progress:
 
         def show_so_far(rounds: int, found: "dict[str, Certificate]") -> None:

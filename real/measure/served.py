@@ -55,7 +55,7 @@ class Comparison:
         low_noise: bool = False,
     ):
         self.models, self.methods, self.stream, self.serving, self.seed = models, methods, stream, serving, seed
-        models.encoded(stream.prompts)  # one that cannot be served costs no measurement
+        self.asked = models.encoded(stream.prompts)  # one that cannot be served costs no measurement
         self.contenders = {name: Online(models, method, serving, seed) for name, method in methods.items()}
         self.certifiers: dict[str, Certifier] = {}
         for name, decoder in self.decoders.items():

@@ -83,6 +83,14 @@ def test_altered_rows_have_their_own_names(tmp_path):
     assert altered_name("drift/P8/ogd", "my/file.py:Mine", {"hint": "last"}, None) == "drift/P8/file-Mine,hint=last"
 
 
+def test_columns_stand_under_one_another_whatever_rows_are_called(monkeypatch):
+    long = {f"quick/{'a' * 40}/ogd": ROWS["quick/ball/ogd"], "quick/b/ogd": ROWS["quick/ball/ogd"]}
+    monkeypatch.setattr(command, "EXPERIMENTS", long)
+    lines = [line for line in sim("run", "results", "--out", "o").output.splitlines() if "  regret" in line]
+    assert len(lines) == 2
+    assert len({line.index("  regret") for line in lines}) == 1
+
+
 def test_a_learner_from_a_file_plays(tmp_path):
     (tmp_path / "mine.py").write_text(
         "from dataclasses import dataclass\n"
@@ -204,6 +212,18 @@ def test_what_a_learner_from_a_file_raises_is_explained(tmp_path, learner, messa
         (("list", "nothing*"), "no row matches 'nothing*'"),
         (("run", "quick/ball/ogd", "--set", "step_sie=1"), "OGD has no setting 'step_sie'; did you mean 'step_size'?"),
         (("run", "quick/ball/ogd", "--set", "step_size"), "write key=value"),
+        (
+            ("run", "quick/ball/ogd", "--set", "domain=1"),
+            "setting domain=1: must be a Domain, but is a int; set one of",
+        ),
+        (("run", "quick/ball/ogd", "--set", "step_size.a=1"), "is a value without settings of its own"),
+        (("run", "quick/ball/adam", "--set", "beta_1=(1,2)"), "setting beta_1=(1, 2): must be a float, but is a tuple"),
+        (("replay", "good.npz", "--learner", "optimistic", "--set", "hint=3"), "a HintRule, but is a int; give one of"),
+        (
+            ("replay", "good.npz", "--learner", "ensemble", "--set", "base=3"),
+            "a Learner, but is a int; give one of adahedge",
+        ),
+        (("run", "quick/ball/ogd", "--learner", "dog.py:dog"), "dog.py defines no 'dog'; did you mean 'DoG'?"),
         (("run", "quick/ball/ogd", "--set", "step_size=fast"), "setting step_size=fast: not a number"),
         (("run", "quick/ball/ogd", "--set", "step_size=-1"), "must be positive and finite"),
         (("run", "quick/ball/ogd", "--set", "step_size=0.1,0.2"), "plays (2, 2, 8), a round takes one decision a copy"),
@@ -221,6 +241,7 @@ def test_what_a_learner_from_a_file_raises_is_explained(tmp_path, learner, messa
     ],
 )
 def test_user_errors_are_explained_and_write_nothing(tmp_path, arguments, message):
+    (tmp_path / "dog.py").write_text(MINE.replace("class Mine", "class DoG"))
     save(tmp_path / "good.npz", arrays(greedy=False))
     out = [] if arguments[0] == "list" else ["--out", "o"]
     result = sim(*arguments, *out)

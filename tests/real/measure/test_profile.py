@@ -249,8 +249,9 @@ def test_the_floor_command_has_a_row_for_every_drafter_and_domain(tmp_path):
 )
 def test_shorter_drafts_are_compiled_for_where_lengths_vary(gamma, varied, lengths):
     asked = []
-    pair = SimpleNamespace(device=torch.device("cpu"), encode=lambda turns, chat: [0] * len(turns[0]))
-    models = SimpleNamespace(pair=pair, chat=False, compile=lambda *args: asked.append(args))
+    pair = SimpleNamespace(device=torch.device("cpu"))
+    models = SimpleNamespace(pair=pair, compile=lambda *args: asked.append(args))
+    models.encoded = lambda prompts: [[0] * len(prompt.turns[0]) for prompt in prompts]
     stream = SimpleNamespace(prompts=[SimpleNamespace(turns=("a" * length,)) for length in (3, 7)])
     compile_for(models, [Method("independent")], stream, Serving(gamma, max_new_tokens=10), varied=varied)
     assert asked == [(lengths, 7 + 10 + gamma + 1, True, False)]
