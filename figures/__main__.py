@@ -5,16 +5,17 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from figures import FIGURES, drawn, report, style, verdicts
 from figures.numbers import page
 from figures.results import MissingResult
+from theory.runs.outputs import FILE, FOLDER
+from theory.runs.screen import console as new_console
 from theory.runs.terminal import Commands
 
 app = Commands()
-console = Console(highlight=False, soft_wrap=True)
+console = new_console(highlight=False, soft_wrap=True)
 PAGES = {"numbers": page.write, "verdicts": verdicts.write}
 """Name → what writes it, over the results that are kept."""
 
@@ -29,8 +30,8 @@ def build(name: str, root: Path, out: Path, rows: list[str], width: float | None
     return style.save(figure, table, out, name)
 
 
-def build_all(root: Path, out: Path, rows: list[str], width: float | None = None) -> int:
-    """Build every figure whose results are there, and the report → how many were built."""
+def build_all(root: Path, out: Path, page: Path, rows: list[str], width: float | None = None) -> int:
+    """Build every figure whose results are there, and the report ``page`` → how many were built."""
     built = 0
     for name in FIGURES:
         try:
@@ -38,9 +39,9 @@ def build_all(root: Path, out: Path, rows: list[str], width: float | None = None
             built += 1
             console.print(f"{name:18} {paths[1]}")
         except MissingResult as missing:
-            console.print(f"{name:18} [dim]not yet: {escape(str(missing))}[/dim]")
+            console.print(Text(f"{name:18} ").append(f"not yet: {missing}", "dim"))
     if built:
-        console.print(f"{'report':18} {report.write(root, out)}")
+        console.print(f"{'report':18} {report.write(root, out, page)}")
     return built
 
 
@@ -50,7 +51,11 @@ def main(
     root: Annotated[Path | None, typer.Argument(help="Folder of results [default: out/demo or results].")] = None,
     rows: Annotated[list[str] | None, typer.Option(help="Only rows matching, e.g. 'drift/*'. May be repeated.")] = None,
     width: Annotated[float | None, typer.Option(help="Width in inches, e.g. 3.25 for one column.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder to write to [default: ROOT/figures].")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder to write to, the report too [default: ROOT/figures, ROOT/report.html]."),
+        FOLDER,
+    ] = None,
 ) -> None:
     """Draw figures (PDF, PNG, and the plotted numbers as CSV) and one self-contained HTML report.
 
@@ -61,43 +66,33 @@ def main(
         write_page(name, root or Path("results"))
         return
     root = root or next((path for path in (Path("out/demo"), Path("results")) if path.exists()), Path("out/demo"))
-    out = out or root / "figures"
     if name == "list":
         for known, module in FIGURES.items():
             console.print(f"{known:18} {(import_module(module).__doc__ or '').splitlines()[0]}")
         return
     if name not in (*FIGURES, "all", "report"):
-        fail(f"unknown figure {name!r}; there are: {', '.join(FIGURES)}, all, report, {', '.join(PAGES)}, list")
+        there = f"{', '.join(FIGURES)}, all, report, {', '.join(PAGES)}, list"
+        raise ValueError(f"unknown figure {name!r}; there are: {there}")
     if width is not None and not 1 <= width <= 20:
-        fail(f"--width is in inches, between 1 and 20, not {width:g}")
-    try:
-        if name == "report":
-            console.print(report.write(root, out))
-        elif name == "all":
-            if not build_all(root, out, rows or [], width):
-                fail(f"no result files under {root}: run `make demo` first")
-        else:
-            for path in build(name, root, out, rows or [], width):
-                console.print(path)
-    except (OSError, ValueError) as error:
-        fail(str(error))
+        raise ValueError(f"--width is in inches, between 1 and 20, not {width:g}")
+    folder, page = out or root / "figures", (out or root) / "report.html"
+    FILE.check("the report", page)
+    if name == "report":
+        console.print(report.write(root, folder, page))
+    elif name == "all":
+        if not build_all(root, folder, page, rows or [], width):
+            raise ValueError(f"no result files under {root}: run `make demo` first")
+    else:
+        for path in build(name, root, folder, rows or [], width):
+            console.print(path)
 
 
 def write_page(name: str, root: Path) -> None:
     """Write one of ``PAGES`` over the results in ``root``; of verdicts, show what does not hold and what is old."""
-    try:
-        path = PAGES[name](root)
-        if name == "verdicts":
-            verdicts.show(root, console if console.is_terminal else Console(width=200))
-        console.print(path)
-    except (OSError, ValueError) as error:
-        fail(str(error))
-
-
-def fail(message: str) -> None:
-    """Print ``message`` and leave with status 2, as every command does on a user's error."""
-    Console(stderr=True, soft_wrap=True, highlight=False).print(f"[red]error:[/red] {escape(message)}")
-    raise typer.Exit(2)
+    path = PAGES[name](root)
+    if name == "verdicts":
+        verdicts.show(root, console if console.is_terminal else new_console(width=200))
+    console.print(path)
 
 
 if __name__ == "__main__":

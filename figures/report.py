@@ -79,8 +79,8 @@ HEAD = (
 )
 
 
-def write(root: Path, figures: Path) -> Path:
-    """Write ``root/report.html`` from ``root``'s results and the PNG files in ``figures`` → its path.
+def write(root: Path, figures: Path, path: Path | None = None) -> Path:
+    """Write ``path``, by default ``root/report.html``, from ``root``'s results and the PNG files in ``figures``.
 
     Raises:
         MissingResult: if there is neither a result nor a figure.
@@ -105,7 +105,7 @@ def write(root: Path, figures: Path) -> Path:
     if not page:
         raise MissingResult(f"nothing to report under {root}: run `make demo` first")
     page += f"<h2>Provenance</h2>{listing(found.get('provenance', {}))}" if found.get("provenance") else ""
-    path = root / "report.html"
+    path = path or root / "report.html"
     write_whole(path, HEAD + facts(found) + page + "</body></html>\n")
     return path
 

@@ -59,6 +59,7 @@ RC = {
     "ytick.labelsize": 7,
     "legend.fontsize": 7,
     "font.family": "DejaVu Sans",
+    "text.parse_math": False,  # a name may hold dollars
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.edgecolor": MUTED,

@@ -23,7 +23,14 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         from importlib import import_module
 
-        return getattr(import_module(_HOMES[name]), name)
+        from theory.runs.extras import EXTRAS, needs
+
+        try:
+            return getattr(import_module(_HOMES[name]), name)
+        except ModuleNotFoundError as error:
+            if error.name not in EXTRAS:
+                raise
+            raise ModuleNotFoundError(needs(f"real.{name}", error.name), name=error.name) from None
     raise AttributeError(f"module 'real' has no attribute {name!r}; it has {', '.join(__all__)}")
 
 

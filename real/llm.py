@@ -23,6 +23,7 @@ from real.measure.report import Report
 from real.models.load import quiet
 from real.models.pieces import Pieces
 from real.models.sampling import Sampling
+from real.models.text import check_length
 from real.serving.certify import Certifier, certifiable, certificates
 from real.serving.decoder import Decoder, Request, in_order
 from real.serving.feedback import Counts
@@ -230,13 +231,14 @@ class LLM:
         self.decoder.settle(serving, rows)
 
     def _encoded(self, prompt: Any) -> list[int]:
-        if isinstance(prompt, str):
-            return self.models.pair.encode([prompt], False)
-        if _is_chat(prompt):
-            return self.models.pair.encode_chat(prompt)
-        raise ValueError(
-            f"prompt={prompt!r}: must be a text, chat messages with 'role' and 'content', or a list of such prompts"
-        )
+        if not isinstance(prompt, str) and not _is_chat(prompt):
+            raise ValueError(
+                f"prompt={prompt!r}: must be a text, chat messages with 'role' and 'content', or a list of such prompts"
+            )
+        pair = self.models.pair
+        ids = pair.encode([prompt], False) if isinstance(prompt, str) else pair.encode_chat(prompt)
+        check_length(len(ids), pair.target.context)  # before the first is served
+        return ids
 
     def _net(self) -> Interval | None:
         """Tokens over seconds of the latest requests, over the same of plain decoding just as many tokens."""

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 
 from sim.bench import speed
@@ -17,9 +16,11 @@ from sim.experiments import EXPERIMENTS, Match, altered_name, file_name
 from sim.hardest import hardest
 from sim.simulator import ROUNDING
 from sim.sweep import Finished, sweep
+from theory.runs import screen
 from theory.runs.choose import parse_settings
 from theory.runs.experiment import result_path, select
 from theory.runs.files import atomic, owned
+from theory.runs.outputs import FOLDER
 from theory.runs.practice import ADAPTER_LEARNERS, HEADS_LEARNERS, in_practice
 from theory.runs.reading import read_text
 from theory.runs.terminal import Commands, Progress, busy, complaints, explained
@@ -27,7 +28,7 @@ from theory.runs.trace import done
 from theory.runs.users_file import source, users_own
 
 app = Commands(no_args_is_help=True, help="Learners against synthetic and recorded streams.")
-console = Console(emoji=False)
+console = screen.console()
 
 Rows = Annotated[
     list[str] | None, typer.Argument(help="Row names or patterns (drift/*), or 'demo', or 'results' for all.")
@@ -36,7 +37,7 @@ LearnerName = Annotated[str | None, typer.Option("--learner", help="Another lear
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="A setting of the learner, key=value. May be repeated.")
 ]
-Out = Annotated[Path, typer.Option(help="Directory of the results.")]
+Out = Annotated[Path, typer.Option(help="Directory of the results."), FOLDER]
 
 
 def chosen(patterns: list[str] | None) -> dict[str, Match]:
@@ -81,7 +82,7 @@ def run(
                 altered_name(name, learner, overrides, seeds): row.altered(learner, overrides, seeds)
                 for name, row in named.items()
             }
-        finished = report(sweep(named, out, jobs), len(named))
+        finished = report(sweep(named, out, jobs), list(named))
     broken = {f.name: f.header["violations_of"] for f in finished if f.header["violations"]}
     tight = [f.header["tightness"] for f in finished if f.header["tightness"] is not None]
     typical = f", median tightness {median(tight):.3f}" if tight else ""
@@ -93,9 +94,9 @@ def run(
         raise typer.Exit(1)
 
 
-def report(results, total: int) -> list[Finished]:
-    """Print one line a row as the rows end."""
-    finished = []
+def report(results, names: list[str]) -> list[Finished]:
+    """Print one line a row as the rows end, columns under one another whatever the rows are called."""
+    finished, width, total = [], max([36, *map(len, names)]), len(names)
     with Progress(transient=True) as progress:
         tell = progress.task("rows")
         for result in results:
@@ -103,10 +104,9 @@ def report(results, total: int) -> list[Finished]:
             header, state = result.header, f"{result.seconds:5.1f} s" if result.ran else "   done"
             tight = "no bound" if header["tightness"] is None else f"{header['tightness']:.3f}"
             regret = header["final"]["dynamic_regret"]
-            line = (
-                f"{result.name:36s} {state}  regret {regret:9.2f}  violations {header['violations']}  tightness {tight}"
-            )
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
+            name = f"{result.name:{width}s} {state}"
+            line = f"{name}  regret {regret:9.2f}  violations {header['violations']}  tightness {tight}"
+            console.print(line, highlight=False, soft_wrap=True)
             tell(len(finished), total)
     return finished
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from sim.environments.base import Environment, Episode, Statement
 from theory import bounds
-from theory.learner import Learner, State
+from theory.learner import Learner, State, one_decision
 from theory.loss import Loss
 from theory.problem import Problem
 from theory.regret import dynamic_regret
@@ -41,6 +41,7 @@ def game(learner: Learner, episode: Episode, x_1: np.ndarray, horizon: int) -> I
     state = learner.init(x_1)
     for t in range(horizon):
         x_t = np.array(learner.predict(state))  # what is played stays played, whatever update writes
+        one_decision(learner, x_t.shape, x_1.shape)
         loss_t = episode.loss(t, x_t)
         after = learner.update(state, loss_t)
         yield Round(t, x_t, loss_t, state, after)

@@ -46,13 +46,15 @@ FIGURES_MAY_READ = {
     "theory.runs.files",
     "theory.runs.kind",
     "theory.runs.terminal",
+    "theory.runs.outputs",
+    "theory.runs.screen",
     "theory.runs.result",
     "theory.runs.trace",
     "theory.speculation.speedup",
     "theory.speculation.paper_speed",
 }
-"""All of ``theory`` that figures need: how files are written, how commands err, what runs recorded, and the curves of
-the speed theorems."""
+"""All of ``theory`` that figures need: how commands speak, err and write, what runs recorded, and the curves of the
+speed theorems."""
 
 
 def imported(source: str, package: str = "") -> set[str]:

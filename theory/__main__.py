@@ -4,20 +4,21 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 
 from theory.checker import certificate, exact, trial
 from theory.checker import tightness as tight
 from theory.domain import Ball, Box, Domain, Simplex
+from theory.runs import screen
 from theory.runs.choose import parse_settings
 from theory.runs.import_time import import_seconds
+from theory.runs.outputs import FILE
 from theory.runs.terminal import Commands, busy, complaints
 from theory.runs.trace import Trace
 from theory.speculation.hazards import hazards
 
 app = Commands(no_args_is_help=True, help="Theorems, and anyone's learner held against them.")
-console = Console(soft_wrap=True, emoji=False)
+console = screen.console(soft_wrap=True)
 
 DOMAINS: dict[str, Domain] = {"ball": Ball(1.0), "box": Box(-1.0, 1.0), "simplex": Simplex()}
 
@@ -44,7 +45,7 @@ def check(
     given = parse_settings(settings or [])
     with busy("trying its laws, then searching for a game that breaks its bound"):
         report = trial.check(learner, bound, problem, settings=given, only_within=only_within, seconds=seconds)
-    console.print(str(report), markup=False, highlight=False)
+    console.print(str(report), highlight=False)
     raise typer.Exit(0 if report.holds else 1)
 
 
@@ -74,7 +75,7 @@ def certify(
 @app.command()
 def tightness(
     patterns: Annotated[list[str] | None, typer.Argument(help="Rows or patterns (ogd*); by default all.")] = None,
-    csv: Annotated[Path | None, typer.Option(help="Write the table there, too.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write the table there, too."), FILE] = None,
     seconds: Annotated[float, typer.Option(min=1, help="How long the search may take for a row.")] = 20.0,
 ) -> None:
     """Print the largest regret/bound found of every bound, with the game. Status 1 if one is broken."""

@@ -7,7 +7,7 @@ entries, and ±∞ on a box, which takes every coordinate alone.
 
 from dataclasses import dataclass
 from math import frexp, ldexp
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from theory.arrays import Array, namespace
 
@@ -17,6 +17,7 @@ LARGE, BELOW = 64.0, 1024.0
 """On a simplex: entries are taken relative to a largest one beyond this size, and as no further below it than that."""
 
 
+@runtime_checkable
 class Domain(Protocol):
     """A convex set of decisions."""
 

@@ -6,12 +6,13 @@ prompt's gradient in the decoder) are passed to ``predict`` and ``update`` as ``
 
 from dataclasses import dataclass
 from math import isfinite
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from theory import require
 from theory.arrays import Array, namespace
 
 
+@runtime_checkable
 class HintRule(Protocol):
     """How the next hint follows from the last hint and the gradient just revealed."""
 

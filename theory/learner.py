@@ -170,6 +170,15 @@ class Learner(ABC):
         return None
 
 
+def one_decision(learner: object, shape: tuple[int, ...], wanted: tuple[int, ...], rule: str = "") -> None:
+    """ValueError unless what a learner plays has the ``wanted`` shape of its first decision; ``rule`` says why."""
+    if shape != wanted:
+        rule = rule or f"a round takes one decision a copy, {wanted}"
+        raise ValueError(
+            f"learner={learner!r}: plays {shape}, {rule}; give scalar settings (a tuple makes one copy an entry)"
+        )
+
+
 def squared_norm(x: Array) -> Array:
     """‖x‖² over the decision axis, kept: ``[..., d]`` → ``[..., 1]``."""
     return namespace(x).sum(x * x, axis=-1, keepdims=True)

@@ -8,14 +8,16 @@ import typer
 from real.cli.asked import PairOptions
 from real.cli.fields import Without
 from real.cli.options import Dtype, Room, console
+from theory.runs.outputs import FOLDER
 from theory.runs.terminal import busy
 
 app = Room(panel="Build")
+NewFolder = Annotated[Path, typer.Option(help="Folder to write; it must not be there."), FOLDER]
 
 
 @app.command()
 def train(
-    out: Annotated[Path, typer.Option(help="Folder for models, streams and saved states.")],
+    out: Annotated[Path, typer.Option(help="Folder for models, streams and saved states."), FOLDER],
     minutes: Annotated[float | None, typer.Option(help="End a target's training after this long at most.")] = None,
     only: Annotated[str | None, typer.Option(help="One part alone: tokenizer, a model's folder, streams, …")] = None,
     threads: Annotated[int, typer.Option(help="Threads of torch.")] = 1,
@@ -30,7 +32,7 @@ def train(
 
 @app.command()
 def inflate(
-    out: Annotated[Path, typer.Option(help="Folder to write; it must not be there.")],
+    out: NewFolder,
     like: Annotated[
         str, typer.Option(help="A size of `python -m real list`, or a folder with a configuration.")
     ] = "qwen3-8b",
@@ -51,7 +53,7 @@ def inflate(
 @app.command()
 def export(
     state: Annotated[Path, typer.Option(help="What `run --state` left, with the drafter adapter.")],
-    out: Annotated[Path, typer.Option(help="Folder to write; it must not be there.")],
+    out: NewFolder,
     pair: Annotated[PairOptions, Without("family", "dtype", "device", "compiled", "tune")] = PairOptions(),
 ) -> None:
     """Fold a learned adapter into the draft's head: a plain Hugging Face checkpoint."""

@@ -9,6 +9,7 @@ import typer
 from real.cli import tables
 from real.cli.options import Domains, Families, Family, Out, Room, Seeds, console
 from theory.runs.experiment import select
+from theory.runs.outputs import FILE
 from theory.runs.result import save_result
 from theory.runs.terminal import Progress, Report, busy
 
@@ -134,7 +135,7 @@ def claims(
 
 @app.command()
 def tune(
-    out: Annotated[Path, typer.Option(help="JSON file of the table.")] = Path("results/tuning.json"),
+    out: Annotated[Path, typer.Option(help="JSON file of the table."), FILE] = Path("results/tuning.json"),
     drafter: Annotated[str, typer.Option(help="Instead: a generalist adapter, heads, hydra, eagle, weights.")] = "",
     family: Family = "llama",
     schedule: Annotated[str, typer.Option(help="What the generalist serves.")] = "session:40",

@@ -10,6 +10,7 @@ from real.cli.asked import PairOptions
 from real.cli.fields import Without
 from real.cli.options import Domains, Family, Gamma, Kept, New, Prompts, Room, console
 from real.serving.settings import Serving
+from theory.runs.outputs import FILE
 from theory.runs.result import save_result
 from theory.runs.terminal import Progress, busy
 
@@ -67,14 +68,12 @@ def throughput(
     from real.measure.served import device_name
     from real.measure.throughput import AT_ONCE, show
     from real.measure.throughput import throughput as measure
-    from real.traffic.turns import Following, first_turns, tried
+    from real.traffic.turns import Following
 
     if gamma < 1 or new < 1:
         raise ValueError(f"gamma={gamma!r}, new={new!r}: both must be at least 1")
     models, stream = pair.load(), stream_of(prompts, 0)
-    ids, left_out = first_turns(models.pair, stream.prompts, models.chat), dict[str, str]()
-    for prompt in stream.prompts:
-        tried(models.pair, prompt, models.chat)
+    ids, left_out = models.encoded(stream.prompts), dict[str, str]()
 
     def following(part: slice) -> Following:
         return Following(models.pair, stream.prompts[part], models.chat, left_out)
@@ -132,20 +131,20 @@ def profile(
         str, typer.Option(help="JSONL, of which first turns are asked, or a schedule; half of them are foretold.")
     ] = "prose:32",
     serving: Annotated[Serving, FROZEN] = Serving(gamma=8, max_new_tokens=64),
-    out: Annotated[Path | None, typer.Option(help="Keep it in this JSON file.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Keep it in this JSON file."), FILE] = None,
 ) -> None:
     """What a step costs by the tokens it drafts, and whether the speed law foretells runs from it."""
     from real.cli.prepare import stream_of
     from real.measure import profile as profiling
     from real.systems.choose import row_of
-    from real.traffic.turns import first_turns
 
     method, stream = row_of(row or ("frozen" if pair.own else "sd")), stream_of(prompts, 0)
     if len(stream.prompts) < 2:
         raise ValueError(f"--prompts {prompts}: one request; take two or more, half of them are foretold")
     models = pair.load()
     pair.compile(models, [method], stream, serving, varied=True)
-    ids = first_turns(models.pair, stream.prompts, models.chat)
+    ids = models.encoded(stream.prompts)
+    FILE.check("the profile", profiling.place(models, method, serving))
     with Progress() as progress:
         runs = [
             profiling.measure(models, method, serving, ids[half::2], progress.task(name))

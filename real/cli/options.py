@@ -6,6 +6,7 @@ and a wrong option answer at once.
 
 from ast import literal_eval
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from real.cli.fields import expanded
+from theory.runs.outputs import FILE, FOLDER
 from theory.runs.table import screen
 from theory.runs.terminal import Commands
 
@@ -49,7 +51,7 @@ def on_models(command: Callable) -> Callable:
     return outer
 
 
-Out = Annotated[Path, typer.Option(help="Directory of the results.")]
+Out = Annotated[Path, typer.Option(help="Directory of the results."), FOLDER]
 Family = Annotated[str, typer.Option(help="Embedded target: qwen3, llama or gpt_neox.")]
 Families = Annotated[list[str] | None, typer.Option(help="Embedded target, repeatable; all if left out.")]
 Domains = Annotated[list[str] | None, typer.Option(help="Domain, repeatable; all if left out.")]
@@ -60,7 +62,7 @@ Prompts = Annotated[
     str, typer.Option(help="JSONL of Spec-Bench's turns or of chat messages, or a schedule such as prose:8,c:8.")
 ]
 New = Annotated[int, typer.Option(help="New tokens of a request.")]
-Kept = Annotated[Path | None, typer.Option(help="Keep the rows in this JSON file.")]
+Kept = Annotated[Path | None, typer.Option(help="Keep the rows in this JSON file."), FILE]
 
 
 def drafter_settings(pairs: Sequence[str]) -> dict[str, Any]:
@@ -74,8 +76,8 @@ def drafter_settings(pairs: Sequence[str]) -> dict[str, Any]:
         key, equals, text = pair.partition("=")
         if not key or not equals:
             raise ValueError(f"--drafter-set {pair!r}: write key=value, for example --drafter-set lora=8")
-        try:
-            found[key] = literal_eval(text)
-        except (ValueError, SyntaxError):
-            found[key] = text
+        for read in (literal_eval, float, str):  # float: nan and inf
+            with suppress(ValueError, SyntaxError):
+                found[key] = read(text)
+                break
     return found

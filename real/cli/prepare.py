@@ -14,7 +14,8 @@ from real.systems.loaded import Models
 from real.systems.rows import Method
 from real.traffic.prompts import read_prompts
 from real.traffic.streams import Stream, as_given, scheduled
-from real.traffic.turns import first_turns, longest
+from real.traffic.turns import longest
+from theory.runs.outputs import FILE
 from theory.runs.terminal import busy
 
 PROFILED = 8
@@ -57,7 +58,8 @@ def costed(models: Models, chosen: Method, stream: Stream, serving: Serving, con
         raise ValueError(
             f"--by-cost: {chosen} drafts nothing, so there is no length to choose; take a row with a drafter"
         )
-    prompts = first_turns(models.pair, stream.prompts[:PROFILED], models.chat)
+    prompts = models.encoded(stream.prompts)[:PROFILED]
+    FILE.check("--by-cost keeps", place(models, chosen, serving))
     with busy("profiling"):
         found = cached(models, chosen, serving, prompts)
     costs = ", ".join(f"{cost:.2f}" for cost in found.cautious)

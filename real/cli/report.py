@@ -10,7 +10,7 @@ from real.cli.run import Learned, Report
 from real.cli.tables import comparison
 from real.serving.ledger import LINES
 from theory.checker.certificate import Certificate
-from theory.runs.table import Column, percent, table
+from theory.runs.table import Column, limits, percent, table
 from theory.runs.trace import Trace
 
 
@@ -29,6 +29,11 @@ def show(report: Report, console: Console) -> None:
 
 def learned(found: Learned) -> list[str]:
     """What a learner's run has besides the table, a line each."""
+    if found.idle:
+        return [
+            f"nothing was learned, and nothing certified: {found.idle} tokens are not more than the burn-in and one "
+            "round; serve more requests, or set --burn-in and --nu lower"
+        ]
     after = found.break_even_tokens
     paid = "not within this run" if after is None else f"after {after:.0f} committed tokens"
     lines = [f"break-even against frozen: {paid}"]
@@ -36,12 +41,21 @@ def learned(found: Learned) -> list[str]:
         lines.append(f"hint_gain {found.hint_gain:.3f}")
     if found.beside is not None:
         lines.append(f"learned for {found.beside:.1f} s beside decoding, on a thread that may hold another core")
-    if found.idle:
+    if found.net is not None and found.net["value"] is not None and (found.net["high"] or found.net["value"]) < 1:
         lines.append(
-            f"nothing was learned, and nothing certified: {found.idle} tokens are not more than the burn-in and one "
-            "round; serve more requests, or set --burn-in and --nu lower"
+            f"learning costs more than it wins here: net speed {limits(found.net)} of frozen's. Take a longer round "
+            "(--nu), a cheaper learner (ogd) or --overlap, or serve frozen"
         )
     return lines
+
+
+def too_short(found: Mapping[str, tuple[int, int]]) -> list[str]:
+    """What is known before a run: who will learn nothing, a line each."""
+    return [
+        f"{name} will learn nothing: the stream has {most} tokens at most, its burn-in and one round take {needed}; "
+        "serve more requests, or set --burn-in and --nu lower"
+        for name, (most, needed) in found.items()
+    ]
 
 
 def ledger(traces: Mapping[str, Trace]) -> Table:

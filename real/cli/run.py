@@ -1,11 +1,12 @@
 """One run: a stream served by several methods side by side, and what was measured when it ends or is stopped."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from real.measure.intervals import Interval
 from real.measure.served import Comparison
 from real.measure.summary import Sample, break_even, by_prompt, measures
 from real.serving.certify import certificates
@@ -15,7 +16,7 @@ from real.systems.rows import Method
 from real.systems.saved import State, about, of_tenant
 from real.traffic.streams import Stream
 from theory.checker.certificate import Certificate
-from theory.runs.trace import Trace
+from theory.runs.trace import Trace, done
 from theory.runs.users_file import users_own
 
 AT_REST = ("plain", "frozen")
@@ -28,13 +29,14 @@ class Learned:
 
     ``break_even_tokens``: None if it has not paid within the run. ``hint_gain``: None for a learner without hints.
     ``beside``: seconds of learning on a thread of its own; None if it was not overlapped. ``idle``: tokens served where
-    they were too few for a round to be learned; else 0.
+    they were too few for a round to be learned; else 0. ``net``: speed over frozen's; None without a frozen one.
     """
 
     break_even_tokens: float | None
     hint_gain: float | None
     beside: float | None
     idle: int
+    net: Interval | None = None
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,8 @@ class Run:
         certify: bool = False,
         low_noise: bool = False,
     ):
-        self.comparison = Comparison(models, methods, stream, serving, seed, certify, low_noise)
+        with users_own(*_own(methods)):
+            self.comparison = Comparison(models, methods, stream, serving, seed, certify, low_noise)
         self.learning = [name for name in methods if name not in AT_REST]
         self.after: list[Callable[[], None]] = []
         """Called when a request was done by every method."""
@@ -129,17 +132,28 @@ class Run:
         certifier = self.comparison.certifiers[self.only("--certify")]
         certifier.every, certifier.show = rounds, tell
 
+    def keep_certificate(self, path: Path) -> None:
+        """Find out whether the log can be written there.
+
+        Raises:
+            SettingsDiffer: if the log of a run with other settings is there.
+        """
+        done(path, self._certified_settings())
+
+    def _certified_settings(self) -> dict[str, str]:
+        name = self.only("--certify")
+        return about(self.comparison.models, self.comparison.methods[name], self.comparison.serving)
+
     def certified(self, path: Path) -> dict[str, Certificate]:
         """Write the certificate's log → certificates by comparator; none before the first round.
 
         For a learner taken up from a state they are about this run alone.
         """
-        name = self.only("--certify")
-        certifier = self.comparison.certifiers[name]
+        certifier = self.comparison.certifiers[self.only("--certify")]
         if not certifier.rounds:
             return {}
-        settings = about(self.comparison.models, self.comparison.methods[name], self.comparison.serving)
-        log = certifier.log({"settings": settings})
+        with users_own(*_own(self.comparison.methods)):
+            log = certifier.log({"settings": self._certified_settings()})
         log.save(path)
         return certificates(log)
 
@@ -151,7 +165,7 @@ class Run:
             KeyboardInterrupt: if nothing was served before it.
         """
         try:
-            with users_own(*self._own()):
+            with users_own(*_own(self.comparison.methods)):
                 self.comparison.warm_up()
                 self.comparison.run(progress, self._after)
         except ValueError as error:
@@ -178,11 +192,25 @@ class Run:
     def report(self) -> Report:
         """What was measured of the requests that every method has served."""
         traces = {name: self.comparison.trace(name, {}) for name in self.comparison.methods}
-        learned = {name: self._learned(name, traces) for name in self.learning}
-        made, numbers = self.comparison, measures(Sample({0: traces}, units=by_prompt))
-        return Report(numbers, traces, learned, made.served, len(made.turns), made.unfollowed, made.left_out)
+        made, found = self.comparison, measures(Sample({0: traces}, units=by_prompt))
+        learned = {name: self._learned(name, traces, found[name].get("relative_speedup")) for name in self.learning}
+        return Report(found, traces, learned, made.served, len(made.turns), made.unfollowed, made.left_out)
 
-    def _learned(self, name: str, traces: dict[str, Trace]) -> Learned:
+    def too_short(self) -> dict[str, tuple[int, int]]:
+        """Learners that the stream cannot teach: tokens that it has at most, and that burn-in and one round take."""
+        made, found = self.comparison, {}
+        for name in self.learning:
+            learning = made.decoders[name].learning
+            if self.state is not None or learning is None or not learning.learns:
+                continue
+            serving, texts = learning.serving, made.asked if learning.learn_prompt else []
+            most = len(made.turns) * serving.max_new_tokens + sum(map(len, texts))
+            needed = serving.nu + (0 if learning.drafter.ready else serving.burn_in_rounds * serving.nu)
+            if most < needed:
+                found[name] = most, needed
+        return found
+
+    def _learned(self, name: str, traces: dict[str, Trace], net: Interval | None) -> Learned:
         learning, takes_hints = (
             self.comparison.decoders[name].learning,
             self.comparison.methods[name].learner.takes_hints,
@@ -193,14 +221,8 @@ class Run:
             learning.hint_gain if learning is not None and takes_hints else None,
             None if learning is None or learning.beside is None else learning.beside.seconds,
             int(traces[name].columns["tokens"].sum()) if idle else 0,
+            net,
         )
-
-    def _own(self) -> list[str]:
-        """What comes from a user's files: drafters, losses, learners."""
-        methods = self.comparison.methods.values()
-        named = [spec for method in methods for spec in (method.drafter, method.loss) if isinstance(spec, str)]
-        kinds = [type(method.learner) for method in methods]  # the module of one from a file is called as the file is
-        return [*named, *(f"{kind.__module__}:{kind.__name__}" for kind in kinds if Path(kind.__module__).is_file())]
 
     def _check_certified(self) -> None:
         name = self.only("--certify")
@@ -211,3 +233,8 @@ class Run:
                 "OptimisticOGD with one step size and ensembles of OGD have a certificate, by forward KL on all "
                 "positions, and Mixture and Hedge on a mixture; none with --overlap"
             )
+
+
+def _own(methods: Mapping[str, Method]) -> list[Any]:
+    """What may come from a user's files: drafters, losses, learners."""
+    return [part for method in methods.values() for part in (method.drafter, method.loss, method.learner) if part]

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from real.cli.asked import LearningOptions, PairOptions
-from real.cli.options import Prompts, Room, console
+from real.cli.options import Family, Prompts, Room, console
 from real.serving.settings import Serving
 from real.traffic.benchmarks import BENCHMARKS
 from theory.divergence import DIVERGENCES
 from theory.runs.files import owned
+from theory.runs.outputs import FILE, FOLDER, TRACE, Output
 from theory.runs.terminal import INTERRUPTED, Progress, complaints
 
 if TYPE_CHECKING:
@@ -42,18 +43,23 @@ def run(
         ),
     ] = True,
     seed: int = 0,
-    state: Annotated[Path | None, typer.Option(help="Resume the learner from this file, and save it there.")] = None,
+    state: Annotated[
+        Path | None, typer.Option(help="Resume the learner from this file, and save it there."), Output("state")
+    ] = None,
     keep_text: Annotated[
         bool,
         typer.Option(
             "--keep-text", help="Save with --state what texts can be read from too: n-grams, the round under way."
         ),
     ] = False,
-    certify: Annotated[Path | None, typer.Option(help="Write the regret certificate's log here.")] = None,
-    certify_every: Annotated[int, typer.Option(help="Rounds between certificates on the screen.")] = 0,
+    certify: Annotated[Path | None, typer.Option(help="Write the regret certificate's log here."), TRACE] = None,
+    certify_every: Annotated[
+        int, typer.Option(min=0, help="Rounds between certificates on the screen; 0 shows the last alone.")
+    ] = 0,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder for texts, per-prompt traces and every number; an interrupted run goes on there."),
+        FOLDER,
     ] = None,
 ) -> None:
     """Serve prompts with plain, frozen and learning decoders, interleaved, and compare them.
@@ -65,7 +71,7 @@ def run(
     """
     from real.cli.kept import Kept, folder_of
     from real.cli.prepare import costed, stream_of
-    from real.cli.report import certified, show
+    from real.cli.report import certified, show, too_short
     from real.cli.run import Run
     from real.measure.served import CHECKPOINT_EVERY
     from real.systems.choose import beside_plain
@@ -80,6 +86,8 @@ def run(
     if by_cost:
         serving = costed(models, last, stream, serving, console)
     served = Run(models, methods, stream, serving, seed, certify is not None, low_noise)
+    if certify is not None:
+        served.keep_certificate(certify)
     if state is not None:
         served.keep_state(state, keep_text)
     kept = None if out is None else Kept(out, served.comparison, prompts, CHECKPOINT_EVERY if state is None else 1)
@@ -87,6 +95,8 @@ def run(
         served.after.insert(0, kept.add)  # the state is never ahead of the checkpoint
         if kept.resumed:
             served.go_on(kept.folder)
+    for line in too_short(served.too_short()):
+        complaints.print(line)
     with Progress() as progress:
 
         def show_so_far(rounds: int, found: "dict[str, Certificate]") -> None:
@@ -98,12 +108,12 @@ def run(
         whole = served.serve(progress.task(", ".join(methods)))
     report = served.report()
     show(report, console)
-    if certify is not None:
-        for line in certified(served.certified(certify)):
-            console.print(line, highlight=False)
     if kept is not None:
         kept.finish(report)
         console.print(f"kept in {kept.folder}; draw it: python -m figures speed {out}", highlight=False)
+    if certify is not None:
+        for line in certified(served.certified(certify)):
+            console.print(line, highlight=False)
     if not whole:
         further = "" if kept is None else "; the same command serves the others"
         complaints.print(f"interrupted: {report.served} of {report.asked} requests were served{further}")
@@ -159,7 +169,7 @@ def list_names() -> None:
 def prepare(
     benchmark: Annotated[str, typer.Argument(help=", ".join(BENCHMARKS))],
     file: Annotated[Path, typer.Argument(help="Published .jsonl, .json, .csv, or .gz of one, or a folder of them.")],
-    out: Annotated[Path, typer.Option(help="JSONL file to write; it must not be there.")],
+    out: Annotated[Path, typer.Option(help="JSONL file to write; it must not be there."), FILE],
 ) -> None:
     """Turn a benchmark's published file into prompts."""
     from real.traffic.benchmarks import prepare as write
@@ -167,19 +177,25 @@ def prepare(
     console.print(f"{out}: {write(benchmark, file, out)} prompts of {benchmark}", highlight=False)
 
 
-@app.command(models=False)
+@app.command()
 def prompts(
     file: Annotated[Path, typer.Argument(help="JSONL in Spec-Bench's schema, or of chat messages.")],
     show: Annotated[int, typer.Option(min=0, help="Prompts to show as they will be asked.")] = 1,
+    target: Annotated[
+        str, typer.Option(help="Folder or hub name of the target that is to read it; the embedded one if left out.")
+    ] = "",
+    family: Family = "qwen3",
 ) -> None:
-    """Check a prompts file, count its domains, and show what will be asked.
+    """Check a prompts file as a run does before it serves, count its domains, and show what will be asked.
 
     The target's chat template renders it. Without one, it is joined by newlines, and continued as plain text.
     """
+    from real.systems.loaded import check_prompts
     from real.traffic.prompts import read_prompts
     from real.traffic.turns import script
 
     found = read_prompts(file)
+    check_prompts(found, target, family)
     for category in dict.fromkeys(prompt.category for prompt in found):
         turns = [len(prompt.turns) for prompt in found if prompt.category == category]
         asked = f" of {sum(turns)} turns" if sum(turns) > len(turns) else ""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from theory.runs.table import Column, limits, percent, table, yes
 
@@ -250,9 +250,9 @@ def laws(checked: Mapping[str, Callable], faults: Mapping[str, str]) -> Iterator
     for heading in ("law", "", "what it says"):
         shown.add_column(heading)
     for name, law in checked.items():
-        state = "not tried" if name not in faults else "[red]broken[/]" if faults[name] else "[green]ok[/]"
-        shown.add_row(name, state, escape((law.__doc__ or "").splitlines()[0]))
+        state = "not tried" if name not in faults else Text("broken", "red") if faults[name] else Text("ok", "green")
+        shown.add_row(name, state, (law.__doc__ or "").splitlines()[0])
     yield shown
     for name, fault in faults.items():
         if fault:
-            yield escape(f"{name}: {fault}")
+            yield f"{name}: {fault}"

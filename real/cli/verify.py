@@ -9,6 +9,7 @@ from real.cli import tables
 from real.cli.fields import Without
 from real.cli.options import Families, Family, Kept, Out, Room, console
 from real.serving.settings import Serving
+from theory.runs.outputs import FILE
 from theory.runs.result import save_result
 from theory.runs.terminal import Progress, busy, complaints
 
@@ -96,7 +97,7 @@ def audit(
 
 @app.command()
 def record(
-    out: Annotated[Path, typer.Option(help="The .npz file to write.")],
+    out: Annotated[Path, typer.Option(help="The .npz file to write."), FILE],
     schedule: Annotated[str, typer.Option(help="Domains and prompts of each (first turns).")] = "prose:20,c:40",
     serving: Annotated[Serving, Without("rule", "confidence", "overlap")] = Serving(law_top_k=64),
     system: Annotated[str, typer.Option(help="heads, or the specialist's adapter if left out.")] = "",

@@ -14,7 +14,7 @@ from real.drafters.ngram import NGram
 from real.drafters.uniform import Uniform
 from real.drafters.weights import Weights
 from real.models.hf import Pair
-from theory.runs.users_file import load, unknown, users_own
+from theory.runs.users_file import called, load, unknown, users_own
 
 DRAFTERS: dict[str, type[Drafter]] = {
     "independent": Independent,
@@ -70,5 +70,10 @@ def make_drafter(name: str | type[Drafter], pair: Pair, **settings: Any) -> Draf
         raise ValueError(f"drafter={name!r}: has no setting {strange[0]!r}; there are {', '.join(known) or 'none'}")
     if kind.made_of:  # every part with its own defaults
         settings["parts"] = [make_drafter(part, pair) for part in settings.get("parts", kind.made_of)]
-    with users_own(name if isinstance(name, str) else ""):
-        return kind.of(pair, **settings)
+    with users_own(name):
+        try:
+            return kind.of(pair, **settings)
+        except TypeError as error:  # a text where a number belongs
+            if not settings:
+                raise
+            raise ValueError(f"drafter={called(name)!r} with {settings}: {error}") from error

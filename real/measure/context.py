@@ -24,7 +24,7 @@ from real.models.load import load_model, load_tokenizer
 from real.models.sampling import Sampling
 from real.serving.step import alone, generate
 from real.traffic.streams import mixed
-from real.traffic.turns import first_turns
+from real.traffic.turns import encoded
 
 
 def lengthened(target: str, draft: str, context: int, dtype: str = "float32", device: str = "cpu") -> Pair:
@@ -35,7 +35,7 @@ def lengthened(target: str, draft: str, context: int, dtype: str = "float32", de
 
 def long_prompt(pair: Pair, tokens: int) -> list[int]:
     """So many tokens of the embedded requests, one after the other, domains mixed."""
-    texts = first_turns(pair, mixed(0).prompts, False)
+    texts = encoded(pair, mixed(0).prompts, False)
     return list(islice(cycle(chain.from_iterable(texts)), tokens))
 
 

@@ -18,7 +18,6 @@ from real.serving.settings import Serving
 from real.systems.loaded import Models
 from real.systems.rows import SYSTEMS, Method
 from real.traffic.streams import scheduled
-from real.traffic.turns import first_turns
 
 Runs = Mapping[str, Sequence[Mapping[str, float]]]
 """What every contender measured, request by request."""
@@ -52,12 +51,12 @@ def floor(
     if not names or not set(names) <= set(AT_REST):
         raise ValueError(f"drafters {tuple(names)}: at least one, each one of {', '.join(AT_REST)}")
     rows = []
+    sample = scheduled(",".join(f"{domain}:{PROFILED}" for domain in domains), 1)
+    stream = scheduled(",".join(f"{domain}:{prompts}" for domain in domains), 0)
+    ids = models.encoded((*sample.prompts, *stream.prompts))[: len(sample.prompts)]
     for name in names:
         method = AT_REST[name]
-        sample = scheduled(",".join(f"{domain}:{PROFILED}" for domain in domains), 1)
-        ids = first_turns(models.pair, sample.prompts, models.chat)
         found = profile(measure(models, method, serving, ids))
-        stream = scheduled(",".join(f"{domain}:{prompts}" for domain in domains), 0)
         chosen = replace(serving, costs=found.cautious, switch_cost=found.switch_cost)
         comparison = Comparison(models, {"plain": Method(None), name: method}, stream, chosen)
         comparison.warm_up()

@@ -159,9 +159,9 @@ def measure(
     if method.drafter is None or prompts < 1:
         raise ValueError(f"{name}, prompts={prompts!r}: needs a system that drafts, and at least one prompt")
     reading = weight_bytes(models.pair_of(method).target) / bandwidth(torch.device(models.device))
-    rows = []
-    for i, domain in enumerate(domains):
-        stream = scheduled(f"{domain}:{prompts}", 0)
+    rows, streams = [], [scheduled(f"{domain}:{prompts}", 0) for domain in domains]
+    models.encoded(prompt for stream in streams for prompt in stream.prompts)
+    for i, (domain, stream) in enumerate(zip(domains, streams, strict=True)):
         comparison = Comparison(models, {"plain": Method(None), name: method}, stream, serving)
         comparison.warm_up()
         meter = Meter()

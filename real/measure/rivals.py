@@ -27,7 +27,7 @@ from real.models.hf import CausalLM, Pair
 from real.models.load import load_pair
 from real.models.sampling import Sampling
 from real.traffic.prompts import Prompt
-from real.traffic.turns import first_turns, longest, turns_of
+from real.traffic.turns import encoded, longest, turns_of
 from theory.runs.experiment import select
 from theory.runs.result import save_result
 from theory.runs.table import Column, limits, percent, screen, table, yes
@@ -175,9 +175,7 @@ def show(rows: Mapping[str, Mapping[str, Any]]) -> None:
         screen.print(table(lines, [Column("name", drawn), *columns]))
         for one in found["targets"]:
             told = f"{one['ours']} ÷ {one['theirs']}: {limits(one['ratio'], 3)}"
-            screen.print(
-                f"  {told}; lower limit >= {one['factor']:g}: {yes(one['holds'])}", markup=False, highlight=False
-            )
+            screen.print(f"  {told}; lower limit >= {one['factor']:g}: {yes(one['holds'])}", highlight=False)
 
 
 def _called(path: str, model: CausalLM | None) -> str:
@@ -217,7 +215,7 @@ def bench(
     turns, left_out = list(turns_of(prompts)), list[str]()
     torch.set_num_threads(1)
     pair = load_pair(target, draft, dtype, device, trust)
-    ids = first_turns(pair, prompts, chat)
+    ids = encoded(pair, prompts, chat)
     most, wanted = longest(pair, prompts, chat, new) + gamma + 1, any("compiled" in name for name in making)
     fast = compiled(pair, gamma, slots(most, pair.device)) if wanted else pair
     goals, rows = ON_GPU if pair.device.type == "cuda" else GOALS, {}

@@ -27,7 +27,7 @@ from real.systems.loaded import Models
 from real.systems.rows import Method
 from real.systems.saved import weights
 from real.traffic.streams import Stream
-from real.traffic.turns import Turn, tried
+from real.traffic.turns import Turn
 from theory.runs.files import owned
 from theory.runs.trace import SettingsDiffer, Trace, done, plain, provenance, significant
 
@@ -62,8 +62,7 @@ class Comparison:
     ):
         self.models, self.methods, self.stream, self.serving, self.seed = models, methods, stream, serving, seed
         self.turns, self.left_out = stream.turns, list[str]()
-        for prompt in dict.fromkeys(stream.prompts):  # before any is served
-            tried(models.pair, prompt, models.chat)
+        self.asked = models.encoded(stream.prompts)  # one that cannot be served costs no measurement
         self.contenders = {name: Online(models, method, serving, seed) for name, method in methods.items()}
         self.in_turn = {name: InTurn(one, models.pair, models.chat) for name, one in self.contenders.items()}
         self.certifiers: dict[str, Certifier] = {}

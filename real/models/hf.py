@@ -54,7 +54,7 @@ class CausalLM:
         config = model.config.get_text_config()
         self.head = Head(self.readout, config)
         self.readable: int = model.get_input_embeddings().weight.shape[0]
-        self.context: int = _context(config)
+        self.context: int = context_of(config)
         self.layers: int = config.num_hidden_layers
         self.generation = Generation(model, name)
         self.eos = self.generation.eos
@@ -245,7 +245,7 @@ class CausalLM:
                 )
 
 
-def _context(config: Any) -> int:
+def context_of(config: Any) -> int:
     """The longest text that a model serves: what it was made for, or less if its positions change on the way.
 
     Longrope turns all positions by other factors as soon as a text passes a length; what was read before it would have
@@ -268,7 +268,8 @@ class Pair:
 
     def __post_init__(self):
         """ValueError for what the target's generation config asks and cannot be served."""
-        self.target.generation.check(self.tokenizer)
+        if self.target is not None:  # a pair of no models only reads prompts
+            self.target.generation.check(self.tokenizer)
 
     @property
     def device(self) -> torch.device:

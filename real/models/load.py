@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from huggingface_hub.utils import are_progress_bars_disabled, enable_progress_bars
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
-from real.models.hf import DTYPES, PROVEN, CausalLM, Pair
+from real.models.hf import DTYPES, PROVEN, CausalLM, Pair, context_of
 
 CHECKED = (
     *PROVEN,
@@ -50,7 +50,7 @@ def load_model(
     if dtype not in DTYPES:
         raise ValueError(f"dtype={dtype!r}: must be one of {', '.join(DTYPES)}")
     try:
-        torch.empty(0, device=device)
+        torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"device={device!r}: not usable here ({str(error).splitlines()[0]}); try cpu") from None
     settings = {"max_position_embeddings": context} if context else {}
@@ -71,6 +71,11 @@ def load_model(
             stacklevel=2,
         )
     return made
+
+
+def load_context(path: str | Path, name: str = "model", trust: Collection[str] = ()) -> int:
+    """The longest text of a model by folder or hub name; its weights are not loaded."""
+    return context_of(_from_pretrained(AutoConfig, path, name, trust).get_text_config())
 
 
 def load_tokenizer(path: str | Path, name: str = "model", trust: Collection[str] = ()) -> Any:

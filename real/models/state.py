@@ -85,12 +85,22 @@ def not_finite(named: Named) -> list[str]:
 
 
 def flatten(name: str, state: Any) -> Iterator[tuple[str, Tensor]]:
-    """(dotted name, tensor) of a learner's state, nested NamedTuples included."""
+    """(dotted name, tensor) of a learner's state, nested NamedTuples included; a number becomes a tensor.
+
+    Raises:
+        ValueError: for anything else in it.
+    """
     if isinstance(state, Tensor):
         yield name, state
-        return
-    for key, value in state._asdict().items():
-        yield from flatten(f"{name}.{key}", value)
+    elif isinstance(state, int | float):
+        yield name, torch.tensor(state, dtype=torch.float64 if isinstance(state, float) else torch.int64)
+    elif hasattr(state, "_asdict"):
+        for key, value in state._asdict().items():
+            yield from flatten(f"{name}.{key}", value)
+    else:
+        raise ValueError(
+            f"{name}: a state must be a NamedTuple of arrays, but has a {type(state).__name__}; keep torch tensors"
+        )
 
 
 def rebuild(name: str, template: Any, named: Named) -> Any:
@@ -99,14 +109,15 @@ def rebuild(name: str, template: Any, named: Named) -> Any:
     Raises:
         ValueError: if an entry is missing or has another shape (the entry and both shapes).
     """
-    if isinstance(template, Tensor):
+    if not hasattr(template, "_asdict"):
+        ((_, wanted),) = flatten(name, template)
         found = named.get(name)
-        if found is None or found.shape != template.shape:
-            raise _another(name, template, found)
-        taken = found.to(template)
+        if found is None or found.shape != wanted.shape:
+            raise _another(name, wanted, found)
+        taken = found.to(wanted)
         if not_finite({name: taken}):
-            raise ValueError(f"state entry {name!r}: too large for {template.dtype}; use the file that a run wrote")
-        return taken
+            raise ValueError(f"state entry {name!r}: too large for {wanted.dtype}; use the file that a run wrote")
+        return taken if isinstance(template, Tensor) else type(template)(taken.item())
     return type(template)(**{key: rebuild(f"{name}.{key}", value, named) for key, value in template._asdict().items()})
 
 

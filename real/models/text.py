@@ -9,6 +9,12 @@ from torch import Tensor
 from real.models.generation import Shape, Stops
 
 
+def check_length(length: int, context: int) -> None:
+    """ValueError unless a prompt of so many tokens can be served by a target of this context."""
+    if not 1 <= length <= context:
+        raise ValueError(f"prompt of {length} tokens: needs 1 to {context}, the target's context; shorten the prompt")
+
+
 @dataclass(eq=False)
 class Text:
     """One request's text. Whoever decodes appends to it, whoever drafts follows it.

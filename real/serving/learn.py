@@ -7,6 +7,7 @@ it.
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
+from math import isfinite
 from typing import Any, NamedTuple
 
 import torch
@@ -19,11 +20,13 @@ from real.models.state import flatten, rebuild, under
 from real.models.text import Text
 from real.serving.beside import Beside
 from real.serving.feedback import NonFiniteGradient, RoundLog, Updated, Watched
+from real.serving.guard import Guarded
 from real.serving.ledger import Ledger
 from real.serving.rounds import Rounds
 from real.serving.settings import Serving
 from real.serving.step import Session, Step
 from theory.learner import Learner
+from theory.runs.users_file import users_own
 
 Hint = Callable[[Drafter, Sequence[Piece]], Tensor]
 """An outside hint for the next round ``[d]``, from the drafter and the round just served."""
@@ -90,15 +93,16 @@ class Learning:
         self.device = drafter.x.device
         self.beside = Beside(self.device) if serving.overlap and self.learns else None
         self._x_1 = drafter.x.cpu() if self.learns else None  # of a tenant of whom nothing is remembered
+        self.guarded = Guarded(learner, drafter.dimension)
         self._new()
         if self.learns:
-            self._check(learner.predict(self.learner_state))
+            self._play()
 
     def _new(self) -> None:
         """Nothing was learned yet."""
         self.log: list[RoundLog] = []
         self.hint_t: Tensor | None = None
-        self.learner_state = self.learner.init(self.drafter.x) if self.learns else None
+        self.learner_state = self.guarded.init(self.drafter.x) if self.learns else None
         self._new_round()
 
     def _new_round(self) -> None:
@@ -150,7 +154,7 @@ class Learning:
         if self.prompt_hint is not None and self.hint_t is not None:
             with ledger("learn"):  # the hint of the request before is no hint for this one
                 self.hint_t = None
-                self.drafter.load(self._check(self.learner.predict(self.learner_state)))
+                self.drafter.load(self._play())
         if text.prompt_length < 2:
             return
         with ledger("learn"):
@@ -162,10 +166,10 @@ class Learning:
         if self.prompt_hint is None or not self.drafter.ready:
             return
         with ledger("learn"), torch.no_grad():
-            anchor = self.learner.predict(self.learner_state, torch.zeros_like(self.drafter.x))
+            anchor = self.guarded.predict(self.learner_state, torch.zeros_like(self.drafter.x), len(self.log))
             loss = Watched(self.drafter.loss([piece], replace(self.objective, positions="all")), "prompt hint")
             self.hint_t = self.prompt_hint * loss.grad(anchor)
-            self.drafter.load(self._check(self.learner.predict(self.learner_state, self.hint_t)))
+            self.drafter.load(self._play())
 
     def note(self, session: Session, steps: Sequence[Step], ledger: Ledger) -> None:
         """Every text took a step; whatever round is complete is learned.
@@ -217,11 +221,11 @@ class Learning:
 
     def _updates(self, pieces: Sequence[Piece], objective: Objective, hint_t: Tensor | None) -> list[Updated]:
         """Every update that a round asks for, with the outside hint it was played with."""
-        name, state, found = f"{type(self.learner).__name__}, round {len(self.log) + 1}", self.learner_state, []
+        name, state, found = f"{self.guarded.name}, round {len(self.log) + 1}", self.learner_state, []
         with torch.no_grad():
             for loss in self.drafter.losses(pieces, objective):
                 before, loss_t = state, Watched(loss, name)
-                state = self.learner.update(before, loss_t, hint_t)
+                state = self.guarded.update(before, loss_t, hint_t, len(self.log))
                 found.append(Updated(before, loss_t, state, hint_t))
         return found
 
@@ -239,26 +243,19 @@ class Learning:
         """Take up the last of the updates and serve its decision from the next step on."""
         if not updates:
             return
-        self.learner_state = updates[-1].after
-        with ledger("measure"):
-            self._log(updates)
         with ledger("learn"), torch.no_grad():
-            self.hint_t = self.hint_t if self.hint is None else self.hint(self.drafter, pieces)
-            self.drafter.load(self._check(self.learner.predict(self.learner_state, self.hint_t)))
+            hint_t = self.hint_t if self.hint is None else self.hint(self.drafter, pieces)
+            x_t = self.guarded.predict(updates[-1].after, hint_t, len(self.log) + 1)
+            self.guarded.check_finite(updates[-1].after, len(self.log) + 1)
+        with ledger("measure"), users_own(self.learner):
+            self._log(updates)
+        with ledger("learn"):
+            self.learner_state, self.hint_t = updates[-1].after, hint_t
+            self.drafter.load(x_t)
 
-    def _check(self, x_t: Tensor) -> Tensor:
-        """x_t, which the drafter can serve: one finite decision."""
-        if x_t.shape != (self.drafter.dimension,):
-            raise ValueError(
-                f"learner={self.learner!r}: plays {tuple(x_t.shape)}, the drafter serves one decision of "
-                f"{self.drafter.dimension} entries; give scalar settings (a tuple makes one copy an entry)"
-            )
-        if not bool(torch.isfinite(x_t.abs().max())):
-            raise NonFiniteGradient(
-                f"{type(self.learner).__name__}, round {len(self.log)}: the next decision is not finite; it was not "
-                "served. Take a smaller step_size"
-            )
-        return x_t
+    def _play(self) -> Tensor:
+        """What the learner plays now, with the outside hint if there is one."""
+        return self.guarded.predict(self.learner_state, self.hint_t, len(self.log))
 
     def _log(self, updates: Sequence[Updated]) -> None:
         """Log the round at what was played: the mean loss, the summed energies. Nothing of it is charged."""
@@ -272,7 +269,12 @@ class Learning:
             losses.append(float(loss_t.value(x_t)))
             gradient += float((grad_t.double() ** 2).sum())
             hint_error += float((error.double() ** 2).sum())
-        self.log.append(RoundLog(len(self.log) + 1, sum(losses) / len(losses), gradient, hint_error))
+        entry = RoundLog(len(self.log) + 1, sum(losses) / len(losses), gradient, hint_error)
+        if not isfinite(entry.loss):
+            raise NonFiniteGradient(
+                f"{self.guarded.name}, round {entry.round}: the loss is {entry.loss}; nothing was updated"
+            )
+        self.log.append(entry)
         if self.on_round:
             self.on_round(updates)
 
@@ -311,4 +313,4 @@ class Learning:
             self.learner_state = rebuild("learner", self.learner_state, named)
             self.log = [RoundLog(int(row[0]), *row[1:]) for row in named["log"].tolist()]
             self.hint_t = named["hint"].to(self.drafter.x) if "hint" in named else None
-            self.drafter.load(self.learner.predict(self.learner_state, self.hint_t))
+            self.drafter.load(self._play())

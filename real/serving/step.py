@@ -19,7 +19,7 @@ from real.models.device import sent
 from real.models.hf import CausalLM
 from real.models.memory import memory_of
 from real.models.sampling import Sampling
-from real.models.text import Text, close_up, shaped_along
+from real.models.text import Text, check_length, close_up, shaped_along
 from real.serving.chains import Chains
 from real.serving.lawful import as_bits, check_step
 from real.serving.settings import RULES
@@ -116,11 +116,9 @@ class Session:
             ValueError: for a prompt that is empty or too long, or no new token.
         """
         target, drafter = self.target, self.drafter
-        if not prompt or max_new_tokens < 1 or len(prompt) > target.context:
-            raise ValueError(
-                f"prompt of {len(prompt)} tokens, max_new_tokens={max_new_tokens!r}: needs 1 to {target.context} "
-                "prompt tokens (the target's context) and at least one new token; shorten the prompt"
-            )
+        check_length(len(prompt), target.context)
+        if max_new_tokens < 1:
+            raise ValueError(f"max_new_tokens={max_new_tokens!r}: must be at least 1")
         assert len(self.texts) < self.rows
         end = min(len(prompt) + max_new_tokens, target.context + 1)  # longest text
         generation = target.generation

@@ -20,7 +20,6 @@ from real.studies.experiments import TUNING
 from real.systems.loaded import Models
 from real.systems.rows import Method
 from real.traffic.streams import scheduled
-from real.traffic.turns import Turn
 from real.verify.record import losses, record
 from theory.hints import LastGradient, MovingAverage
 from theory.learner import Learner
@@ -99,8 +98,8 @@ def tune_warm(drafter: str, family: str, schedule: str, seed: int = 100) -> Iter
     models, shortest = Models(family=family), min(WARM_LENGTHS)
     rounds: list[Sequence[Piece]] = []
     decoder = models.decoder(method, Serving(nu=shortest), seed, record=rounds.append)
-    for prompt in scheduled(schedule, seed).prompts:
-        decoder.serve(Turn(prompt).ids(models.pair, models.chat), Ledger())
+    for prompt in models.encoded(scheduled(schedule, seed).prompts):
+        decoder.serve(prompt, Ledger())
     assert decoder.learning is not None
     at_rest, objective = decoder.learning.drafter, decoder.learning.objective
     for nu in WARM_LENGTHS:

@@ -89,7 +89,7 @@ def learner_on(kind: type[Drafter], choice: Choice, settings: Mapping[str, Any],
     if kind.simplex:
         problem = Problem(Simplex(), 2, 1000, 1.0, loss_range=1.0, exp_concavity=1.0)
     elif kind.convex:
-        problem = adapter_problem(1, 1, temperature=temperature or 1.0)
+        problem = adapter_problem(1, 1, temperature=temperature if temperature**2 > 0 else 1.0)  # else it is greedy
     return in_practice(choice, settings, problem, kind.learners)
 
 

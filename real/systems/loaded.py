@@ -1,6 +1,6 @@
 """The models of a comparison, each loaded once: a target and its drafts, embedded or the user's own."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,11 +9,13 @@ from real.drafters import Drafter, drafter_class, make_drafter
 from real.drafters.objective import Objective
 from real.drafters.start import load_start
 from real.models.hf import Pair
-from real.models.load import load_model, load_pair
+from real.models.load import load_context, load_model, load_pair, load_tokenizer
 from real.serving.decoder import Decoder, online_decoder
 from real.serving.settings import Serving
 from real.systems.rows import Method
+from real.traffic.prompts import Prompt
 from real.traffic.streams import ASSETS
+from real.traffic.turns import encoded
 
 FAMILIES = {"qwen3": "target", "llama": "llama", "gpt_neox": "gpt_neox"}
 """Embedded targets by family: folders of ``real/assets``, one tokenizer, trained on the same text."""
@@ -38,13 +40,19 @@ class Models:
         Raises:
             ValueError: for an unknown family, or what ``load_pair`` refuses.
         """
-        if family not in FAMILIES:
-            raise ValueError(f"family={family!r}: must be one of {', '.join(FAMILIES)}, or give a target of your own")
-        self.target, self.dtype, self.device = str(target or ASSETS / FAMILIES[family]), dtype, device
+        self.target, self.dtype, self.device = target_path(target, family), dtype, device
         self.family = "" if target else family
         self.chat = None if target else False  # an embedded target continues text, it was not trained to chat
         self.drafts = {"specialist": str(draft or ASSETS / "specialist"), "generalist": str(ASSETS / "generalist")}
         self.pairs = {"specialist": load_pair(self.target, self.drafts["specialist"], dtype, device, trust)}
+
+    def encoded(self, prompts: Iterable[Prompt]) -> list[list[int]]:
+        """Token ids of all prompts, as the target reads them.
+
+        Raises:
+            ValueError: for one that cannot be served, with its line and question_id.
+        """
+        return encoded(self.pair, prompts, self.chat)
 
     def compile(self, lengths: Sequence[int], size: int, draft: bool = True, tuned: bool = False) -> None:
         """Compile the target and its drafts, before decoders are made (``Pair.compile``)."""
@@ -102,6 +110,24 @@ class Models:
         loaded = {key: pair.draft.label for key, pair in self.pairs.items() if pair.draft is not None}
         target = _name(self.target) + self.pair.target.label
         return {"target": target, **{key: name + loaded.get(key, "") for key, name in drafts.items()}}
+
+
+def target_path(target: str | Path, family: str) -> str:
+    """The target's folder or hub name, the embedded one of ``family`` if none is given; ValueError without one."""
+    if family not in FAMILIES:
+        raise ValueError(f"family={family!r}: must be one of {', '.join(FAMILIES)}, or give a target of your own")
+    return str(target or ASSETS / FAMILIES[family])
+
+
+def check_prompts(prompts: Iterable[Prompt], target: str | Path = "", family: str = "qwen3") -> None:
+    """Check prompts as a run does, against the target's tokenizer and context; its weights are not loaded.
+
+    Raises:
+        ValueError: for one that cannot be served, with its line and question_id, or a target that cannot be read.
+    """
+    path = target_path(target, family)
+    reader: Any = Pair(None, None, load_tokenizer(path, "target"))  # pyright: ignore[reportArgumentType]
+    encoded(reader, prompts, None if target else False, load_context(path, "target"))
 
 
 def start_path(family: str, method: Method) -> Path:

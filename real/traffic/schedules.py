@@ -17,6 +17,8 @@ Stretch = tuple[str, list[str]]
 """What a stretch between two shifts is called, and the domain of each of its prompts."""
 
 PART = re.compile(r"(?P<kind>[a-z]+)\((?P<given>[^()]*)\):(?P<count>[0-9]+)")
+MOST = 1_000_000
+"""Prompts of one part: a stream is held in memory."""
 BETWEEN_PARTS = re.compile(r",(?![^(]*\))")
 
 
@@ -34,10 +36,17 @@ def stretches(schedule: str, seed: int, known: Sequence[str]) -> list[Stretch]:
     found: list[Stretch] = []
     for number, part in enumerate(BETWEEN_PARTS.split(schedule)):
         try:
+            _check_count(part)
             found += _part(part, Random(f"{seed}/{number}/{part}"), known)
         except ValueError as error:
             raise ValueError(f"schedule={schedule!r}: {error}") from None
     return found
+
+
+def _check_count(part: str) -> None:
+    count = part.rpartition(":")[2]
+    if count.isdecimal() and (len(count) > 9 or int(count) > MOST):
+        raise ValueError(f"{part!r} asks for more than {MOST:,} prompts; serve fewer, or several schedules")
 
 
 def _part(part: str, random: Random, known: Sequence[str]) -> list[Stretch]:

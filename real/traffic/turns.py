@@ -60,9 +60,11 @@ class Turn(NamedTuple):
         except ValueError as error:
             raise ValueError(f"{self}: {error}") from None
 
-    def fitting(self, pair: "Pair", chat: bool | None, answers: Sequence[str] = ()) -> list[int]:
+    def fitting(
+        self, pair: "Pair", chat: bool | None, answers: Sequence[str] = (), context: int | None = None
+    ) -> list[int]:
         """The same; ValueError as well if they are too long for the target."""
-        ids, context = self.ids(pair, chat, answers), pair.target.context
+        ids, context = self.ids(pair, chat, answers), pair.target.context if context is None else context
         if len(ids) > context:
             said = " with the answers before it" if self.number > 1 else ""
             raise ValueError(f"{self}: has {len(ids)} tokens{said}, but the target's context is {context}; shorten it")
@@ -89,11 +91,6 @@ def script(prompt: Prompt) -> Iterator[tuple[str, str]]:
         yield "assistant", f"(its answer to turn {number})"
 
 
-def first_turns(pair: "Pair", prompts: Iterable[Prompt], chat: bool | None) -> list[list[int]]:
-    """Token ids of the prompts' first turns, for what asks no other."""
-    return [Turn(prompt).ids(pair, chat) for prompt in prompts]
-
-
 def tried(pair: "Pair", prompt: Prompt, chat: bool | None) -> list[int]:
     """Token ids of the prompt's last turn, with stand-ins for answers, every turn having been tried.
 
@@ -102,6 +99,24 @@ def tried(pair: "Pair", prompt: Prompt, chat: bool | None) -> list[int]:
     """
     turns = range(1, len(prompt.turns) + 1)
     return [Turn(prompt, number).ids(pair, chat, [STAND_IN] * (number - 1)) for number in turns][-1]
+
+
+def encoded(pair: "Pair", prompts: Iterable[Prompt], chat: bool | None, context: int | None = None) -> list[list[int]]:
+    """Token ids of the prompts' first turns; that every turn can be asked is known then, before any is served.
+
+    context: of the target; None takes the pair's.
+
+    Raises:
+        ValueError: for a prompt that cannot be encoded, or a first turn that is too long, with line and question_id.
+    """
+    known: dict[Prompt, list[int]] = {}  # a schedule serves a prompt again and again
+    found = []
+    for prompt in prompts:
+        if prompt not in known:
+            tried(pair, prompt, chat)
+            known[prompt] = Turn(prompt).fitting(pair, chat, context=context)
+        found.append(known[prompt])
+    return found
 
 
 def longest(pair: "Pair", prompts: Iterable[Prompt], chat: bool | None, new: int) -> int:

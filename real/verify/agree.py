@@ -23,7 +23,6 @@ from real.serving.settings import Serving
 from real.systems.loaded import Models
 from real.systems.rows import METHODS, SYSTEMS
 from real.traffic.streams import scheduled
-from real.traffic.turns import Turn
 from real.verify.record import load_header, losses
 from theory.runs.agreement import free_run, one_step
 from theory.runs.files import owned
@@ -77,8 +76,9 @@ def make(models: Models, header: dict[str, Any], schedule: str, learner_name: st
         made.accepted.extend(i < step.accepted for i in range(len(step.tokens)))
 
     decoder = models.decoder(method, serving, header["seed"] + 1, watch=watch)
-    for number, prompt in enumerate(scheduled(schedule, header["seed"]).prompts):  # noqa: B007 (watch reads it)
-        decoder.serve(Turn(prompt).ids(models.pair, models.chat), Ledger())
+    prompts = models.encoded(scheduled(schedule, header["seed"]).prompts)
+    for number, prompt in enumerate(prompts):  # noqa: B007 (watch reads it)
+        decoder.serve(prompt, Ledger())
     return made
 
 

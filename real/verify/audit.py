@@ -17,8 +17,7 @@ from real.serving.step import RULES
 from real.systems.loaded import FAMILIES, Models, start_path
 from real.systems.rows import Method
 from real.traffic.streams import mixed
-from real.traffic.turns import Turn
-from real.verify.lossless import BATCHES, MATRIX, transforms
+from real.verify.lossless import BATCHES, MATRIX, Prompts, transforms
 from theory.speculation.audit import Audit
 
 
@@ -55,18 +54,19 @@ def audit(
     share = -(-tokens // (len(families) * (len(MATRIX) * len(RULES) + len(BATCHES))))
     for family in families:
         models = Models(family=family)
+        asked = models.encoded(mixed(seed).prompts)
         for name, (method, rows) in BATCHES.items():
-            served, pace, state = _watch_rows(models, method, rows, share, seed, bettor)
+            served, pace, state = _watch_rows(models, method, rows, asked, share, seed, bettor)
             evidence = float(state.log_wealth), float(state.log_peak), bool(bettor.alarm(state))
             yield Audited(family, name, "token", served, pace, *evidence)
         for name, method in MATRIX.items():
             for rule in RULES:
-                served, pace, state = _watch(models, method, rule, share, seed, bettor)
+                served, pace, state = _watch(models, method, rule, asked, share, seed, bettor)
                 evidence = float(state.log_wealth), float(state.log_peak), bool(bettor.alarm(state))
                 yield Audited(family, name, rule, served, pace, *evidence)
 
 
-def _watch_rows(models: Models, method: Method, rows: int, share: int, seed: int, bettor: Audit):
+def _watch_rows(models: Models, method: Method, rows: int, asked: Prompts, share: int, seed: int, bettor: Audit):
     """The same for requests served ``rows`` at a time."""
     serving = Serving(max_new_tokens=48, burn_in=320)
     warm = _warmed(models.family, method) if method.drafter else method
@@ -74,9 +74,9 @@ def _watch_rows(models: Models, method: Method, rows: int, share: int, seed: int
     decoder = online_decoder(pair, models.drafter(warm, serving), method.learner, serving, seed, rows)
     rng, served, steps = torch.Generator().manual_seed(seed + 1), 0, 0
     state = bettor.init(torch.zeros((), dtype=torch.float64))
-    requests = cycle(mixed(seed).prompts)
+    requests = cycle(asked)
     while served < share:
-        prompts = [Turn(next(requests)).ids(pair, models.chat) for _ in range(rows + rows // 2)]
+        prompts = [next(requests) for _ in range(rows + rows // 2)]
         for request in in_order(decoder.serve_all(prompts, Ledger())):  # the order must not depend on what was sampled
             pits = transforms(pair, prompts[request.number], request.tokens, serving.sampling, rng)
             state, _ = bettor.watch(state, pits, torch.ones(len(request.tokens), dtype=torch.bool))
@@ -90,13 +90,12 @@ def _warmed(family: str, method: Method) -> Method:
     return warm if start_path(family, warm).is_file() else replace(warm, start="")
 
 
-def _watch(models: Models, method: Method, rule: str, share: int, seed: int, bettor: Audit):
+def _watch(models: Models, method: Method, rule: str, asked: Prompts, share: int, seed: int, bettor: Audit):
     serving = Serving(rule=rule, max_new_tokens=96, burn_in=320)
     decoder = models.decoder(_warmed(models.family, method), serving, seed)
     rng, served, steps = torch.Generator().manual_seed(seed + 1), 0, 0
     state = bettor.init(torch.zeros((), dtype=torch.float64))
-    for request in cycle(mixed(seed).prompts):
-        prompt = Turn(request).ids(models.pair, models.chat)
+    for prompt in cycle(asked):
         text, counts = decoder.serve(prompt, Ledger())
         pits = transforms(models.pair, prompt, text, serving.sampling, rng)
         state, _ = bettor.watch(state, pits, torch.ones(len(text), dtype=torch.bool))

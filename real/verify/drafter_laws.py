@@ -345,6 +345,6 @@ def fault(law: Law, subject: Subject) -> str:
                 return str(broken)
     except ValueError as error:
         return str(error)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return f"raised {type(error).__name__}: {error}"
     return ""

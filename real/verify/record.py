@@ -22,7 +22,6 @@ from real.serving.settings import Serving
 from real.systems.loaded import Models
 from real.systems.rows import ROWS, Method
 from real.traffic.streams import Stream, scheduled
-from real.traffic.turns import Turn
 from theory.loss import SoftmaxKL
 from theory.runs.files import atomic, owned
 from theory.runs.trace import SettingsDiffer, plain, provenance
@@ -65,9 +64,9 @@ def _recorded(
     served: list[Piece] = []
     whole = replace(serving, law_top_k=0)
     decoder = online_decoder(models.pair_of(method), drafter, method.learner, whole, seed, record=served.extend)
-    total, prompt_of, segment_of = Counts(), [], []
-    for i, prompt in enumerate(stream.prompts):
-        tokens, counts = decoder.serve(Turn(prompt).ids(models.pair, models.chat), Ledger(models.device))
+    total, prompt_of, segment_of, prompts = Counts(), [], [], models.encoded(stream.prompts)
+    for i, prompt in enumerate(prompts):
+        tokens, counts = decoder.serve(prompt, Ledger(models.device))
         for name, value in vars(counts).items():
             setattr(total, name, getattr(total, name) + value)
         prompt_of += [i] * len(tokens)

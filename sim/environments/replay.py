@@ -42,7 +42,7 @@ import numpy as np
 
 from sim.environments import chain
 from sim.environments.recording import Recording
-from theory.learner import Learner
+from theory.learner import Learner, one_decision
 from theory.loss import Blocks, SoftmaxKL
 from theory.runs.trace import Trace, plain, provenance
 from theory.speculation.acceptance import alpha, process
@@ -89,7 +89,9 @@ class Replay:
             heads = self.losses(part)
             loss_t = heads[0] if len(heads) == 1 else Blocks(heads, self.recording.weights)
             learning = number >= self.recording.header["burn_in_rounds"]
-            x_t = np.array(self.learner.predict(state)) if learning else x_t
+            if learning:
+                x_t = np.array(self.learner.predict(state))
+                one_decision(self.learner, x_t.shape, old.shape)
             yield Predicted(part, x_t, loss_t, *self._decode(part, heads, x_t, old))
             if learning and part.stop - part.start == nu:
                 state = self.learner.update(state, loss_t)

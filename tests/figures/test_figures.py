@@ -320,3 +320,46 @@ def test_generalists_beside_specialists_are_not_drawn_as_specialists(results):
     table = systems.collect(results, [])
     assert set(table["system"].tolist()) == {"sd", "osd", "specialist-sd", "specialist-osd"}
     assert table["speedup"].max() == 1.4
+
+
+@pytest.mark.parametrize("command", ["all", "report"])
+def test_with_out_everything_is_written_there_and_the_folder_of_results_stays(results, tmp_path, command):
+    root = tmp_path / "results"
+    sim_results(root)
+    before = sorted(root.rglob("*"))
+    outcome = CliRunner().invoke(app, [command, str(root), "--out", str(tmp_path / "there"), "--rows", "drift/*"])
+    assert outcome.exit_code == 0, outcome.output
+    assert sorted(root.rglob("*")) == before
+    assert (tmp_path / "there/report.html").is_file()
+
+
+@pytest.mark.parametrize("arguments", [("regret", "{root}", "--out", "{root}/a file"), ("all", "{root}/a file")])
+def test_a_place_that_cannot_be_written_is_refused_first(tmp_path, arguments):
+    sim_results(tmp_path)
+    (tmp_path / "a file").write_text("kept")
+    before = sorted(tmp_path.rglob("*"))
+    outcome = CliRunner().invoke(app, [part.format(root=tmp_path) for part in arguments])
+    assert outcome.exit_code == 2
+    assert "error: " in outcome.output
+    assert "a file" in outcome.output
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_names_with_markup_are_drawn_and_printed_as_they_are(results, tmp_path):
+    """Of folders, learners and domains: brackets are no markup to the screen, dollars no mathematics to the figure."""
+    root = tmp_path / "[/red]"
+    for name in ("real/shift", "sim/drift"):
+        copytree(results / name, root / name)
+    (root / "sim/drift/P8/ogd.csv").rename(root / "sim/drift/P8/$x^[b.csv")
+    (root / "sim/drift/P8/ogd.json").rename(root / "sim/drift/P8/$x^[b.json")
+    for path in sorted((root / "real/shift").rglob("*.json")):
+        content = json.loads(path.read_text())
+        path.write_text(json.dumps(content | {"segments": ["$\\frac[/b]", "$a$ $^^"]}))
+    outcome = CliRunner().invoke(app, ["all", str(root)])
+    assert outcome.exit_code == 0, outcome.output
+    said = outcome.output.replace("\n", "")
+    assert f"{root}/figures/acceptance.png" in said
+    assert f"{root}/report.html" in said
+    assert "not yet: " in said
+    assert said.count(f"{root}/") > 8
+    assert "$x^[b" in (root / "figures/regret.csv").read_text()

@@ -103,6 +103,14 @@ def test_altered_rows_have_their_own_names(tmp_path):
     assert altered_name("drift/P8/ogd", "my/file.py:Mine", {"hint": "last"}, None) == "drift/P8/file-Mine,hint=last"
 
 
+def test_columns_stand_under_one_another_whatever_rows_are_called(monkeypatch):
+    long = {f"quick/{'a' * 40}/ogd": ROWS["quick/ball/ogd"], "quick/b/ogd": ROWS["quick/ball/ogd"]}
+    monkeypatch.setattr(command, "EXPERIMENTS", long)
+    lines = [line for line in sim("run", "results", "--out", "o").output.splitlines() if "  regret" in line]
+    assert len(lines) == 2
+    assert len({line.index("  regret") for line in lines}) == 1
+
+
 def test_a_learner_from_a_file_plays(tmp_path):
     (tmp_path / "mine.py").write_text(
         "from dataclasses import dataclass\n"
@@ -152,6 +160,18 @@ class NoInit(OGD):
 
 
 @dataclass(frozen=True)
+class Quits(OGD):
+    def update(self, state, loss_t, hint=None):
+        raise SystemExit(0)
+
+
+@dataclass(frozen=True)
+class Nothing(OGD):
+    def predict(self, state, hint=None):
+        return None
+
+
+@dataclass(frozen=True)
 class NoBound(OGD):
     def bound(self, state, comparator_energy):
         return int("no number")
@@ -187,7 +207,10 @@ def test_an_edited_learner_is_not_taken_for_the_one_it_was(tmp_path):
     [
         ("mine.py:NoInit", "mine.py:NoInit: its code raised AttributeError: 'NoInit' object has no attribute"),
         ("mine.py:NoInit", "line 18 of mine.py"),
-        ("mine.py:NoBound", "mine.py:NoBound: invalid literal for int() with base 10: 'no number', line 24 of mine.py"),
+        ("mine.py:NoBound", "mine.py:NoBound: invalid literal for int() with base 10: 'no number', line 36 of mine.py"),
+        ("mine.py:Quits", "mine.py:Quits: its code raised SystemExit: 0, line 24 of mine.py"),
+        ("mine.py:Nothing", "mine.py:Nothing: learner=Nothing("),
+        ("mine.py:Nothing", "plays (), a round takes one decision a copy, (2, 8)"),
         ("mine.py:Outside", "mine.py:Outside: Outside(step_size="),
         ("mine.py:Outside", "in round 1: not in Ball(radius=1.0)"),
         ("syn.py:X", "syn.py:X: its code raised SyntaxError: invalid syntax (syn.py, line 1)"),
@@ -209,8 +232,22 @@ def test_what_a_learner_from_a_file_raises_is_explained(tmp_path, learner, messa
         (("list", "nothing*"), "no row matches 'nothing*'"),
         (("run", "quick/ball/ogd", "--set", "step_sie=1"), "OGD has no setting 'step_sie'; did you mean 'step_size'?"),
         (("run", "quick/ball/ogd", "--set", "step_size"), "write key=value"),
+        (
+            ("run", "quick/ball/ogd", "--set", "domain=1"),
+            "setting domain=1: must be a Domain, but is a int; set one of",
+        ),
+        (("run", "quick/ball/ogd", "--set", "step_size.a=1"), "is a value without settings of its own"),
+        (("run", "quick/ball/adam", "--set", "beta_1=(1,2)"), "setting beta_1=(1, 2): must be a float, but is a tuple"),
+        (("replay", "good.npz", "--learner", "optimistic", "--set", "hint=3"), "a HintRule, but is a int; give one of"),
+        (
+            ("replay", "good.npz", "--learner", "ensemble", "--set", "base=3"),
+            "a Learner, but is a int; give one of adahedge",
+        ),
+        (("run", "quick/ball/ogd", "--learner", "dog.py:dog"), "dog.py defines no 'dog'; did you mean 'DoG'?"),
         (("run", "quick/ball/ogd", "--set", "step_size=fast"), "setting step_size=fast: not a number"),
         (("run", "quick/ball/ogd", "--set", "step_size=-1"), "must be positive and finite"),
+        (("run", "quick/ball/ogd", "--set", "step_size=0.1,0.2"), "plays (2, 2, 8), a round takes one decision a copy"),
+        (("replay", "good.npz", "--learner", "ogd", "--set", "step_size=1,2"), "give scalar settings (a tuple makes"),
         (("run", "quick/ball/ogd", "--learner", "ogdd"), "no such learner; did you mean 'ogd'?"),
         (("run", "quick/ball/ogd", "--learner", "none.py:X"), "no file 'none.py'"),
         (("run", "quick/ball/ogd", "--learner", "hedge"), "plays on the simplex, but this problem's decisions lie in"),
@@ -224,6 +261,7 @@ def test_what_a_learner_from_a_file_raises_is_explained(tmp_path, learner, messa
     ],
 )
 def test_user_errors_are_explained_and_write_nothing(tmp_path, arguments, message):
+    (tmp_path / "dog.py").write_text(MINE.replace("class Mine", "class DoG"))
     save(tmp_path / "good.npz", arrays(greedy=False))
     out = [] if arguments[0] == "list" else ["--out", "o"]
     result = sim(*arguments, *out)

@@ -205,7 +205,7 @@ def claims(learner: Learner, problem: Problem, bound: Bound | None = None, spec:
         def one(played: Played) -> float:
             try:
                 return float(bound(played))
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise BoundRaised(
                     f"{name} raised {type(error).__name__}: {error}; a bound takes a theory.checker.claims.Played of "
                     f"{played.horizon} rounds here, from 1 to 1024 in all, and gives one number"

@@ -158,7 +158,7 @@ def check(
             failing = [_smaller(search, found, notes) for found in failing]
     except BoundRaised:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return replace(report, raised=f"{type(error).__name__}: {error}")
     broken = [Broken(found, script(found, *made)) for found in failing]
     return replace(report, findings=findings, broken=broken, notes=notes)
@@ -208,7 +208,7 @@ def tried(learner: Learner, dimension: int) -> dict[str, str | None]:
             one()
         except AssertionError as error:
             fault = str(error).removeprefix(f"{name}: ")
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             fault = f"raised {type(error).__name__}: {error}"
         found[name] = found.get(name) or fault
     return found

@@ -3,7 +3,7 @@
 import ast
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
-from typing import Any
+from typing import Any, get_type_hints
 
 from theory.domain import Simplex
 from theory.hints import LastGradient, MovingAverage, Zero
@@ -58,13 +58,35 @@ def altered(owner: Any, path: str, value: Any) -> Any:
         ValueError: for a field it does not have, with the ones it has.
     """
     name, dot, rest = path.partition(".")
+    if not is_dataclass(owner) or isinstance(owner, type):
+        raise ValueError(f"setting {path}: {owner!r} is a value without settings of its own; set it as a whole")
     known = [f.name for f in fields(owner)]
     if name not in known:
         raise ValueError(
             f"setting {path}: {type(owner).__name__} has no setting {name!r}; {nearest(name, known)}it has "
             f"{', '.join(known)}"
         )
+    if not dot:
+        check_kind(type(owner), name, value)
     return replace(owner, **{name: altered(getattr(owner, name), rest, value) if dot else value})
+
+
+def check_kind(owner: type, name: str, value: Any) -> None:
+    """ValueError unless the value can stand in the field: a number for one, a domain, hint rule or learner for one."""
+    try:
+        wanted = get_type_hints(owner).get(name)
+        allowed: Any = (int, float) if wanted is float else wanted
+        if not isinstance(wanted, type) or isinstance(value, allowed):  # of several kinds the class chooses itself
+            return
+    except (NameError, TypeError):  # a user's own class, whose annotations are its own affair
+        return
+    fitting = [key for key, one in NAMED_VALUES.items() if isinstance(one, allowed)]
+    remedies = [f"give one of {', '.join(fitting)}"] if fitting else []
+    remedies += ["give such a value"] if wanted in (int, float, bool) else [f"set one of its own, as {name}.NAME=…"]
+    raise ValueError(
+        f"setting {name}={value!r}: must be a {wanted.__name__}, but is a {type(value).__name__}; "
+        f"{', or '.join(remedies)}"
+    )
 
 
 # Learners
@@ -111,6 +133,8 @@ def make_learner(choice: Choice, settings: Mapping[str, Any], problem: Problem) 
             f"learner={choice!r}: plays on the simplex, but this problem's decisions lie in {problem.domain}; "
             f"use it as the meta learner of an ensemble, or choose one of {', '.join(fitting)}"
         )
+    for key, value in direct.items():
+        check_kind(cls, key, value)
     with users_own(choice):
         try:
             learner = choice if given else cls.tuned(problem, **direct)

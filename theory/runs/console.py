@@ -5,6 +5,8 @@ import sys
 from difflib import get_close_matches
 from importlib.util import find_spec
 
+from theory.runs.extras import needs
+from theory.runs.screen import survive
 from theory.runs.version import VERSION
 
 PACKAGES = {
@@ -25,6 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     Args:
         arguments: name first; those of this process if left out.
     """
+    survive()
     name, *rest = (sys.argv[1:] if arguments is None else arguments) or [""]
     if name in ("--version", "-V"):
         print(f"onlinespec {VERSION}")
@@ -48,7 +51,7 @@ def refusal(name: str) -> str:
         guess = f"; did you mean {near[0]}?" if near else ""
         return f"onlinespec has no package {name!r}: it is one of {', '.join(PACKAGES)}{guess}"
     if name == "real" and find_spec("torch") is None:
-        return "onlinespec real needs torch, which is not installed: pip install 'onlinespec[real]'"
+        return needs("onlinespec real", "torch")
     return ""
 
 

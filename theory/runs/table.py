@@ -3,12 +3,13 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from rich.console import Console
 from rich.table import Table
 
-screen = Console()
+from theory.runs.screen import console
+
+screen = console()
 if not screen.is_terminal:
-    screen = Console(width=200)  # tables go to files whole
+    screen = console(width=200)  # tables go to files whole
 
 Form = str | Callable[[Any], str]
 

@@ -1,6 +1,6 @@
-"""What every command line shares: options that are given once, errors in one line, progress on any screen.
+"""What every command line shares: options given once, outputs tried first, errors in one line, progress on any screen.
 
-app = Commands(help="…")                     a typer.Typer whose commands do the first two by themselves
+app = Commands(help="…")                     a typer.Typer whose commands do the first three by themselves
 with Progress() as progress:                 bars on a terminal, elsewhere a line every 30 seconds
     report = progress.task("prose")
     report(3, 20)
@@ -16,11 +16,16 @@ from typing import Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 from typer.core import TyperCommand
 
-complaints = Console(stderr=True, soft_wrap=True, emoji=False)
+from theory.runs.extras import EXTRAS, needs
+from theory.runs.outputs import tried_first
+from theory.runs.screen import console, survive
+
+complaints = console(stderr=True, soft_wrap=True)
 """Errors and progress; results go to standard output."""
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
@@ -31,16 +36,35 @@ def explained() -> Iterator[None]:
     """User errors end the command with their message and status 2, without a traceback; Ctrl-C ends it with 130."""
     try:
         yield
-    except (ValueError, OSError, ModuleNotFoundError) as error:
-        complaints.print(f"error: {error}", style="red", markup=False, highlight=False)
+    except (ValueError, OSError, ModuleNotFoundError, MemoryError) as error:
+        complaints.print(f"error: {reason(error)}", style="red", highlight=False)
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
         complaints.print("interrupted")
         raise typer.Exit(INTERRUPTED) from None
 
 
+def reason(error: Exception) -> str:
+    """An error in words, with what to install where something is missing."""
+    if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
+        return needs("this command", error.name)
+    if isinstance(error, MemoryError):
+        return f"out of memory{f' ({error})' if str(error) else ''}: ask for less"
+    return str(error)
+
+
 class Command(TyperCommand):
-    """One command: an option that takes one value is refused when it is given twice, and user errors are explained."""
+    """One command: an option that takes one value is refused when it is given twice, and user errors are explained.
+
+    Its help is text: brackets are no markup.
+    """
+
+    def __init__(self, *given: Any, **options: Any):
+        super().__init__(*given, **options)
+        for one in (self, *self.params):
+            text = getattr(one, "help", None)
+            if text:
+                one.help = escape(text)  # pyright: ignore[reportAttributeAccessIssue]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         _, _, given = self.make_parser(ctx).parse_args(args=list(args))
@@ -65,12 +89,24 @@ class Commands(typer.Typer):
     """
 
     def __init__(self, *, panel: str | None = None, kind: type[Command] = Command, **options: Any):
+        if "help" in options:
+            options["help"] = escape(options["help"])
         super().__init__(add_completion=False, **options)
         self.panel, self.kind = panel, kind
 
     def command(self, name: str | None = None, **options: Any) -> Callable[[Callable], Callable]:
         """As in typer; ``cls`` and ``rich_help_panel`` are those of this app if left out."""
-        return super().command(name, **{"cls": self.kind, "rich_help_panel": self.panel} | options)
+        register = super().command(name, **{"cls": self.kind, "rich_help_panel": self.panel} | options)
+
+        def made(function: Callable) -> Callable:
+            register(tried_first(function))
+            return function
+
+        return made
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        survive()
+        return super().__call__(*arguments, **options)
 
 
 Report = Callable[[int, int | None], None]
@@ -117,7 +153,7 @@ class Progress:
         self.tasks: list[Task] = []
         self._over = Event()
         self._wait = wait or self._over.wait
-        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+        columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
         # where standard output goes to a file, rich must not take it to the screen
         bars = Bars(*columns, console=console, transient=transient, redirect_stdout=sys.stdout.isatty())
         self._bars = bars if console.is_terminal else None

@@ -1,9 +1,13 @@
-"""What a user gives as ``path/file.py:name``: the file is run once, and what its code raises is its author's error."""
+"""What a user gives as ``path/file.py:name`` or as a class: what its code raises is its author's error.
+
+A file is run once.
+"""
 
 import importlib.util
 import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from functools import lru_cache
 from hashlib import sha256
@@ -11,6 +15,9 @@ from pathlib import Path
 from traceback import extract_tb
 from types import ModuleType
 from typing import Any
+
+OURS = ("theory", "sim", "real", "figures")
+"""Packages whose classes are no user's."""
 
 
 def file_in(choice: Any) -> str | None:
@@ -21,29 +28,55 @@ def file_in(choice: Any) -> str | None:
 
 @contextmanager
 def users_own(*choices: Any) -> Iterator[None]:
-    """Whatever the code of ``file.py:name`` raises is its author's error, told without a traceback; a name's is ours.
+    """Whatever the code of ``file.py:name``, or of a class that is not ours, raises is its author's error.
 
-    Of several files it is the one whose code was running, or the first.
+    It is told without a traceback, ``SystemExit`` too; Ctrl-C stops as ever. Of several choices it is the one whose
+    code was running, or the first.
 
     Raises:
         ValueError: with the choice, the exception and the line of the file.
     """
-    own = [choice for choice in choices if file_in(choice) is not None]
+    own = {name: file for choice in choices for name, file in _origins(choice)}
     try:
         yield
-    except Exception as error:
-        if not own or (isinstance(error, ValueError) and any(choice in str(error) for choice in own)):
+    except (Exception, SystemExit) as error:
+        if not own or (isinstance(error, ValueError) and any(name in str(error) for name in own)):
             raise  # it is ours, or has been told already
-        choice = next((choice for choice in own if _lines(choice, error)), own[0])
-        lines = _lines(choice, error)
+        name = next((name for name, file in own.items() if _lines(file, error)), next(iter(own)))
+        lines = _lines(own[name], error)
         what = str(error) if isinstance(error, ValueError) else f"its code raised {type(error).__name__}: {error}"
-        raise ValueError(f"{choice}: {what}" + (f", line {lines[-1]} of {file_in(choice)}" if lines else "")) from error
+        raise ValueError(f"{name}: {what}" + (f", line {lines[-1]} of {own[name]}" if lines else "")) from error
 
 
-def _lines(choice: str, error: Exception) -> list[int]:
+def called(choice: Any) -> str:
+    """What messages call a choice: ``file.py:name`` as it was given, or the name of its class."""
+    if isinstance(choice, str):
+        return choice
+    kind = choice if isinstance(choice, type) else type(choice)
+    return f"{kind.__module__}:{kind.__name__}" if Path(kind.__module__).is_file() else kind.__name__
+
+
+def _origins(choice: Any) -> Iterator[tuple[str, str]]:
+    """Name and file of what is the user's in a choice: itself, or what a learner of ours has inside."""
+    if isinstance(choice, str):
+        file = file_in(choice)
+        if file is not None:
+            yield choice, file
+        return
+    module = (choice if isinstance(choice, type) else type(choice)).__module__
+    if module.partition(".")[0] not in (*OURS, "builtins"):
+        own = module if Path(module).is_file() else getattr(sys.modules.get(module), "__file__", None)
+        yield called(choice), own or ""
+    if is_dataclass(choice) and not isinstance(choice, type):
+        for field in fields(choice):
+            part = getattr(choice, field.name)
+            yield from _origins(part) if is_dataclass(part) else ()
+
+
+def _lines(file: str, error: BaseException) -> list[int]:
     """Lines of the user's file that were being run when the error was raised."""
-    file = Path(file_in(choice) or "").absolute()
-    return [frame.lineno or 0 for frame in extract_tb(error.__traceback__) if Path(frame.filename).absolute() == file]
+    whole = Path(file).absolute()
+    return [frame.lineno or 0 for frame in extract_tb(error.__traceback__) if Path(frame.filename).absolute() == whole]
 
 
 def source(choice: Any, argument: str = "learner") -> dict[str, str]:
@@ -90,8 +123,11 @@ def _module(file: str, path: str, digest: str, said: str, choice: str) -> Module
 
 
 def nearest(name: str, known: Collection[str]) -> str:
-    """``did you mean …? `` for a name that is close to a known one; else nothing."""
+    """``did you mean …? `` for a name that is close to a known one, in small letters or large; else nothing."""
     near = get_close_matches(name, known, n=1)
+    if not near:
+        small = {one.lower(): one for one in known}
+        near = [small[one] for one in get_close_matches(name.lower(), small, n=1)]
     return f"did you mean {near[0]!r}? " if near else ""
 
 

@@ -8,6 +8,7 @@ pytest.importorskip("transformers")
 
 from real.drafters.objective import Objective  # noqa: E402
 from real.drafters.own_loss import divergence_of  # noqa: E402
+from real.models.state import load, not_finite  # noqa: E402
 from real.verify.drafter_laws import ALWAYS  # noqa: E402
 from tests.real.cli.test_real_cli import assets, contents, quick, real, run, said  # noqa: E402, F401 (fixtures)
 from theory.divergence import TV  # noqa: E402
@@ -66,6 +67,33 @@ class Breaks(OGD):
         return state.nothing
 
 
+@dataclass(frozen=True)
+class Quits(OGD):
+    def update(self, state, loss_t, hint=None):
+        raise SystemExit(0)
+
+
+@dataclass(frozen=True)
+class QuitsAtOnce(OGD):
+    def init(self, x_1):
+        raise SystemExit(0)
+
+
+@dataclass(frozen=True)
+class Nothing(OGD):
+    def predict(self, state, hint=None):
+        return None
+
+
+@dataclass(frozen=True)
+class Poisons(OGD):
+    """In its second round, and where no play shows it."""
+
+    def update(self, state, loss_t, hint=None):
+        after = super().update(state, loss_t, hint)
+        return after._replace(energy=after.energy * float("nan")) if float(after.rounds) > 1 else after
+
+
 def variation(target_probs, log_draft_probs):
     return 0.5 * (target_probs - log_draft_probs.exp()).abs().sum(-1)
 
@@ -90,6 +118,7 @@ number = 3
 def mine(tmp_path, quick):  # noqa: F811
     (tmp_path / "mine.py").write_text(MINE)
     (tmp_path / "syntax.py").write_text("def x(:\n")
+    (tmp_path / "quits.py").write_text("raise SystemExit(0)\n")
 
 
 def test_a_drafter_of_ones_own_serves_and_keeps_the_laws():
@@ -137,6 +166,19 @@ def test_learners_are_compared_by_name_beside_one_frozen_draft():
     assert "Mine: break-even against frozen" in said(result)
 
 
+def test_what_a_learner_poisons_is_never_saved(tmp_path):
+    """The file holds the state of the requests before, finite, and a run goes on from it."""
+    kept = ("--learner", "mine.py:Poisons", "--set", "step_size=8", "--state", "s")
+    result = run("--prompts", "prose:4", *kept)
+    assert result.exit_code == 2
+    words = "mine.py:Poisons, round 2: state.energy hold nan or infinity; the state from before is kept"
+    assert words in said(result)
+    assert "The state from before this request is in s" in said(result)
+    tensors, _ = load(tmp_path / "s")
+    assert len(tensors["log"]) < 2
+    assert not not_finite(tensors)
+
+
 def test_a_state_belongs_to_the_files_it_was_learned_with(tmp_path):
     first = ("--prompts", "prose:2", "--loss", "mine.py:variation", "--state", "s.safetensors")
     assert run(*first).exit_code == 0
@@ -167,6 +209,10 @@ MISTAKES = {
     "thawed learner": (("--learner", "mine.py:Thawed"), "must be a frozen dataclass derived from theory.learner.Lea"),
     "learner misspelt": (("--learner", "mine.py:Min"), "mine.py defines no 'Min'; did you mean 'Mine'?"),
     "learner's code": (("--learner", "mine.py:Breaks", "--set", "step_size=1"), "its code raised AttributeError"),
+    "learner quits": (("--learner", "mine.py:Quits", "--set", "step_size=1"), "mine.py:Quits: its code raised SystemE"),
+    "quits at once": (("--learner", "mine.py:QuitsAtOnce", "--set", "step_size=1"), "its code raised SystemExit: 0, "),
+    "no decision": (("--learner", "mine.py:Nothing", "--set", "step_size=1"), "predict gave a NoneType, but a drafter"),
+    "quitting file": (("--learner", "quits.py:X"), "quits.py:X: its code raised SystemExit: 0"),
     "learner twice": (("--learner", "ogd", "--learner", "ogd"), "is called 'ogd', as another one is; give each once"),
     "state of several": (("--learner", "ogd", "--learner", "adam", "--state", "s"), "is about one; give one --learner"),
     "several certified": (("--learner", "ogd", "--learner", "adam", "--certify", "c"), "is about one; give one"),

@@ -20,6 +20,8 @@ from transformers.utils import logging  # noqa: E402
 from typer.testing import CliRunner  # noqa: E402
 
 from real import __main__ as command  # noqa: E402
+from real.cli.report import learned  # noqa: E402
+from real.cli.run import Learned  # noqa: E402
 from real.drafters.adapter import Adapter  # noqa: E402
 from real.measure import served as compare  # noqa: E402
 from real.models.hf import load_model  # noqa: E402
@@ -313,6 +315,42 @@ def test_what_no_row_has_can_be_asked_for(options):
     assert result.exit_code == 0, said(result)
 
 
+@pytest.mark.parametrize(
+    ("options", "needed"),
+    [(("--burn-in", "16"), None), (("--burn-in", "17"), 32), (("--nu", "40"), 80)],
+)
+def test_a_stream_that_teaches_nothing_is_known_beforehand(options, needed):
+    """Two requests of 12 tokens; where nothing was learned nothing is said to have paid."""
+    result = run("--prompts", "prose:2", "--learner", "ogd", *options)
+    assert result.exit_code == 0, said(result)
+    told = f"ogd will learn nothing: the stream has 24 tokens at most, its burn-in and one round take {needed}"
+    assert (told in said(result)) == (needed is not None)
+    assert ("nothing was learned" in said(result)) == (needed is not None)
+    assert ("break-even" in said(result)) == (needed is None)
+
+
+@pytest.mark.parametrize(
+    ("net", "told"),
+    [
+        ({"value": 0.5, "low": 0.48, "high": 0.52}, "net speed 0.50 [0.48, 0.52] of frozen's"),
+        ({"value": 0.5, "low": None, "high": None}, "net speed 0.50 of frozen's"),
+        ({"value": 0.97, "low": 0.9, "high": 1.01}, None),
+        ({"value": None, "low": None, "high": None}, None),
+        (None, None),
+    ],
+)
+def test_a_learner_that_costs_more_than_it_wins_is_told(net, told):
+    lines = learned(Learned(None, None, None, 0, net))
+    assert (len(lines) == 2) == (told is not None)
+    assert told is None or told in lines[1]
+
+
+def test_a_temperature_too_small_to_divide_by_is_no_traceback():
+    result = run("--prompts", "prose:1", "--temperature", "1e-320", "--learner", "ogd")
+    assert result.exit_code in (0, 2)
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+
+
 def nan_in_round(patch, number: int) -> None:
     """The gradient of that round of this process, and of all later ones, is not finite."""
     loss, rounds = Adapter.loss, []
@@ -407,6 +445,13 @@ ERRORS = {
     "state is a folder": (("--state", "."), "is a folder, not a state"),
     "tune": (("--tune",), "--tune: tunes what is compiled; add --compile"),
     "device": (("--device", "abacus"), "device='abacus': not usable here"),
+    "device without numbers": (("--device", "meta"), "device='meta': not usable here"),
+    "ridge": (("--drafter-set", "ridge=nan"), "ridge=nan: burn_in must be at least 1 and ridge positive"),
+    "drafter's kind": (("--drafter-set", "ridge=much"), "drafter='adapter' with {'burn_in': 16, 'ridge': 'much'}: "),
+    "domain": (("--learner", "ogd", "--set", "domain=1"), "setting domain=1: must be a Domain, but is a int"),
+    "too many": (("--prompts", "prose:999999999999"), "'prose:999999999999' asks for more than 1,000,000 prompts"),
+    "too many mixed": (("--prompts", "mix(prose,c):9999999"), "asks for more than 1,000,000 prompts"),
+    "certify every": (("--learner", "ogd", "--certify", "log", "--certify-every", "-1"), "'--certify-every'"),
 }  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from real.systems.loaded import Models, decoder_of, drafter_of  # noqa: E402
 from real.systems.rows import Method  # noqa: E402
 from real.traffic.prompts import Prompt  # noqa: E402
 from real.traffic.streams import as_given  # noqa: E402
-from real.traffic.turns import Following, Waiting, first_turns, turns_of  # noqa: E402
+from real.traffic.turns import Following, Turn, Waiting, encoded, turns_of  # noqa: E402
 from real.verify.lossless import reference  # noqa: E402
 from tests.real.models.test_models import CHAT, tokenizer  # noqa: E402
 from theory.learners.ogd import OGD  # noqa: E402
@@ -103,7 +103,7 @@ def test_sampled_everybody_reads_answers_of_their_own(pair):
 def test_a_turn_that_no_longer_fits_ends_its_conversation_for_all(pair, monkeypatch):
     first, second, _ = PROMPTS[2].turns
     monkeypatch.setattr(pair.target, "context", len(pair.encode([first, "", second])) + 2)  # answers are longer
-    short = [prompt for prompt in PROMPTS if len(first_turns(pair, [prompt], None)[0]) <= pair.target.context]
+    short = [prompt for prompt in PROMPTS if len(Turn(prompt).ids(pair, None)) <= pair.target.context]
     serving, left_out = contenders(pair, GREEDY), []
     runs = converse(serving, list(turns_of(short)), pair, None, left_out)
     assert len(runs["ours"]) == len(runs["theirs"]) >= len(short)
@@ -114,7 +114,7 @@ def test_a_turn_that_no_longer_fits_ends_its_conversation_for_all(pair, monkeypa
 
 def test_a_conversation_is_drawn_whole(pair):
     serving, turns = contenders(pair, GREEDY), list(turns_of(PROMPTS))
-    totals = compared(serving, first_turns(pair, PROMPTS, None), lambda all: converse(all, turns, pair, None, []))
+    totals = compared(serving, encoded(pair, PROMPTS, None), lambda all: converse(all, turns, pair, None, []))
     of = totals.columns["ours"]["prompt"]
     assert all((totals.weights[:, of == i] == totals.weights[:, of == i][:, :1]).all() for i in range(len(PROMPTS)))
     alone = {"a": [{"prompt": float(i), "tokens": 1.0} for i in range(5)]}
@@ -125,7 +125,7 @@ def test_a_conversation_is_drawn_whole(pair):
 def test_in_rows_a_follow_up_enters_when_the_turn_before_has_ended(pair, rows):
     method, serving = Method("adapter", OGD(8.0)), Serving(3, 8, GREEDY, NEW, burn_in=16)
     decoder = decoder_of(pair, method, drafter_of(pair, method, serving), serving, rows=rows)
-    waiting = Waiting(first_turns(pair, PROMPTS, None), Following(pair, PROMPTS, None, {}))
+    waiting = Waiting(encoded(pair, PROMPTS, None), Following(pair, PROMPTS, None, {}))
     beside = []
     for one in decoder.serve_all(waiting, Ledger()):
         beside.append(len(decoder.requests))
@@ -136,7 +136,7 @@ def test_in_rows_a_follow_up_enters_when_the_turn_before_has_ended(pair, rows):
 
 def test_groups_of_conversations_are_the_same_work_for_both(pair):
     following = Following(pair, PROMPTS, None, {})
-    group, wanted = Group(first_turns(pair, PROMPTS, None), 1, following), conversations(pair)
+    group, wanted = Group(encoded(pair, PROMPTS, None), 1, following), conversations(pair)
     end = wanted[2][1][2]  # an end token cuts answers short, and later turns follow on them
     for one in (InRows(pair, "independent", 3, GREEDY, NEW), GenerateInRows(pair, GREEDY, NEW)):
         assert one.serve(group)["tokens"] == sum(len(text) for texts in wanted for text in texts)

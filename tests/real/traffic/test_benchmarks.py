@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("torch")
 
 from real.traffic.benchmarks import BENCHMARKS, prepare
-from real.traffic.streams import read_prompts
+from real.traffic.prompts import read_prompts
 
 PUBLISHED = {
     "gsm8k": ({"question": "2 + 2?", "answer": "4\n#### 4"}, "2 + 2?\nReason step by step.", "4\n#### 4"),

@@ -7,7 +7,8 @@ import pytest
 
 pytest.importorskip("torch")
 
-from real.traffic.streams import Prompt, as_given, read_prompts, scheduled
+from real.traffic.prompts import Prompt, read_prompts
+from real.traffic.streams import as_given, scheduled
 
 
 def line(number: int = 1, category: str = "prose", turns=("text",), **more) -> str:

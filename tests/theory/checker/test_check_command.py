@@ -138,6 +138,12 @@ class Ahead(OGD):
 
 
 @dataclass(frozen=True)
+class Quitting(OGD):
+    def update(self, state, loss_t, hint=None):
+        raise SystemExit(0)
+
+
+@dataclass(frozen=True)
 class Listed(OGD):
     """Its state is a dict."""
 
@@ -328,6 +334,12 @@ def test_an_exception_in_the_learner_is_a_broken_law(mine):
     result = check(f"{mine}:Crashing")
     assert result.exit_code == 1
     assert "raised IndexError: out of range" in result.output
+
+
+def test_a_learner_that_quits_breaks_a_law_and_does_not_end_the_command(mine):
+    result = check(f"{mine}:Quitting")
+    assert result.exit_code == 1
+    assert "raised SystemExit: 0" in result.output
 
 
 def test_a_bound_for_small_gradients_is_not_blamed_for_large_ones(mine):

@@ -1,7 +1,13 @@
 """Command lines: an option once, errors in one line, Ctrl-C, progress with and without a terminal."""
 
+import os
+import re
+import shlex
+import subprocess
+import sys
 from importlib import import_module
-from io import StringIO
+from io import BytesIO, StringIO, TextIOWrapper
+from pathlib import Path
 from typing import Annotated
 
 import pytest
@@ -9,6 +15,8 @@ import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
+from theory.runs.screen import console, survive
+from theory.runs.table import Column, table
 from theory.runs.terminal import Commands, Progress, Task, busy
 
 
@@ -144,3 +152,120 @@ def test_a_task_of_unknown_length_says_how_long_it_has_taken():
     with busy("compiling", Console(file=screen)):
         pass
     assert screen.getvalue() == ""
+
+
+# Text of users is text
+
+
+def test_only_one_place_makes_consoles_and_none_reads_markup():
+    """rich reads brackets as markup unless a console is made not to, wherever users' text comes by."""
+    root = Path(__file__).parents[3]
+    sources = {p.relative_to(root).as_posix(): p.read_text("utf-8")
+               for package in ("theory", "sim", "real", "figures") for p in (root / package).rglob("*.py")}  # fmt: skip
+    made = {name for name, text in sources.items() if re.search(r"(?<![\w.])Console\(", text)}
+    assert made == {"theory/runs/screen.py"}
+    reads = re.compile(r"from_markup|markup=True|\[/?(red|dim|bold)\]")
+    assert [name for name, text in sources.items() if reads.search(text)] == []
+
+
+@pytest.mark.parametrize("text", ["[/red]", "[bold]", "[/b] a [link=x]", ":smile:", "[b]c[/b]"])
+def test_text_is_printed_as_it_is(text):
+    out = StringIO()
+    screen = console(file=out, width=200)
+    screen.print(text)
+    screen.print(table([{"name": text}], [Column("name", text)], text))
+    assert out.getvalue().count(text) == 4
+    out = StringIO()
+    with Progress(console(file=out, force_terminal=True, width=100)) as progress:
+        progress.task(text)(3, 20)
+        progress.say(text)
+    assert out.getvalue().count(text) >= 2
+
+
+@pytest.mark.parametrize("package", ["theory", "sim", "real", "figures"])
+def test_help_and_usage_show_brackets(package):
+    made = Commands(help="All [of it].")
+    made.callback()(lambda: None)
+
+    @made.command()
+    def play(out: Annotated[str, typer.Option(help="Where [default: x/y].")] = "") -> None:
+        """Play [fast]."""
+
+    shown = [CliRunner().invoke(made, arguments).output for arguments in (["--help"], ["play", "--help"])]
+    assert "All [of it]." in shown[0]
+    assert all("Play [fast]." in text for text in shown)
+    assert "Where [default: x/y]." in shown[1]
+    wrong = CliRunner().invoke(import_module(f"{package}.__main__").app, ["[/red]"])
+    assert (wrong.exit_code, "Traceback" in wrong.output) == (2, False)
+    assert "[/red]" in wrong.output
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+@pytest.mark.parametrize(
+    "command",
+    ["-m sim list demo", "-m real --help", "-m theory check ogd --seconds 1 --horizon 4", "-m figures --help",
+     "-m theory.runs.console --help"],
+)  # fmt: skip
+def test_every_command_line_survives_every_encoding(command, encoding):
+    done = subprocess.run(
+        [sys.executable, *command.split()], capture_output=True, cwd=Path(__file__).parents[3],
+        env=os.environ | {"PYTHONIOENCODING": encoding},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout
+
+
+def test_what_a_stream_cannot_encode_is_spelt(monkeypatch):
+    out = TextIOWrapper(BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", out)
+    survive()
+    console(width=200).print("regret ≤ bound ✓ \udcff")
+    out.flush()
+    assert out.buffer.getvalue() == b"regret \\u2264 bound \\u2713 \\udcff\n"
+
+
+# What is missing
+
+
+@pytest.mark.parametrize("name", ["torch", "transformers", "safetensors"])
+def test_what_is_not_installed_is_named_with_what_installs_it(name):
+    made = Commands()
+
+    @made.command()
+    def play() -> None:
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    result = CliRunner().invoke(made, [])
+    told = f"error: this command needs {name}, which is not installed: pip install 'onlinespec[real]'\n"
+    assert (result.exit_code, result.output) == (2, told)
+
+
+@pytest.mark.parametrize("command", ["-m real list", "-m real run --prompts prose:1", "-c 'import real; real.load'"])
+def test_without_torch_real_says_what_to_install(tmp_path, command):
+    """A torch that cannot be found stands in for none."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "class Missing:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'torch':\n"
+        "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
+        "sys.meta_path.insert(0, Missing())\n"
+    )
+    root = Path(__file__).parents[3]
+    done = subprocess.run(
+        [sys.executable, *shlex.split(command)], capture_output=True, text=True, cwd=root,
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{root}"},
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "needs torch, which is not installed: pip install 'onlinespec[real]'" in done.stderr
+
+
+def test_too_little_memory_is_an_error_in_a_line():
+    made = Commands()
+
+    @made.command()
+    def play() -> None:
+        raise MemoryError("Unable to allocate 7 TiB")
+
+    result = CliRunner().invoke(made, [])
+    assert (result.exit_code, result.output) == (2, "error: out of memory (Unable to allocate 7 TiB): ask for less\n")

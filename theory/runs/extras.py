@@ -1,0 +1,13 @@
+"""What must be installed for what beyond the core, and how."""
+
+EXTRAS = {
+    **dict.fromkeys(("torch", "transformers", "tokenizers", "safetensors", "huggingface_hub"), "real"),
+    "peft": "lora",
+    "PEPit": "pep",
+}
+"""Module → the extra that brings it."""
+
+
+def needs(what: str, module: str) -> str:
+    """The message where ``module`` is missing."""
+    return f"{what} needs {module}, which is not installed: pip install 'onlinespec[{EXTRAS[module]}]'"
