@@ -10,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from real.models.hf import load_pair  # noqa: E402
+from real.models.load import load_pair  # noqa: E402
 from real.models.random import perturbed, random_model  # noqa: E402
 from real.verify.lossless import reference  # noqa: E402
 from tests.real.cli.test_real_cli import assets, contents, quick, real, run, said  # noqa: E402, F401 (fixtures)

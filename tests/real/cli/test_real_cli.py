@@ -24,7 +24,7 @@ from real.cli.report import learned  # noqa: E402
 from real.cli.run import Learned  # noqa: E402
 from real.drafters.adapter import Adapter  # noqa: E402
 from real.measure import served as compare  # noqa: E402
-from real.models.hf import load_model  # noqa: E402
+from real.models.load import load_model  # noqa: E402
 from real.models.random import perturbed, random_model  # noqa: E402
 from real.models.state import load  # noqa: E402
 from real.serving.settings import Serving  # noqa: E402
