@@ -29,6 +29,7 @@ TRANSFORMERS_ALLOWED = {
         "models/hf",
         "models/load",
         "models/random",
+        "verify/strangers",
     )
 }
 """The only files that may import transformers (besides tests)."""

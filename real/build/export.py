@@ -69,7 +69,7 @@ def folded_head(drafter: Adapter) -> torch.Tensor:
     weight = drafter.model.readout.weight.double().clone()
     x, m = drafter.x.double().view(drafter.shape), drafter.whitening.double()
     change = drafter.q.double() @ x.T @ m if drafter.part == "adapter" else x.T @ m
-    weight[: drafter.common] += change / drafter.model.head.scale
+    weight[: drafter.common] += change / drafter.model.scores.scale
     return weight
 
 

@@ -56,7 +56,7 @@ class Adapter(Independent):
         self.part, self.width = part, model.width
         self.ridge = ridge
         self.whitener = Whitening(self.width, burn_in, ridge, model.device)
-        self.q, self._r_inverse = factors(model.head.matrix[: self.common])
+        self.q, self._r_inverse = factors(model.scores.matrix[: self.common])
         shapes = {"adapter": (self.width, self.width), "matrix": (self.width, self.common), "bias": (1, self.common)}
         self.shape = shapes[part]
         self._x = torch.zeros(self.dimension, device=model.device)
@@ -128,7 +128,7 @@ class Adapter(Independent):
             raise ValueError(f"part={self.part!r}: the simulator replays the part 'adapter' alone; record that")
         rows = hidden_rows(pieces)
         ready = whitening(rows[:burn_in].double(), self.ridge) if burn_in else self.whitening
-        return {"features": rows.float(), "head": self.model.head.matrix[: self.common].float(), "whitener": ready}
+        return {"features": rows.float(), "head": self.model.scores.matrix[: self.common].float(), "whitener": ready}
 
     def state(self) -> dict[str, Tensor]:
         """The whitening, or the burn-in so far."""

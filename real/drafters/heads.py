@@ -62,7 +62,7 @@ class Heads(Drafter):
         self.target, self.vocab, self.heads, self.decay = target, target.vocab, heads, decay
         self.ridge, self.head_weights = ridge, tuple(decay**k for k in range(heads))
         self.whitener = Whitening(target.width, burn_in, ridge, target.device)
-        self.q, self._r_inverse = factors(target.head.matrix)
+        self.q, self._r_inverse = factors(target.scores.matrix)
         self._x = torch.zeros(heads * target.width**2, device=target.device)
         self._served: tuple[Tensor, Tensor, Tensor] | None = None  # x, M, R⁻¹ in the dtype served; None while x = 0
 
@@ -142,7 +142,7 @@ class Heads(Drafter):
             for k in range(1, self.heads + 1)
         ]
         features = torch.stack(rows, 1).float()
-        head = self.target.head.matrix.float()
+        head = self.target.scores.matrix.float()
         return {"features": features, "head": head, "whitener": self.whitener.matrix, "x_1": self.x}
 
     def state(self) -> dict[str, Tensor]:

@@ -39,7 +39,7 @@ class CausalLM:
 
     Attributes:
         model, body, readout: the model, its ``base_model``, its output embeddings (``weight`` ``[V, d]``).
-        head: next-token logits ``[…, V]`` of hidden states ``[…, d]``.
+        scores: what makes logits of hidden states; ``head`` calls it.
         vocab: V, rows of the output embeddings (padding included). width: d. readable: ids that have an embedding.
         context: longest sequence that it serves. generation: what its generation config asks. eos: ids that end a text.
     """
@@ -52,7 +52,7 @@ class CausalLM:
             raise ValueError(f"{name}={type(model).__name__}: needs output embeddings; give a causal language model")
         self.vocab, self.width = self.readout.weight.shape
         config = model.config.get_text_config()
-        self.head = Head(self.readout, config)
+        self.scores = Head(self.readout, config)
         self.readable: int = model.get_input_embeddings().weight.shape[0]
         self.context: int = context_of(config)
         self.layers: int = config.num_hidden_layers
@@ -152,6 +152,10 @@ class CausalLM:
         wanted = [self.hidden(torch.cat([ids[:length], ids[:2]]))[length:] for length in held]
         return float((together - torch.stack(wanted)).abs().max() / torch.stack(wanted).abs().max())
 
+    def head(self, hidden: Tensor) -> Tensor:
+        """Next-token logits ``[…, d]`` → ``[…, V]``."""
+        return self.scores(hidden)
+
     def logits(self, ids: Tensor, cache: SlotCache | None = None) -> Tensor:
         """``head(hidden(ids, cache))``: ``[n]`` → ``[n, V]``."""
         return self.head(self.hidden(ids, cache))
@@ -233,7 +237,7 @@ class CausalLM:
         unit = torch.finfo(self.dtype).eps * max(1.0, float(whole.abs().max()))
         checks = (
             ("body and head", float((parts - whole).abs().max()) / unit, ULPS),
-            ("its head on larger states", self.head.error(self.model, ids, states), ULPS),
+            ("its head on larger states", self.scores.error(self.model, ids, states), ULPS),
             ("a rolled-back cache", float((stepped - whole[2:]).abs().max()) / unit, ROUNDED),
         )
         for what, error, allowed in checks:
@@ -246,16 +250,17 @@ class CausalLM:
 
 
 def context_of(config: Any) -> int:
-    """The longest text that a model serves: what it was made for, or less if its positions change on the way.
+    """The longest text that a model of this text configuration serves: what it was made for, or up to its switch."""
+    return min(getattr(config, "max_position_embeddings", None) or 2**31, switch_of(config))
 
-    Longrope turns all positions by other factors as soon as a text passes a length; what was read before it would have
-    to be read again.
-    """
-    made_for = getattr(config, "max_position_embeddings", None) or 2**31
+
+def switch_of(config: Any) -> int:
+    """The length beyond which longrope turns all positions of a text by other factors; what was read before would have
+    to be read again. 2³¹ where there is none."""
     given = getattr(config, "rope_parameters", None) or {}
     kinds = [given] if "rope_type" in given else [kind for kind in given.values() if isinstance(kind, Mapping)]
-    switches = [kind.get("original_max_position_embeddings") for kind in kinds if kind.get("rope_type") == "longrope"]
-    return min([made_for, *(switch for switch in switches if switch)])
+    found = [kind.get("original_max_position_embeddings") for kind in kinds if kind.get("rope_type") == "longrope"]
+    return min((switch for switch in found if switch), default=2**31)
 
 
 @dataclass(frozen=True)

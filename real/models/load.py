@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
-from real.models.hf import DTYPES, PROVEN, CausalLM, Pair, context_of
+from real.models.hf import DTYPES, PROVEN, CausalLM, Pair, context_of, switch_of
 
 CHECKED = (
     *PROVEN,
@@ -65,7 +65,7 @@ def load_model(
                 f"{type(model).__name__}; nothing is filled at random: save it again with save_pretrained"
             )
     made = CausalLM(model.to(device), name)
-    if made.context < (getattr(model.config, "max_position_embeddings", None) or 0):
+    if switch_of(model.config.get_text_config()) == made.context:
         warnings.warn(
             f"{name}={str(path)!r}: texts end at {made.context} tokens, where longrope turns all their positions",
             stacklevel=2,

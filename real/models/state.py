@@ -11,7 +11,7 @@ from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from theory.runs.files import atomic
+from theory.runs.files import write_whole
 
 Named = dict[str, Tensor]
 
@@ -28,10 +28,7 @@ def save(path: Path, tensors: Named, about: dict[str, str]) -> None:
     bad = not_finite(tensors)
     if bad:
         raise ValueError(f"{path}: not written, for {', '.join(bad)} hold nan or infinity; what was there before stays")
-    content = to_bytes(tensors, about)
-    with atomic(path) as partial:
-        partial.touch(0o600, exist_ok=False)
-        partial.write_bytes(content)
+    write_whole(path, to_bytes(tensors, about), private=True)
 
 
 def load(path: Path) -> tuple[Named, dict[str, str]]:

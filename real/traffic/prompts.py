@@ -76,7 +76,7 @@ def _prompt(line: str, number: int, place: str) -> Prompt:
         raise ValueError(f"{place}: system={system!r} must be a text; {SHAPE}")
     tenant = entry.get("tenant", "")
     if not isinstance(tenant, str):
-        raise ValueError(f"{place}: tenant={tenant!r} must be a text that names whose request it is; {SHAPE}")
+        raise ValueError(f"{place}: tenant={tenant!r}: must be a string that names whose request it is; {SHAPE}")
     given, turns = _messages(entry["messages"], place) if not needed else ((), _turns(entry["turns"], place))
     given = ((("system", system),) if system else ()) + given
     prompt = Prompt(question, str(entry["category"]), turns, given, tenant, place)

@@ -48,9 +48,14 @@ class atomic:
             _remove(self.partial)
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a whole file, text as UTF-8; OSError (full disk, no permission) leaves what was there."""
+def write_whole(path: Path, content: str | bytes, private: bool = False) -> None:
+    """Write a whole file, text as UTF-8; OSError (full disk, no permission) leaves what was there.
+
+    private: for the user's eyes alone (mode 0600), from its first byte.
+    """
     with atomic(path) as partial:
+        if private:
+            partial.touch(0o600, exist_ok=False)
         partial.write_bytes(content.encode() if isinstance(content, str) else content)
 
 

@@ -156,13 +156,14 @@ def _lines(table: Path, checksum: str | None) -> list[list[str]]:
     again = "remove it with its .json and run the command that writes it again"
     if content.startswith(POINTER):
         raise ValueError(f"{table}: is a pointer of git-lfs, not the trace itself; fetch it (git lfs pull), or {again}")
-    lines = list(csv.reader(StringIO(decoded(content, str(table)), newline="")))
+    text = decoded(content, str(table))
+    lines = list(csv.reader(StringIO(text, newline="")))
     if not lines or any(len(line) != len(lines[0]) for line in lines):
         raise ValueError(
             f"{table}: {'rows differ in length' if lines else 'is empty'}, but a trace has a line of names and as "
             f"many values in every row; {again}"
         )
-    if checksum is not None and sha256(content).hexdigest() != checksum:
+    if checksum is not None and sha256(text.encode()).hexdigest() != checksum:
         raise ValueError(f"{table}: is cut, changed, or of another run than its .json, by its checksum; {again}")
     return lines
 

@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 import real as package  # noqa: E402
-from real.models import hf  # noqa: E402
+from real.models import hf, load  # noqa: E402
 from real.serving.step import Session  # noqa: E402
 from tests.real.cli.test_real_cli import assets, contents, quick, real, run, said  # noqa: E402, F401 (fixtures)
 from theory.runs.trace import Trace  # noqa: E402
@@ -116,7 +116,7 @@ PLACES = {
 def test_an_output_that_cannot_be_written_is_found_before_the_models_are_loaded(tmp_path, monkeypatch, command):
     (tmp_path / "file").write_text("kept")
     (tmp_path / "log.json").mkdir()
-    monkeypatch.setattr(hf, "load_model", None)
+    monkeypatch.setattr(load, "load_model", None)
     before = contents(tmp_path)
     result = real(*command)
     assert result.exit_code == 2

@@ -21,6 +21,8 @@ REQUESTS = st.lists(
 class Marked:
     """A drafter whose features name the request and position they belong to."""
 
+    context = 2**31
+
     def __init__(self, request: int, text: Text):
         self.request, self.texts = request, [text]
 

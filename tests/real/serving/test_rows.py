@@ -276,10 +276,15 @@ HAZARDS = {
 def test_planted_errors_are_caught(name, monkeypatch):
     monkeypatch.setattr(cache.RowCache, *HAZARDS[name])
     pair = pair_of("llama")
+    with pytest.raises(ValueError, match="does not read several texts side by side"):
+        decoder(pair, "independent", 4)
+    monkeypatch.setattr(CausalLM, "_rows_error", lambda self: 0.0)
     assert texts(decoder(pair, "independent", 4)) != reference(pair, PROMPTS, 24)
 
 
 def test_rejected_tokens_left_in_sight_are_caught(monkeypatch):
+    """By the check of every model that is to read rows, and, without it, by the text."""
+
     def blind(self, inputs, at, reach, memory):
         rows = cache.rows_of(at, reach, memory)
         rows["attention_mask"] = torch.ones(len(at), 1, at.shape[1], reach, dtype=torch.bool)
@@ -287,6 +292,9 @@ def test_rejected_tokens_left_in_sight_are_caught(monkeypatch):
 
     monkeypatch.setattr(CausalLM, "hidden_rows", blind)
     pair = pair_of("llama")
+    with pytest.raises(ValueError, match="does not read several texts side by side"):
+        decoder(pair, "independent", 4)
+    monkeypatch.setattr(CausalLM, "_rows_error", lambda self: 0.0)
     assert texts(decoder(pair, "independent", 4)) != reference(pair, PROMPTS, 24)
 
 

@@ -24,7 +24,8 @@ STRICT = (
 
 
 def pair(template: str | None = CHAT) -> Pair:
-    return Pair(SimpleNamespace(context=100), None, tokenizer(template=template))
+    generation = SimpleNamespace(check=lambda tokenizer: None)
+    return Pair(SimpleNamespace(context=100, readable=100, generation=generation), None, tokenizer(template=template))
 
 
 def tokens(made: Pair, ids: list[int]) -> str:
