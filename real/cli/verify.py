@@ -25,7 +25,7 @@ def lossless(
 ) -> None:
     """Greedy output token for token equal to transformers' own; sampled output equal in law.
 
-    Then models that nobody made for this decoder, 21 random ones and 11 generation configs: identical, or refused.
+    Then models that nobody made for this decoder, 21 random ones and 13 generation configs: identical, or refused.
     """
     from real.verify.lossless import lossless as check
     from real.verify.strangers import strangers

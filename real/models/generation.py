@@ -4,7 +4,7 @@ A processor that depends on the text alone shapes the target's and the draft's l
 target's. What cannot be served so is refused by name, never ignored.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -15,7 +15,9 @@ from transformers import StopStringCriteria
 SHAPING: dict[str, tuple[Any, ...]] = {
     "sequence_bias": ({}, []),
     "repetition_penalty": (1,),
+    "encoder_repetition_penalty": (1,),
     "no_repeat_ngram_size": (0,),
+    "encoder_no_repeat_ngram_size": (0,),
     "bad_words_ids": ([],),
     "min_length": (0,),
     "min_new_tokens": (0,),
@@ -86,14 +88,15 @@ class Generation:
         values = {name: getattr(self.config, name, None) for name in settings}
         return [name for name, value in values.items() if value is not None and value not in settings[name]]
 
-    def shape(self, prompt: int, end: int, device: torch.device) -> Shape | None:
-        """What shapes the logits of a text whose prompt has ``prompt`` tokens and that may become ``end`` long."""
+    def shape(self, prompt: Sequence[int], end: int, device: torch.device) -> Shape | None:
+        """What shapes the logits of a text that follows ``prompt`` and may become ``end`` tokens long."""
         if self.config is None or not self._shapes:
             return None
         config = deepcopy(self.config)
         config.do_sample, config.max_length = False, end
         self.model._prepare_special_tokens(config, True, device=device)
-        found = self.model._get_logits_processor(config, prompt, device=device)
+        asked = torch.tensor([list(prompt)], device=device)  # what transformers gives "encoder" settings of a decoder
+        found = self.model._get_logits_processor(config, len(prompt), asked, device=device)
         return found if len(found) else None
 
     def stops(self) -> Stops | None:

@@ -123,7 +123,7 @@ class Session:
         end = min(len(prompt) + max_new_tokens, target.context + 1)  # longest text
         generation = target.generation
         text = Text(list(prompt), len(prompt), end, target.eos if eos is None else eos, rng=rng)
-        text.shape = generation.shape(len(prompt), end, target.device)
+        text.shape = generation.shape(prompt, end, target.device)
         text.stops = generation.stops() if eos is None else None
         with clock("prefill"):
             if drafter is not None and drafter.reads_target:

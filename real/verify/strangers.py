@@ -72,6 +72,8 @@ GENERATION: dict[str, dict[str, Any]] = {
     "bad_words_ids": {"bad_words_ids": [[index] for index in range(30)] + [[40, 41], [50, 51, 52]]},
     "sequence_bias": {"sequence_bias": [[[index], -4.0] for index in range(0, 128, 2)]},
     "no_repeat_ngram_size": {"no_repeat_ngram_size": 1},
+    "encoder_repetition_penalty": {"encoder_repetition_penalty": 1.5},
+    "encoder_no_repeat_ngram_size": {"encoder_no_repeat_ngram_size": 1},
     "stop_strings": {"stop_strings": ["e", "R", "q)"]},
     "exponential_decay_length_penalty": {"exponential_decay_length_penalty": (8, 1.5), "eos_token_id": 3},
     "eos_token_id": {"eos_token_id": None},

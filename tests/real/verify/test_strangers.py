@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch")
 from real.drafters import Adapter, Heads  # noqa: E402
 from real.models.load import CHECKED  # noqa: E402
 from real.verify.drafter_laws import Subject, fault, laws  # noqa: E402
-from real.verify.lossless import random_prompts  # noqa: E402
+from real.verify.lossless import random_prompts, reference  # noqa: E402
 from real.verify.strangers import FAMILIES, GENERATION, VOCAB, WAYS, compared, strange_pair  # noqa: E402
 
 REFUSED = {"mamba": "other state", "num_beams": "num_beams=3"}
@@ -39,6 +39,13 @@ def test_a_stranger_is_served_as_transformers_serves_it_or_refused(family):
 @pytest.mark.parametrize("generation", GENERATION)
 def test_a_generation_config_is_served_as_transformers_serves_it_or_refused(generation):
     held("stablelm", generation)
+
+
+@pytest.mark.parametrize("generation", [name for name in GENERATION if name not in ("eos_token_id", *REFUSED)])
+def test_a_generation_config_that_is_compared_changes_the_text(generation):
+    prompts = random_prompts(PROMPTS, VOCAB, 7)
+    plain, other = (reference(strange_pair("stablelm", name), prompts, NEW) for name in ("", generation))
+    assert plain != other
 
 
 def test_what_is_called_checked_is_what_is_served():
