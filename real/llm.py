@@ -280,7 +280,7 @@ def load(
     dtype: str = "",
     device: str = "",
     family: str = "qwen3",
-    trust_remote_code: Sequence[str] = (),
+    trust_remote_code: str | Sequence[str] = (),
     tenants: int = TENANTS,
     **serving: Any,
 ) -> LLM:
@@ -324,7 +324,13 @@ def load(
     own = target or draft or drafter_settings or not isinstance(drafter, str)
     if not own and start_path(family, warm).is_file():
         method = warm  # the embedded models come with warm-ups
-    models = Models(target, draft, dtype, device, family, trust_remote_code)
+    if isinstance(trust_remote_code, bool):
+        raise ValueError(
+            f"trust_remote_code={trust_remote_code!r}: name the folders whose code may run, as in "
+            "trust_remote_code=['my/model']"
+        )
+    trust = (trust_remote_code,) if isinstance(trust_remote_code, str) else tuple(trust_remote_code)
+    models = Models(target, draft, dtype, device, family, trust)
     made = drafter if isinstance(drafter, Drafter) else None
     decoder = models.decoder(method, served, seed, drafter=made, tenants=tenants)
     llm = LLM(models, decoder, about(models, method, served), rows)

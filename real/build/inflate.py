@@ -59,7 +59,7 @@ def large_config(small: CausalLM, like: str | Path, name: str = "") -> Any:
         config = AutoConfig.for_model(shape.pop("model_type"), **shape)
     else:
         try:
-            config = AutoConfig.from_pretrained(like)
+            config = AutoConfig.from_pretrained(like, trust_remote_code=False)
         except (OSError, ValueError) as error:
             raise ValueError(f"like={str(like)!r}: must be one of {', '.join(SHAPES)}, or a configuration") from error
     theirs = small.model.config

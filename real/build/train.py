@@ -102,7 +102,9 @@ def save_model(model: PreTrainedModel, tokenizer: Tokenizer, folder: Path) -> No
 
 def load(folder: Path) -> transformers.PreTrainedModel:
     """A saved model in float32 with the plain attention that trains fastest on a CPU."""
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation="eager", trust_remote_code=False
+    )
     return model.eval()
 
 

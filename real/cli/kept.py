@@ -85,9 +85,9 @@ class Kept:
     def _settings(self) -> dict[str, Any]:
         """What must be the same for a run to go on: every method's settings, the requests, what else is measured."""
         made = self.comparison
-        turns = json.dumps([prompt.turns for prompt in made.stream.prompts])
+        asked = json.dumps([(prompt.given, prompt.turns, prompt.tenant) for prompt in made.stream.prompts])
         measured = {"certified": sorted(made.certifiers), "followed": sorted(made.followers)}
-        return {"methods": self._of_methods(), "requests": sha256(turns.encode()).hexdigest(), **measured}
+        return {"methods": self._of_methods(), "requests": sha256(asked.encode()).hexdigest(), **measured}
 
     def _of_methods(self) -> dict[str, dict[str, Any]]:
         made = self.comparison
@@ -119,8 +119,8 @@ class Kept:
         if self.comparison.served % self.every == 0:
             self._checkpoint()
 
-    def finish(self, report: Report) -> None:
-        """Write the traces and what sums them up; a run that is whole needs its checkpoint no more."""
+    def finish(self, report: Report, whole: bool) -> None:
+        """Write the traces and what sums them up; a ``whole`` run needs its checkpoint no more."""
         made = self.comparison
         for name, settings in self._of_methods().items():
             made.trace(name, settings).save(self.folder / name)
@@ -130,5 +130,5 @@ class Kept:
             name: watch.positions.rows() for name, watch in self.watches.items() if watch.positions.examined
         }
         save_json(self.folder / "run.json", stamped("run", content | {"provenance": made.provenance}))
-        if report.served == report.asked:
+        if whole:
             drop_checkpoint(self.folder)

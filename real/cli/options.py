@@ -53,6 +53,10 @@ def on_models(command: Callable) -> Callable:
 
 Out = Annotated[Path, typer.Option(help="Directory of the results."), FOLDER]
 Family = Annotated[str, typer.Option(help="Embedded target: qwen3, llama or gpt_neox.")]
+Trust = Annotated[
+    list[str] | None,
+    typer.Option("--trust-remote-code", help="Folder or hub name of a model whose own code may run, repeatable."),
+]
 Families = Annotated[list[str] | None, typer.Option(help="Embedded target, repeatable; all if left out.")]
 Domains = Annotated[list[str] | None, typer.Option(help="Domain, repeatable; all if left out.")]
 Seeds = Annotated[int, typer.Option(min=1, help="Draws of the requests, and of what is sampled: 1 … seeds.")]

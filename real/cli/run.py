@@ -215,7 +215,7 @@ class Run:
             self.comparison.decoders[name].learning,
             self.comparison.methods[name].learner.takes_hints,
         )
-        idle = learning is not None and learning.learns and not learning.log
+        idle = learning is not None and learning.learns and not any(self.comparison.decoders[name].logs)
         return Learned(
             break_even({0: traces}, name) if "frozen" in traces else None,
             learning.hint_gain if learning is not None and takes_hints else None,

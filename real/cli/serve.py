@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from real.cli.asked import LearningOptions, PairOptions
-from real.cli.options import Family, Prompts, Room, console
+from real.cli.options import Family, Prompts, Room, Trust, console
 from real.serving.settings import Serving
 from real.traffic.benchmarks import BENCHMARKS
 from theory.divergence import DIVERGENCES
@@ -109,7 +109,7 @@ def run(
     report = served.report()
     show(report, console)
     if kept is not None:
-        kept.finish(report)
+        kept.finish(report, whole)
         console.print(f"kept in {kept.folder}; draw it: python -m figures speed {out}", highlight=False)
     if certify is not None:
         for line in certified(served.certified(certify)):
@@ -185,6 +185,7 @@ def prompts(
         str, typer.Option(help="Folder or hub name of the target that is to read it; the embedded one if left out.")
     ] = "",
     family: Family = "qwen3",
+    trust: Trust = None,
 ) -> None:
     """Check a prompts file as a run does before it serves, count its domains, and show what will be asked.
 
@@ -195,7 +196,7 @@ def prompts(
     from real.traffic.turns import script
 
     found = read_prompts(file)
-    check_prompts(found, target, family)
+    check_prompts(found, target, family, trust or ())
     for category in dict.fromkeys(prompt.category for prompt in found):
         turns = [len(prompt.turns) for prompt in found if prompt.category == category]
         asked = f" of {sum(turns)} turns" if sum(turns) > len(turns) else ""

@@ -7,7 +7,7 @@ import typer
 
 from real.cli import tables
 from real.cli.fields import Without
-from real.cli.options import Families, Family, Kept, Out, Room, console
+from real.cli.options import Families, Family, Kept, Out, Room, Trust, console
 from real.serving.settings import Serving
 from theory.runs.outputs import FILE
 from theory.runs.result import save_result
@@ -22,6 +22,7 @@ def lossless(
     compiled: Annotated[bool, typer.Option("--compile/--eager", help="torch.compile the models first.")] = False,
     target: Annotated[str, typer.Option(help="Check this folder or hub name instead; needs --draft.")] = "",
     draft: Annotated[str, typer.Option(help="Its draft.")] = "",
+    trust: Trust = None,
 ) -> None:
     """Greedy output token for token equal to transformers' own; sampled output equal in law.
 
@@ -33,7 +34,7 @@ def lossless(
     if bool(target) != bool(draft):
         raise ValueError(f"target={target!r}, draft={draft!r}: one pair is checked; name both, or neither")
     with busy("checking"):
-        held = check(prompts=prompts, target=target or None, draft=draft or None, compiled=compiled)
+        held = check(prompts=prompts, target=target or None, draft=draft or None, compiled=compiled, trust=trust or ())
         if not (target or compiled):
             held = strangers() and held
     if not held:

@@ -113,9 +113,12 @@ class Mixture(Drafter):
         tokens, mixed, seen, witnesses = list[Tensor](), list[Tensor](), list[Tensor](), list[Tensor]()
         for i in range(max(lengths)):
             self._lengthen(counts)
-            after = [shaped(self.texts, tokens, self.parts[k].logits_after(tokens)) for k in leaders]
-            laws = torch.stack([_law(logits, sampling) for logits in after], 1)  # [n, L, V]
+            after = [self.parts[k].logits_after(tokens) for k in leaders]
+            laws = torch.stack([_law(logits, sampling) for logits in after], 1)  # [n, L, V], which losses are of
             law = _mixed(weights[:, leaders], laws)
+            if any(text.shape for text in self.texts):
+                after = [shaped(self.texts, tokens, logits) for logits in after]
+                law = _mixed(weights[:, leaders], torch.stack([_law(logits, sampling) for logits in after], 1))
             tokens.append(law.argmax(-1) if uniforms is None else categorical(law, uniforms[:, i]))
             witnesses.append(law[:, 0])
             seen.append(laws)

@@ -57,13 +57,11 @@ class Whitening:
 
     @staticmethod
     def textless(state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """A ``state`` whose burn-in is its triangular factor: of as many rows, whose second moment is the same."""
-        rows = state["burned"]
-        mixed = torch.zeros_like(rows)
-        if len(rows):
-            factor = torch.linalg.qr(rows, mode="r").R
-            mixed[: len(factor)] = factor
-        return state | {"burned": mixed}
+        """A ``state`` whose burn-in begins again, if it has not ended.
+
+        Any statistic of fewer features than the width gives away their span, from which the text can be read.
+        """
+        return state | {"burned": state["burned"][:0].clone()}
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Take up what ``state`` gave."""

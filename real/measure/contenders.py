@@ -79,6 +79,8 @@ def why_unfollowed(decoder: Decoder) -> str:
         return "it learns where its drafts are rejected, and a text that is read has no drafts"
     if serving.costs or serving.confidence:
         return "its drafts have no fixed length"
+    if decoder.pair.target.generation.shapes:
+        return "the generation config shapes its laws by the text so far"
     return "" if serving.rule == "token" else "the steps expected are those of the token rule"
 
 

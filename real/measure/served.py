@@ -4,8 +4,9 @@ An interrupted one goes on from its last checkpoint; a finished one is skipped.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from real.measure.low_noise import EXPECTED, expected, without
 from real.models.state import Named, load, save, under
 from real.serving.certify import Certifier, certifiable, certificates
 from real.serving.decoder import Decoder
-from real.serving.feedback import NonFiniteGradient
+from real.serving.feedback import NonFiniteGradient, Updated
 from real.serving.learn import Learning
 from real.serving.settings import Serving
 from real.systems.loaded import Models
@@ -69,11 +70,12 @@ class Comparison:
         for name, decoder in self.decoders.items():
             if certify and decoder.learning is not None and certifiable(decoder.learning):
                 self.certifiers[name] = Certifier(decoder.learning.learner)
-                decoder.learning.on_round = self.certifiers[name].note
+                decoder.learning.on_round = partial(self._certify, name)
         found = {name: why_unfollowed(decoder) for name, decoder in self.decoders.items() if low_noise}
         self.unfollowed = {name: why for name, why in found.items() if why}
         self.followers = {name: Twin(models, methods[name], serving, seed) for name, why in found.items() if not why}
         self.rows: dict[str, list[dict[str, float]]] = {name: [] for name in methods}
+        self.certified_of: dict[str, str] = {}  # by method, the tenant whose rounds its certificate is of
         self._kept = 0  # files of what certificates need
         self.provenance = provenance(device_name(models.device))  # the code that runs, not what it became meanwhile
 
@@ -111,12 +113,16 @@ class Comparison:
         requests = (self._request(i) for i in range(done, total))
         contest(self.in_turn, askable(self.in_turn, requests, self.left_out), self.rows, told)
 
+    def _certify(self, name: str, updates: Sequence[Updated]) -> None:
+        self.certified_of.setdefault(name, self.decoders[name].tenant or "")
+        self.certifiers[name].note(updates)
+
     def _follow(self, i: int) -> None:
         """Everybody reads the text that the first method has just committed."""
         if self.followers:
             first = next(iter(self.in_turn.values()))
             for name, follower in list(self.followers.items()):
-                follower.decoder.turn_to(self.turns[i].prompt.tenant)
+                follower.decoder.turn_to(self.turn(i).prompt.tenant)
                 try:
                     self.rows[name][i] |= expected(follower, first.asked, first.contender.text)
                 except NonFiniteGradient as error:  # serving goes on
@@ -150,7 +156,7 @@ class Comparison:
         facts = {"rows": self.rows, "settings": settings, "unfollowed": self.unfollowed, "about": about}
         facts |= {"answers": {name: one.answers for name, one in self.in_turn.items()}, "left_out": self.left_out}
         facts |= {"certified": self._kept, "certifiers": list(self.certifiers)}
-        facts["weights"] = self._weights
+        facts |= {"weights": self._weights, "certified_of": self.certified_of}
         facts["tenants"] = {name: decoder.tenants for name, decoder in self._all().items()}
         tensors = _named({name: _of_all_tenants(decoder) for name, decoder in self._all().items()})
         save(folder / CHECKPOINT, tensors, {name: json.dumps(fact) for name, fact in facts.items()})
@@ -179,11 +185,16 @@ class Comparison:
                 decoder.turn_to(tenant)
                 decoder.restore(under(f"{name}/{i}/", tensors))
         self.certifiers = {name: one for name, one in self.certifiers.items() if name in facts["certifiers"]}
-        self._kept = facts["certified"]
+        self._kept, self.certified_of = facts["certified"], facts["certified_of"]
+        for name, tenant in self.certified_of.items():  # whose features its losses are made again with
+            self.decoders[name].turn_to(tenant)
         for number in range(self._kept):
             rounds, _ = load(folder / CERTIFIED.format(number))
             for name, certifier in self.certifiers.items():
                 certifier.restore(under(f"{name}/", rounds), self._learning(name))
+        for name in self.certified_of:
+            for tenant in facts["tenants"][name]:
+                self.decoders[name].turn_to(tenant)
         self.rows, self.left_out = facts["rows"], facts["left_out"]
         for name, answers in facts["answers"].items():
             self.in_turn[name].answers = answers

@@ -59,7 +59,7 @@ class Generation:
     """The generation config of one model.
 
     Attributes:
-        eos: ids that end a text. tokenizer: of stop strings, once there is one.
+        eos: ids that end a text. tokenizer: of stop strings, once there is one. shapes: whether it shapes logits.
     """
 
     def __init__(self, model: Any, name: str):
@@ -67,7 +67,7 @@ class Generation:
         self.config = getattr(model, "generation_config", None)
         ids = (model.config if self.config is None else self.config).eos_token_id
         self.eos = frozenset() if ids is None else frozenset([ids] if isinstance(ids, int) else ids)
-        self._shapes = bool(self._set(SHAPING))
+        self.shapes = bool(self._set(SHAPING))
         self._stop_strings = getattr(self.config, "stop_strings", None)
 
     def check(self, tokenizer: Any) -> None:
@@ -90,7 +90,7 @@ class Generation:
 
     def shape(self, prompt: Sequence[int], end: int, device: torch.device) -> Shape | None:
         """What shapes the logits of a text that follows ``prompt`` and may become ``end`` tokens long."""
-        if self.config is None or not self._shapes:
+        if self.config is None or not self.shapes:
             return None
         config = deepcopy(self.config)
         config.do_sample, config.max_length = False, end

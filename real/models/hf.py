@@ -34,6 +34,10 @@ ULPS, ROUNDED = 4, 64
 in other pieces may miss one in a whole."""
 
 
+WINDOWS, TRIED = ("window", "chunk", "local"), 512
+"""Parts of the names of settings that limit what a layer sees, and the longest such limit that is tried at load."""
+
+
 class CausalLM:
     """One transformers model in evaluation mode, split into a body (hidden states) and a head (logits).
 
@@ -141,14 +145,15 @@ class CausalLM:
     @torch.inference_mode()
     def _rows_error(self) -> float:
         """How far states of two texts read side by side are from those of each alone, relative to the largest."""
-        ids = torch.tensor(PROBE, device=self.device) % self.readable
-        cache, held = RowCache(self.layers, 2), (4, 1)
+        longest = max(4, min(_widest(self.model.config.get_text_config()) + 3, self.context - 2))
+        ids = torch.arange(longest + 1, device=self.device) * 7 % min(self.vocab, self.readable)
+        cache, held = RowCache(self.layers, 2), (longest, 1)
         for row, length in enumerate(held):
             alone = SlotCache(self.layers)
             self.hidden(ids[:length], alone)
             cache.put(row, alone)
         at = torch.tensor([[length, length + 1] for length in held], device=self.device)
-        together = self.hidden_rows(ids[:2].expand(2, 2), at, 6, cache)
+        together = self.hidden_rows(ids[:2].expand(2, 2), at, longest + 2, cache)
         wanted = [self.hidden(torch.cat([ids[:length], ids[:2]]))[length:] for length in held]
         return float((together - torch.stack(wanted)).abs().max() / torch.stack(wanted).abs().max())
 
@@ -247,6 +252,12 @@ class CausalLM:
                     f"units of the last place, but differ by {error:.3g}; this family does more to its logits or keeps "
                     "other state, choose another model"
                 )
+
+
+def _widest(config: Any) -> int:
+    """The widest window or chunk that a configuration names, by whatever name, if it is short enough to be tried."""
+    named = {name: value for name, value in config.to_dict().items() if any(part in name for part in WINDOWS)}
+    return max((value for value in named.values() if isinstance(value, int) and value <= TRIED), default=0)
 
 
 def context_of(config: Any) -> int:

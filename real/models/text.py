@@ -50,6 +50,10 @@ class Text:
         """The tokens after the prompt."""
         return self.tokens[self.prompt_length :]
 
+    def until(self, length: int) -> "Text":
+        """Its first ``length`` tokens, as a text that is shaped alike."""
+        return Text(self.tokens[:length], shape=self.shape)
+
     def commit(self, tokens: list[int], hidden: Tensor) -> list[int]:
         """Append what a step found, cut where the text ends, and say what was appended.
 
@@ -79,12 +83,12 @@ def shaped(texts: Sequence[Text], drafted: Sequence[Tensor], logits: Tensor) -> 
     """Logits ``[n, V]`` of the token after every text and its drafted ones, each int64 ``[n]``, as it shapes them."""
     if all(text.shape is None for text in texts):
         return logits
-    rows = list(logits)
+    rows = list(logits if logits.dtype.itemsize == 8 else logits.float())  # as transformers does
     for i, text in enumerate(texts):
         if text.shape is not None:
             ids = torch.tensor(text.tokens, device=logits.device)
             ids = torch.cat([ids, *(tokens[i : i + 1] for tokens in drafted)])
-            rows[i] = text.shape(ids[None], rows[i][None].clone())[0].to(logits.dtype)
+            rows[i] = text.shape(ids[None], rows[i][None].clone())[0]
     return torch.stack(rows)
 
 

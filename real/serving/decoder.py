@@ -18,7 +18,7 @@ from real.models.hf import Pair
 from real.models.state import check, copied, under
 from real.models.text import Text, close_up
 from real.serving.arrivals import Arrivals
-from real.serving.feedback import Counts
+from real.serving.feedback import Counts, RoundLog
 from real.serving.lawful import check_prompt
 from real.serving.learn import Learning
 from real.serving.ledger import Ledger
@@ -194,6 +194,13 @@ class Decoder:
     def tenants(self) -> list[str]:
         """Who is remembered, whose turn was longest ago first; the last is served now."""
         return [*self.aside.memories, *([] if self.tenant is None else [self.tenant])]
+
+    @property
+    def logs(self) -> list[list[RoundLog]]:
+        """The rounds learned of every tenant that is remembered, in the order of ``tenants``."""
+        if self.learning is None:
+            return []
+        return [*(memory.learning.log for memory in self.aside.memories.values()), self.learning.log]
 
     def remembers(self, tenant: str) -> bool:
         """Whether there is a memory of this tenant."""

@@ -40,10 +40,10 @@ class Counts:
         self.accepted += step.accepted
         self.verified += examined
         self.rejections += step.rejected
-        if step.draft_probs is None:
+        if step.draft_probs is None or step.verified_laws is None:
             self.alpha_sum += step.accepted
         elif examined:
-            self.alpha_sum += float(alpha(step.target_probs[:examined], step.draft_probs[:examined]).sum())
+            self.alpha_sum += float(alpha(step.verified_laws[:examined], step.draft_probs[:examined]).sum())
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,8 @@ def read(session: Session, tokens: list[int], sampling: Sampling) -> tuple[Step,
     (text,), drafter, device = session.texts, session.drafter, session.target.device
     assert drafter is not None
     drafts = sent([tokens], device)  # [1, n]
-    drafted = drafter.laws_along(drafts, sampling)[0]  # [n, V]
+    known = max(0, min(len(tokens), drafter.context + 1 - len(text.tokens)))  # what its context has room for
+    drafted = drafter.laws_along(drafts[:, :known], sampling)[0] if known else None  # [known, V]
     pending = sent([text.tokens[-1:]], device)
     hidden = session.memory.read(torch.cat([pending, drafts[:, :-1]], 1), [len(tokens)])[0]
     logits = session.target.head(hidden)
@@ -64,4 +65,6 @@ def read(session: Session, tokens: list[int], sampling: Sampling) -> tuple[Step,
     session.memory.keep(0, len(text.tokens) - 1)
     drafter.commit()
     count = len(tokens)
-    return Step(text, tokens, count, count, tokens, logits, sampling, drafted, laws), alpha(laws, drafted)
+    drafted = laws[:0] if drafted is None else drafted
+    overlaps = torch.cat([alpha(laws[:known], drafted), laws.new_zeros(count - known)])
+    return Step(text, tokens, count, count, tokens, logits, sampling, drafted, laws), overlaps

@@ -119,15 +119,17 @@ def target_path(target: str | Path, family: str) -> str:
     return str(target or ASSETS / FAMILIES[family])
 
 
-def check_prompts(prompts: Iterable[Prompt], target: str | Path = "", family: str = "qwen3") -> None:
+def check_prompts(
+    prompts: Iterable[Prompt], target: str | Path = "", family: str = "qwen3", trust: Collection[str] = ()
+) -> None:
     """Check prompts as a run does, against the target's tokenizer and context; its weights are not loaded.
 
     Raises:
         ValueError: for one that cannot be served, with its line and question_id, or a target that cannot be read.
     """
     path = target_path(target, family)
-    reader: Any = Pair(None, None, load_tokenizer(path, "target"))  # pyright: ignore[reportArgumentType]
-    encoded(reader, prompts, None if target else False, load_context(path, "target"))
+    reader: Any = Pair(None, None, load_tokenizer(path, "target", trust))  # pyright: ignore[reportArgumentType]
+    encoded(reader, prompts, None if target else False, load_context(path, "target", trust))
 
 
 def start_path(family: str, method: Method) -> Path:

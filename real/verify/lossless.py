@@ -7,7 +7,7 @@ probability integral transforms are tested for uniformity (theory/speculation/au
 probability.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -19,6 +19,7 @@ from real.models.hf import Pair
 from real.models.load import load_pair
 from real.models.random import perturbed, random_model
 from real.models.sampling import Sampling
+from real.models.text import Text, shaped
 from real.serving.decoder import in_order
 from real.serving.ledger import Ledger
 from real.serving.settings import Serving
@@ -131,7 +132,12 @@ def transforms(pair: Pair, prompt: list[int], text: list[int], sampling: Samplin
     ``[len(text)]``.
     """
     ids = torch.tensor([prompt + text], device=pair.device)
-    laws = sampling.law(pair.target.model(ids).logits[0, len(prompt) - 1 : -1]).double().cpu()
+    logits = pair.target.model(ids).logits[0, len(prompt) - 1 : -1]
+    shape = pair.target.generation.shape(prompt, len(prompt) + len(text), pair.device)
+    if shape is not None:
+        whole = Text(prompt + text, shape=shape)
+        logits = torch.cat([shaped([whole.until(len(prompt) + i)], [], row[None]) for i, row in enumerate(logits)])
+    laws = sampling.law(logits).double().cpu()
     return pit(laws, torch.tensor(text), torch.rand(len(text), generator=rng, dtype=torch.float64))
 
 
@@ -205,6 +211,7 @@ def lossless(
     texts: Prompts | None = None,
     methods: dict[str, Served] | None = None,
     compiled: bool = False,
+    trust: Collection[str] = (),
 ) -> bool:
     """Run all checks and print the table; False if any float64 or sampled check fails.
 
@@ -222,7 +229,7 @@ def lossless(
     failed = []
     for name in ["given"] if target is not None else families:
         for dtype in ("float64", "float32"):
-            pair = random_pair(name, dtype) if target is None else load_pair(target, draft, dtype)
+            pair = random_pair(name, dtype) if target is None else load_pair(target, draft, dtype, trust=trust)
             ids = list(texts)[:prompts] if texts is not None else random_prompts(prompts, pair.target.vocab, 7)
             ids = ids if dtype == "float64" else ids[:FLOAT32_PROMPTS]
             label = f"{name} {dtype}" + ", compiled" * compiled

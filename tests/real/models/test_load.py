@@ -1,9 +1,11 @@
 # pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false
 """What a folder may hold besides a whole model of a known kind, and what becomes of it."""
 
+import ast
 import json
 import sys
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +14,8 @@ transformers = pytest.importorskip("transformers")
 
 from safetensors.torch import load_file, save_file  # noqa: E402
 
+import real  # noqa: E402
+from real.models.generation import REFUSED, SHAPING  # noqa: E402
 from real.models.head import Head  # noqa: E402
 from real.models.hf import CausalLM, Pair  # noqa: E402
 from real.models.load import load_model, load_pair, load_tokenizer  # noqa: E402
@@ -19,6 +23,24 @@ from real.models.random import random_model  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
 from real.verify.strangers import letters, stranger  # noqa: E402
 
+ROOT = Path(__file__).resolve().parents[3]
+OTHERS = {
+    *("eos_token_id", "stop_strings", "do_sample", "temperature", "top_k", "top_p"),  # served apart from SHAPING
+    *("max_length", "max_new_tokens", "bos_token_id", "pad_token_id", "decoder_start_token_id"),  # the caller's
+    *(
+        "renormalize_logits",
+        "early_stopping",
+        "length_penalty",
+        "diversity_penalty",
+        "low_memory",
+    ),  # no law, or of beams
+    *("use_cache", "cache_implementation", "cache_config", "max_cache_len", "prefill_chunk_size", "compile_config"),
+    *("disable_compile", "continuous_batching_config", "return_dict_in_generate", "transformers_version"),
+    *("output_attentions", "output_hidden_states", "output_scores", "output_logits"),
+    *("is_assistant", "num_assistant_tokens", "num_assistant_tokens_schedule", "assistant_confidence_threshold"),
+    *("prompt_lookup_num_tokens", "max_matching_ngram_size", "assistant_early_exit", "assistant_lookbehind"),
+    *("target_lookbehind", "assistant_ensemble_weight", "speculation_type", "use_mtp"),  # how it drafts
+}
 WEIGHT = "model.layers.0.self_attn.q_proj.weight"
 
 
@@ -86,6 +108,30 @@ def test_code_of_a_folder_runs_only_where_it_is_named(folder, monkeypatch, tmp_p
     assert not list(cache.rglob("ran"))
     assert type(load_model(folder, trust=[str(folder)]).model).__name__ == "Model"
     assert list(cache.rglob("ran"))
+
+
+def test_every_door_to_a_folder_says_whether_its_code_may_run():
+    """Left open, transformers asks on standard input, and then runs it."""
+    calls = [
+        (path, call)
+        for path in sorted((ROOT / "real").rglob("*.py"))
+        for call in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(call, ast.Call) and getattr(call.func, "attr", "") == "from_pretrained"
+    ]
+    assert len(calls) >= 3
+    assert not [path for path, call in calls if "trust_remote_code" not in {word.arg for word in call.keywords}]
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_trust_names_folders(named):
+    with pytest.raises(ValueError, match=r"trust_remote_code=.*name the folders"):
+        real.load(trust_remote_code=named)
+
+
+def test_a_generation_config_has_no_setting_that_nobody_thought_of():
+    """Every field of transformers' own: served, refused, or without effect on what a request's text is."""
+    fields = {name for name in vars(transformers.GenerationConfig()) if name[0] != "_"}
+    assert fields - set(SHAPING) - set(REFUSED) - OTHERS == set()
 
 
 def test_a_token_without_an_embedding_is_named(folder):

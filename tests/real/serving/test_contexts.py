@@ -9,6 +9,7 @@ from real.models.hf import CausalLM, Pair  # noqa: E402
 from real.models.random import perturbed  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
 from real.serving.decoder import in_order  # noqa: E402
+from real.serving.follow import follow  # noqa: E402
 from real.serving.ledger import Ledger  # noqa: E402
 from real.serving.settings import Serving  # noqa: E402
 from real.systems.loaded import decoder_of, drafter_of  # noqa: E402
@@ -56,3 +57,15 @@ def test_a_prompt_beyond_the_drafts_context_is_learned_up_to_it():
     decoder.serve(prompt, Ledger("cpu"))
     learned = 8 * (len(decoder.learning.log) + 1) + decoder.learning.rounds.waiting
     assert learned == min(len(prompt), CONTEXT + 1) - 1
+
+
+def test_a_text_is_followed_beyond_the_drafts_context_where_nothing_is_drafted():
+    served = pair("gpt2, learned", 200, CONTEXT)
+    serving = Serving(4, 8, Sampling(1.0), 4, burn_in=8)
+    method = Method("adapter", OGD(8.0))
+    decoder = decoder_of(served, method, drafter_of(served, method, serving), serving)
+    prompt, text = random_prompts(1, VOCAB, 5)[0][:4], [7, 8, 9] * 20
+    overlaps = follow(decoder, prompt, text, Ledger("cpu"))
+    room = CONTEXT + 1 - len(prompt)
+    assert min(overlaps[:room]) > 0
+    assert overlaps[room:] == [0.0] * (len(text) - room)

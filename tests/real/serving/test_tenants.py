@@ -237,19 +237,15 @@ def test_a_state_without_text_holds_none_and_is_taken_up(name):
         assert "x" not in state or torch.equal(state["x"], one.state()["x"])
 
 
-def test_a_burn_in_without_text_goes_on_to_the_same_whitening():
+def test_a_burn_in_without_text_begins_again():
+    """Fewer features than the width span a space that only tokens which were read lie in, whatever is kept of it."""
     made, again = (decoder(Way(serving={"burn_in": 64})) for _ in range(2))
     made.serving = replace(made.serving, max_new_tokens=16)
     serve(made, "", PROMPTS[:2])
-    rows = made.state()["drafter.burned"]
-    assert len(rows) == 32
+    assert len(made.state()["drafter.burned"]) == 32
     state = made.state(text=False)
-    mixed = state["drafter.burned"]
-    torch.testing.assert_close(mixed.T @ mixed, rows.T @ rows, rtol=1e-9, atol=1e-9)
-    assert float((torch.nn.functional.normalize(mixed) @ torch.nn.functional.normalize(rows).T).abs()[1:].max()) < 0.99
+    assert len(state["drafter.burned"]) == 0
     again.restore(state)
-    for one in (made, again):
-        one.serving = replace(one.serving, max_new_tokens=40)
-        serve(one, "", PROMPTS[2:])
-    assert made.drafter.ready
-    torch.testing.assert_close(again.drafter.whitening, made.drafter.whitening, rtol=1e-4, atol=1e-6)
+    again.serving = replace(again.serving, max_new_tokens=40)
+    serve(again, "", PROMPTS[2:])
+    assert again.drafter.ready
