@@ -12,6 +12,7 @@ from figures.__main__ import build  # noqa: E402
 from real.cli.kept import Positions  # noqa: E402
 from real.models.state import load  # noqa: E402
 from real.serving.decoder import Decoder  # noqa: E402
+from real.traffic.streams import scheduled  # noqa: E402
 from tests.real.cli.test_real_cli import (  # noqa: E402
     assets,  # noqa: F401 (a fixture)
     contents,
@@ -168,6 +169,45 @@ def test_a_run_that_was_stopped_goes_on_to_all_that_it_would_have_left(tmp_path,
         result = run(*ALL)
         assert result.exit_code == 0, said(result)
     assert left(tmp_path / "stopped") == left(tmp_path / "whole")
+
+
+def test_a_run_of_two_tenants_goes_on_to_all_that_it_would_have_left(tmp_path, monkeypatch):
+    """Its certificate is of the first one's rounds, wherever it was stopped; a whole run is not run again."""
+    monkeypatch.setattr("real.measure.served.CHECKPOINT_EVERY", 1)
+    lines = [
+        {"question_id": i, "category": "c", "turns": list(prompt.turns), "tenant": "ab"[i % 2]}
+        for i, prompt in enumerate(scheduled("prose:3,c:4", 0).prompts)
+    ]
+    file, found = tmp_path / "p.jsonl", {}
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    asked = ("--prompts", str(file), "--learner", "ensemble", "--certify", "log", "--out", "o")
+    for name, stop in (("whole", None), ("after b", 4), ("after a", 5)):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        if stop is not None:
+            with monkeypatch.context() as patch:
+                interrupt_at(patch, stop, KeyboardInterrupt())
+                assert run(*asked).exit_code == 130
+        result = run(*asked)
+        assert result.exit_code == 0, said(result)
+        kept = tmp_path / name / "o/real/run/0"
+        found[name] = counts(kept), (tmp_path / name / "log.csv").read_text(), (kept / "texts.jsonl").read_text()
+        assert not list(kept.glob("*.safetensors"))
+        assert "holds a run" in said(run(*asked))
+    assert found["after a"] == found["after b"] == found["whole"]
+
+
+def test_other_words_before_the_turns_are_other_requests(tmp_path, monkeypatch):
+    monkeypatch.setattr("real.measure.served.CHECKPOINT_EVERY", 1)
+    monkeypatch.chdir(tmp_path)
+    lines = [{"question_id": i, "category": "c", "turns": ["a b c"], "system": "x"} for i in range(4)]
+    asked = ("--prompts", "p.jsonl", "--learner", "ensemble", "--out", "o")
+    for change in ({}, {"system": "y"}, {"tenant": "b"}):
+        (tmp_path / "p.jsonl").write_text("".join(json.dumps(line | change) + "\n" for line in lines))
+        with monkeypatch.context() as patch:
+            interrupt_at(patch, 2, KeyboardInterrupt())
+            result = run(*asked)
+        assert result.exit_code == (2 if change else 130), said(result)
 
 
 def test_a_state_that_went_on_elsewhere_is_not_taken_back(tmp_path, monkeypatch):

@@ -247,5 +247,5 @@ def test_a_burn_in_without_text_begins_again():
     assert len(state["drafter.burned"]) == 0
     again.restore(state)
     again.serving = replace(again.serving, max_new_tokens=40)
-    serve(again, "", PROMPTS[2:])
+    serve(again, "", [*PROMPTS, *PROMPTS])
     assert again.drafter.ready
