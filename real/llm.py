@@ -145,21 +145,20 @@ class LLM:
 
     def report(self) -> Report:
         """What was served since the model was loaded; times the latest requests again, decoded plainly."""
-        learning, aside = self.decoder.learning, self.decoder.aside.memories.values()
         certifier, found = self._certifier, {}
         if certifier is not None and certifier.rounds:
             found = certificates(certifier.log())
         shares = tuple(row["share"] for row in self._positions.rows())
         seconds = {line: self._ledger.seconds[line] for line in LINES} | {"total": self._ledger.total}
-        logs = [] if learning is None else [learning.log, *(memory.learning.log for memory in aside)]
-        return Report(self._requests, replace(self._counts), sum(map(len, logs)), shares, self._net(), seconds, found)
+        rounds = sum(map(len, self.decoder.logs))
+        return Report(self._requests, replace(self._counts), rounds, shares, self._net(), seconds, found)
 
     def save(self, path: str | Path, *, tenant: str = "", keep_text: bool = False) -> Path:
         """Write what was learned from a tenant to a safetensors file of mode 0600, for ``resume`` or ``load(state=…)``
         with the same models and settings.
 
-        It holds no text: n-grams and the round under way are left out. ``keep_text`` keeps them, to go on as if never
-        stopped.
+        It holds no text: n-grams, the round under way and a burn-in that has not ended are left out. ``keep_text``
+        keeps them, to go on as if never stopped.
 
         Raises:
             ValueError: if nothing is remembered of the tenant, or while a stream is open.

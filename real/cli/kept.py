@@ -51,6 +51,16 @@ def folder_of(out: Path, seed: int) -> Path:
     return out / "real" / STREAM / str(seed)
 
 
+def check_free(out: Path, seed: int) -> None:
+    """ValueError if a run under this seed is there that has ended; one that was interrupted goes on."""
+    folder = folder_of(out, seed)
+    if not (folder / CHECKPOINT).exists() and folder.exists() and any(folder.iterdir()):
+        raise ValueError(
+            f"--out {out}: holds a run under seed {seed} already; nothing was overwritten. Choose another folder, or "
+            "another --seed to show both as one stream"
+        )
+
+
 class Kept:
     """The folder of one run, which this process owns (``theory/runs/files.py``).
 
@@ -70,12 +80,8 @@ class Kept:
         self.watches = {name: Watch() for name in comparison.decoders}
         for name, decoder in comparison.decoders.items():
             decoder.watch = self.watches[name].note
+        check_free(out, comparison.seed)
         self.resumed = (self.folder / CHECKPOINT).exists()
-        if not self.resumed and self.folder.exists() and any(self.folder.iterdir()):
-            raise ValueError(
-                f"--out {out}: holds a run under seed {comparison.seed} already; nothing was overwritten. Choose "
-                "another folder, or another --seed to show both as one stream"
-            )
         self.settings = self._settings()
         for name, (examined, accepted) in (comparison.load_checkpoint(self.folder, self.settings) or {}).items():
             self.watches[name].positions = Positions(examined, accepted)

@@ -69,13 +69,15 @@ def run(
 
     On the GPU, if there is one, in bfloat16 and compiled, unless you say otherwise.
     """
-    from real.cli.kept import Kept, folder_of
+    from real.cli.kept import Kept, check_free, folder_of
     from real.cli.prepare import costed, stream_of
     from real.cli.report import certified, show, too_short
     from real.cli.run import Run
     from real.measure.served import CHECKPOINT_EVERY
     from real.systems.choose import beside_plain
 
+    if out is not None:
+        check_free(out, seed)
     for own in (state, None if out is None else folder_of(out, seed)):
         if own is not None:
             context.with_resource(owned(own))

@@ -78,7 +78,6 @@ class Learning:
         self.sampling = serving.sampling
         self.record, self.on_round = record, on_round
         self.objective = objective
-        self.rounds = Rounds(serving.nu, serving.law_top_k)
         self.settle(serving)
         self.learns = drafter.trains and learner.learns
         if prompt_hint is not None and not learner.takes_hints:
