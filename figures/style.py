@@ -22,7 +22,7 @@ COLUMN = 3.25
 """Width of one text column, inches."""
 PAGE = 6.75
 """Width of two columns, inches."""
-DPI = 220
+DPI = 160
 INK, MUTED, FAINT = "#222222", "#6b6b6b", "#d9d9d9"
 
 COLORS = {
