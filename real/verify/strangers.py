@@ -131,10 +131,10 @@ WAYS: dict[str, Served] = {
 def compared(pair: Pair, prompts: Prompts, new: int) -> Iterator[tuple[str, int | str]]:
     """(way, texts that are ``generate``'s, or why it is refused) for every way to serve a stranger.
 
-    A text ends where the target's context does; transformers goes on.
+    A text ends where the target's context does; transformers goes on, or fails.
     """
-    wanted = reference(pair, prompts, new)
-    wanted = [text[: pair.target.context + 1 - len(prompt)] for prompt, text in zip(prompts, wanted, strict=True)]
+    longest = pair.target.context + 1
+    wanted = [reference(pair, [prompt], min(new, longest - len(prompt)))[0] for prompt in prompts]
     for way, method in WAYS.items():
         try:
             texts = list(method(pair, prompts, new, Sampling(0.0), 0))

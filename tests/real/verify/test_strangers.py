@@ -24,7 +24,7 @@ from theory.learners.hedge import Hedge  # noqa: E402
 REFUSED = {"mamba": "other state", "num_beams": "num_beams=3"}
 ALONE = {"falcon, ALiBi": "one text at a time", "bloom, ALiBi": "one text at a time"}
 CAPPED = {"gemma2, soft cap": "capped"}
-PROMPTS, NEW = 4, 26  # beyond the windows, which are 12
+PROMPTS, NEW = 4, 38  # beyond the windows, which are 12, and beyond contexts of 60
 
 
 def held(family: str, generation: str = "") -> None:
