@@ -134,7 +134,8 @@ class CausalLM:
             error = self._rows_error()
         except (RuntimeError, TypeError, ValueError, AttributeError, IndexError, NotImplementedError) as problem:
             self._masks, error = None, problem
-        if isinstance(error, Exception) or not error <= ROUNDED * torch.finfo(self.dtype).eps:
+        unit = max(torch.finfo(dtype).eps for dtype in (self.dtype, torch.float32))  # norms are computed in float32
+        if isinstance(error, Exception) or not error <= ROUNDED * unit:
             self._masks = None
             why = error if isinstance(error, Exception) else f"its states differ by {error:.1e} of the largest"
             raise ValueError(
