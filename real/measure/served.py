@@ -287,42 +287,28 @@ def run_block(
         Owned: if another process is serving it.
     """
     with owned(folder):
-        return _run_block(models, methods, schedule, stream, serving, seed, folder, progress, certify)
+        settings = {name: settings_of(models, method, schedule, serving, seed) for name, method in methods.items()}
+        there = [done(folder / name, settings[name]) for name in methods]
+        if all(there):
+            drop_checkpoint(folder)
+            return False
+        lacking = [name for name in methods if not (folder / f"{name}.json").exists()]
+        if any(there) and lacking and not (folder / CHECKPOINT).exists():
+            raise SettingsDiffer(
+                f"{folder} holds results of other methods, and none of {', '.join(lacking)}; methods are only compared "
+                "side by side, so all would be run again; nothing was overwritten. Choose another folder, or remove it"
+            )
+        comparison = Comparison(models, methods, stream, serving, seed, certify)
+        comparison.load_checkpoint(folder, settings)
+        comparison.warm_up()
 
+        def checkpoint() -> None:
+            if comparison.served % CHECKPOINT_EVERY == 0:
+                comparison.save_checkpoint(folder, settings)
 
-def _run_block(
-    models: Models,
-    methods: dict[str, Method],
-    schedule: str,
-    stream: Stream,
-    serving: Serving,
-    seed: int,
-    folder: Path,
-    progress: Progress,
-    certify: bool,
-) -> bool:
-    settings = {name: settings_of(models, method, schedule, serving, seed) for name, method in methods.items()}
-    there = [done(folder / name, settings[name]) for name in methods]
-    if all(there):
+        comparison.run(progress, checkpoint)
+        comparison.save_checkpoint(folder, settings)  # a full disk between two results loses nothing
+        for name in methods:
+            comparison.trace(name, settings[name]).save(folder / name)
         drop_checkpoint(folder)
-        return False
-    lacking = [name for name in methods if not (folder / f"{name}.json").exists()]
-    if any(there) and lacking and not (folder / CHECKPOINT).exists():
-        raise SettingsDiffer(
-            f"{folder} holds results of other methods, and none of {', '.join(lacking)}; methods are only compared "
-            "side by side, so all would be run again; nothing was overwritten. Choose another folder, or remove it"
-        )
-    comparison = Comparison(models, methods, stream, serving, seed, certify)
-    comparison.load_checkpoint(folder, settings)
-    comparison.warm_up()
-
-    def checkpoint() -> None:
-        if comparison.served % CHECKPOINT_EVERY == 0:
-            comparison.save_checkpoint(folder, settings)
-
-    comparison.run(progress, checkpoint)
-    comparison.save_checkpoint(folder, settings)  # a full disk between two results loses nothing
-    for name in methods:
-        comparison.trace(name, settings[name]).save(folder / name)
-    drop_checkpoint(folder)
-    return True
+        return True
