@@ -118,10 +118,10 @@ mutants: $(READY)
 	$(PY) -m pip install --quiet -c constraints.txt -e '.[mutants]'
 	rm -rf mutants
 	$(VENV)/bin/mutmut run --max-children 2
-	$(PY) tests/survivors.py
+	$(PY) -m tests.survivors
 
 kills: $(READY)
-	$(PY) tests/kills.py
+	$(PY) -m tests.kills
 
 # Where python already has torch and a CUDA device: make gpu PY=python3 READY=
 # Without one, a dry run of the same commands: make gpu DEVICE=cpu DTYPE=float32 BIG=qwen3-tiny SMALL=qwen3-tiny

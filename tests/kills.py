@@ -1,4 +1,4 @@
-"""``python tests/kills.py``: work is killed at times spread over it, begun again, and held against work that was not.
+"""``python -m tests.kills``: work is killed at times spread over it, begun again, and held against work that was not.
 
 Status 1 if anything but seconds differs, if a file is left that work in peace does not leave, or if a process outlives
 the one that was killed by two seconds.

@@ -1,4 +1,4 @@
-"""``python tests/survivors.py``: what ``make mutants`` left alive, and why; status 1 below 95 % or without a reason.
+"""``python -m tests.survivors``: what ``make mutants`` left alive, and why; status 1 below 95 % or without a reason.
 
 A survivor is named by its function and by the line that was changed, not by its number, so that the reasons in
 ``tests/data/survivors.csv`` outlive edits elsewhere.
