@@ -41,3 +41,21 @@ def test_what_runs_on_is_seen(tmp_path):
     with kills.begin("sim list", tmp_path) as began:
         assert any("sim list" in line for line in kills.session(began.pid))
     assert kills.session(began.pid) == []
+
+
+def test_a_kill_that_came_too_late_is_tried_again_sooner(tmp_path, monkeypatch):
+    tried = []
+
+    def killed(command, folder, how, after):
+        folder.mkdir()  # fails unless what the late one left is gone
+        tried.append(after)
+        return [] if after < 7 else None
+
+    monkeypatch.setattr(kills, "killed", killed)
+    monkeypatch.setattr(kills, "finish", lambda command, folder: folder.mkdir(exist_ok=True) or 100.0)
+    (trial,) = kills.trials("", tmp_path, 1, random.Random(0))
+    assert tried[0] > 7 > tried[-1] == trial.after
+
+
+def test_work_that_ended_was_not_killed(tmp_path):
+    assert kills.killed("sim list", tmp_path, kills.signal.SIGKILL, 60.0) is None
