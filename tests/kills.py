@@ -27,6 +27,8 @@ from theory.runs.terminal import Progress
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 2.0
 """Seconds after which nothing may be left of what was killed."""
+SAID = "said.txt"
+"""What a command said, in its folder while it runs."""
 SOONER = 0.8
 """Part of the time after which a kill is tried again that came too late."""
 BY_THE_CLOCK = re.compile(r"second|speed|share|break_even|net$|cost_ratio|provenance|^runs$|sha256")
@@ -54,7 +56,7 @@ def begin(command: str, folder: Path) -> subprocess.Popen:
     folder.mkdir(parents=True, exist_ok=True)
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     arguments = [sys.executable, "-m", *command.split()]
-    with (folder / "said.txt").open("a") as said:
+    with (folder / SAID).open("a") as said:
         return subprocess.Popen(
             arguments, cwd=folder, env=environment, stdout=said, stderr=said, start_new_session=True
         )
@@ -70,8 +72,8 @@ def finish(command: str, folder: Path) -> float:
     with begin(command, folder) as began:
         pass
     if began.returncode:
-        raise RuntimeError(f"{command}: status {began.returncode}\n{(folder / 'said.txt').read_text()}")
-    (folder / "said.txt").unlink()
+        raise RuntimeError(f"{command}: status {began.returncode}\n{(folder / SAID).read_text()}")
+    (folder / SAID).unlink()
     return time.monotonic() - start
 
 
@@ -146,7 +148,9 @@ def trials(command: str, folder: Path, kills: int, rng: random.Random) -> Iterat
         while (left := killed(command, place, how, after)) is None:  # this machine has become faster since
             shutil.rmtree(place)
             after *= SOONER
-        finish(command, place)
+        (place / SAID).unlink()
+        if differences(folder / "in peace", place):  # or all was kept, and the process about to end
+            finish(command, place)
         yield Trial(how, after, left, differences(folder / "in peace", place))
 
 

@@ -48,6 +48,7 @@ def test_a_kill_that_came_too_late_is_tried_again_sooner(tmp_path, monkeypatch):
 
     def killed(command, folder, how, after):
         folder.mkdir()  # fails unless what the late one left is gone
+        (folder / kills.SAID).touch()
         tried.append(after)
         return [] if after < 7 else None
 
@@ -55,6 +56,25 @@ def test_a_kill_that_came_too_late_is_tried_again_sooner(tmp_path, monkeypatch):
     monkeypatch.setattr(kills, "finish", lambda command, folder: folder.mkdir(exist_ok=True) or 100.0)
     (trial,) = kills.trials("", tmp_path, 1, random.Random(0))
     assert tried[0] > 7 > tried[-1] == trial.after
+
+
+def test_work_that_had_kept_everything_is_not_begun_again(tmp_path, monkeypatch):
+    def finish(command, folder):
+        assert folder.name == "in peace", "begun again"
+        folder.mkdir()
+        (folder / "t.csv").write_text("alpha\n0.5\n")
+        return 10.0
+
+    def killed(command, folder, how, after):
+        folder.mkdir()
+        (folder / kills.SAID).touch()
+        (folder / "t.csv").write_text("alpha\n0.5\n")
+        return []
+
+    monkeypatch.setattr(kills, "finish", finish)
+    monkeypatch.setattr(kills, "killed", killed)
+    (trial,) = kills.trials("", tmp_path, 1, random.Random(0))
+    assert trial.differs == []
 
 
 def test_work_that_ended_was_not_killed(tmp_path):
