@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from real.drafters.base import Drafter
+from real.models.sampling import has_law
 from real.models.text import Text
 
 TARGET = "serve the model in float32, or load another checkpoint"
@@ -67,7 +68,7 @@ def check_step(
 def check_prompt(text: Text) -> None:
     """The same of the target's kept logits at the prompt's positions 1 … n − 1; waits for the device."""
     if text.prompt_logits is not None:
-        _check(text.prompt_logits.amax(-1).isfinite().tolist(), text, 1, "target", TARGET)
+        _check(has_law(text.prompt_logits).tolist(), text, 1, "target", TARGET)
 
 
 def _check(sound: list[bool], text: Text, start: int, whose: str, remedy: str) -> None:
