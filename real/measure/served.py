@@ -21,7 +21,8 @@ from real.measure.low_noise import EXPECTED, expected, without
 from real.models.state import Named, load, save, under
 from real.serving.certify import Certifier, certifiable, certificates
 from real.serving.decoder import Decoder
-from real.serving.feedback import NonFiniteGradient, Updated
+from real.serving.feedback import NonFiniteGradient, Updated, hint_gain
+from real.serving.lawful import serving_request
 from real.serving.learn import Learning
 from real.serving.settings import Serving
 from real.systems.loaded import Models
@@ -122,9 +123,11 @@ class Comparison:
         if self.followers:
             first = next(iter(self.in_turn.values()))
             for name, follower in list(self.followers.items()):
-                follower.decoder.turn_to(self.turn(i).prompt.tenant)
+                turn = self.turn(i)
+                follower.decoder.turn_to(turn.prompt.tenant)
                 try:
-                    self.rows[name][i] |= expected(follower, first.asked, first.contender.text)
+                    with serving_request(turn.at + 1):
+                        self.rows[name][i] |= expected(follower, first.asked, first.contender.text)
                 except NonFiniteGradient as error:  # serving goes on
                     del self.followers[name]
                     self.unfollowed[name] = str(error)
@@ -215,20 +218,26 @@ class Comparison:
         return self.decoders | {f"{name}, following": twin.decoder for name, twin in self.followers.items()}
 
     def trace(self, name: str, settings: dict[str, Any]) -> Trace:
-        """The method's result: one row a request, and in the header what made it."""
+        """The method's result: one row a request, and in the header what made it.
+
+        The header's rounds are those of all tenants that are remembered, one after the other.
+        """
         columns = {key: np.array([row[key] for row in self.rows[name]]) for key in self.rows[name][0]}
-        learning = self.decoders[name].learning
-        rounds = [] if learning is None else [asdict(entry) for entry in learning.log]
+        decoder = self.decoders[name]
+        logs = {tenant: log for tenant, log in zip(decoder.tenants, decoder.logs, strict=False) if log.rounds}
+        rounds = [asdict(entry) for log in logs.values() for entry in log.lines]
         entries = rounds[0] if rounds else ()
         header = {
             "settings": settings,
             "method": name,
             "learner": plain(self.methods[name].learner),
             "segments": list(self.stream.names),
-            "hint_gain": learning.hint_gain if learning is not None and learning.log else None,
+            "hint_gain": hint_gain(list(logs.values())) if rounds else None,
             "rounds": {key: significant(np.array([entry[key] for entry in rounds]), DIGITS) for key in entries},
             "provenance": self.provenance,
         }
+        if len(logs) > 1:
+            header["rounds_of_tenants"] = {tenant: log.rounds for tenant, log in logs.items()}
         certifier = self.certifiers.get(name)
         if certifier is not None and certifier.rounds:
             found = certificates(certifier.log())

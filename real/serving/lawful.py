@@ -4,7 +4,8 @@ What tells it is a witness of each law (``Sampling.judge``), whose bits come to 
 two small operations, and a step waits for the device once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -29,10 +30,15 @@ class NoLaw(ValueError):
             f"{whose}: no law of token {position} of {text}, for its logits are NaN or +inf, or all are -inf; {remedy}"
         )
 
-    def of(self, request: int) -> "NoLaw":
-        """The same about the request of this number."""
-        whose, position, remedy = self.parts
-        return NoLaw(whose, position, request, remedy)
+
+@contextmanager
+def serving_request(number: int) -> Iterator[None]:
+    """What has no law within was asked by the request of this number, from 1."""
+    try:
+        yield
+    except NoLaw as error:
+        whose, position, remedy = error.parts
+        raise NoLaw(whose, position, number, remedy) from None
 
 
 def as_bits(witnesses: Sequence[Tensor]) -> Tensor:
