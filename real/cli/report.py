@@ -6,7 +6,7 @@ from math import isnan
 from rich.console import Console
 from rich.table import Table
 
-from real.cli.run import Learned, Report, Short
+from real.cli.run import Learned, Measured, Short
 from real.cli.tables import comparison
 from real.serving.ledger import LINES
 from theory.checker.certificate import Certificate
@@ -17,11 +17,11 @@ NAMED = 3
 """Tenants that a line names at most."""
 
 
-def show(report: Report, console: Console) -> None:
+def show(report: Measured, console: Console) -> None:
     """Print the comparison, the ledger, and how learning fared."""
     console.print(comparison(report.methods, "totals over totals, 95 % intervals by a paired bootstrap over prompts"))
     for line in report.left_out:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(line, highlight=False, soft_wrap=True)
     for name, why in report.unfollowed.items():
         console.print(f"no low-noise net of {name}: {why}", highlight=False)
     console.print(ledger(report.traces))

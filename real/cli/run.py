@@ -54,7 +54,7 @@ class Short(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Report:
+class Measured:
     """What a run measured: the methods' numbers and traces, what learners have besides, requests served and asked.
 
     ``unfollowed``: methods without a low-noise net, and why. ``left_out``: turns that could not be asked, and why.
@@ -203,12 +203,12 @@ class Run:
         for one in self.after:
             one()
 
-    def report(self) -> Report:
+    def report(self) -> Measured:
         """What was measured of the requests that every method has served."""
         traces = {name: self.comparison.trace(name, {}) for name in self.comparison.methods}
         made, found = self.comparison, measures(Sample({0: traces}, units=by_prompt))
         learned = {name: self._learned(name, traces, found[name].get("relative_speedup")) for name in self.learning}
-        return Report(found, traces, learned, made.served, len(made.turns), made.unfollowed, made.left_out)
+        return Measured(found, traces, learned, made.served, len(made.turns), made.unfollowed, made.left_out)
 
     def too_short(self) -> dict[str, Short]:
         """Learners that the stream cannot teach anything from some tenant: each tenant has a burn-in of its own."""

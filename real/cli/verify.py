@@ -7,10 +7,11 @@ import typer
 
 from real.cli import tables
 from real.cli.fields import Without
-from real.cli.options import Families, Family, Kept, Out, Room, Trust, console
+from real.cli.options import Families, Family, Kept, Out, Room, Trust
 from real.serving.settings import Serving
 from theory.runs.outputs import FILE
 from theory.runs.result import save_result
+from theory.runs.table import console
 from theory.runs.terminal import Progress, busy, complaints
 
 app = Room(panel="Verify")

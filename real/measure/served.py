@@ -99,7 +99,7 @@ class Comparison:
 
     def warm_up(self) -> None:
         """Decode a round with throw-away decoders, so that no method pays for first calls."""
-        prompt = self._request(0).ids(self.models.pair, self.models.chat)
+        prompt = self.turns[0].ids(self.models.pair, self.models.chat)
         warm_up_online(self.models, self.methods, self.serving, prompt)
 
     def run(self, progress: Progress = lambda done, total: None, after: Callable[[], None] = lambda: None) -> None:
@@ -111,8 +111,7 @@ class Comparison:
             after()
             progress(self.turn(served - 1).at + 1, total)
 
-        requests = (self._request(i) for i in range(done, total))
-        contest(self.in_turn, askable(self.in_turn, requests, self.left_out), self.rows, told)
+        contest(self.in_turn, askable(self.in_turn, self.turns[done:], self.left_out), self.rows, told)
 
     def _certify(self, name: str, updates: Sequence[Updated]) -> None:
         self.certified_of.setdefault(name, self.decoders[name].tenant or "")
@@ -132,9 +131,6 @@ class Comparison:
                     del self.followers[name]
                     self.unfollowed[name] = str(error)
                     self.rows[name] = [without(row) for row in self.rows[name]]
-
-    def _request(self, i: int) -> Turn:
-        return self.turns[i]
 
     def turn_to(self, tenant: str) -> None:
         """Every decoder serves this tenant next."""
