@@ -1,7 +1,9 @@
 # pyright: reportOptionalMemberAccess=false, reportArgumentType=false, reportReturnType=false
-"""A draft that has fewer ids than the target: it drafts nothing where a generation config leaves it no id to draft."""
+"""A draft that has fewer ids than the target: what it drafts where a generation config leaves it no id to draft, and
+what it reads of a text with ids that it lacks."""
 
 from copy import deepcopy
+from dataclasses import replace
 
 import pytest
 
@@ -81,3 +83,38 @@ def test_what_is_sampled_so_is_the_target_s_own(name, confidence, rule):
     rng = torch.Generator().manual_seed(2)
     values = [transforms(pair, ids, of.tokens, sampling, rng) for ids, of in zip(PROMPTS, served, strict=True)]
     assert uniformity(torch.cat(values)) > FALSE_ALARM
+
+
+@pytest.mark.parametrize("says, reads", [(KNOWN, KNOWN), (VOCAB, KNOWN), (KNOWN, VOCAB)])
+def test_an_id_that_a_draft_lacks_stays_in_the_text_and_moves_the_drafts_own_laws_alone(says, reads):
+    """Rows of its head and of its embeddings: the law that it reports is that of what it can read of the text."""
+    drafting, steps, serving = stranger("stablelm"), [], Serving(3, 8, Sampling(1.0), NEW, burn_in=8)
+    drafting.set_output_embeddings(cut(drafting.get_output_embeddings(), says))
+    drafting.set_input_embeddings(cut(drafting.get_input_embeddings(), reads))
+    draft = CausalLM(drafting, "draft")
+    pair, prompts = Pair(CausalLM(stranger("stablelm"), "target"), draft, None), random_prompts(3, VOCAB, 7)
+    learning = online_decoder(
+        pair, Adapter(draft, VOCAB, burn_in=8), OGD(0.5), replace(serving, sampling=Sampling(0.0))
+    )
+    texts = [learning.serve(prompt, Ledger())[0] for prompt in prompts]
+    assert texts == reference(pair, prompts, NEW)
+    assert max(map(max, texts)) >= KNOWN
+    decoder = Decoder(pair, Independent(draft, VOCAB), serving, watch=steps.append)
+    for prompt in prompts:
+        decoder.serve(prompt, Ledger())
+        text, at = steps[-1].text.tokens, len(prompt)
+        for step in steps:
+            if step.draft_probs is not None:
+                read = [*text[:at], *step.drafted_tokens][: at + step.drafted - 1]
+                read = torch.tensor([[min(index, reads - 1) for index in read]])
+                law = drafting(read).logits[0, at - 1 :].softmax(-1)
+                torch.testing.assert_close(step.draft_probs[:, :says], law[:, :VOCAB])
+                assert not step.draft_probs[:, says:].any()
+            at += len(step.tokens)
+        steps.clear()
+
+
+def cut(layer, rows: int):
+    """The layer with its first rows alone."""
+    layer.weight = torch.nn.Parameter(layer.weight[:rows].clone())
+    return layer
