@@ -50,7 +50,8 @@ def check(
 ) -> None:
     """Hold a drafter, of your own too, to the laws that all drafters keep. Status 1 if one is broken."""
     from real.cli.options import drafter_settings
-    from real.verify.drafter_laws import Subject, fault, laws, pair_of
+    from real.verify.drafter_laws import fault, laws
+    from real.verify.on_trial import Subject, pair_of
 
     subject = Subject.of(drafter, pair_of(family), **drafter_settings(drafter_set or []))
     faults = {}

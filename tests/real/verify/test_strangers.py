@@ -15,8 +15,9 @@ from real.models.text import Text, shaped  # noqa: E402
 from real.serving.decoder import online_decoder  # noqa: E402
 from real.serving.ledger import Ledger  # noqa: E402
 from real.serving.settings import Serving  # noqa: E402
-from real.verify.drafter_laws import Subject, fault, laws  # noqa: E402
+from real.verify.drafter_laws import fault, laws  # noqa: E402
 from real.verify.lossless import FALSE_ALARM, random_prompts, reference, transforms, uniformity  # noqa: E402
+from real.verify.on_trial import Subject  # noqa: E402
 from real.verify.strangers import FAMILIES, GENERATION, VOCAB, WAYS, compared, strange_pair, stranger  # noqa: E402
 from theory.learners.frozen import Frozen  # noqa: E402
 from theory.learners.hedge import Hedge  # noqa: E402
