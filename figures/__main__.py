@@ -10,8 +10,8 @@ from rich.text import Text
 from figures import FIGURES, drawn, report, style, verdicts
 from figures.numbers import page
 from figures.results import MissingResult
+from theory.runs.console import new_console
 from theory.runs.outputs import FILE, FOLDER
-from theory.runs.screen import console as new_console
 from theory.runs.terminal import Commands
 
 app = Commands()

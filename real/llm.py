@@ -150,7 +150,7 @@ class LLM:
             found = certificates(certifier.log())
         shares = tuple(row["share"] for row in self._positions.rows())
         seconds = {line: self._ledger.seconds[line] for line in LINES} | {"total": self._ledger.total}
-        rounds = sum(map(len, self.decoder.logs))
+        rounds = sum(log.rounds for log in self.decoder.logs)
         return Report(self._requests, replace(self._counts), rounds, shares, self._net(), seconds, found)
 
     def save(self, path: str | Path, *, tenant: str = "", keep_text: bool = False) -> Path:

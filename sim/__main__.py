@@ -16,8 +16,8 @@ from sim.experiments import EXPERIMENTS, Match, altered_name, file_name
 from sim.hardest import hardest
 from sim.simulator import ROUNDING
 from sim.sweep import Finished, sweep
-from theory.runs import screen
 from theory.runs.choose import parse_settings
+from theory.runs.console import new_console
 from theory.runs.experiment import result_path, select
 from theory.runs.files import atomic, owned
 from theory.runs.outputs import FOLDER
@@ -28,7 +28,7 @@ from theory.runs.trace import done
 from theory.runs.users_file import source, users_own
 
 app = Commands(no_args_is_help=True, help="Learners against synthetic and recorded streams.")
-console = screen.console()
+console = new_console()
 
 Rows = Annotated[
     list[str] | None, typer.Argument(help="Row names or patterns (drift/*), or 'demo', or 'results' for all.")

@@ -21,7 +21,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from theory.runs.table import Column, screen, table
+from theory.runs.table import Column, console, table
 from theory.runs.terminal import Progress
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -188,7 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 tell(len(found), given.kills)
         rows.append(row(name, found))
         wrong += [(name, trial) for trial in found if trial.left or trial.differs]
-    screen.print(table(rows, COLUMNS))
+    console.print(table(rows, COLUMNS))
     for name, trial in wrong:
         print(f"{name}, {trial.how.name} after {trial.after:.1f} s: left {trial.left}, differs {trial.differs}")
     return int(bool(wrong))

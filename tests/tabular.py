@@ -33,6 +33,7 @@ class TabularLM:
 
     def __init__(self, logits: Tensor):
         self.table, self.vocab, self.width = logits, logits.shape[-1], 1
+        self.readable = self.vocab
         self.generation = Generation(SimpleNamespace(config=SimpleNamespace(eos_token_id=None)), "table")
         self.context, self.eos, self.device, self.dtype = 2**31, frozenset(), torch.device("cpu"), logits.dtype
 

@@ -48,7 +48,7 @@ FIGURES_MAY_READ = {
     "theory.runs.kind",
     "theory.runs.terminal",
     "theory.runs.outputs",
-    "theory.runs.screen",
+    "theory.runs.console",
     "theory.runs.result",
     "theory.runs.trace",
     "theory.speculation.speedup",

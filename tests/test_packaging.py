@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from theory.runs import console
+from theory.runs import command
 from theory.runs.version import VERSION
 
 ROOT = Path(__file__).parent.parent
@@ -60,7 +60,7 @@ def test_every_package_is_typed(package, built):
 
 def test_the_console_script_is_declared():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    assert project["scripts"] == {"onlinespec": f"{console.__name__}:{console.main.__name__}"}
+    assert project["scripts"] == {"onlinespec": f"{command.__name__}:{command.main.__name__}"}
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -69,7 +69,7 @@ def test_the_console_script_runs_the_package(package, tmp_path):
     (tmp_path / package).mkdir()
     (tmp_path / package / "__main__.py").write_text("raise SystemExit('not ours')")
     arguments = [package, "--help"]
-    code = f"import sys; sys.path[0] = {str(ROOT)!r}; from theory.runs.console import main; sys.exit(main())"
+    code = f"import sys; sys.path[0] = {str(ROOT)!r}; from theory.runs.command import main; sys.exit(main())"
     done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "Usage:" in done.stdout
@@ -78,7 +78,7 @@ def test_the_console_script_runs_the_package(package, tmp_path):
 
 def test_a_command_gets_its_arguments_and_its_status(capsys):
     with pytest.raises(SystemExit) as left:
-        console.main(["figures", "no-such-figure"])
+        command.main(["figures", "no-such-figure"])
     assert left.value.code == 2
     assert "unknown figure 'no-such-figure'" in capsys.readouterr().err
 
@@ -92,23 +92,23 @@ def test_a_command_gets_its_arguments_and_its_status(capsys):
     ],
 )
 def test_a_wrong_name_gets_a_remedy(arguments, message, capsys):
-    assert console.main(arguments) == 2
+    assert command.main(arguments) == 2
     assert message in capsys.readouterr().err
 
 
 def test_without_torch_the_decoder_says_what_to_install(monkeypatch, capsys):
-    monkeypatch.setattr(console, "find_spec", lambda name: None)
-    assert console.main(["real", "list"]) == 2
+    monkeypatch.setattr(command, "find_spec", lambda name: None)
+    assert command.main(["real", "list"]) == 2
     assert "pip install 'onlinespec[real]'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("arguments", "status"), [([], 2), (["--help"], 0), (["-h"], 0)])
 def test_help_is_a_line_a_package(arguments, status, capsys):
-    assert console.main(arguments) == status
+    assert command.main(arguments) == status
     lines = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.startswith("  ")]
     assert lines == list(PACKAGES)
 
 
 def test_the_version_is_printed(capsys):
-    assert console.main(["--version"]) == 0
+    assert command.main(["--version"]) == 0
     assert capsys.readouterr().out == f"onlinespec {VERSION}\n"

@@ -9,8 +9,8 @@ from rich.table import Column, Table
 from theory.checker import certificate, exact, trial
 from theory.checker import tightness as tight
 from theory.domain import Ball, Box, Domain, Simplex
-from theory.runs import screen
 from theory.runs.choose import parse_settings
+from theory.runs.console import new_console
 from theory.runs.import_time import import_seconds
 from theory.runs.outputs import FILE
 from theory.runs.terminal import Commands, busy, complaints
@@ -18,7 +18,7 @@ from theory.runs.trace import Trace
 from theory.speculation.hazards import hazards
 
 app = Commands(no_args_is_help=True, help="Theorems, and anyone's learner held against them.")
-console = screen.console(soft_wrap=True)
+console = new_console(soft_wrap=True)
 
 DOMAINS: dict[str, Domain] = {"ball": Ball(1.0), "box": Box(-1.0, 1.0), "simplex": Simplex()}
 

@@ -7,8 +7,9 @@ import typer
 
 from real.cli.asked import PairOptions
 from real.cli.fields import Without
-from real.cli.options import Dtype, Room, console
+from real.cli.options import Dtype, Room
 from theory.runs.outputs import FOLDER
+from theory.runs.table import console
 from theory.runs.terminal import busy
 
 app = Room(panel="Build")

@@ -13,7 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from real.cli.run import Report
+from real.cli.run import Measured
 from real.measure.positions import Positions
 from real.measure.served import CHECKPOINT, Comparison, drop_checkpoint, settings_of
 from real.serving.step import Step
@@ -125,7 +125,7 @@ class Kept:
         if self.comparison.served % self.every == 0:
             self._checkpoint()
 
-    def finish(self, report: Report, whole: bool) -> None:
+    def finish(self, report: Measured, whole: bool) -> None:
         """Write the traces and what sums them up; a ``whole`` run needs its checkpoint no more."""
         made = self.comparison
         for name, settings in self._of_methods().items():

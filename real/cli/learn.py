@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from real.cli import tables
-from real.cli.options import Domains, Families, Family, Out, Room, Seeds, console
+from real.cli.options import Domains, Families, Family, Out, Room, Seeds
 from theory.runs.experiment import select
 from theory.runs.outputs import FILE
 from theory.runs.result import save_result
-from theory.runs.terminal import Progress, Report, busy
+from theory.runs.table import console
+from theory.runs.terminal import Progress, Tell, busy
 
 if TYPE_CHECKING:
     from real.studies.blocks import Block
@@ -25,7 +26,7 @@ def run_experiments(experiments: "Mapping[str, Experiment]", out: Path, jobs: in
     from real.studies.blocks import blocks, run_blocks
 
     with Progress() as progress:
-        reports: dict[Block, Report] = {}
+        reports: dict[Block, Tell] = {}
 
         def report(block: "Block", done: int, total: int) -> None:
             if block not in reports:

@@ -8,10 +8,11 @@ import typer
 from real.cli import tables
 from real.cli.asked import PairOptions
 from real.cli.fields import Without
-from real.cli.options import Domains, Family, Gamma, Kept, New, Prompts, Room, console
+from real.cli.options import Domains, Family, Gamma, Kept, New, Prompts, Room
 from real.serving.settings import Serving
 from theory.runs.outputs import FILE
 from theory.runs.result import save_result
+from theory.runs.table import console
 from theory.runs.terminal import Progress, busy
 
 app = Room(panel="Measure")
@@ -68,15 +69,15 @@ def throughput(
     from real.measure.served import device_name
     from real.measure.throughput import AT_ONCE, show
     from real.measure.throughput import throughput as measure
-    from real.traffic.turns import Following
+    from real.traffic.turns import FollowUps
 
     if gamma < 1 or new < 1:
         raise ValueError(f"gamma={gamma!r}, new={new!r}: both must be at least 1")
     models, stream = pair.load(), stream_of(prompts, 0)
     ids, left_out = models.encoded(stream.prompts), dict[str, str]()
 
-    def following(part: slice) -> Following:
-        return Following(models.pair, stream.prompts[part], models.chat, left_out)
+    def following(part: slice) -> FollowUps:
+        return FollowUps(models.pair, stream.prompts[part], models.chat, left_out)
 
     with busy("measuring"):
         found = {
@@ -84,7 +85,7 @@ def throughput(
             for name, how in SAMPLINGS.items()
         }
     for line in left_out.values():
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(line, highlight=False, soft_wrap=True)
     show(found)
     if out is not None:
         settings = {"models": models.names, "prompts": prompts, "new": new, "gamma": gamma, "dtype": pair.dtype}

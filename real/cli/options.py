@@ -1,4 +1,4 @@
-"""What the decoder's commands share: how a room of them is made, options of the same meaning, the screen.
+"""What the decoder's commands share: how a room of them is made and options of the same meaning.
 
 Nothing here imports torch or transformers, and neither does a room's file before one of its commands runs: ``--help``
 and a wrong option answer at once.
@@ -15,10 +15,7 @@ import typer
 
 from real.cli.fields import expanded
 from theory.runs.outputs import FILE, FOLDER
-from theory.runs.table import screen
 from theory.runs.terminal import Commands
-
-console = screen
 
 
 class Room(Commands):

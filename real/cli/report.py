@@ -6,19 +6,22 @@ from math import isnan
 from rich.console import Console
 from rich.table import Table
 
-from real.cli.run import Learned, Report
+from real.cli.run import Learned, Measured, Short
 from real.cli.tables import comparison
 from real.serving.ledger import LINES
 from theory.checker.certificate import Certificate
 from theory.runs.table import Column, limits, percent, table
 from theory.runs.trace import Trace
 
+NAMED = 3
+"""Tenants that a line names at most."""
 
-def show(report: Report, console: Console) -> None:
+
+def show(report: Measured, console: Console) -> None:
     """Print the comparison, the ledger, and how learning fared."""
     console.print(comparison(report.methods, "totals over totals, 95 % intervals by a paired bootstrap over prompts"))
     for line in report.left_out:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(line, highlight=False, soft_wrap=True)
     for name, why in report.unfollowed.items():
         console.print(f"no low-noise net of {name}: {why}", highlight=False)
     console.print(ledger(report.traces))
@@ -30,9 +33,10 @@ def show(report: Report, console: Console) -> None:
 def learned(found: Learned) -> list[str]:
     """What a learner's run has besides the table, a line each."""
     if found.idle:
+        of = " of one tenant at most" if found.tenants > 1 else ""
         return [
-            f"nothing was learned, and nothing certified: {found.idle} tokens are not more than the burn-in and one "
-            "round; serve more requests, or set --burn-in and --nu lower"
+            f"nothing was learned, and nothing certified: {found.idle} tokens{of} are not more than the burn-in and "
+            "one round; serve more requests, or set --burn-in and --nu lower"
         ]
     after = found.break_even_tokens
     paid = "not within this run" if after is None else f"after {after:.0f} committed tokens"
@@ -49,13 +53,20 @@ def learned(found: Learned) -> list[str]:
     return lines
 
 
-def too_short(found: Mapping[str, tuple[int, int]]) -> list[str]:
-    """What is known before a run: who will learn nothing, a line each."""
-    return [
-        f"{name} will learn nothing: the stream has {most} tokens at most, its burn-in and one round take {needed}; "
-        "serve more requests, or set --burn-in and --nu lower"
-        for name, (most, needed) in found.items()
-    ]
+def too_short(found: Mapping[str, Short]) -> list[str]:
+    """What is known before a run: who will learn nothing, or nothing from whom, a line each."""
+    lines = []
+    for name, (most, tenants, needed) in found.items():
+        of, burn_in = max(most.values()), f"its burn-in and one round take {needed}"
+        if tenants == 1:
+            told = f"nothing: the stream has {of} tokens at most, {burn_in}"
+        elif len(most) == tenants:
+            told = f"nothing: of each tenant the stream has {of} tokens at most, {burn_in}"
+        else:
+            names = ", ".join(map(repr, list(most)[:NAMED])) + f" and {len(most) - NAMED} more" * (len(most) > NAMED)
+            told = f"nothing from the tenants {names}: the stream has {of} tokens of each at most, {burn_in}"
+        lines.append(f"{name} will learn {told}; serve more requests, or set --burn-in and --nu lower")
+    return lines
 
 
 def ledger(traces: Mapping[str, Trace]) -> Table:

@@ -1,15 +1,17 @@
 """One run: a stream served by several methods side by side, and what was measured when it ends or is stopped."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from real.measure.intervals import Interval
 from real.measure.served import Comparison
 from real.measure.summary import Sample, break_even, by_prompt, measures
 from real.serving.certify import certificates
+from real.serving.feedback import hint_gain
 from real.serving.settings import Serving
 from real.systems.loaded import Models
 from real.systems.rows import Method
@@ -28,8 +30,9 @@ class Learned:
     """What one learner's run has besides the table's numbers.
 
     ``break_even_tokens``: None if it has not paid within the run. ``hint_gain``: None for a learner without hints.
-    ``beside``: seconds of learning on a thread of its own; None if it was not overlapped. ``idle``: tokens served where
-    they were too few for a round to be learned; else 0. ``net``: speed over frozen's; None without a frozen one.
+    ``beside``: seconds of learning on a thread of its own; None if it was not overlapped. ``idle``: tokens served of
+    the tenant that had most, where all were too few for a round to be learned; else 0. ``net``: speed over frozen's;
+    None without a frozen one. ``tenants``: that were served.
     """
 
     break_even_tokens: float | None
@@ -37,10 +40,21 @@ class Learned:
     beside: float | None
     idle: int
     net: Interval | None = None
+    tenants: int = 1
+
+
+class Short(NamedTuple):
+    """Tenants whose requests are too few for one round to be learned, with the tokens that they have at most; of how
+    many tenants, and the tokens that burn-in and one round take of each.
+    """
+
+    most: dict[str, int]
+    tenants: int
+    needed: int
 
 
 @dataclass(frozen=True)
-class Report:
+class Measured:
     """What a run measured: the methods' numbers and traces, what learners have besides, requests served and asked.
 
     ``unfollowed``: methods without a low-noise net, and why. ``left_out``: turns that could not be asked, and why.
@@ -189,39 +203,45 @@ class Run:
         for one in self.after:
             one()
 
-    def report(self) -> Report:
+    def report(self) -> Measured:
         """What was measured of the requests that every method has served."""
         traces = {name: self.comparison.trace(name, {}) for name in self.comparison.methods}
         made, found = self.comparison, measures(Sample({0: traces}, units=by_prompt))
         learned = {name: self._learned(name, traces, found[name].get("relative_speedup")) for name in self.learning}
-        return Report(found, traces, learned, made.served, len(made.turns), made.unfollowed, made.left_out)
+        return Measured(found, traces, learned, made.served, len(made.turns), made.unfollowed, made.left_out)
 
-    def too_short(self) -> dict[str, tuple[int, int]]:
-        """Learners that the stream cannot teach: tokens that it has at most, and that burn-in and one round take."""
+    def too_short(self) -> dict[str, Short]:
+        """Learners that the stream cannot teach anything from some tenant: each tenant has a burn-in of its own."""
         made, found = self.comparison, {}
         for name in self.learning:
             learning = made.decoders[name].learning
             if self.state is not None or learning is None or not learning.learns:
                 continue
-            serving, texts = learning.serving, made.asked if learning.learn_prompt else []
-            most = len(made.turns) * serving.max_new_tokens + sum(map(len, texts))
+            serving, most = learning.serving, Counter[str]()
+            for turn in made.turns:
+                most[turn.prompt.tenant] += serving.max_new_tokens
+            for prompt, ids in zip(made.stream.prompts, made.asked, strict=True):
+                most[prompt.tenant] += len(ids) if learning.learn_prompt else 0
             needed = serving.nu + (0 if learning.drafter.ready else serving.burn_in_rounds * serving.nu)
-            if most < needed:
-                found[name] = most, needed
+            short = {tenant: tokens for tenant, tokens in most.items() if tokens < needed}
+            if short:
+                found[name] = Short(short, len(most), needed)
         return found
 
     def _learned(self, name: str, traces: dict[str, Trace], net: Interval | None) -> Learned:
-        learning, takes_hints = (
-            self.comparison.decoders[name].learning,
-            self.comparison.methods[name].learner.takes_hints,
-        )
-        idle = learning is not None and learning.learns and not any(self.comparison.decoders[name].logs)
+        decoder, takes_hints = self.comparison.decoders[name], self.comparison.methods[name].learner.takes_hints
+        learning, logs = decoder.learning, decoder.logs
+        idle = learning is not None and learning.learns and not any(log.rounds for log in logs)
+        tokens, prompts = Counter[str](), self.comparison.stream.prompts
+        for place, count in zip(*(traces[name].columns[key] for key in ("prompt", "tokens")), strict=True):
+            tokens[prompts[int(place)].tenant] += int(count)
         return Learned(
             break_even({0: traces}, name) if "frozen" in traces else None,
-            learning.hint_gain if learning is not None and takes_hints else None,
+            hint_gain(logs) if learning is not None and takes_hints else None,
             None if learning is None or learning.beside is None else learning.beside.seconds,
-            int(traces[name].columns["tokens"].sum()) if idle else 0,
+            max(tokens.values()) if idle else 0,
             net,
+            len(tokens),
         )
 
     def _check_certified(self) -> None:

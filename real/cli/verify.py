@@ -7,10 +7,11 @@ import typer
 
 from real.cli import tables
 from real.cli.fields import Without
-from real.cli.options import Families, Family, Kept, Out, Room, Trust, console
+from real.cli.options import Families, Family, Kept, Out, Room, Trust
 from real.serving.settings import Serving
 from theory.runs.outputs import FILE
 from theory.runs.result import save_result
+from theory.runs.table import console
 from theory.runs.terminal import Progress, busy, complaints
 
 app = Room(panel="Verify")
@@ -49,7 +50,8 @@ def check(
 ) -> None:
     """Hold a drafter, of your own too, to the laws that all drafters keep. Status 1 if one is broken."""
     from real.cli.options import drafter_settings
-    from real.verify.drafter_laws import Subject, fault, laws, pair_of
+    from real.verify.drafter_laws import fault, laws
+    from real.verify.on_trial import Subject, pair_of
 
     subject = Subject.of(drafter, pair_of(family), **drafter_settings(drafter_set or []))
     faults = {}

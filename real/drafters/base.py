@@ -21,7 +21,7 @@ from torch import Tensor
 
 from real.drafters.objective import DISTIL, Objective
 from real.models.memory import Memory
-from real.models.sampling import Sampling
+from real.models.sampling import Sampling, has_law
 from real.models.text import Text, shaped
 from theory.learner import Learner
 from theory.loss import Loss
@@ -89,6 +89,23 @@ def ended(laws: Tensor, token: Tensor, lengths: Sequence[int], drafted: int, con
     """
     sure = (laws.gather(-1, token[:, None])[:, 0] >= confidence).tolist()
     return [length if sure[row] else min(length, drafted) for row, length in enumerate(lengths)]
+
+
+def before_empty(raw: Tensor, served: Tensor, lengths: Sequence[int], drafted: int) -> list[int]:
+    """The lengths of drafts of which those end whose logits ``raw`` ``[n, V]`` have a law after ``drafted`` tokens, and
+    shaped as ``served`` have none: every id that a generation config leaves may be one that only the target has.
+
+    Waits for a GPU where a text is shaped.
+    """
+    if served is raw:
+        return list(lengths)
+    empty = (has_law(raw) & ~has_law(served)).tolist()
+    return [min(length, drafted) if none else length for length, none in zip(lengths, empty, strict=True)]
+
+
+def chain(tokens: Sequence[Tensor], like: Tensor) -> Tensor:
+    """Drafted tokens, each ``[n]``, as one chain ``[n, g]`` on the device of ``like`` ``[n, V]``; g may be 0."""
+    return torch.stack(list(tokens), 1) if tokens else like.new_empty(len(like), 0, dtype=torch.long)
 
 
 class Drafter(ABC):
@@ -197,7 +214,8 @@ class Drafter(ABC):
         """Draft ``lengths[i]`` tokens after text i; ``uniforms`` float64 ``[n, max(lengths)]``, None when greedy.
 
         confidence: a draft ends with its first token that was given less probability than this. The decision reads
-        the drafted path alone and that token is verified as well, so the output stays lossless.
+        the drafted path alone and that token is verified as well, so the output stays lossless. A draft also ends
+        before a token of which the generation config leaves it no law, maybe before the first.
 
         Raises:
             ValueError: for logits of another shape, as a user's own drafter may give.
@@ -211,7 +229,10 @@ class Drafter(ABC):
                     f"drafter={type(self).__name__}: logits_after gave shape {tuple(logits.shape)}; it must give "
                     f"{(len(counts), self.vocab)}, one row a text in flight and the target's vocabulary wide"
                 )
-            logits = shaped(self.texts, tokens, logits)
+            raw, logits = logits, shaped(self.texts, tokens, logits)
+            self.lengths = counts = before_empty(raw, logits, counts, i)
+            if max(counts) <= i:
+                break
             token, law, witness = sampling.choose(logits, None if uniforms is None else uniforms[:, i])
             tokens.append(token)
             witnesses.append(witness)
@@ -224,7 +245,7 @@ class Drafter(ABC):
                     break
         self.lengths = None
         self.witnesses = witnesses
-        return Proposal(torch.stack(tokens, 1), torch.stack(laws, 1) if laws else None, counts)
+        return Proposal(chain(tokens, logits), torch.stack(laws, 1) if laws else None, counts)
 
     def goes_on(self, drafted: int) -> list[bool]:
         """Whether each text drafts one more token in this step, after ``drafted`` of them."""

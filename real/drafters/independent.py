@@ -91,8 +91,11 @@ class Independent(Drafter):
         return F.pad(logits, (0, missing), value=float("-inf")) if missing > 0 else logits[..., : self.vocab]
 
     def known_ids(self, ids: Tensor) -> Tensor:
-        """Token ids as the draft reads them: a padded id it has no embedding for is read as its last one."""
-        return ids.clamp(max=self.model.vocab - 1) if self.model.vocab < self.vocab else ids
+        """Token ids as the draft reads them: one that it has no embedding for is read as its last one.
+
+        That moves its own laws alone, which are reported as they are: the text keeps the id, and stays the target's.
+        """
+        return ids.clamp(max=self.model.readable - 1) if self.model.readable < self.vocab else ids
 
     def common_law(self, target_probs: Tensor) -> Tensor:
         """The target's laws ``[n, V]`` on the ids both models have, renormalised, float32: what a loss may ask for."""

@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from real.drafters.base import Drafter, Piece, Proposal, ended
+from real.drafters.base import Drafter, Piece, Proposal, before_empty, chain, ended
 from real.drafters.objective import DISTIL, Objective
 from real.models.hf import Pair
 from real.models.memory import Memory
-from real.models.sampling import Sampling, one_hot
+from real.models.sampling import Sampling, has_law, one_hot
 from real.models.state import under
 from real.models.text import Text, close_up, shaped
 from theory.learners.hedge import route
@@ -116,9 +116,10 @@ class Mixture(Drafter):
             after = [self.parts[k].logits_after(tokens) for k in leaders]
             laws = torch.stack([_law(logits, sampling) for logits in after], 1)  # [n, L, V], which losses are of
             law = _mixed(weights[:, leaders], laws)
-            if any(text.shape for text in self.texts):
-                after = [shaped(self.texts, tokens, logits) for logits in after]
-                law = _mixed(weights[:, leaders], torch.stack([_law(logits, sampling) for logits in after], 1))
+            raw, law = law, self._as_served(law, weights[:, leaders], after, tokens, sampling)
+            counts = before_empty(raw, law, counts, i)
+            if max(counts) <= i:
+                break
             tokens.append(law.argmax(-1) if uniforms is None else categorical(law, uniforms[:, i]))
             witnesses.append(law[:, 0])
             seen.append(laws)
@@ -127,15 +128,32 @@ class Mixture(Drafter):
                 counts = ended(law, tokens[-1], counts, i + 1, confidence)
                 if max(counts) == i + 1:
                     break
-        drafted, along = torch.stack(tokens, 1), dict(zip(leaders, torch.stack(seen, 1).unbind(2), strict=True))
+        self.witnesses = witnesses
+        if not tokens:
+            self._lengthen(None)
+            return Proposal(chain(tokens, law), None, counts)
+        drafted, along = chain(tokens, law), dict(zip(leaders, torch.stack(seen, 1).unbind(2), strict=True))
         self._lengthen(counts)
         every = [
             along[k] if k in along else _law(part.logits_along(drafted), sampling) for k, part in enumerate(self.parts)
         ]
         self._lengthen(None)
         proposal = Proposal(drafted, None if sampling.greedy else torch.stack(mixed, 1), counts)
-        self._drafted, self.witnesses = (proposal, torch.stack(every, 2), starts), witnesses
+        self._drafted = proposal, torch.stack(every, 2), starts
         return proposal
+
+    def _as_served(
+        self, law: Tensor, weights: Tensor, after: Sequence[Tensor], drafted: Sequence[Tensor], sampling: Sampling
+    ) -> Tensor:
+        """The mixed law ``[n, V]`` as the texts shape the parts' logits ``after`` these drafted tokens.
+
+        A part that shaping leaves no law has no say; it is NaN where that are all.
+        """
+        if all(text.shape is None for text in self.texts):
+            return law
+        served = torch.stack([shaped(self.texts, drafted, logits) for logits in after], 1)  # [n, N, V]
+        silent = has_law(torch.stack(list(after), 1)) & ~has_law(served)
+        return _mixed(weights, _law(served, sampling).masked_fill(silent[..., None], 0))
 
     def _choose(self, texts: int) -> Tensor:
         """The weights that each text drafts with ``[n, N]``: of all parts, or of the one that it is routed to."""

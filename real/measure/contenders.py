@@ -18,7 +18,7 @@ from real.models.hf import CausalLM, Pair
 from real.models.sampling import Sampling
 from real.serving.decoder import Decoder, Request, online_decoder
 from real.serving.follow import follow
-from real.serving.lawful import NoLaw
+from real.serving.lawful import serving_request
 from real.serving.ledger import Ledger
 from real.serving.settings import Serving
 from real.serving.step import alone, generate, step
@@ -29,7 +29,7 @@ from theory.learners.frozen import Frozen
 
 
 class Asked(NamedTuple):
-    """A prompt's tokens, its number, which seeds what is drawn for it, and whose it is."""
+    """A prompt's tokens, its number from 1, which seeds what is drawn for it, and whose it is."""
 
     prompt: list[int]
     number: int
@@ -54,17 +54,15 @@ class Online:
     """
 
     def __init__(self, models: Models, method: Method, serving: Serving, seed: int = 0):
-        self.decoder = models.decoder(method, serving, seed)
+        self.decoder = models.decoder(method, serving, seed, lines=None)  # a run's trace has every round
         self.device = models.device
         self.text: list[int] = []
 
     def serve(self, request: Asked) -> dict[str, float]:
         """Serve one request, and learn from it."""
         ledger = Ledger(self.device)
-        try:
+        with serving_request(request.number):
             self.text, counts = self.decoder.serve(request.prompt, ledger, request.tenant)
-        except NoLaw as error:
-            raise error.of(request.number) from None
         return {**asdict(counts), **ledger.row()}
 
 

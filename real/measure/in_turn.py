@@ -5,13 +5,13 @@ The turns asked are the same for all: one that cannot be asked of some contender
 conversation.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from real.measure.contenders import Asked
 from real.measure.contest import contest
 from real.models.hf import Pair
-from real.traffic.turns import LEFT_OUT, Turn
+from real.traffic.turns import Turn
 
 
 class Answering(Protocol):
@@ -35,13 +35,13 @@ class InTurn:
         self.answers: list[str] = []
         self.asked: list[int] = []
 
-    def ids(self, turn: Turn) -> list[int]:
-        """What it would be asked; ValueError if it cannot be (``Turn.fitting``)."""
-        return turn.fitting(self.pair, self.chat, self.answers)
+    def following(self, turn: Turn, tell: Callable[[str], Any]) -> list[int] | None:
+        """What it would be asked (``Turn.following``)."""
+        return turn.following(self.pair, self.chat, self.answers, tell)
 
     def serve(self, turn: Turn) -> dict[str, float]:
         """Serve one turn."""
-        self.asked = self.ids(turn)
+        self.asked = turn.fitting(self.pair, self.chat, self.answers)
         place = {"prompt": turn.place, "segment": turn.segment, "turn": turn.number}
         measured = place | self.contender.serve(Asked(self.asked, turn.at + 1, turn.prompt.tenant))
         if turn.number < len(turn.prompt.turns):
@@ -59,11 +59,7 @@ def askable(contenders: Mapping[Any, InTurn], turns: Iterable[Turn], left_out: l
         if turn.number > 1:
             if turn.place == ended:
                 continue
-            try:
-                for contender in contenders.values():
-                    contender.ids(turn)
-            except ValueError as error:
-                left_out.append(f"{LEFT_OUT}: {error}")
+            if any(one.following(turn, left_out.append) is None for one in contenders.values()):
                 ended = turn.place
                 continue
         yield turn

@@ -30,7 +30,7 @@ from real.traffic.prompts import Prompt
 from real.traffic.turns import encoded, longest, turns_of
 from theory.runs.experiment import select
 from theory.runs.result import save_result
-from theory.runs.table import Column, limits, percent, screen, table, yes
+from theory.runs.table import Column, console, limits, percent, table, yes
 
 SAMPLINGS = {"greedy": Sampling(0.0), "sampled": Sampling(1.0)}
 """How texts are drawn in a comparison with others, by name."""
@@ -172,10 +172,10 @@ def show(rows: Mapping[str, Mapping[str, Any]]) -> None:
     )
     for drawn, found in rows.items():
         lines = [{"name": name, **line} for name, line in found["contenders"].items()]
-        screen.print(table(lines, [Column("name", drawn), *columns]))
+        console.print(table(lines, [Column("name", drawn), *columns]))
         for one in found["targets"]:
             told = f"{one['ours']} ÷ {one['theirs']}: {limits(one['ratio'], 3)}"
-            screen.print(f"  {told}; lower limit >= {one['factor']:g}: {yes(one['holds'])}", highlight=False)
+            console.print(f"  {told}; lower limit >= {one['factor']:g}: {yes(one['holds'])}", highlight=False)
 
 
 def _called(path: str, model: CausalLM | None) -> str:
@@ -226,9 +226,9 @@ def bench(
     names = {"target": _called(target, pair.target), "draft": _called(draft, pair.draft)}
     asked = f"{len(ids)} prompts" + (f" of {len(turns)} turns" if len(turns) > len(ids) else "")
     told = f"{' with '.join(names.values())}: {asked} × {new} tokens, gamma {gamma}, {dtype}, {device}"
-    screen.print(told, highlight=False)
+    console.print(told, highlight=False)
     for line in dict.fromkeys(left_out):
-        screen.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(line, highlight=False, soft_wrap=True)
     show(rows)
     if out is not None:
         how = {one.name: _how(one) for one in (fast.target, fast.draft) if one is not None}

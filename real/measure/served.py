@@ -21,7 +21,8 @@ from real.measure.low_noise import EXPECTED, expected, without
 from real.models.state import Named, load, save, under
 from real.serving.certify import Certifier, certifiable, certificates
 from real.serving.decoder import Decoder
-from real.serving.feedback import NonFiniteGradient, Updated
+from real.serving.feedback import NonFiniteGradient, Updated, hint_gain
+from real.serving.lawful import serving_request
 from real.serving.learn import Learning
 from real.serving.settings import Serving
 from real.systems.loaded import Models
@@ -98,7 +99,7 @@ class Comparison:
 
     def warm_up(self) -> None:
         """Decode a round with throw-away decoders, so that no method pays for first calls."""
-        prompt = self._request(0).ids(self.models.pair, self.models.chat)
+        prompt = self.turns[0].ids(self.models.pair, self.models.chat)
         warm_up_online(self.models, self.methods, self.serving, prompt)
 
     def run(self, progress: Progress = lambda done, total: None, after: Callable[[], None] = lambda: None) -> None:
@@ -110,8 +111,7 @@ class Comparison:
             after()
             progress(self.turn(served - 1).at + 1, total)
 
-        requests = (self._request(i) for i in range(done, total))
-        contest(self.in_turn, askable(self.in_turn, requests, self.left_out), self.rows, told)
+        contest(self.in_turn, askable(self.in_turn, self.turns[done:], self.left_out), self.rows, told)
 
     def _certify(self, name: str, updates: Sequence[Updated]) -> None:
         self.certified_of.setdefault(name, self.decoders[name].tenant or "")
@@ -122,16 +122,15 @@ class Comparison:
         if self.followers:
             first = next(iter(self.in_turn.values()))
             for name, follower in list(self.followers.items()):
-                follower.decoder.turn_to(self.turn(i).prompt.tenant)
+                turn = self.turn(i)
+                follower.decoder.turn_to(turn.prompt.tenant)
                 try:
-                    self.rows[name][i] |= expected(follower, first.asked, first.contender.text)
+                    with serving_request(turn.at + 1):
+                        self.rows[name][i] |= expected(follower, first.asked, first.contender.text)
                 except NonFiniteGradient as error:  # serving goes on
                     del self.followers[name]
                     self.unfollowed[name] = str(error)
                     self.rows[name] = [without(row) for row in self.rows[name]]
-
-    def _request(self, i: int) -> Turn:
-        return self.turns[i]
 
     def turn_to(self, tenant: str) -> None:
         """Every decoder serves this tenant next."""
@@ -215,20 +214,26 @@ class Comparison:
         return self.decoders | {f"{name}, following": twin.decoder for name, twin in self.followers.items()}
 
     def trace(self, name: str, settings: dict[str, Any]) -> Trace:
-        """The method's result: one row a request, and in the header what made it."""
+        """The method's result: one row a request, and in the header what made it.
+
+        The header's rounds are those of all tenants that are remembered, one after the other.
+        """
         columns = {key: np.array([row[key] for row in self.rows[name]]) for key in self.rows[name][0]}
-        learning = self.decoders[name].learning
-        rounds = [] if learning is None else [asdict(entry) for entry in learning.log]
+        decoder = self.decoders[name]
+        logs = {tenant: log for tenant, log in zip(decoder.tenants, decoder.logs, strict=False) if log.rounds}
+        rounds = [asdict(entry) for log in logs.values() for entry in log.lines]
         entries = rounds[0] if rounds else ()
         header = {
             "settings": settings,
             "method": name,
             "learner": plain(self.methods[name].learner),
             "segments": list(self.stream.names),
-            "hint_gain": learning.hint_gain if learning is not None and learning.log else None,
+            "hint_gain": hint_gain(list(logs.values())) if rounds else None,
             "rounds": {key: significant(np.array([entry[key] for entry in rounds]), DIGITS) for key in entries},
             "provenance": self.provenance,
         }
+        if len(logs) > 1:
+            header["rounds_of_tenants"] = {tenant: log.rounds for tenant, log in logs.items()}
         certifier = self.certifiers.get(name)
         if certifier is not None and certifier.rounds:
             found = certificates(certifier.log())

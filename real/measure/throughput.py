@@ -19,7 +19,7 @@ from real.measure.rivals import generation
 from real.models.hf import Pair
 from real.models.sampling import Sampling
 from real.traffic.turns import Next, nothing
-from theory.runs.table import Column, limits, screen, table
+from theory.runs.table import Column, console, limits, table
 
 AT_ONCE = (1, 4, 16)
 """Requests that are served at once."""
@@ -109,4 +109,4 @@ def show(by_mode: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
         *(Column(name, name, lambda ratio: limits(ratio, 3)) for name in peers),
     ]
     for drawn, rows in by_mode.items():
-        screen.print(table([{**row, **row["tokens_per_second"], **row["ratios"]} for row in rows], columns, drawn))
+        console.print(table([{**row, **row["tokens_per_second"], **row["ratios"]} for row in rows], columns, drawn))

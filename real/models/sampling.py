@@ -52,8 +52,8 @@ class Sampling:
     def judge(self, logits: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor]:
         """Logits ``[..., V]`` → the likeliest token ``[...]`` if greedy, else the law ``[..., V]``, and a witness.
 
-        The witness ``[...]`` is finite exactly where there is a law, that is no logit is NaN or +inf and not all are
-        -inf: it is the largest logit if greedy, else an entry of the law, which is otherwise NaN throughout.
+        The witness ``[...]`` is finite exactly where there is a law (``has_law``): the largest logit if greedy, else an
+        entry of the law, which is otherwise NaN throughout.
         """
         if self.greedy:
             top, token = logits.max(-1)
@@ -65,6 +65,11 @@ class Sampling:
         """Token ``[...]``, the law ``[..., V]`` it was drawn from, None when greedy with no uniform, and a witness."""
         token, law, witness = self.judge(logits)
         return categorical(law, uniform) if token is None else token, law, witness
+
+
+def has_law(logits: Tensor) -> Tensor:
+    """Whether logits ``[..., V]`` give a law: bool ``[...]``; none is NaN or +inf, and not all are -inf."""
+    return logits.amax(-1).isfinite()
 
 
 def one_hot(tokens: Tensor, like: Tensor) -> Tensor:

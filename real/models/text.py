@@ -30,7 +30,7 @@ class Text:
         rng: the text's own generator, on the CPU; None where it shares one.
         shape: what shapes its logits; stops: what ends it besides end tokens (``real/models/generation.py``).
         done: whether an end token was committed or the end is reached.
-        number: its place among the requests that it came with, for messages; None outside a decoder.
+        number: its place among the requests that it came with, from 1, for messages; None outside a decoder.
     """
 
     tokens: list[int]

@@ -18,7 +18,7 @@ from real.models.hf import Pair
 from real.models.state import check, copied, under
 from real.models.text import Text, close_up
 from real.serving.arrivals import Arrivals
-from real.serving.feedback import Counts, RoundLog
+from real.serving.feedback import Counts, Log
 from real.serving.lawful import check_prompt
 from real.serving.learn import Learning
 from real.serving.ledger import Ledger
@@ -196,7 +196,7 @@ class Decoder:
         return [*self.aside.memories, *([] if self.tenant is None else [self.tenant])]
 
     @property
-    def logs(self) -> list[list[RoundLog]]:
+    def logs(self) -> list[Log]:
         """The rounds learned of every tenant that is remembered, in the order of ``tenants``."""
         if self.learning is None:
             return []
@@ -249,7 +249,7 @@ class Decoder:
         keep_prompt = learning is not None and learning.reads_prompts
         new = self.serving.max_new_tokens if new is None else new
         text = self.session.enter(prompt, new, eos=eos, keep_prompt=keep_prompt, rng=rng, clock=ledger)
-        text.number = number
+        text.number = number + 1
         with ledger("prefill"):
             check_prompt(text)
         self.requests.append(Request(number, text))

@@ -1,6 +1,8 @@
 """What serving reveals: counts of a request, one line a round, and losses whose gradients are looked at."""
 
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, fields
 from typing import Any, NamedTuple
 
 import torch
@@ -54,6 +56,52 @@ class RoundLog:
     loss: float
     gradient: float
     hint_error: float
+
+
+class Log:
+    """The rounds learned: how many, sums over all of them, and the latest line by line.
+
+    Args:
+        most: lines kept; None keeps every one.
+
+    Attributes:
+        lines: the latest rounds, the newest last. rounds: all of them.
+        gradient, hint_error: summed over all rounds (``RoundLog``).
+    """
+
+    def __init__(self, most: int | None = None):
+        self.lines: deque[RoundLog] = deque(maxlen=most)
+        self.rounds, self.gradient, self.hint_error = 0, 0.0, 0.0
+
+    def add(self, line: RoundLog) -> None:
+        """One round more."""
+        self.lines.append(line)
+        self.rounds = line.round
+        self.gradient += line.gradient
+        self.hint_error += line.hint_error
+
+    def state(self) -> dict[str, Tensor]:
+        """Named tensors."""
+        columns = [[float(value) for value in astuple(line)] for line in self.lines]
+        lines = torch.tensor(columns, dtype=torch.float64).reshape(-1, len(fields(RoundLog)))
+        sums = [self.rounds, self.gradient, self.hint_error]
+        return {"log": lines, "log_sums": torch.tensor(sums, dtype=torch.float64)}
+
+    def restore(self, named: dict[str, Tensor]) -> None:
+        """Take up what ``state`` gave; what no sums were saved with has every line."""
+        self.lines.clear()
+        self.rounds, self.gradient, self.hint_error = 0, 0.0, 0.0
+        for row in named["log"].tolist():
+            self.add(RoundLog(int(row[0]), *row[1:]))
+        if "log_sums" in named:
+            rounds, self.gradient, self.hint_error = named["log_sums"].tolist()
+            self.rounds = int(rounds)
+
+
+def hint_gain(logs: Sequence[Log]) -> float:
+    """Σ‖grad − hint‖² / Σ‖grad‖² over all rounds; 1 for learners without hints, nan before the first round."""
+    total = sum(log.gradient for log in logs)
+    return sum(log.hint_error for log in logs) / total if total else float("nan")
 
 
 class Watched(Loss):

@@ -4,12 +4,14 @@ What tells it is a witness of each law (``Sampling.judge``), whose bits come to 
 two small operations, and a step waits for the device once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
 from real.drafters.base import Drafter
+from real.models.sampling import has_law
 from real.models.text import Text
 
 TARGET = "serve the model in float32, or load another checkpoint"
@@ -28,10 +30,15 @@ class NoLaw(ValueError):
             f"{whose}: no law of token {position} of {text}, for its logits are NaN or +inf, or all are -inf; {remedy}"
         )
 
-    def of(self, request: int) -> "NoLaw":
-        """The same about the request of this number."""
-        whose, position, remedy = self.parts
-        return NoLaw(whose, position, request, remedy)
+
+@contextmanager
+def serving_request(number: int) -> Iterator[None]:
+    """What has no law within was asked by the request of this number, from 1."""
+    try:
+        yield
+    except NoLaw as error:
+        whose, position, remedy = error.parts
+        raise NoLaw(whose, position, number, remedy) from None
 
 
 def as_bits(witnesses: Sequence[Tensor]) -> Tensor:
@@ -67,7 +74,7 @@ def check_step(
 def check_prompt(text: Text) -> None:
     """The same of the target's kept logits at the prompt's positions 1 … n − 1; waits for the device."""
     if text.prompt_logits is not None:
-        _check(text.prompt_logits.amax(-1).isfinite().tolist(), text, 1, "target", TARGET)
+        _check(has_law(text.prompt_logits).tolist(), text, 1, "target", TARGET)
 
 
 def _check(sound: list[bool], text: Text, start: int, whose: str, remedy: str) -> None:

@@ -6,7 +6,7 @@ it.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from math import isfinite
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ from real.models.sampling import Sampling
 from real.models.state import flatten, rebuild, under
 from real.models.text import Text
 from real.serving.beside import Beside
-from real.serving.feedback import NonFiniteGradient, RoundLog, Updated, Watched
+from real.serving.feedback import Log, NonFiniteGradient, RoundLog, Updated, Watched
 from real.serving.guard import Guarded
 from real.serving.ledger import Ledger
 from real.serving.rounds import Rounds
@@ -32,6 +32,8 @@ Hint = Callable[[Drafter, Sequence[Piece]], Tensor]
 """An outside hint for the next round ``[d]``, from the drafter and the round just served."""
 OnRound = Callable[[Sequence[Updated]], Any]
 """Shown the updates of every round."""
+LINES = 1024
+"""Rounds that a log keeps line by line, unless told otherwise: a decoder may serve for ever."""
 
 
 class Learned(NamedTuple):
@@ -41,7 +43,7 @@ class Learned(NamedTuple):
     x: Tensor | None
     rounds: Rounds
     sampling: Sampling
-    log: list[RoundLog]
+    log: Log
     hint_t: Tensor | None
 
 
@@ -57,9 +59,10 @@ class Learning:
             prefill has computed the target's laws there before the first token is drafted. Charged to learning.
         learn_prompt: the prompt's positions are feedback like any committed ones.
         record: shown the pieces of every round. on_round: shown the updates of every round.
+        lines: of the log that are kept, one a round; None keeps all, for whoever reads a run whole.
 
     Attributes:
-        log: one line a round. hint_t: the outside hint of the coming round. learner_state: None before learning.
+        log: the rounds learned. hint_t: the outside hint of the coming round. learner_state: None before learning.
     """
 
     def __init__(
@@ -73,10 +76,11 @@ class Learning:
         learn_prompt: bool = False,
         record: Callable[[Sequence[Piece]], Any] | None = None,
         on_round: OnRound | None = None,
+        lines: int | None = LINES,
     ):
         self.drafter, self.learner, self.serving, self.hint = drafter, learner, serving, hint
         self.sampling = serving.sampling
-        self.record, self.on_round = record, on_round
+        self.record, self.on_round, self.lines = record, on_round, lines
         self.objective = objective
         self.settle(serving)
         self.learns = drafter.trains and learner.learns
@@ -99,7 +103,7 @@ class Learning:
 
     def _new(self) -> None:
         """Nothing was learned yet."""
-        self.log: list[RoundLog] = []
+        self.log = Log(self.lines)
         self.hint_t: Tensor | None = None
         self.learner_state = self.guarded.init(self.drafter.x) if self.learns else None
         self._new_round()
@@ -165,7 +169,7 @@ class Learning:
         if self.prompt_hint is None or not self.drafter.ready:
             return
         with ledger("learn"), torch.no_grad():
-            anchor = self.guarded.predict(self.learner_state, torch.zeros_like(self.drafter.x), len(self.log))
+            anchor = self.guarded.predict(self.learner_state, torch.zeros_like(self.drafter.x), self.log.rounds)
             loss = Watched(self.drafter.loss([piece], replace(self.objective, positions="all")), "prompt hint")
             self.hint_t = self.prompt_hint * loss.grad(anchor)
             self.drafter.load(self._play())
@@ -220,11 +224,11 @@ class Learning:
 
     def _updates(self, pieces: Sequence[Piece], objective: Objective, hint_t: Tensor | None) -> list[Updated]:
         """Every update that a round asks for, with the outside hint it was played with."""
-        name, state, found = f"{self.guarded.name}, round {len(self.log) + 1}", self.learner_state, []
+        name, state, found = f"{self.guarded.name}, round {self.log.rounds + 1}", self.learner_state, []
         with torch.no_grad():
             for loss in self.drafter.losses(pieces, objective):
                 before, loss_t = state, Watched(loss, name)
-                state = self.guarded.update(before, loss_t, hint_t, len(self.log))
+                state = self.guarded.update(before, loss_t, hint_t, self.log.rounds)
                 found.append(Updated(before, loss_t, state, hint_t))
         return found
 
@@ -244,8 +248,8 @@ class Learning:
             return
         with ledger("learn"), torch.no_grad():
             hint_t = self.hint_t if self.hint is None else self.hint(self.drafter, pieces)
-            x_t = self.guarded.predict(updates[-1].after, hint_t, len(self.log) + 1)
-            self.guarded.check_finite(updates[-1].after, len(self.log) + 1)
+            x_t = self.guarded.predict(updates[-1].after, hint_t, self.log.rounds + 1)
+            self.guarded.check_finite(updates[-1].after, self.log.rounds + 1)
         with ledger("measure"), users_own(self.learner):
             self._log(updates)
         with ledger("learn"):
@@ -254,7 +258,7 @@ class Learning:
 
     def _play(self) -> Tensor:
         """What the learner plays now, with the outside hint if there is one."""
-        return self.guarded.predict(self.learner_state, self.hint_t, len(self.log))
+        return self.guarded.predict(self.learner_state, self.hint_t, self.log.rounds)
 
     def _log(self, updates: Sequence[Updated]) -> None:
         """Log the round at what was played: the mean loss, the summed energies. Nothing of it is charged."""
@@ -268,20 +272,14 @@ class Learning:
             losses.append(float(loss_t.value(x_t)))
             gradient += float((grad_t.double() ** 2).sum())
             hint_error += float((error.double() ** 2).sum())
-        entry = RoundLog(len(self.log) + 1, sum(losses) / len(losses), gradient, hint_error)
+        entry = RoundLog(self.log.rounds + 1, sum(losses) / len(losses), gradient, hint_error)
         if not isfinite(entry.loss):
             raise NonFiniteGradient(
                 f"{self.guarded.name}, round {entry.round}: the loss is {entry.loss}; nothing was updated"
             )
-        self.log.append(entry)
+        self.log.add(entry)
         if self.on_round:
             self.on_round(updates)
-
-    @property
-    def hint_gain(self) -> float:
-        """Σ‖grad − hint‖² / Σ‖grad‖² so far; 1 for learners without hints, nan before the first round."""
-        total = sum(entry.gradient for entry in self.log)
-        return sum(entry.hint_error for entry in self.log) / total if total else float("nan")
 
     def state(self, text: bool = True) -> dict[str, Tensor]:
         """Everything needed to go on learning as if never stopped, as named tensors; between requests only.
@@ -295,8 +293,7 @@ class Learning:
             hint_t = self.hint_t if text or self.prompt_hint is None else None
             # what is served, for whoever reads the file without the learner
             named["x"] = self.drafter.x if hint_t is self.hint_t else self.learner.predict(self.learner_state)
-            columns = [[float(getattr(entry, f.name)) for f in fields(RoundLog)] for entry in self.log]
-            named["log"] = torch.tensor(columns, dtype=torch.float64).reshape(-1, len(fields(RoundLog)))
+            named |= self.log.state()
             if hint_t is not None:
                 named["hint"] = hint_t
         return named
@@ -310,6 +307,6 @@ class Learning:
         self.rounds.restore(under("rounds.", named), self.device)
         if self.learns:
             self.learner_state = rebuild("learner", self.learner_state, named)
-            self.log = [RoundLog(int(row[0]), *row[1:]) for row in named["log"].tolist()]
+            self.log.restore(named)
             self.hint_t = named["hint"].to(self.drafter.x) if "hint" in named else None
             self.drafter.load(self._play())

@@ -7,8 +7,9 @@ that the template does not take, is not asked, and ends its conversation; what w
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from real.traffic.prompts import Prompt
 
@@ -70,6 +71,16 @@ class Turn(NamedTuple):
             raise ValueError(f"{self}: has {len(ids)} tokens{said}, but the target's context is {context}; shorten it")
         return ids
 
+    def following(
+        self, pair: "Pair", chat: bool | None, answers: Sequence[str], tell: Callable[[str], Any]
+    ) -> list[int] | None:
+        """Its token ids after these answers; None where it cannot be asked, and ``tell`` is told why."""
+        try:
+            return self.fitting(pair, chat, answers)
+        except ValueError as error:
+            tell(f"{LEFT_OUT}: {error}")
+            return None
+
     def __str__(self) -> str:
         where = f"{self.prompt.place}, " if self.prompt.place else ""
         return f"{where}question_id {self.prompt.question_id}, turn {self.number}"
@@ -124,7 +135,7 @@ def longest(pair: "Pair", prompts: Iterable[Prompt], chat: bool | None, new: int
     return max(len(tried(pair, prompt, chat)) + len(prompt.turns) * new for prompt in prompts)
 
 
-class Following:
+class FollowUps:
     """What rows of prompts are asked after their first turns: a ``Next``. Turns that cannot be asked get ``left_out``
     as keys, with the reasons."""
 
@@ -136,11 +147,8 @@ class Following:
         turn = Turn(self.prompts[row], len(texts) + 1)
         if turn.number > len(turn.prompt.turns):
             return None
-        try:
-            return turn.fitting(self.pair, self.chat, [self.pair.decode(text) for text in texts])
-        except ValueError as error:
-            self.left_out[str(turn)] = f"{LEFT_OUT}: {error}"
-            return None
+        answers = [self.pair.decode(text) for text in texts]
+        return turn.following(self.pair, self.chat, answers, partial(self.left_out.__setitem__, str(turn)))
 
 
 class Waiting:

@@ -6,121 +6,41 @@ A law raises ``Broken`` with the values that break it.
     for name, law in laws(subject.kind).items():
         print(name, fault(law, subject) or "ok")
 
-They are tried on tiny random models in float64, whose greedy text does not repeat itself and whose law depends on the
-whole text, so that wrong bookkeeping shows. The pair has no tokenizer.
+What they are tried on is in ``on_trial.py``.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass, replace
-from inspect import signature
+from dataclasses import is_dataclass, replace
 from math import isclose
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from real.drafters import Drafter, Piece, drafter_class, make_drafter
+from real.drafters import Drafter
 from real.drafters.objective import DISTIL, Objective
-from real.models.hf import PROVEN, Pair
-from real.models.random import perturbed, random_model
-from real.models.sampling import Sampling
+from real.models.state import copied
 from real.serving.decoder import in_order, online_decoder
 from real.serving.ledger import Ledger
 from real.serving.settings import Serving
-from real.serving.step import Step, alone, generate
+from real.serving.step import alone, generate
 from real.verify.lossless import reference
+from real.verify.on_trial import (
+    GREEDY,
+    PROMPT,
+    PROMPTS,
+    SAMPLED,
+    VOCAB,
+    Broken,
+    Subject,
+    elsewhere,
+    need,
+    serve,
+    widened,
+)
 from theory.runs.users_file import users_own
 
-VOCAB = 128
-PROMPT = [5, 6, 7, 8]
-PROMPTS = ([9], PROMPT, [7, 7, 7, 1, 2, 3, 9, 9, 4])
-SAMPLED, GREEDY = Sampling(0.8), Sampling(0.0)
-BURN_IN = 20
-"""Tokens of burn-in, where a drafter has one: enough to whiten by, and soon over."""
 OBJECTIVES = tuple(Objective(name, gamma=3) for name in ("kl", "reverse_kl", "jsd", "tv", "speed"))
 OBJECTIVES += (Objective(positions="wrong"),)
-
-
-class Broken(AssertionError):
-    """A law does not hold; the message says which values break it."""
-
-
-def pair_of(family: str = "llama", dtype: str = "float64", draft_vocab: int | None = None) -> Pair:
-    """A random target and a draft near it; ValueError for a family that is not one of ``PROVEN``."""
-    if family not in PROVEN:
-        raise ValueError(f"family={family!r}: must be one of {', '.join(PROVEN)}")
-    target = random_model(family, 0, dtype, vocab=VOCAB)
-    return Pair(target, perturbed(target, 0.05, 1, draft_vocab), None)
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A drafter on trial: its class, its settings, and the pair it is made for."""
-
-    name: str | type[Drafter]
-    settings: dict[str, Any]
-    pair: Pair
-
-    @classmethod
-    def of(cls, name: str | type[Drafter], pair: Pair | None = None, **settings: Any) -> "Subject":
-        """By name, ``file.py:Class`` or class; a short burn-in unless the settings have another."""
-        kind: Any = drafter_class(name)
-        short = {"burn_in": BURN_IN} if "burn_in" in signature(kind.__init__).parameters else {}
-        return cls(name, short | settings, pair or pair_of())
-
-    @property
-    def kind(self) -> type[Drafter]:
-        return drafter_class(self.name)
-
-    def make(self) -> Drafter:
-        """A fresh one."""
-        return make_drafter(self.name, self.pair, **self.settings)
-
-    def warmed(self) -> tuple[Drafter, Piece]:
-        """One that is ready, at a decision of its own, and a piece of what it served there."""
-        drafter = self.make()
-        while not drafter.ready:
-            drafter.absorb([serve(self.pair, drafter)[1]])
-        drafter.load(elsewhere(drafter, torch.Generator().manual_seed(1)))
-        return drafter, serve(self.pair, drafter)[1]
-
-
-def serve(pair: Pair, drafter: Drafter, new: int = 30, seed: int = 3) -> tuple[list[Step], Piece]:
-    """One sampled request → its steps, and what they reveal as one piece."""
-    session = alone(pair.target, drafter, PROMPT, new)
-    steps = list(generate(session, 3, SAMPLED, torch.Generator().manual_seed(seed)))
-    drafter.catch_up()
-    (text,) = session.texts
-    start, stop = text.prompt_length, len(text.tokens)
-    laws = torch.cat([step.target_probs for step in steps])
-    wrong = torch.cat([torch.arange(len(s.tokens)) == (s.accepted if s.rejected else -1) for s in steps])
-    hidden = None if text.hidden is None else text.hidden[: stop - 1]
-    return steps, Piece(text.tokens, start, stop, laws, drafter.features(start, stop), hidden, wrong)
-
-
-def elsewhere(drafter: Drafter, rng: torch.Generator) -> Tensor:
-    """A decision near the one being served: of a mixture on the simplex, of a deep drafter close by."""
-    noise = torch.randn(drafter.dimension, generator=rng)
-    if drafter.simplex:
-        return (drafter.x.log() + noise).softmax(-1)
-    return drafter.x + (1.0 if drafter.convex else 0.03) * noise
-
-
-def widened(part: Any) -> Any:
-    """The theory's losses, which are dataclasses of arrays, in float64, so that differences mean something."""
-    if isinstance(part, Tensor):
-        return part.double() if part.is_floating_point() else part
-    if isinstance(part, tuple):
-        return tuple(widened(one) for one in part)
-    if is_dataclass(part) and not isinstance(part, type):
-        return replace(part, **{one.name: widened(getattr(part, one.name)) for one in fields(part) if one.init})
-    return part
-
-
-def need(holds: bool | Tensor, message: str) -> None:
-    """Raise ``Broken`` unless it holds."""
-    if not bool(holds):
-        raise Broken(message)
 
 
 # What every drafter keeps
@@ -211,6 +131,41 @@ def follows_the_text(subject: Subject) -> None:
                 need(gap < 1e-6, f"laws differ by {gap:.2g} after {text.tokens} and {[int(t) for t in drafted]}")
                 drafted.append(mine.argmax(-1))
         drafter.commit()
+
+
+def remembers_by_its_state(subject: Subject) -> None:
+    """What a fresh one takes up of another is all that the other remembers: it drafts as that one does."""
+
+    def served() -> Drafter:
+        drafter = subject.make()
+        decoder = online_decoder(subject.pair, drafter, drafter.trial, Serving(3, 8, SAMPLED, 24))
+        for prompt in PROMPTS:
+            decoder.serve(prompt, Ledger())
+        return drafter
+
+    def laws_after(drafter: Drafter) -> Tensor:
+        found = []
+        for prompt in PROMPTS:
+            (text,) = alone(subject.pair.target, drafter, prompt, 8).texts
+            with torch.inference_mode():
+                drafted: list[Tensor] = []
+                for _ in range(min(3, drafter.reach(text))):
+                    found.append(drafter.logits_after(drafted).softmax(-1))
+                    drafted.append(found[-1].argmax(-1))
+            drafter.commit()
+        return torch.cat(found)
+
+    wanted, one, two = laws_after(served()), served(), served()
+    by_state, aside = subject.make(), subject.make()
+    by_state.restore(copied(one.state()))
+    aside.take_up(two.put_aside())
+    for how, drafter, before in (("state and restore", by_state, one), ("put_aside and take_up", aside, two)):
+        drafter.load(before.x)
+        gap = float((laws_after(drafter) - wanted).abs().max())
+        need(
+            gap < 1e-6,
+            f"after {how} laws differ by {gap:.2g}: all that it remembers of texts, besides x, belongs there",
+        )
 
 
 def keeps_the_greedy_text(subject: Subject) -> None:
@@ -323,6 +278,7 @@ ALWAYS: tuple[Law, ...] = (
     samples_what_it_reports,
     made_alike,
     follows_the_text,
+    remembers_by_its_state,
     keeps_the_greedy_text,
     follows_several_texts,
 )

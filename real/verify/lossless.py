@@ -128,17 +128,22 @@ def compare(pair: Pair, prompts: Prompts, texts: Iterable[list[int]], wanted: li
 def transforms(pair: Pair, prompt: list[int], text: list[int], sampling: Sampling, rng: torch.Generator) -> Tensor:
     """Randomised probability integral transforms of ``text``, i.i.d. uniform if it was sampled from the target.
 
-    One plain forward over the finished text gives every law (``theory.speculation.audit.pit``). Returns float64
-    ``[len(text)]``.
+    See ``fresh_laws`` and ``theory.speculation.audit.pit``. Returns float64 ``[len(text)]``.
     """
-    ids = torch.tensor([prompt + text], device=pair.device)
-    logits = pair.target.model(ids).logits[0, len(prompt) - 1 : -1]
+    laws = fresh_laws(pair, prompt, text, sampling).double().cpu()
+    return pit(laws, torch.tensor(text), torch.rand(len(text), generator=rng, dtype=torch.float64))
+
+
+@torch.inference_mode()
+def fresh_laws(pair: Pair, prompt: list[int], text: list[int], sampling: Sampling) -> Tensor:
+    """The target's laws of every token of ``text`` ``[len(text), V]``, by one plain forward over it when finished."""
+    ids = torch.tensor([[*prompt, *text[:-1]]], device=pair.device)
+    logits = pair.target.model(ids).logits[0, len(prompt) - 1 :]
     shape = pair.target.generation.shape(prompt, len(prompt) + len(text), pair.device)
     if shape is not None:
         whole = Text(prompt + text, shape=shape)
         logits = torch.cat([shaped([whole.until(len(prompt) + i)], [], row[None]) for i, row in enumerate(logits)])
-    laws = sampling.law(logits).double().cpu()
-    return pit(laws, torch.tensor(text), torch.rand(len(text), generator=rng, dtype=torch.float64))
+    return sampling.law(logits)
 
 
 def uniformity(values: Tensor) -> float:

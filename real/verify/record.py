@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from real.drafters import DRAFTERS, Drafter, Piece, drafter_class
-from real.serving.decoder import online_decoder
+from real.serving.decoder import Decoder, online_decoder
 from real.serving.feedback import Counts
 from real.serving.ledger import Ledger
 from real.serving.settings import Serving
@@ -47,51 +47,56 @@ def record(
             cannot be replayed, or what was recorded is not finite.
     """
     with owned(path):
-        return _recorded(models, schedule, serving, seed, path, progress, system)
+        stream, method = scheduled(schedule, seed), at_rest(system)
+        drafter, pieces = models.drafter(method, serving), list[Piece]()
+        assert drafter is not None
+        header = _header(models, schedule, stream, serving, seed, drafter, system)
+        if path.exists():
+            check_same(path, header)
+            return path
+        whole = replace(serving, law_top_k=0)
+        decoder = online_decoder(models.pair_of(method), drafter, method.learner, whole, seed, record=pieces.extend)
+        total, lengths = _served(decoder, models.encoded(stream.prompts), progress)
+        assert decoder.learning is not None
+        pieces += decoder.learning.rounds.pieces  # the incomplete last round is decoded too
+        burn_in = header["burn_in_rounds"] * serving.nu
+        if sum(lengths) < burn_in:
+            raise ValueError(
+                f"schedule={schedule!r}: committed {sum(lengths)} tokens, fewer than the burn-in of {burn_in}"
+            )
+        read = drafter.recording(pieces, burn_in)
+        arrays = _laws(pieces, drafter, serving) | {name: tensor.numpy() for name, tensor in read.items()}
+        arrays["prompt"] = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
+        arrays["segment"] = np.array(stream.segment, np.int32)[arrays["prompt"]]
+        header["digest"] = _digest(header, arrays)
+        header |= {"tokens_per_step": total.tokens / total.steps, "alpha": total.alpha_sum / total.verified}
+        header["provenance"] = provenance(models.device)
+        _write(path, header, arrays)
+    return path
 
 
-def _recorded(
-    models: Models, schedule: str, serving: Serving, seed: int, path: Path,
-    progress: Callable[[int, int], None], system: str,
-) -> Path:  # fmt: skip
-    stream, method = scheduled(schedule, seed), at_rest(system)
-    drafter = models.drafter(method, serving)
-    assert drafter is not None
-    header = _header(models, schedule, stream, serving, seed, drafter, system)
-    if path.exists():
-        check_same(path, header)
-        return path
-    served: list[Piece] = []
-    whole = replace(serving, law_top_k=0)
-    decoder = online_decoder(models.pair_of(method), drafter, method.learner, whole, seed, record=served.extend)
-    total, prompt_of, segment_of, prompts = Counts(), [], [], models.encoded(stream.prompts)
+def _served(
+    decoder: Decoder, prompts: Sequence[list[int]], progress: Callable[[int, int], None]
+) -> tuple[Counts, list[int]]:
+    """Serve the prompts → the counts of all, and how many tokens each was followed by."""
+    total, lengths = Counts(), list[int]()
     for i, prompt in enumerate(prompts):
-        tokens, counts = decoder.serve(prompt, Ledger(models.device))
+        tokens, counts = decoder.serve(prompt, Ledger(decoder.pair.device))
         for name, value in vars(counts).items():
             setattr(total, name, getattr(total, name) + value)
-        prompt_of += [i] * len(tokens)
-        segment_of += [stream.segment[i]] * len(tokens)
-        progress(i + 1, len(stream.prompts))
-    assert decoder.learning is not None
-    pieces = served + decoder.learning.rounds.pieces  # the incomplete last round is decoded too
-    burn_in = header["burn_in_rounds"] * serving.nu
-    if len(prompt_of) < burn_in:
-        raise ValueError(
-            f"schedule={schedule!r}: committed {len(prompt_of)} tokens, fewer than the burn-in of {burn_in}"
-        )
-    read = drafter.recording(pieces, burn_in)
-    arrays = _laws(pieces, drafter, serving) | {name: tensor.numpy() for name, tensor in read.items()}
-    arrays |= {"prompt": np.array(prompt_of, np.int32), "segment": np.array(segment_of, np.int32)}
+        lengths.append(len(tokens))
+        progress(i + 1, len(prompts))
+    return total, lengths
+
+
+def _write(path: Path, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    """Raises ValueError for arrays that are not finite; nothing is written then."""
     bad = [name for name, array in arrays.items() if array.dtype.kind == "f" and not np.isfinite(array).all()]
     if bad:
         raise ValueError(f"{path}: not written, for {', '.join(bad)} hold nan or infinity; record in float32")
-    header["digest"] = _digest(header, arrays)
-    header |= {"tokens_per_step": total.tokens / total.steps, "alpha": total.alpha_sum / total.verified}
-    header["provenance"] = provenance(models.device)
     with atomic(path) as partial, partial.open("wb") as file:
         arrays["header"] = np.array(json.dumps(plain(header)))
         np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]
-    return path
 
 
 def _digest(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:

@@ -22,6 +22,9 @@ except ModuleNotFoundError:  # Windows: files are whole there too, but two proce
 LEFT = r"(\.\w+)?\.\d+-[0-9a-f]{8}\.partial"
 """What ``atomic`` adds to a name, before which the name may have a suffix."""
 
+LOCK = r"\.\w+\.lock"
+"""What ``owned`` adds to a name with a suffix."""
+
 
 class Owned(ValueError):
     """Another process works on the same file or folder."""
@@ -111,11 +114,27 @@ def _locked(lock: Path, wait: bool) -> int | None:
 
 
 def _clear(path: Path) -> None:
-    """Remove what a writer of the path, or of a file in the folder, left behind."""
+    """Remove what a writer of the path, or of a file in the folder, left behind: half a file, a lock without owner."""
     for folder, name in ((path.parent, re.escape(path.name)), (path, ".*")):
         for left in folder.iterdir() if folder.is_dir() else ():
             if re.fullmatch(name + LEFT, left.name):
                 _remove(left)
+            elif re.fullmatch(name + LOCK, left.name) and _is_empty(left):
+                _unlock(left)
+
+
+def _is_empty(path: Path) -> bool:
+    with suppress(OSError):  # its owner may remove it at any time
+        return path.is_file() and path.stat().st_size == 0
+    return False
+
+
+def _unlock(lock: Path) -> None:
+    """Remove a lock that no process holds."""
+    descriptor = None if fcntl is None else _locked(lock, wait=False)
+    if descriptor is not None:
+        lock.unlink(missing_ok=True)
+        os.close(descriptor)
 
 
 def _remove(path: Path) -> None:

@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 
 from rich.table import Table
 
-from theory.runs.screen import console
+from theory.runs.console import new_console
 
-screen = console()
-if not screen.is_terminal:
-    screen = console(width=200)  # tables go to files whole
+console = new_console()
+if not console.is_terminal:
+    console = new_console(width=200)  # tables go to files whole
 
 Form = str | Callable[[Any], str]
 

@@ -21,11 +21,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bars
 from typer.core import TyperCommand
 
+from theory.runs.console import new_console, survive
 from theory.runs.extras import EXTRAS, needs
 from theory.runs.outputs import tried_first
-from theory.runs.screen import console, survive
 
-complaints = console(stderr=True, soft_wrap=True)
+complaints = new_console(stderr=True, soft_wrap=True)
 """Errors and progress; results go to standard output."""
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
@@ -109,7 +109,7 @@ class Commands(typer.Typer):
         return super().__call__(*arguments, **options)
 
 
-Report = Callable[[int, int | None], None]
+Tell = Callable[[int, int | None], None]
 """Told how much is done, and of how much if that is known."""
 
 
@@ -167,7 +167,7 @@ class Progress:
         self._over.set()
         self._lines.join() if self._bars is None else self._bars.stop()
 
-    def task(self, name: str) -> Report:
+    def task(self, name: str) -> Tell:
         """A new piece of work → what is to be told how far it is; its time counts from here."""
         task = Task(name, self.clock())
         self.tasks.append(task)
@@ -182,13 +182,13 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Print a line of its own, above the bars if there are any."""
-        (self.console if self._bars is None else self._bars.console).print(text, markup=False, highlight=False)
+        (self.console if self._bars is None else self._bars.console).print(text, highlight=False)
 
     def _tell(self) -> None:
         while not self._wait(self.every):
             for task in list(self.tasks):
                 if not task.over:
-                    self.console.print(task.line(self.clock()), markup=False, highlight=False)
+                    self.console.print(task.line(self.clock()), highlight=False)
 
 
 @contextmanager

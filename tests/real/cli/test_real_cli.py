@@ -121,14 +121,15 @@ def test_demo_writes_one_trace_a_method_and_is_skipped_the_next_time(uninterrupt
 
 
 def interrupt_at(monkeypatch, prompt: int, error: BaseException) -> None:
-    encode = compare.Comparison._request
+    """Raise it where the first method would be asked this turn of the stream, counted from 0."""
+    serve = compare.InTurn.serve
 
-    def failing(self, i):
-        if i == prompt:
+    def failing(self, turn):
+        if turn.at == prompt:
             raise error
-        return encode(self, i)
+        return serve(self, turn)
 
-    monkeypatch.setattr(compare.Comparison, "_request", failing)
+    monkeypatch.setattr(compare.InTurn, "serve", failing)
 
 
 def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path, monkeypatch, uninterrupted):
@@ -136,11 +137,10 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path, monkeypatch, unin
         interrupt_at(patch, 5, KeyboardInterrupt())
         assert real("demo", "--out", "o").exit_code != 0
     assert set(contents(tmp_path / "o")) == {"demo/1/checkpoint.safetensors"}
-    served = []
-    encode = compare.Comparison._request
-    monkeypatch.setattr(compare.Comparison, "_request", lambda self, i: served.append(i) or encode(self, i))
+    served, serve = [], compare.InTurn.serve
+    monkeypatch.setattr(compare.InTurn, "serve", lambda self, turn: served.append(turn.at) or serve(self, turn))
     assert real("demo", "--out", "o").exit_code == 0
-    assert served == [0, 5, 6, 7, 8]  # 0 warms up
+    assert served == [at for at in (5, 6, 7, 8) for _ in QUICK.methods]
     assert counts(tmp_path / "o/demo/1") == counts(uninterrupted / "demo/1")
     assert not (tmp_path / "o/demo/1/checkpoint.safetensors").exists()
 

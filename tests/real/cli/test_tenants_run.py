@@ -44,6 +44,47 @@ def test_every_users_requests_are_served_as_if_there_were_no_others(tmp_path):
             assert both == columns(tmp_path / tenant, method)
 
 
+def test_a_trace_has_the_rounds_of_all_tenants(tmp_path):
+    """As many as each has alone, one tenant's after the other's; hint_gain is of all of them."""
+    assert (
+        run("--prompts", written(tmp_path / "both.jsonl", TENANTS), "--learner", "ogd", "--out", "both").exit_code == 0
+    )
+    header = Trace.load(tmp_path / "both/real/run/0/ogd").header
+    rounds, losses = {}, []
+    for tenant in header["rounds_of_tenants"]:
+        mine = [text for text, whose in zip(TEXTS, TENANTS, strict=True) if whose == tenant]
+        alone = written(tmp_path / f"{tenant}.jsonl", [tenant] * 3, mine)
+        assert run("--prompts", alone, "--learner", "ogd", "--out", tenant).exit_code == 0
+        own = Trace.load(tmp_path / tenant / "real/run/0/ogd").header
+        assert "rounds_of_tenants" not in own
+        rounds[tenant], losses = len(own["rounds"]["loss"]), losses + own["rounds"]["loss"]
+    assert header["rounds_of_tenants"] == rounds
+    assert set(rounds) == {"a", "b"}
+    assert header["rounds"]["loss"] == losses
+    assert header["hint_gain"] == 1
+
+
+@pytest.mark.parametrize(
+    ("burn_in", "told"),
+    [
+        (16, None),
+        (
+            32,
+            "nothing from the tenants 'b': the stream has 24 tokens of each at most, its burn-in and one round take 40",
+        ),
+        (64, "nothing: of each tenant the stream has 48 tokens at most, its burn-in and one round take 72"),
+    ],
+)
+def test_every_tenant_has_a_burn_in_of_its_own(tmp_path, burn_in, told):
+    """Six requests of 12 tokens, four of them a's."""
+    prompts = written(tmp_path / "both.jsonl", ["a", "b", "a", "a", "b", "a"])
+    result = run("--prompts", prompts, "--learner", "ogd", "--burn-in", burn_in)
+    assert result.exit_code == 0, said(result)
+    assert ("will learn nothing" in said(result)) == (told is not None)
+    assert told is None or f"ogd will learn {told}; serve" in said(result)
+    assert ("nothing was learned, and nothing certified: 48 tokens of one tenant" in said(result)) == (burn_in == 64)
+
+
 def test_a_state_is_one_tenants(tmp_path):
     result = run("--prompts", written(tmp_path / "both.jsonl", TENANTS), "--state", "s")
     assert result.exit_code == 2

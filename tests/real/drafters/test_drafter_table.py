@@ -9,13 +9,8 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from real.drafters import DRAFTERS  # noqa: E402
-from real.verify.drafter_laws import (  # noqa: E402
-    Subject,
-    keeps_the_greedy_text,
-    laws,
-    pair_of,
-    widened,
-)
+from real.verify.drafter_laws import keeps_the_greedy_text, laws  # noqa: E402
+from real.verify.on_trial import Subject, pair_of, widened  # noqa: E402
 
 TABLE = {
     **{name: (name, {}) for name in DRAFTERS},

@@ -22,7 +22,7 @@ from real.systems.loaded import Models, decoder_of, drafter_of  # noqa: E402
 from real.systems.rows import Method  # noqa: E402
 from real.traffic.prompts import Prompt  # noqa: E402
 from real.traffic.streams import as_given  # noqa: E402
-from real.traffic.turns import Following, Turn, Waiting, encoded, turns_of  # noqa: E402
+from real.traffic.turns import FollowUps, Turn, Waiting, encoded, turns_of  # noqa: E402
 from real.verify.lossless import reference  # noqa: E402
 from tests.real.models.test_models import CHAT, tokenizer  # noqa: E402
 from theory.learners.ogd import OGD  # noqa: E402
@@ -125,7 +125,7 @@ def test_a_conversation_is_drawn_whole(pair):
 def test_in_rows_a_follow_up_enters_when_the_turn_before_has_ended(pair, rows):
     method, serving = Method("adapter", OGD(8.0)), Serving(3, 8, GREEDY, NEW, burn_in=16)
     decoder = decoder_of(pair, method, drafter_of(pair, method, serving), serving, rows=rows)
-    waiting = Waiting(encoded(pair, PROMPTS, None), Following(pair, PROMPTS, None, {}))
+    waiting = Waiting(encoded(pair, PROMPTS, None), FollowUps(pair, PROMPTS, None, {}))
     beside = []
     for one in decoder.serve_all(waiting, Ledger()):
         beside.append(len(decoder.requests))
@@ -135,7 +135,7 @@ def test_in_rows_a_follow_up_enters_when_the_turn_before_has_ended(pair, rows):
 
 
 def test_groups_of_conversations_are_the_same_work_for_both(pair):
-    following = Following(pair, PROMPTS, None, {})
+    following = FollowUps(pair, PROMPTS, None, {})
     group, wanted = Group(encoded(pair, PROMPTS, None), 1, following), conversations(pair)
     end = wanted[2][1][2]  # an end token cuts answers short, and later turns follow on them
     for one in (InRows(pair, "independent", 3, GREEDY, NEW), GenerateInRows(pair, GREEDY, NEW)):
@@ -149,7 +149,7 @@ def test_groups_of_conversations_are_the_same_work_for_both(pair):
         pair.target.eos, pair.target.model.generation_config.eos_token_id = frozenset(), None
     assert ours == theirs < sum(len(text) for texts in wanted for text in texts)
     (found,) = throughput(
-        pair, group.prompts, NEW, GREEDY, 3, (3,), lambda part: Following(pair, PROMPTS[part], None, {})
+        pair, group.prompts, NEW, GREEDY, 3, (3,), lambda part: FollowUps(pair, PROMPTS[part], None, {})
     )
     assert found["rows"] == 3
 

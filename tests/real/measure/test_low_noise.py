@@ -18,6 +18,7 @@ from real.measure.served import Comparison  # noqa: E402
 from real.measure.summary import Sample, measures  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
 from real.serving.feedback import NonFiniteGradient  # noqa: E402
+from real.serving.lawful import NoLaw  # noqa: E402
 from real.serving.settings import Serving  # noqa: E402
 from real.systems.loaded import Models  # noqa: E402
 from real.systems.rows import Method  # noqa: E402
@@ -112,7 +113,7 @@ def test_all_that_can_follow_the_first_methods_texts_and_the_others_say_why_not(
     for row, plain in zip(made.rows["ogd"], made.rows["plain"], strict=True):
         assert row[SHARED] == plain["tokens"] == plain[SHARED] == plain[EXPECTED]
         assert row[SHARED] / 4 <= row[EXPECTED] <= row[SHARED]
-    assert len(made.followers["ogd"].decoder.learning.log) > 3
+    assert made.followers["ogd"].decoder.learning.log.rounds > 3
     table = measures(Sample({0: {name: made.trace(name, {}) for name in METHODS}}))
     assert table["plain"]["low_noise_speedup"]["value"] == pytest.approx(1)
     assert table["frozen"]["low_noise_net"]["value"] == pytest.approx(1)
@@ -196,6 +197,20 @@ def test_a_request_counts_as_served_when_it_was_followed_too(monkeypatch):
         made.run()
     assert len(made.rows["ogd"]) == 3
     assert made.served == 2
+
+
+def test_what_has_no_law_while_a_text_is_followed_names_the_request_of_the_run(monkeypatch):
+    made, calls = compared({name: METHODS[name] for name in ("plain", "frozen")}, low_noise=True), list[int]()
+
+    def lawless(prompt, text):
+        calls.append(len(text))
+        if len(calls) == 3:
+            raise NoLaw("target", 7, 1, "remedy")
+        return [0.5] * len(text)
+
+    monkeypatch.setattr(made.followers["frozen"], "follow", lawless)
+    with pytest.raises(NoLaw, match="target: no law of token 7 of request 3, for"):
+        made.run()
 
 
 def test_expected_tokens_a_step_are_those_that_serving_has_in_the_long_run():

@@ -54,7 +54,7 @@ def test_greedy_text_and_learning_are_those_of_learning_at_once(pair):
     late, at_once = (decoder(pair, replace(s, sampling=Sampling(0.0))) for s in (BESIDE, AT_ONCE))
     assert [late.serve(p, Ledger())[0] for p in PROMPTS] == [at_once.serve(p, Ledger())[0] for p in PROMPTS]
     assert torch.equal(late.drafter.x, at_once.drafter.x)
-    assert [entry.loss for entry in late.learning.log] == [entry.loss for entry in at_once.learning.log]
+    assert [entry.loss for entry in late.learning.log.lines] == [entry.loss for entry in at_once.learning.log.lines]
 
 
 def test_every_decision_is_served_one_round_late(pair):
@@ -85,7 +85,7 @@ def test_waiting_is_charged_and_the_threads_seconds_are_told(pair):
     ledger = Ledger()
     for prompt in PROMPTS:
         made.serve(prompt, ledger)
-    assert made.learning.beside.seconds >= 0.05 * len(made.learning.log)
+    assert made.learning.beside.seconds >= 0.05 * made.learning.log.rounds
     assert 0 < ledger.seconds["learn"] <= ledger.total
 
 
@@ -123,5 +123,5 @@ def test_on_a_gpu_learning_has_a_stream_of_its_own_and_the_text_stays_the_target
     made = decoder(on_gpu, replace(BESIDE, sampling=Sampling(0.0)), drafter)
     texts = [made.serve(prompt, Ledger("cuda"))[0] for prompt in PROMPTS]
     assert texts == reference(on_gpu, PROMPTS, 30)
-    assert made.learning.log
+    assert made.learning.log.rounds
     assert made.learning.beside._stream is not None

@@ -96,11 +96,11 @@ def test_a_certificate_holds_in_every_round_and_comes_back_from_the_log(pair, na
     log = certifier.log()
     experts = drafter in ("mixture", "routing")  # many updates a round, one a position
     np.testing.assert_allclose(log.columns["loss"], served, rtol=1e-5, atol=1e-7)
-    assert len(served) > len(made.learning.log) if experts else len(served) == len(made.learning.log)
+    assert len(served) > made.learning.log.rounds if experts else len(served) == made.learning.log.rounds
     if not experts:
-        np.testing.assert_allclose(log.columns["loss"], [entry.loss for entry in made.learning.log], rtol=1e-5)
+        np.testing.assert_allclose(log.columns["loss"], [entry.loss for entry in made.learning.log.lines], rtol=1e-5)
         np.testing.assert_allclose(
-            log.columns["squared_error"], [entry.hint_error for entry in made.learning.log], rtol=1e-4
+            log.columns["squared_error"], [entry.hint_error for entry in made.learning.log.lines], rtol=1e-4
         )
     for sequence in sequences(log).values():
         regret, bound = paths(log, sequence)
@@ -112,7 +112,7 @@ def test_a_certificate_holds_in_every_round_and_comes_back_from_the_log(pair, na
     again = certificates(Trace.load(tmp_path / "log"))
     for comparator, certificate in found.items():
         np.testing.assert_allclose(again[comparator], certificate, rtol=1e-9)
-    assert [rounds for rounds, _ in shown] == list(range(5, len(made.learning.log) + 1, 5))
+    assert [rounds for rounds, _ in shown] == list(range(5, made.learning.log.rounds + 1, 5))
     assert all(of.slack >= 0 for _, each in shown for of in each.values())
 
 
@@ -123,13 +123,14 @@ def test_a_run_taken_up_from_a_state_is_certified_from_there(pair):
     for prompt in ([5, 6, 7, 8], [1, 2, 3, 1, 2, 3]):
         first.serve(prompt, Ledger())
     second.restore(first.state())
-    before, certifier = len(second.learning.log), Certifier(learner)
+    before, certifier = second.learning.log.rounds, Certifier(learner)
     second.learning.on_round = certifier.note
     second.serve([9, 8, 7], Ledger())
     log = certifier.log()
     assert before > 3
-    np.testing.assert_allclose(log.columns["loss"], [entry.loss for entry in second.learning.log[before:]], rtol=1e-5)
-    errors = [entry.hint_error for entry in second.learning.log[before:]]
+    later = list(second.learning.log.lines)[before:]
+    np.testing.assert_allclose(log.columns["loss"], [entry.loss for entry in later], rtol=1e-5)
+    errors = [entry.hint_error for entry in later]
     np.testing.assert_allclose(log.columns["squared_error"], errors, rtol=1e-4)
 
 

@@ -43,7 +43,7 @@ def test_texts_are_the_targets_up_to_the_end_of_its_context(family, target, draf
     assert [request.tokens for request in found] == wanted
     assert sum(request.counts.drafted for request in found) > 0
     if method.learner.learns:
-        assert decoder.learning.log
+        assert decoder.learning.log.rounds
         assert decoder.learning.rounds.waiting < 8 + 5
 
 
@@ -55,7 +55,7 @@ def test_a_prompt_beyond_the_drafts_context_is_learned_up_to_it():
     prompt = random_prompts(1, VOCAB, 5)[0] * 20
     assert len(prompt) > CONTEXT
     decoder.serve(prompt, Ledger("cpu"))
-    learned = 8 * (len(decoder.learning.log) + 1) + decoder.learning.rounds.waiting
+    learned = 8 * (decoder.learning.log.rounds + 1) + decoder.learning.rounds.waiting
     assert learned == min(len(prompt), CONTEXT + 1) - 1
 
 

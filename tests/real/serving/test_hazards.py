@@ -19,8 +19,9 @@ from real.models.memory import OneText  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
 from real.serving.feedback import Counts  # noqa: E402
 from real.serving.step import Session, alone, generate  # noqa: E402
-from real.verify.drafter_laws import Broken, Subject, loss_is_of_the_law_drafted  # noqa: E402
+from real.verify.drafter_laws import loss_is_of_the_law_drafted  # noqa: E402
 from real.verify.lossless import FALSE_ALARM, random_pair, random_prompts, reference, transforms, uniformity  # noqa: E402
+from real.verify.on_trial import Broken, Subject  # noqa: E402
 from tests.real.serving import test_online  # noqa: E402
 from tests.tabular import TabularLM, enumerate_step, output_law, total_variation  # noqa: E402
 from theory.speculation.acceptance import categorical, token_rule  # noqa: E402

@@ -118,7 +118,7 @@ PROMPTS = [[5, 6, 7], [5, 9, 6], [7, 8]]
 def test_the_request_is_named_and_what_served_it_serves_others_after(pair, rows, sampling):
     serving = Serving(3, 8, sampling, 4)
     decoder = Decoder(pair, Independent(pair.draft, pair.target.vocab), serving, rows=rows)
-    with pytest.raises(NoLaw, match="target: no law of token 3 of request 1, for"):
+    with pytest.raises(NoLaw, match="target: no law of token 3 of request 2, for"):
         list(decoder.serve_all(PROMPTS, Ledger()))
     (request,) = decoder.serve_all(PROMPTS[:1], Ledger())
     assert len(request.tokens) == 4
@@ -127,7 +127,7 @@ def test_the_request_is_named_and_what_served_it_serves_others_after(pair, rows,
 def test_a_prompt_s_positions_are_not_learned_from_where_they_have_no_law(pair):
     made = Adapter(pair.draft, pair.target.vocab, burn_in=4)
     decoder = online_decoder(pair, made, OGD(1.0), Serving(3, 8, Sampling(1.0), 4), learn_prompt=True)
-    with pytest.raises(NoLaw, match=r"target: no law of token \d of request 1, for"):
+    with pytest.raises(NoLaw, match=r"target: no law of token \d of request 2, for"):
         list(decoder.serve_all(PROMPTS, Ledger()))
 
 

@@ -12,7 +12,7 @@ from real.drafters.objective import Objective  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
 from real.models.state import load, save  # noqa: E402
 from real.serving.decoder import Decoder, online_decoder  # noqa: E402
-from real.serving.feedback import NonFiniteGradient  # noqa: E402
+from real.serving.feedback import NonFiniteGradient, hint_gain  # noqa: E402
 from real.serving.ledger import Ledger  # noqa: E402
 from real.serving.rounds import Rounds, cut  # noqa: E402
 from real.serving.settings import Serving  # noqa: E402
@@ -57,7 +57,7 @@ def test_rounds_are_exactly_nu_committed_tokens_across_requests(pair):
     served = [token for piece in pieces for token in piece.tokens[piece.start : piece.stop]]
     assert served == [token for text in texts for token in text]
     assert online.learning.rounds.waiting == len(served) % NU
-    assert len(online.learning.log) == len(served) // NU - BURNED
+    assert online.learning.log.rounds == len(served) // NU - BURNED
     assert all(len(piece.features) == len(piece.target_probs) == piece.stop - piece.start for piece in pieces)
 
 
@@ -88,8 +88,8 @@ def test_the_first_logged_loss_is_the_frozen_drafts_divergence(pair):
             laws = [online.serving.sampling.law(m.model(text[None]).logits[0, piece.start - 1 : -1])
                     for m in (pair.target, pair.draft)]  # fmt: skip
             divergence += (laws[0] * (laws[0].log() - laws[1].log())).sum(-1).tolist()
-    assert online.learning.log[0].loss == pytest.approx(sum(divergence) / NU, rel=1e-4)
-    assert online.learning.log[0].hint_error == online.learning.log[0].gradient > 0
+    assert online.learning.log.lines[0].loss == pytest.approx(sum(divergence) / NU, rel=1e-4)
+    assert online.learning.log.lines[0].hint_error == online.learning.log.lines[0].gradient > 0
 
 
 @pytest.mark.parametrize("sampling", [GREEDY, Sampling(1.0)], ids=["greedy", "sampled"])
@@ -98,7 +98,7 @@ def test_a_round_is_learned_at_the_first_step_boundary_after_its_last_token(pair
 
     def watch(step) -> None:
         nonlocal committed
-        seen.append((len(online.learning.log), max(0, committed // NU - BURNED), bool(online.drafter.x.any())))
+        seen.append((online.learning.log.rounds, max(0, committed // NU - BURNED), bool(online.drafter.x.any())))
         committed += len(step.tokens)
 
     online = decoder(pair, sampling=sampling, watch=watch)
@@ -139,7 +139,7 @@ def test_greedy_text_is_the_targets_while_the_draft_learns(pair, gamma):
     hint = lambda drafter, pieces: drafter.loss(pieces).grad(drafter.x)  # noqa: E731
     online = decoder(pair, OptimisticOGD(64.0, LastGradient()), GREEDY, gamma=gamma, hint=hint)
     assert [text for text, _ in serve(online)] == wanted
-    assert len(online.learning.log) >= 5
+    assert online.learning.log.rounds >= 5
 
 
 def test_counts_are_those_of_the_steps(pair):
@@ -178,7 +178,8 @@ def test_a_saved_state_goes_on_as_if_never_stopped(tmp_path, drafter, learner):
     second.restore(tensors)
     assert apart + serve(second, PROMPTS[2:]) == together
     if drafter is not None:
-        assert second.learning.log == whole.learning.log
+        assert second.learning.log.lines == whole.learning.log.lines
+        assert second.learning.log.state()["log_sums"].equal(whole.learning.log.state()["log_sums"])
     assert all(torch.equal(value, whole.state()[key]) for key, value in second.state().items())
 
 
@@ -198,11 +199,11 @@ def test_an_outside_hint_is_used_in_place_of_the_learners_own(pair):
     without = decoder(pair, OptimisticOGD(64.0, Zero()))
     assert serve(own) == serve(given)
     serve(without)
-    assert [entry.gradient for entry in given.learning.log] == pytest.approx(
-        [entry.gradient for entry in own.learning.log], rel=1e-5
+    assert [entry.gradient for entry in given.learning.log.lines] == pytest.approx(
+        [entry.gradient for entry in own.learning.log.lines], rel=1e-5
     )
-    assert given.learning.hint_gain == pytest.approx(own.learning.hint_gain, rel=1e-5)
-    assert without.learning.hint_gain == 1
+    assert hint_gain(given.logs) == pytest.approx(hint_gain(own.logs), rel=1e-5)
+    assert hint_gain(without.logs) == 1
 
 
 class Broken(Quadratic):

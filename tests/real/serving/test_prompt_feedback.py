@@ -12,6 +12,7 @@ from real.models.hf import Pair  # noqa: E402
 from real.models.random import perturbed, random_model  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
 from real.serving.decoder import Decoder, online_decoder  # noqa: E402
+from real.serving.feedback import hint_gain  # noqa: E402
 from real.serving.ledger import Ledger  # noqa: E402
 from real.serving.settings import Serving  # noqa: E402
 from theory.hints import Zero  # noqa: E402
@@ -59,7 +60,7 @@ def test_the_hint_is_the_prompts_gradient_at_the_anchor(pair):
     want = 0.3 * made.drafter.loss([piece]).grad(anchor)
     assert torch.allclose(made.learning.hint_t, want, atol=1e-6)
     assert float(want.norm()) > 1e-3
-    assert 0 < made.learning.hint_gain != 1
+    assert 0 < hint_gain(made.logs) != 1
 
 
 def test_a_prompt_too_short_for_a_hint_is_served_without_the_last_ones(pair):
@@ -83,9 +84,9 @@ def test_the_prompt_is_learned_like_any_text(pair):
     told = sum(len(prompt) - 1 for prompt in PROMPTS)
     committed = 3 * SERVING.max_new_tokens
     assert (
-        len(made.learning.log) + 1
+        made.learning.log.rounds + 1
     ) * SERVING.nu + made.learning.rounds.waiting == told + committed  # one round was burn-in
-    assert (len(without.learning.log) + 1) * SERVING.nu + without.learning.rounds.waiting == committed
+    assert (without.learning.log.rounds + 1) * SERVING.nu + without.learning.rounds.waiting == committed
 
 
 def test_reading_the_prompt_is_charged_to_learning(pair):
@@ -110,7 +111,7 @@ def test_only_wrong_positions_are_learned_from(pair):
     for prompt in PROMPTS:
         made.serve(prompt, Ledger())
     wrong = [sum(int(piece.wrong.sum()) for piece in pieces) for pieces in rounds]
-    assert len(made.learning.log) == sum(count > 0 for count in wrong)
+    assert made.learning.log.rounds == sum(count > 0 for count in wrong)
     pieces = next(pieces for pieces, count in zip(rounds, wrong, strict=True) if count)
     loss = made.drafter.losses(pieces, made.learning.objective)[0]
     assert sum(len(target) for target in loss.targets) == sum(int(piece.wrong.sum()) for piece in pieces)

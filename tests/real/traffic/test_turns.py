@@ -12,7 +12,7 @@ pytest.importorskip("transformers")
 from real.models.hf import Pair  # noqa: E402
 from real.traffic.prompts import Prompt, read_prompts  # noqa: E402
 from real.traffic.streams import as_given  # noqa: E402
-from real.traffic.turns import Following, Turn, Waiting, longest, script, tried  # noqa: E402
+from real.traffic.turns import FollowUps, Turn, Waiting, longest, script, tried  # noqa: E402
 from tests.real.models.test_models import CHAT, tokenizer  # noqa: E402
 
 STRICT = (
@@ -103,7 +103,7 @@ def test_every_turn_of_a_stream_is_a_request():
 def test_a_follow_up_waits_for_its_turn_alone():
     made, left_out = pair(None), dict[str, str]()
     prompts = [Prompt(i, "c", turns) for i, turns in enumerate((("a", "b"), ("c", "d" * 99), ("d",)))]
-    waiting = Waiting([[10], [20], [30]], Following(made, prompts, None, left_out))
+    waiting = Waiting([[10], [20], [30]], FollowUps(made, prompts, None, left_out))
     assert [next(waiting), next(waiting)] == [[10], [20]]
     waiting.ended(0, made.encode(["cc"]))
     assert next(waiting) == made.encode(["a", made.decode(made.encode(["cc"])), "b"])  # before what has not begun

@@ -12,7 +12,8 @@ pytest.importorskip("transformers")
 from real.drafters import Drafter  # noqa: E402
 from real.drafters.objective import DISTIL, Objective  # noqa: E402
 from real.drafters.weights import Weights  # noqa: E402
-from real.verify.drafter_laws import ALWAYS, TRAINING, Broken, Subject, laws, losses_are_convex  # noqa: E402
+from real.verify.drafter_laws import ALWAYS, TRAINING, laws, losses_are_convex  # noqa: E402
+from real.verify.on_trial import Broken, Subject  # noqa: E402
 
 
 class Again(Drafter):
@@ -148,6 +149,34 @@ class Stale(Again):
         return 4.0 * torch.nn.functional.one_hot(last, self.vocab).float()
 
 
+class Hoards(Again):
+    """Remembers how many texts have left, beside its state."""
+
+    left = 0
+
+    def leave(self, row):
+        self.left += 1
+
+    def logits_after(self, drafted):
+        return super().logits_after(drafted) / (1 + self.left)
+
+
+class Holds(Hoards):
+    """The same in its state, but not where another tenant's turn comes."""
+
+    def state(self):
+        return {"left": torch.tensor(self.left)}
+
+    def restore(self, state):
+        self.left = int(state["left"])
+
+    def put_aside(self):
+        return None
+
+    def take_up(self, memory):
+        return None
+
+
 class Edits(Again):
     def commit(self):
         self.texts[0].tokens[-1] = 0
@@ -220,6 +249,8 @@ LIARS = [
     ("made_alike", Rolls, "global generator was used"),
     ("made_alike", Numbered, "two texts under one seed"),
     ("follows_the_text", Stale, "laws differ by"),
+    ("remembers_by_its_state", Hoards, "after state and restore laws differ by"),
+    ("remembers_by_its_state", Holds, "after put_aside and take_up laws differ by"),
     ("keeps_the_greedy_text", Edits, "transformers' own"),
     ("keeps_the_greedy_text", Deaf, "no update moved x"),
     ("follows_several_texts", Swaps, "in two rows, after"),

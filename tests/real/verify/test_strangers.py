@@ -7,6 +7,7 @@ torch = pytest.importorskip("torch")
 
 from transformers import AutoConfig, AutoModelForCausalLM  # noqa: E402
 
+import real.verify.strangers as module  # noqa: E402
 from real.drafters import Adapter, Heads, Independent, Mixture  # noqa: E402
 from real.models.hf import CausalLM  # noqa: E402
 from real.models.load import CHECKED  # noqa: E402
@@ -15,9 +16,21 @@ from real.models.text import Text, shaped  # noqa: E402
 from real.serving.decoder import online_decoder  # noqa: E402
 from real.serving.ledger import Ledger  # noqa: E402
 from real.serving.settings import Serving  # noqa: E402
-from real.verify.drafter_laws import Subject, fault, laws  # noqa: E402
+from real.verify.drafter_laws import fault, laws  # noqa: E402
 from real.verify.lossless import FALSE_ALARM, random_prompts, reference, transforms, uniformity  # noqa: E402
-from real.verify.strangers import FAMILIES, GENERATION, VOCAB, WAYS, compared, strange_pair, stranger  # noqa: E402
+from real.verify.on_trial import Subject  # noqa: E402
+from real.verify.strangers import (  # noqa: E402
+    FAMILIES,
+    GENERATION,
+    VOCAB,
+    WAYS,
+    compared,
+    strange_pair,
+    stranger,
+    strangers,
+    verified_by_fresh_laws,
+    ways_of,
+)
 from theory.learners.frozen import Frozen  # noqa: E402
 from theory.learners.hedge import Hedge  # noqa: E402
 
@@ -33,13 +46,35 @@ def held(family: str, generation: str = "") -> None:
         with pytest.raises(ValueError, match=REFUSED[name]):
             strange_pair(family, generation)
         return
-    found = dict(compared(strange_pair(family, generation), random_prompts(PROMPTS, VOCAB, 7), NEW))
-    wanted = dict.fromkeys(WAYS, PROMPTS)
+    ways = ways_of(name)
+    found = dict(compared(strange_pair(family, generation), random_prompts(PROMPTS, VOCAB, 7), NEW, ways))
+    wanted = dict.fromkeys([*ways, "sampled"], PROMPTS)
     for way, known in (("3 rows", ALONE), ("learning", CAPPED)):
         if name in known:
             assert known[name] in str(found[way])
             found.pop(way), wanted.pop(way)
     assert found == wanted
+
+
+@pytest.mark.parametrize(("family", "sharper"), [("stablelm", 1.001), ("stablelm, bfloat16", 2.0)])
+def test_a_law_that_is_not_the_targets_is_seen(family, sharper, monkeypatch):
+    pair, prompt = strange_pair(family), random_prompts(1, VOCAB, 7)[0]
+    assert verified_by_fresh_laws(pair, prompt, NEW)
+    head = pair.target.head
+    monkeypatch.setattr(pair.target, "head", lambda hidden: sharper * head(hidden))
+    assert not verified_by_fresh_laws(pair, prompt, NEW)
+
+
+def test_what_is_refused_in_some_way_counts_as_refused_in_it(monkeypatch, capsys):
+    few = ("falcon, ALiBi", "mamba", "stablelm, bfloat16", "stablelm")
+    monkeypatch.setattr(module, "FAMILIES", {name: FAMILIES[name] for name in few})
+    monkeypatch.setattr(module, "GENERATION", {"num_beams": GENERATION["num_beams"]})
+    assert strangers(1, 8)
+    told = capsys.readouterr().out
+    assert "families: of 4 served: alone 2, 3 rows 1, learning 2; sampled 3" in told
+    assert "generation: of 1 served: alone 0, 3 rows 0, learning 0; sampled 0" in told
+    monkeypatch.setattr(module, "MAY_REFUSE", {"families": 1, "generation": 2})
+    assert not strangers(1, 8)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -85,7 +120,7 @@ def test_equal_drafts_have_all_acceptance_under_a_generation_config():
         _, counts = decoder.serve(random_prompts(1, VOCAB, 7)[0], Ledger("cpu"))
         assert counts.accepted == counts.drafted > 0
         assert counts.alpha_sum == pytest.approx(counts.verified)
-    assert decoder.learning.log
+    assert decoder.learning.log.rounds
     assert torch.allclose(decoder.drafter.x, torch.full((2,), 0.5), atol=1e-5)
 
 

@@ -76,6 +76,25 @@ def test_what_one_process_owns_is_refused_to_others_until_it_ends_however_it_end
     assert {file.name for file in tmp_path.iterdir()} == {"learned-too.csv.1-12345678.partial"}
 
 
+@pytest.mark.parametrize("own", ["P8", "P8/ogd"])
+def test_a_lock_that_a_killed_process_left_stops_nobody_and_goes_with_the_next_owner(tmp_path, own):
+    """As of a trace that was being written in the folder of a run: the next process makes the run again."""
+    for name in ("P8/adam.csv.lock", "P8/poetry.csv.lock"):
+        write_whole(tmp_path / name, "" if "adam" in name else "a file of the user's")
+    command = [sys.executable, "-c", OWNER, str(tmp_path / "P8/ogd.csv")]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "owned\n"
+        with owned(tmp_path / own):
+            assert (tmp_path / "P8/ogd.csv.lock").exists()
+        other.kill()
+    assert (tmp_path / "P8/ogd.csv.lock").exists()
+    with owned(tmp_path / own):
+        pass
+    left = {"poetry.csv.lock"} | ({"adam.csv.lock"} if own == "P8/ogd" else set())
+    assert {path.name for path in (tmp_path / "P8").glob("*.lock")} == left
+
+
 def test_owning_what_is_never_written_leaves_no_trace(tmp_path):
     with owned(tmp_path / "deep/er/f"):
         pass

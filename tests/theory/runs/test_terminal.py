@@ -12,10 +12,9 @@ from typing import Annotated
 
 import pytest
 import typer
-from rich.console import Console
 from typer.testing import CliRunner
 
-from theory.runs.screen import console, survive
+from theory.runs.console import new_console, survive
 from theory.runs.table import Column, table
 from theory.runs.terminal import Commands, Progress, Task, busy
 
@@ -120,7 +119,7 @@ class Clock:
 
 def test_without_a_terminal_progress_is_a_line_every_30_seconds_until_it_is_done():
     screen, clock = StringIO(), Clock(2)
-    progress = Progress(Console(file=screen), clock=clock, wait=clock.wait)
+    progress = Progress(new_console(file=screen), clock=clock, wait=clock.wait)
     prose, c = progress.task("prose"), progress.task("c")
     prose(3, 20)
     c(5, 5)
@@ -131,13 +130,13 @@ def test_without_a_terminal_progress_is_a_line_every_30_seconds_until_it_is_done
 
 
 def test_a_wait_ends_with_the_work():
-    with Progress(Console(file=StringIO()), every=3600.0):
+    with Progress(new_console(file=StringIO()), every=3600.0):
         pass
 
 
 def test_on_a_terminal_progress_is_a_bar():
     screen = StringIO()
-    with Progress(Console(file=screen, force_terminal=True, width=100)) as progress:
+    with Progress(new_console(file=screen, force_terminal=True, width=100)) as progress:
         progress.task("prose")(3, 20)
         progress.say("said")
     assert "prose" in screen.getvalue()
@@ -149,7 +148,7 @@ def test_on_a_terminal_progress_is_a_bar():
 def test_a_task_of_unknown_length_says_how_long_it_has_taken():
     assert Task("compiling", began=10.0).line(45.0) == "compiling after 35 s"
     screen = StringIO()
-    with busy("compiling", Console(file=screen)):
+    with busy("compiling", new_console(file=screen)):
         pass
     assert screen.getvalue() == ""
 
@@ -163,7 +162,7 @@ def test_only_one_place_makes_consoles_and_none_reads_markup():
     sources = {p.relative_to(root).as_posix(): p.read_text("utf-8")
                for package in ("theory", "sim", "real", "figures") for p in (root / package).rglob("*.py")}  # fmt: skip
     made = {name for name, text in sources.items() if re.search(r"(?<![\w.])Console\(", text)}
-    assert made == {"theory/runs/screen.py"}
+    assert made == {"theory/runs/console.py"}
     reads = re.compile(r"from_markup|markup=True|\[/?(red|dim|bold)\]")
     assert [name for name, text in sources.items() if reads.search(text)] == []
 
@@ -171,12 +170,12 @@ def test_only_one_place_makes_consoles_and_none_reads_markup():
 @pytest.mark.parametrize("text", ["[/red]", "[bold]", "[/b] a [link=x]", ":smile:", "[b]c[/b]"])
 def test_text_is_printed_as_it_is(text):
     out = StringIO()
-    screen = console(file=out, width=200)
+    screen = new_console(file=out, width=200)
     screen.print(text)
     screen.print(table([{"name": text}], [Column("name", text)], text))
     assert out.getvalue().count(text) == 4
     out = StringIO()
-    with Progress(console(file=out, force_terminal=True, width=100)) as progress:
+    with Progress(new_console(file=out, force_terminal=True, width=100)) as progress:
         progress.task(text)(3, 20)
         progress.say(text)
     assert out.getvalue().count(text) >= 2
@@ -204,7 +203,7 @@ def test_help_and_usage_show_brackets(package):
 @pytest.mark.parametrize(
     "command",
     ["-m sim list demo", "-m real --help", "-m theory check ogd --seconds 1 --horizon 4", "-m figures --help",
-     "-m theory.runs.console --help"],
+     "-m theory.runs.command --help"],
 )  # fmt: skip
 def test_every_command_line_survives_every_encoding(command, encoding):
     done = subprocess.run(
@@ -219,7 +218,7 @@ def test_what_a_stream_cannot_encode_is_spelt(monkeypatch):
     out = TextIOWrapper(BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", out)
     survive()
-    console(width=200).print("regret ≤ bound ✓ \udcff")
+    new_console(width=200).print("regret ≤ bound ✓ \udcff")
     out.flush()
     assert out.buffer.getvalue() == b"regret \\u2264 bound \\u2713 \\udcff\n"
 
