@@ -12,6 +12,7 @@ from tests.strategies import expert_losses, laws
 from tests.theory.test_bounds import alternating
 from theory import bounds
 from theory.domain import Simplex
+from theory.hindsight import cutting_planes
 from theory.learners import AdaHedge, FixedShare, Hedge, Mixture, OptimisticHedge
 from theory.loss import Linear, MixtureTV
 from theory.problem import Problem
@@ -124,6 +125,29 @@ def test_a_remainder_is_one_more_token(drafts, target, x):
     kept = MixtureTV(cut(drafts), cut(target)).value(x)
     assert kept <= MixtureTV(drafts, target).value(x) + 1e-12
     assert kept == pytest.approx(float(MixtureTV(alike(drafts), alike(target)).value(x)), abs=1e-12)
+
+
+@given(games())
+def test_cutting_planes_find_the_best_mixture_and_certify_it(game):
+    loss = end_to_end(*game)
+    best, gap = cutting_planes(loss, EXPERTS)
+    assert gap <= 1e-6
+    assert best.min() >= -1e-12
+    assert best.sum() == pytest.approx(1, abs=1e-9)
+    assert loss.value(best) <= min(loss.value(mixture) for mixture in grid()) + gap + ROUNDING
+
+
+def test_cutting_planes_say_how_far_they_are_when_they_run_out():
+    rng = np.random.default_rng(8)
+    loss = end_to_end(rng.dirichlet(np.ones(5), (50, 3)), rng.dirichlet(np.ones(5), 50))
+    exact, _ = cutting_planes(loss, 3)
+    for rounds in (1, 2, 5):
+        best, gap = cutting_planes(loss, 3, rounds=rounds)
+        assert 1e-7 < loss.value(best) - loss.value(exact) <= gap
+    corner = Linear(np.array([0.5, 0.25, 1.0]))
+    best, gap = cutting_planes(corner, 3)
+    np.testing.assert_allclose(best, [0, 1, 0], atol=1e-9)
+    assert gap <= 1e-9
 
 
 # Theorem 7: fixed mixtures

@@ -51,6 +51,10 @@ class FixedShare(Learner):
         require.positive(self, meta_step_size=self.meta_step_size)
         require.fraction(self, "0 is Hedge", share=self.share)
 
+    @property
+    def experts_only(self) -> bool:
+        return not self.surrogate
+
     def init(self, x_1: Array) -> State:
         log_prior = namespace(x_1).log(x_1)
         return State(log_prior, log_prior, 0.0 * x_1[..., :1], 0.0 * x_1[..., :1])
