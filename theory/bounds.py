@@ -280,7 +280,10 @@ def mixture_rounds(positions: Number, longest: Number, experts: int) -> Number:
 
 
 def adahedge(log_inverse_prior: Number, experts: int, mixability_gap: Number) -> Number:
-    """(1 + ln(1/p_i)/ln N)·Σ mixability gaps: twice the gaps for the uniform prior (de Rooij et al. 2014, Lemma 3)."""
+    """(1 + ln(1/p_i)/ln N)·Σ mixability gaps: twice the gaps for the uniform prior (de Rooij et al. 2014, Lemma 3).
+
+    On linear losses also to a fixed mixture of experts, with ``relative_entropy`` for ln(1/p_i).
+    """
     return mixability_gap * (1 + log_inverse_prior / log(max(experts, 2)))
 
 
