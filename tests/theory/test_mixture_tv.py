@@ -288,6 +288,18 @@ def test_a_moving_mixture_pays_half_its_one_norm_on_acceptance(game, epsilon, sh
     assert suffered.sum() - compared <= promised + ROUNDING
 
 
+@pytest.mark.parametrize(("switches", "experts"), [(0, 4), (1, 2), (5, 3)])
+def test_the_switching_bound_is_attained_on_acceptance(switches, experts):
+    """Only one draft at a time knows the sure token; at a large η no other sequence of drafts counts."""
+    horizon = 40
+    active = np.arange(horizon) * (switches + 1) // horizon % experts
+    learner = FixedShare(60.0, max(switches, 1) / (horizon - 1), surrogate=True)
+    _, suffered, state = play(learner, of(np.eye(experts)[active][:, :, None], np.ones((horizon, 1))))
+    assert suffered.sum() == pytest.approx(float(learner.switching_bound(state, float(switches))), rel=1e-9)
+    off = FixedShare(60.0, 1.3 * learner.share, surrogate=True)
+    assert suffered.sum() < float(off.switching_bound(state, float(switches))) or switches == 0
+
+
 def test_two_experts_switch_as_far_as_mixtures_move():
     """With two experts ½‖·‖₁ is ‖·‖/√2, so that the bound with and without surrogate is the same number."""
     losses = [Linear(row) for row in np.random.default_rng(5).random((9, 2))]
