@@ -166,6 +166,11 @@ def test_the_formula_has_its_value(name):
     assert compute() == pytest.approx(expected, rel=1e-12)
 
 
+def test_relative_entropies_of_copies_are_those_of_each():
+    mixtures, priors = np.array([[0.5, 0.5], [1.0, 0.0]]), np.log([[0.5, 0.5], [0.25, 0.75]])
+    np.testing.assert_allclose(bounds.relative_entropy(mixtures, priors), [0.0, log(4)], rtol=1e-12)
+
+
 def test_limits_of_steps_and_speed_come_in_pairs():
     assert speedup.steps_range(13.0, 2.0, 4) == (3.0, 21 / 5)
     assert speedup.steps_range(12.0, 6.0, 4) == (6.0, 36 / 5)

@@ -14,7 +14,7 @@ from theory import bounds
 from theory.domain import Simplex
 from theory.hindsight import cutting_planes
 from theory.learners import AdaHedge, FixedShare, Hedge, Mixture, OptimisticHedge
-from theory.loss import Linear, MixtureTV
+from theory.loss import Linear, MixtureKL, MixtureTV
 from theory.problem import Problem
 from theory.speculation import speedup
 from theory.speculation.acceptance import Walk, alpha
@@ -81,14 +81,15 @@ def test_the_subgradient_supports_the_loss(drafts, target, x, other):
     np.testing.assert_array_equal(grad, loss.grad(x))
 
 
-def test_the_gradient_equals_finite_differences_and_autograd():
+@pytest.mark.parametrize("kind", [MixtureTV, MixtureKL])
+def test_the_gradient_equals_finite_differences_and_autograd(kind):
     rng = np.random.default_rng(0)
     drafts, target, x = rng.dirichlet(np.ones(7), (2, 4)), rng.dirichlet(np.ones(7), 2), rng.dirichlet(np.ones(4), 2)
-    loss, step = MixtureTV(drafts, target), 1e-7 * np.eye(4)[:, None]
+    loss, step = kind(drafts, target), 1e-7 * np.eye(4)[:, None]
     differences = (loss.value(x + step) - loss.value(x - step)) / 2e-7
     np.testing.assert_allclose(loss.grad(x), differences.T, atol=1e-6)
     tensor = torch.from_numpy(x).requires_grad_()
-    value = MixtureTV(torch.from_numpy(drafts), torch.from_numpy(target)).value(tensor)
+    value = kind(torch.from_numpy(drafts), torch.from_numpy(target)).value(tensor)
     value.sum().backward()
     assert tensor.grad is not None
     np.testing.assert_allclose(value.detach().numpy(), loss.value(x), rtol=1e-13)
@@ -311,6 +312,7 @@ def test_two_experts_switch_as_far_as_mixtures_move():
             state = learner.update(state, loss_t)
         limits.append(float(learner.bound(state, energy)))
         assert limits[-1] == pytest.approx(float(learner.switching_bound(state, 3.0)), rel=1e-12)
+        assert float(learner.bound(state, 2.0)) == pytest.approx(float(learner.switching_bound(state, 0.0)), rel=1e-12)
     assert limits[0] == pytest.approx(limits[1], rel=1e-12)
 
 

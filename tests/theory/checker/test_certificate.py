@@ -290,6 +290,20 @@ def test_exponential_weights_are_certified_against_fixed_mixtures(learner, late)
         assert certificate.certificate(log, np.ones(100, dtype=int)).bound == pytest.approx(own)
 
 
+@pytest.mark.parametrize("learner", [AdaHedge(), Hedge(0.5), FixedShare(0.5, 0.1, True)], ids=repr)
+def test_copies_add_to_their_certificates_what_each_adds_alone(learner):
+    priors, losses = np.array([[0.5, 0.2, 0.3], [0.1, 0.8, 0.1]]), np.random.default_rng(9).random((2, 3))
+    together = learner.init(priors)
+    after = learner.update(together, Linear(losses))
+    surplus = learner.terms(together, after, priors, losses).surplus
+    limits = learner.bound(after, 2.0)
+    for k in range(2):
+        alone = learner.init(priors[k])
+        then = learner.update(alone, Linear(losses[k]))
+        np.testing.assert_allclose(surplus[k], learner.terms(alone, then, priors[k], losses[k]).surplus, rtol=1e-12)
+        np.testing.assert_allclose(limits[k], learner.bound(then, 2.0), rtol=1e-12)
+
+
 def log_1(learner):
     """What the certificate pays for one stay more than the theorem: it may begin anywhere in a run."""
     return np.log(1.0 - learner.share) / learner.meta_step_size
