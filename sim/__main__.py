@@ -77,7 +77,7 @@ def run(
     out: Out = Path("out/sim"),
     jobs: Annotated[int, typer.Option(min=1, help="Rows run at once.")] = 1,
     summary: Annotated[
-        Path | None, typer.Option(help="Write every row's violations and tightness there."), FILE
+        Path | None, typer.Option(help="Write violations and every row's tightness there."), FILE
     ] = None,
 ) -> None:
     """Run rows; one result file each. Rows already done with the same settings are skipped."""
@@ -121,19 +121,16 @@ def report(results, names: list[str]) -> list[Finished]:
 
 
 def summarised(finished: list[Finished]) -> dict[str, Any]:
-    """What a sweep showed, in a few bytes a row: rounds × copies, bounds checked, violations, and the tightness."""
-    ordered = sorted(finished, key=lambda one: one.name)
-    rows = {
-        one.name: {
-            "rounds": one.header["rounds"],
-            "copies": one.header["seeds"],
-            "checked": len(one.header["checked"]),
-            "violations": one.header["violations"],
-            "tightness": one.header["tightness"] and round(one.header["tightness"], 4),
-        }
-        for one in ordered
+    """What a sweep showed: how many rows, those that claim a bound, the fewest copies, violations, every tightness."""
+    headers = {one.name: one.header for one in sorted(finished, key=lambda one: one.name)}
+    claimed = {name: header for name, header in headers.items() if header["checked"]}
+    return {
+        "rows": len(headers),
+        "with_bounds": len(claimed),
+        "copies": min(header["seeds"] for header in headers.values()),
+        "violations": sum(header["violations"] for header in headers.values()),
+        "tightness": {name: header["tightness"] and round(header["tightness"], 4) for name, header in claimed.items()},
     }
-    return {"violations": sum(row["violations"] for row in rows.values()), "rows": rows}
 
 
 @app.command()

@@ -156,3 +156,6 @@ def test_counted_counts_gradients_a_copy():
     counted.grad(np.zeros((3, 4)))
     counted.value_and_grad(np.zeros((5, 3, 4)))
     assert counted.queries == 1 + 5
+    alone = Counted(LOSSES["linear"])
+    alone.grad(np.zeros(4))
+    assert alone.queries == 1
