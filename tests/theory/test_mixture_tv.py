@@ -96,6 +96,15 @@ def test_the_gradient_equals_finite_differences_and_autograd(kind):
     np.testing.assert_allclose(tensor.grad.numpy(), loss.grad(x), atol=1e-13)
 
 
+@pytest.mark.parametrize("kind", [MixtureTV, MixtureKL])
+def test_a_mixture_that_is_the_target_loses_nothing(kind):
+    """A tie counts as enough: there the TV's subgradient is 0; the KL's slope is −1 along every draft."""
+    drafts, x = np.array([[0.5, 0.25, 0.25, 0.0], [0.0, 0.25, 0.25, 0.5]]), np.array([0.5, 0.5])
+    loss = kind(drafts, x @ drafts)
+    assert float(loss.value(x)) == 0.0
+    np.testing.assert_array_equal(loss.grad(x), 0.0 * x if kind is MixtureTV else [-1.0, -1.0])
+
+
 def test_positions_end_to_end_are_their_sum():
     rng = np.random.default_rng(1)
     drafts, targets, x = rng.dirichlet(np.ones(5), (6, 3)), rng.dirichlet(np.ones(5), 6), rng.dirichlet(np.ones(3))

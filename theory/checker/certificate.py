@@ -23,8 +23,9 @@ sequence of candidates. The bound after round t, against a sequence that begins 
                          linear surrogate (of OGD: anchor x_t^i, step η^i, squared_error ‖grad_t‖²)
     Mixture              ln(1/w_1^k)/ε is ``start``, w_1 the weights that the log begins with, and the mixability gaps
                          paid are ``surplus``; against fixed experts only, so the header says ``static``
-    Hedge, AdaHedge,     the same against fixed mixtures u of convex losses, with KL(u ‖ w_1)/ε for ``start``; AdaHedge
-    FixedShare           pays the fall of its ε besides, FixedShare (with ``surrogate``) ln(1/(1 − α))/ε a round
+    Hedge, AdaHedge,     the same against fixed mixtures u of convex losses, with KL(u ‖ w_1)/ε for ``start``; adaptive
+    OptimisticHedge,     ones pay the fall of their ε besides, FixedShare (with ``surrogate``) ln(1/(1 − α))/ε a round
+    FixedShare
 
 A learner says these parts itself: ``certified``, ``terms`` and ``prior_cost`` of theory/learner.py. A user's own
 learner that says them has a certificate, too.

@@ -52,7 +52,7 @@ def prior_cost(state: State, epsilon: Array | float, candidate: Array) -> float:
     return float((bounds.relative_entropy(candidate, log_weights(state, epsilon)) / epsilon).sum())
 
 
-def gap_paid(before: Any, after: Any, besides: float = 0.0) -> Terms:
+def gap_paid(before: Any, after: Any, besides: Array | float = 0.0) -> Terms:
     """What a round adds to the certificate of exponential weights: its mixability gap, and ``besides``."""
     return Terms(surplus=(after.gap - before.gap)[..., 0] + besides)
 

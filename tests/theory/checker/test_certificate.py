@@ -255,6 +255,12 @@ def test_experts_are_certified_by_where_they_begin_and_the_gaps_they_pay(learner
     assert 0 <= found.slack <= found.bound - found.dynamic_regret + 1e-12
 
 
+WEIGHTS = [
+    *(Hedge(0.5), AdaHedge(), FixedShare(0.5, 0.01, True)),
+    *(OptimisticHedge(), OptimisticHedge(0.2), OptimisticHedge(0.5, adaptive=False)),
+]
+
+
 def log_of_mixtures(learner, late, losses):
     """A log whose candidates are corners, the middle, and the weights after the last round; it begins late."""
     states = [learner.init(np.array([0.5, 0.2, 0.3]))]
@@ -268,7 +274,7 @@ def log_of_mixtures(learner, late, losses):
 
 
 @pytest.mark.parametrize("late", [0, 40])
-@pytest.mark.parametrize("learner", [Hedge(0.5), AdaHedge(), FixedShare(0.5, 0.01, True)], ids=repr)
+@pytest.mark.parametrize("learner", WEIGHTS, ids=repr)
 def test_exponential_weights_are_certified_against_fixed_mixtures(learner, late):
     """Of Hedge the log's bound is an equality against the weights that it ends with."""
     rng = np.random.default_rng(4)
@@ -282,15 +288,16 @@ def test_exponential_weights_are_certified_against_fixed_mixtures(learner, late)
         assert found.slack >= 0
     spread = found.bound - found.dynamic_regret
     assert (abs(spread) < 1e-9) == isinstance(learner, Hedge)
-    if isinstance(learner, AdaHedge) and late == 0:
-        known = learner.expert_bound(states[-1])[int(np.argmin(states[0].log_prior))]
-        assert certificate.certificate(log, np.zeros(100, dtype=int)).bound == pytest.approx(float(known))
+    if isinstance(learner, AdaHedge | OptimisticHedge) and late == 0:
+        dearest = int(np.argmin(states[0].log_prior))  # against whom the certificate is the theorem's own bound
+        known = learner.expert_bound(states[-1])[dearest]
+        assert certificate.certificate(log, np.full(100, dearest)).bound == pytest.approx(float(known))
     if isinstance(learner, FixedShare) and late == 0:
         own = float(learner.switching_bound(states[-1], 0.0)) - log_1(learner)
         assert certificate.certificate(log, np.ones(100, dtype=int)).bound == pytest.approx(own)
 
 
-@pytest.mark.parametrize("learner", [AdaHedge(), Hedge(0.5), FixedShare(0.5, 0.1, True)], ids=repr)
+@pytest.mark.parametrize("learner", WEIGHTS, ids=repr)
 def test_copies_add_to_their_certificates_what_each_adds_alone(learner):
     priors, losses = np.array([[0.5, 0.2, 0.3], [0.1, 0.8, 0.1]]), np.random.default_rng(9).random((2, 3))
     together = learner.init(priors)
