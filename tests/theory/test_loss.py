@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.strategies import laws, vectors
 from theory.hindsight import Total
-from theory.loss import Counted, Linear, Quadratic, SoftmaxKL
+from theory.loss import Blocks, Counted, Linear, Quadratic, SoftmaxKL
 
 POSITIONS, WIDTH, VOCABULARY, RANK = 3, 2, 4, 2
 
@@ -147,6 +147,14 @@ def test_value_is_cross_entropy_less_entropy():
     expected = np.mean(-np.sum(target * np.log(draft), axis=-1) - entropy)
     np.testing.assert_allclose(loss.value(x), expected, rtol=1e-13)
     np.testing.assert_allclose(loss.draft_probs(x), draft, rtol=1e-13)
+
+
+def test_a_part_of_weight_0_is_never_asked():
+    whole = Blocks((LOSSES["linear"], None), (2.0, 0.0))  # pyright: ignore[reportArgumentType]
+    x = np.arange(8.0)
+    value, grad = whole.value_and_grad(x)
+    assert value == 2 * LOSSES["linear"].value(x[:4])
+    np.testing.assert_array_equal(grad, [*(2 * LOSSES["linear"].grad(x[:4])), *np.zeros(4)])
 
 
 def test_counted_counts_gradients_a_copy():
