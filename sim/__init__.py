@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from sim.environments.adversarial import Alternating as Alternating
     from sim.environments.base import Environment as Environment
     from sim.environments.base import Episode as Episode
+    from sim.environments.drafts import Drafts as Drafts
+    from sim.environments.drafts import SureTokens as SureTokens
     from sim.environments.drift import Drift as Drift
     from sim.environments.drift import Periodic as Periodic
     from sim.environments.experts import Experts as Experts

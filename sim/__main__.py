@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 from statistics import mean, median
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -20,18 +20,21 @@ from theory.runs.choose import parse_settings
 from theory.runs.console import new_console
 from theory.runs.experiment import result_path, select
 from theory.runs.files import atomic, owned
-from theory.runs.outputs import FOLDER
+from theory.runs.outputs import FILE, FOLDER
 from theory.runs.practice import ADAPTER_LEARNERS, HEADS_LEARNERS, in_practice
 from theory.runs.reading import read_text
+from theory.runs.result import save_result
 from theory.runs.terminal import Commands, Progress, busy, complaints, explained
 from theory.runs.trace import done
 from theory.runs.users_file import source, users_own
 
 app = Commands(no_args_is_help=True, help="Learners against synthetic and recorded streams.")
 console = new_console()
+SWEEP = "simulator sweep"
+"""The kind of the files that ``--summary`` writes."""
 
 Rows = Annotated[
-    list[str] | None, typer.Argument(help="Row names or patterns (drift/*), or 'demo', or 'results' for all.")
+    list[str] | None, typer.Argument(help="Row names or patterns (drift/*), or 'demo', or 'results'; by default all.")
 ]
 LearnerName = Annotated[str | None, typer.Option("--learner", help="Another learner: NAME or file.py:Class.")]
 Settings = Annotated[
@@ -41,11 +44,12 @@ Out = Annotated[Path, typer.Option(help="Directory of the results."), FOLDER]
 
 
 def chosen(patterns: list[str] | None) -> dict[str, Match]:
-    """Rows by pattern; ``demo`` stands for the rows of ``make demo``, ``results`` or nothing for all."""
+    """Rows by pattern; ``demo`` stands for the rows of ``make demo``, ``results`` for those kept, nothing for all."""
+    demo = {name: row for name, row in EXPERIMENTS.items() if row.demo}
+    kept = {name: row for name, row in EXPERIMENTS.items() if row.kept}
     rows = {}
-    for pattern in patterns or ["results"]:
-        demo = {name: row for name, row in EXPERIMENTS.items() if row.demo}
-        rows |= {"demo": demo, "results": EXPERIMENTS}.get(pattern) or select(EXPERIMENTS, [pattern])
+    for pattern in patterns or ["*"]:
+        rows |= {"demo": demo, "results": kept}.get(pattern) or select(EXPERIMENTS, [pattern])
     return {name: row for name, row in EXPERIMENTS.items() if name in rows}
 
 
@@ -65,13 +69,16 @@ def list_rows(rows: Rows = None) -> None:
 @app.command()
 def run(
     rows: Annotated[
-        list[str], typer.Argument(help="Row names or patterns (drift/*), or 'demo', or 'results' for all.")
+        list[str], typer.Argument(help="Row names or patterns (drift/*), or 'demo', or 'results' for those kept.")
     ],
     learner: LearnerName = None,
     settings: Settings = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Independent copies, instead of the row's.")] = None,
     out: Out = Path("out/sim"),
     jobs: Annotated[int, typer.Option(min=1, help="Rows run at once.")] = 1,
+    summary: Annotated[
+        Path | None, typer.Option(help="Write violations and every row's tightness there."), FILE
+    ] = None,
 ) -> None:
     """Run rows; one result file each. Rows already done with the same settings are skipped."""
     with explained():
@@ -86,6 +93,8 @@ def run(
     broken = {f.name: f.header["violations_of"] for f in finished if f.header["violations"]}
     tight = [f.header["tightness"] for f in finished if f.header["tightness"] is not None]
     typical = f", median tightness {median(tight):.3f}" if tight else ""
+    if summary is not None:
+        save_result(summary, SWEEP, summarised(finished))
     console.print(
         f"{len(finished)} rows, {sum(f.ran for f in finished)} run now, {len(broken)} with violations{typical}"
     )
@@ -109,6 +118,19 @@ def report(results, names: list[str]) -> list[Finished]:
             console.print(line, highlight=False, soft_wrap=True)
             tell(len(finished), total)
     return finished
+
+
+def summarised(finished: list[Finished]) -> dict[str, Any]:
+    """What a sweep showed: how many rows, those that claim a bound, the fewest copies, violations, every tightness."""
+    headers = {one.name: one.header for one in sorted(finished, key=lambda one: one.name)}
+    claimed = {name: header for name, header in headers.items() if header["checked"]}
+    return {
+        "rows": len(headers),
+        "with_bounds": len(claimed),
+        "copies": min(header["seeds"] for header in headers.values()),
+        "violations": sum(header["violations"] for header in headers.values()),
+        "tightness": {name: header["tightness"] and round(header["tightness"], 4) for name, header in claimed.items()},
+    }
 
 
 @app.command()

@@ -5,8 +5,9 @@ same draw of the truth.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from sim.environments.adversarial import Adversarial, Alternating
 from sim.environments.base import Environment
+from sim.environments.drafts import Drafts, SureTokens
 from sim.environments.drift import Drift, Periodic
 from sim.environments.experts import Experts
 from sim.environments.switching import Switching
@@ -38,6 +40,7 @@ class Match:
         seeds: independent copies.
         seed: of the generator that draws the truth.
         demo: whether ``make demo`` runs it.
+        kept: whether its result file is among those of ``results/sim``.
     """
 
     environment: Environment
@@ -46,6 +49,7 @@ class Match:
     seeds: int = 16
     seed: int = 0
     demo: bool = False
+    kept: bool = True
 
     def build(self) -> Learner:
         """The learner, tuned for the environment's problem.
@@ -82,6 +86,8 @@ class Match:
 VECTOR = ("frozen", "ogd", "optimistic", "ensemble", "momentum", "adam")
 SIMPLEX = ("frozen", "ogd", "optimistic", "hedge", "adahedge")
 BOUNDED = ("ogd", "optimistic", "ensemble", "adam")
+UNMOVED = ("hedge", "adahedge", "optimistic_hedge", "fixed_share")
+"""Those with a theorem against the best fixed mixture; the last has one against a moving mixture too."""
 
 STREAMS: dict[str, tuple[Environment, tuple[str, ...], tuple[str, ...]]] = {
     # name: environment, its learners, those of the demo
@@ -108,11 +114,57 @@ STREAMS: dict[str, tuple[Environment, tuple[str, ...], tuple[str, ...]]] = {
 ENVIRONMENTS: dict[str, Environment] = {name: environment for name, (environment, _, _) in STREAMS.items()}
 """Every stream by name."""
 
-EXPERIMENTS: dict[str, Match] = {
-    f"{stream}/{learner}": Match(environment, learner, demo=learner in demo)
-    for stream, (environment, learners, demo) in STREAMS.items()
-    for learner in learners
+MIXED: dict[str, Environment] = {
+    "drafts/stationary": Drafts(),
+    "drafts/S4": Drafts(moves=4),
+    "drafts/S4-fixed": Drafts(moves=4, fixed=True),
+    "drafts/drift": Drafts(moves=4, gradual=True),
+    "drafts/sure-noise": SureTokens(Experts(gap=0.0)),
+    "drafts/sure-S4": SureTokens(Experts(switches=4)),
+    "drafts/sure-alternating": SureTokens(Alternating()),
 }
+"""Streams of several drafts, whose mixture is learned on acceptance."""
+ENVIRONMENTS |= MIXED
+
+
+def cells() -> Iterator[tuple[str, Environment]]:
+    """Short streams of several drafts by name, one for every place that Theorem 7 speaks of."""
+    short = 500
+    for drafts, misfit in product((2, 4, 6), (0.0, 0.3)):
+        name = f"drafts/N{drafts}-misfit{misfit:.0%}".removesuffix("%")
+        setting = Drafts(short, drafts, misfit=misfit)
+        yield f"{name}-still", setting
+        for moves, gradual in ((1, False), (4, False), (16, False), (4, True)):
+            moving = replace(setting, moves=moves, gradual=gradual)
+            kind = f"{name}-{'drift' if gradual else 'S'}{moves}"
+            yield kind, moving
+            yield f"{kind}-fixed", replace(moving, fixed=True)
+    for experts in (2, 4, 8):
+        for gap in (0.0, 0.1, 0.3):
+            yield f"drafts/sure-N{experts}-gap{100 * gap:.0f}", SureTokens(Experts(short, experts, gap))
+        for switches in (1, 4, 16):
+            yield f"drafts/sure-N{experts}-S{switches}", SureTokens(Experts(short, experts, switches=switches))
+    for steady in (20, 50, 100):
+        yield f"drafts/sure-alternating{steady}", SureTokens(Alternating(short, steady))
+
+
+EXPERIMENTS: dict[str, Match] = (
+    {
+        f"{stream}/{learner}": Match(environment, learner, demo=learner in demo)
+        for stream, (environment, learners, demo) in STREAMS.items()
+        for learner in learners
+    }
+    | {
+        f"{stream}/{learner}": Match(environment, learner, kept=False)
+        for stream, environment in MIXED.items()
+        for learner in ("frozen", *UNMOVED)
+    }
+    | {
+        f"{stream}/{learner}": Match(environment, learner, kept=False)
+        for stream, environment in cells()
+        for learner in (UNMOVED if environment.problem.path_length == 0 else UNMOVED[-1:])
+    }
+)
 
 
 def play(

@@ -9,7 +9,7 @@ import numpy as np
 from sim.environments.base import Environment, Episode, Statement
 from theory import bounds
 from theory.learner import Learner, State, one_decision
-from theory.loss import Loss
+from theory.loss import Linear, Loss
 from theory.problem import Problem
 from theory.regret import dynamic_regret
 from theory.runs.trace import Trace, plain, provenance
@@ -98,6 +98,8 @@ class Measurements:
         Raises:
             ValueError: for a play outside the problem's domain, where no comparator may go.
         """
+        if self.learner.experts_only and not isinstance(played.loss_t, Linear):
+            self.guarantee, self.claims_bound = None, False  # which are not about mixtures, as comparators may be
         outside = np.argwhere(~self.problem.domain.contains(played.x_t, FEASIBLE))
         if len(outside):
             raise ValueError(

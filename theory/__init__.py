@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from theory.loss import Linear as Linear
     from theory.loss import Loss as Loss
     from theory.loss import MixtureKL as MixtureKL
+    from theory.loss import MixtureTV as MixtureTV
     from theory.loss import Preference as Preference
     from theory.loss import Quadratic as Quadratic
     from theory.loss import SoftmaxKL as SoftmaxKL

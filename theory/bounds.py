@@ -244,9 +244,21 @@ def coin_betting_wealth(distance: Number, gradient_bound: float, endowment: floa
 # Expert advice and ensembles
 
 
+def relative_entropy(mixture: Array, log_prior: Array) -> Array:
+    """KL(u ‖ p) = Σ u_i·ln(u_i/p_i), ``[..., N]`` twice → ``[...]``: ln(1/p_i) for a fixed mixture u of the experts.
+
+    By Gibbs' variational formula −ln(Σ p_i·e^{−ε·L_i}) ≤ ε⟨u, L⟩ + KL(u ‖ p), an equality at u ∝ p·e^{−εL}, the weights
+    after the last round. So every bound of exponential weights on linear losses, and on the gradients of convex ones,
+    holds with it against u; never more than ln N for the uniform prior.
+    Reference: Kivinen & Warmuth 1997; Cesa-Bianchi & Lugosi 2006, Theorem 11.3.
+    """
+    return namespace(mixture).sum(_times_log(mixture) - mixture * log_prior, axis=-1)
+
+
 def hedge(log_inverse_prior: Number, meta_step_size: float, mixability_gap: Number) -> Number:
     """ln(1/p_i)/ε + Σ mixability gaps: regret to expert i, from the telescoping of the mix loss, an identity.
 
+    On linear losses also to a fixed mixture of experts, with ``relative_entropy`` for ln(1/p_i).
     Reference: de Rooij et al. 2014, Lemma 1.
     """
     return log_inverse_prior / meta_step_size + mixability_gap
@@ -257,8 +269,21 @@ def hedge_apriori(loss_range: float, horizon: Number, experts: int) -> Number:
     return loss_range * (horizon * log(experts) / 2) ** 0.5
 
 
+def mixture_rounds(positions: Number, longest: Number, experts: int) -> Number:
+    """√(nT ln N/2): Σ TV of T positions − the best fixed mixture's, weights frozen for rounds of at most n positions.
+
+    Exponential weights, one update a round with the sum of its gradients (``loss.MixtureTV``), uniform prior,
+    ε = √(8 ln N/(nT)). A round of n_j positions has range n_j and a gap of at most ε·n_j²/8 (Hoeffding), and
+    Σ n_j² ≤ n·Σ n_j = nT, whatever the lengths; they may depend on the past. At n = 1 it is ``hedge_apriori``.
+    """
+    return hedge_apriori(1.0, longest * positions, experts)
+
+
 def adahedge(log_inverse_prior: Number, experts: int, mixability_gap: Number) -> Number:
-    """(1 + ln(1/p_i)/ln N)·Σ mixability gaps: twice the gaps for the uniform prior (de Rooij et al. 2014, Lemma 3)."""
+    """(1 + ln(1/p_i)/ln N)·Σ mixability gaps: twice the gaps for the uniform prior (de Rooij et al. 2014, Lemma 3).
+
+    On linear losses also to a fixed mixture of experts, with ``relative_entropy`` for ln(1/p_i).
+    """
     return mixability_gap * (1 + log_inverse_prior / log(max(experts, 2)))
 
 
@@ -307,6 +332,11 @@ def fixed_share(log_inverse_prior: Number, share: float, switches: Number, round
     Over ε and with the mixability gaps added it bounds the regret to that sequence: the weights of Fixed Share are
     those of Bayes over all sequences, so its mix loss telescopes over them as Hedge's does over experts. Infinite for
     α = 0 and S > 0.
+
+    A share α leaves in all, α/(N−1) to each other expert. On linear losses it bounds regret to a moving mixture u_t,
+    with m = Σ_{t≥2} ½‖u_t − u_{t−1}‖₁ for S: draw I_1 ~ u_1 and I_t from the maximal coupling of u_{t−1} and u_t, which
+    moves with probability ½‖u_t − u_{t−1}‖₁ and has I_t ~ u_t. The bound is affine in S ≤ T − 1, and the losses are
+    linear, so the mean over the sequences has E[S] = m and E[⟨grad_t, e_{I_t}⟩] = ⟨grad_t, u_t⟩.
     """
     xp = namespace(switches, rounds)
     stays = xp.maximum(rounds - 1.0 - switches, 0.0) * -log(1.0 - share)

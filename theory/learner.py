@@ -62,6 +62,8 @@ class Learner(ABC):
     """Whether ``predict`` and ``update`` use an outside hint."""
     static: ClassVar[bool] = False
     """Whether ``bound`` is on the regret to the best fixed decision only, as for exponential weights."""
+    experts_only: ClassVar[bool] = False
+    """Whether ``bound`` and ``guarantee`` cover corners of the simplex only, unless the losses are linear."""
     constant_steps: ClassVar[bool] = False
     """Whether ``bound`` also holds with the sharp energy of ``anchor`` (``bounds.comparator_energy_sharp``)."""
     certified: ClassVar[bool] = False

@@ -147,37 +147,32 @@ class Blocks:
 
 
 @dataclass(frozen=True)
-class MixtureKL:
-    """KL(target ‖ Σ_i x_i·draft_i) of one position, x on the simplex: convex, and e^{−f} is concave.
+class OfMixture:
+    """A loss of the law Σ_i x_i·draft_i at one position, x on the simplex.
 
-    For a committed token (a hard label) give the probabilities the drafts gave it, ``[..., N, 1]``, and a target of
-    ones ``[..., 1]``: f(x) = −log Σ_i x_i·draft_i(y). e^{−f} is a weighted geometric mean of functions linear in x, so
-    f is 1-exp-concave: exponential weights at ε = 1 pay no mixability gap (``theory/learners/mixture.py``). The *sum*
-    over n positions under the same x is only 1/n-exp-concave, which costs a factor n: update once a position.
-
-    Shapes: draft_probs ``[..., N, V]``, target_probs ``[..., V]``. Draft probabilities below ``SMALLEST`` count as it.
+    Shapes: draft_probs ``[..., N, V]``, target_probs ``[..., V]``.
     """
 
     draft_probs: Array
     target_probs: Array
-
-    SMALLEST = 1e-30
-    """A draft that calls a committed token impossible loses 69 nats instead of the game; float32 still holds it."""
 
     def mixture(self, x: Array) -> Array:
         """Σ_i x_i·draft_i: ``[..., N]`` → ``[..., V]``."""
         return (x[..., None, :] @ self._drafts())[..., 0, :]
 
     def _drafts(self) -> Array:
-        return namespace(self.draft_probs).maximum(self.draft_probs, self.SMALLEST)
+        return self.draft_probs
 
     def _value(self, mixed: Array) -> Array:
-        xp, target = namespace(mixed), self.target_probs
-        log_target = xp.log(xp.where(target > 0, target, xp.ones_like(target)))
-        return xp.sum(target * (log_target - xp.log(mixed)), axis=-1)
+        """The loss of the mixed law ``[..., V]`` → ``[...]``."""
+        raise NotImplementedError
+
+    def _slope(self, mixed: Array) -> Array:
+        """A subgradient in the mixed law, ``[..., V]``."""
+        raise NotImplementedError
 
     def _grad(self, mixed: Array) -> Array:
-        return -(self._drafts() @ (self.target_probs / mixed)[..., None])[..., 0]
+        return (self._drafts() @ self._slope(mixed)[..., None])[..., 0]
 
     def value(self, x: Array) -> Array:
         return self._value(self.mixture(x))
@@ -188,6 +183,57 @@ class MixtureKL:
     def value_and_grad(self, x: Array) -> tuple[Array, Array]:
         mixed = self.mixture(x)
         return self._value(mixed), self._grad(mixed)
+
+
+@dataclass(frozen=True)
+class MixtureKL(OfMixture):
+    """KL(target ‖ Σ_i x_i·draft_i) of one position, x on the simplex: convex, and e^{−f} is concave.
+
+    For a committed token (a hard label) give the probabilities the drafts gave it, ``[..., N, 1]``, and a target of
+    ones ``[..., 1]``: f(x) = −log Σ_i x_i·draft_i(y). e^{−f} is a weighted geometric mean of functions linear in x, so
+    f is 1-exp-concave: exponential weights at ε = 1 pay no mixability gap (``theory/learners/mixture.py``). The *sum*
+    over n positions under the same x is only 1/n-exp-concave, which costs a factor n: update once a position.
+
+    Shapes: draft_probs ``[..., N, V]``, target_probs ``[..., V]``. Draft probabilities below ``SMALLEST`` count as it.
+    """
+
+    SMALLEST = 1e-30
+    """A draft that calls a committed token impossible loses 69 nats instead of the game; float32 still holds it."""
+
+    def _drafts(self) -> Array:
+        return namespace(self.draft_probs).maximum(self.draft_probs, self.SMALLEST)
+
+    def _value(self, mixed: Array) -> Array:
+        xp, target = namespace(mixed), self.target_probs
+        log_target = xp.log(xp.where(target > 0, target, xp.ones_like(target)))
+        return xp.sum(target * (log_target - xp.log(mixed)), axis=-1)
+
+    def _slope(self, mixed: Array) -> Array:
+        return -self.target_probs / mixed
+
+
+@dataclass(frozen=True)
+class MixtureTV(OfMixture):
+    """TV(target, Σ_i x_i·draft_i) = Σ_y (target − mixed)₊ of one position, x on the simplex: what verification rejects.
+
+    Convex, piecewise linear, in [0, 1]; the subgradient is −g with g_i = Σ of draft_i(y) over the tokens y that the
+    mixture gives less than the target does, in [0, 1]. So ⟨∇f, ·⟩ has range 1, G = √N, and exponential weights on the
+    gradients compete with every *mixture* (theory/README.md, Theorem 7). For a hard label y the target is one-hot, and
+    f(x) = 1 − Σ_i x_i·draft_i(y) is linear; probabilities of y alone, ``[..., N, 1]``, and a target of one suffice.
+
+    The sum of n positions under the same x is this loss of their laws laid end to end, V = n·vocabulary; it has range
+    n. A law that is kept as its largest entries and one remainder has the remainder as one more token: then f is at
+    most the full TV, and equal to it where drafts and target spread their remainders alike.
+
+    Shapes: draft_probs ``[..., N, V]``, target_probs ``[..., V]``.
+    """
+
+    def _value(self, mixed: Array) -> Array:
+        xp = namespace(mixed)
+        return xp.sum(xp.maximum(self.target_probs - mixed, 0.0), axis=-1)
+
+    def _slope(self, mixed: Array) -> Array:
+        return -namespace(mixed).asarray(mixed < self.target_probs, like=mixed)
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.optimize import linprog
 
 from sim.environments.adversarial import Adversarial, Alternating
+from sim.environments.drafts import Drafts, SureTokens, best_fixed
 from sim.environments.drift import Drift, Periodic
 from sim.environments.experts import Experts
 from sim.environments.stationary import Stationary
@@ -14,7 +16,7 @@ from sim.environments.tokens import Tokens
 from sim.environments.tracking import Tracking
 from sim.simulator import game, simulate
 from theory import bounds
-from theory.loss import SoftmaxKL
+from theory.loss import MixtureTV, SoftmaxKL
 from theory.runs.choose import make_learner
 
 PATHS = [Stationary(), Drift(0.0), Drift(3.7), Drift(40.0), Periodic(50), Switching(0), Switching(1), Switching(7)]
@@ -26,6 +28,11 @@ ENVIRONMENTS = {
     "experts": Experts(horizon=150),
     "experts-switch": Experts(horizon=150, switches=2),
     "alternating": Alternating(horizon=150, steady=30),
+    "drafts": Drafts(horizon=100, vocabulary=5),
+    "drafts-switch": Drafts(horizon=100, vocabulary=5, moves=2, misfit=0.0),
+    "drafts-drift": Drafts(horizon=100, vocabulary=5, moves=2, gradual=True),
+    "drafts-fixed": Drafts(horizon=100, vocabulary=5, moves=2, fixed=True),
+    "drafts-sure": SureTokens(Experts(horizon=150, switches=2)),
     "tokens": SMALL_TOKENS,
     "tokens-misfit": replace(SMALL_TOKENS, path=Switching(1), misfit=0.5),
 }
@@ -68,6 +75,62 @@ def test_number_of_switches_is_the_given_one(switches):
     for environment in (Tracking(Switching(switches), horizon=150), Experts(horizon=150, switches=switches)):
         moved = np.any(np.diff(comparators(environment), axis=0) != 0, axis=-1).sum(axis=0)
         assert moved.tolist() == [switches] * 3
+
+
+@pytest.mark.parametrize("moves, gradual", [(1, False), (5, False), (1, True), (9, True), (99, True)])
+def test_mixtures_of_drafts_move_as_far_as_they_say(moves, gradual):
+    """In the 1-norm too, which is what sharing pays for: half of it is the distance over √2."""
+    environment = Drafts(100, 3, 4, moves, gradual, lead=0.8)
+    u = comparators(environment)
+    np.testing.assert_allclose(lengths(u), environment.problem.path_length, rtol=1e-12)
+    assert environment.problem.path_length == pytest.approx(np.sqrt(2) * 0.7 * moves)
+    np.testing.assert_allclose(0.5 * np.abs(np.diff(u, axis=0)).sum(axis=(0, -1)), 0.7 * moves, rtol=1e-12)
+    assert np.all(environment.problem.domain.contains(u))
+    assert np.sum(np.any(np.diff(u, axis=0) != 0, axis=-1)) == 3 * (99 if gradual else moves)
+
+
+def test_a_mixture_without_misfit_is_the_target_and_nothing_is_rejected():
+    environment = Drafts(60, 3, 4, 2, misfit=0.0)
+    episode = environment.start(2, np.random.default_rng(0))
+    for t in range(60):
+        loss = episode.loss(t, episode.comparator(t))
+        np.testing.assert_allclose(loss.mixture(episode.comparator(t)), loss.target_probs, atol=1e-15)
+        assert np.all(loss.value(np.full((2, 3), 1 / 3)) > 1e-3)
+
+
+@pytest.mark.parametrize("setting", [Drafts(80, 3, 5), Drafts(80, 3, 5, 2, fixed=True), Drafts(80, 2, 3, misfit=1.0)])
+def test_the_best_fixed_mixture_is_the_linear_program_s(setting):
+    """min Σ_t Σ_y s_ty over s ≥ target − Σ_i x_i·draft_i, s ≥ 0, x on the simplex: one program of T·V + N unknowns."""
+    episode = setting.start(2, np.random.default_rng(3))
+    for k in range(2):
+        laws = np.moveaxis(episode.draft_probs[:, k], 1, 0).reshape(setting.drafts, -1)
+        target = episode.target_probs[:, k].ravel()
+        size = len(target)
+        whole = linprog(
+            np.concatenate([np.zeros(setting.drafts), np.ones(size)]),
+            A_ub=np.hstack([-laws.T, -np.eye(size)]),
+            b_ub=-target,
+            A_eq=[[1.0] * setting.drafts + [0.0] * size],
+            b_eq=[1.0],
+        )
+        found = MixtureTV(laws, target).value(episode.comparator(0)[k])
+        assert found == pytest.approx(whole.fun, abs=1e-6)
+    np.testing.assert_array_equal(best_fixed(episode.draft_probs, episode.target_probs), episode.comparator(7))
+
+
+def test_learners_of_one_stream_share_its_solution():
+    first, again, other = (Drafts(40, 2, 3).start(2, np.random.default_rng(seed)) for seed in (0, 0, 1))
+    assert first is again
+    assert np.any(first.target_probs != other.target_probs)
+
+
+def test_sure_tokens_lose_what_the_experts_lose():
+    experts = Experts(horizon=30, experts=3)
+    drafts, game = (env.start(2, np.random.default_rng(0)) for env in (SureTokens(experts), experts))
+    x = np.random.default_rng(1).dirichlet(np.ones(3), 2)
+    for t in range(30):
+        np.testing.assert_allclose(drafts.loss(t, x).value(x), game.loss(t, x).value(x), atol=1e-15)
+        np.testing.assert_array_equal(drafts.comparator(t), game.comparator(t))
 
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
@@ -159,6 +222,16 @@ def test_stream_does_not_depend_on_the_learner():
             r"Adversarial\(segments=3\): must be a divisor of the horizon 10",
         ),
         (lambda: Alternating(horizon=10, steady=3), r"Alternating\(steady=3\)"),
+        (lambda: Drafts(drafts=1), r"Drafts\(drafts=1\): must be at least 2"),
+        (lambda: Drafts(vocabulary=1), r"Drafts\(vocabulary=1\): must be at least 2"),
+        (lambda: Drafts(moves=2000), r"Drafts\(moves=2000\): must lie in \[0, 2000\)"),
+        (
+            lambda: Drafts(misfit=1.5),
+            r"Drafts\(misfit=1\.5\): must lie in \[0, 1\]; 0 is a target that a mixture equals",
+        ),
+        (lambda: Drafts(lead=-0.1), r"Drafts\(lead=-0\.1\): must lie in \[0, 1\]; a weight of a mixture"),
+        (lambda: Drafts(sharpness=0.0), r"Drafts\(sharpness=0\.0\): must be positive"),
+        (lambda: SureTokens(Tracking()), r"SureTokens\(experts=Tracking.*must have losses in \[0, 1\]"),
         (lambda: Tokens(gamma=40, nu=32), r"Tokens\(gamma=40\): must lie in \[1, nu=32\]"),
         (lambda: Tokens(gamma=0), r"Tokens\(gamma=0\)"),
         (lambda: Tokens(favourites=33), r"Tokens\(favourites=33\)"),

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ from sim.environments.experts import Experts
 from sim.environments.tracking import Tracking
 from sim.experiments import EXPERIMENTS, Match, altered_name
 from tests.sim.test_replay import WIDTH, arrays, save
+from theory.learners import OGD
 from theory.runs.files import owned
+from theory.runs.result import load_result
 from theory.runs.trace import Trace
 
 ROWS = {
@@ -59,6 +62,28 @@ def test_run_writes_one_result_a_row_and_skips_it_the_next_time(tmp_path):
     trace = Trace.load(tmp_path / "o/quick/ball/ogd")
     assert trace.header["settings"]["learner"]["class"] == "OGD"
     assert trace.columns["dynamic_regret"].shape == (len(trace.columns["round"]), 2)
+
+
+def test_results_are_the_rows_that_are_kept(monkeypatch):
+    monkeypatch.setitem(ROWS, "quick/ball/adam", replace(ROWS["quick/ball/adam"], kept=False))
+    assert "3 rows, 3 run now" in said(sim("run", "results", "--out", "o"))
+    assert "4 rows, 1 run now" in said(sim("run", "*", "--out", "o"))
+    assert "quick/ball/adam" in sim("list").output
+    assert not any(row.kept for name, row in EXPERIMENTS.items() if name.startswith("drafts/"))
+
+
+def test_a_summary_has_every_row_and_counts_what_is_violated(tmp_path, monkeypatch):
+    assert sim("run", "quick/ball/*", "--out", "o", "--summary", "s.json").exit_code == 0
+    kept = load_result(tmp_path / "s.json", command.SWEEP)
+    known = {"rows": 2, "with_bounds": 1, "copies": 2, "violations": 0}
+    assert {name: kept[name] for name in known} == known
+    assert list(kept["tightness"]) == ["quick/ball/ogd"]
+    assert 0 < kept["tightness"]["quick/ball/ogd"] <= 1
+    monkeypatch.setattr(OGD, "bound", lambda self, state, energy: -1.0 + 0.0 * state.x[..., 0])
+    broken = sim("run", "quick/ball/ogd", "--out", "p", "--summary", "s.json")
+    assert broken.exit_code == 1
+    header = json.loads((tmp_path / "p/quick/ball/ogd.json").read_text())
+    assert load_result(tmp_path / "s.json", command.SWEEP)["violations"] == header["violations"] > 0
 
 
 def test_an_interrupted_run_continues(tmp_path):

@@ -75,8 +75,13 @@ FORMULAS = {
         3 * (2 * sqrt(9 * log(1 + pi * 81 * 4 / (2 * 0.25))) + 0.5 * (1 - sqrt(2 / (9 * pi)))),
     ),
     "coin_betting_wealth": (lambda: bounds.coin_betting_wealth(2.0, 3.0, 0.5, 4.0, 1.5), 3 * 7.0),
+    "relative_entropy": (
+        lambda: bounds.relative_entropy(np.array([0.5, 0.5, 0.0]), np.log([0.25, 0.5, 0.25])),
+        0.5 * log(2),
+    ),
     "hedge": (lambda: bounds.hedge(3.0, 0.5, 2.0), 8.0),
     "hedge_apriori": (lambda: bounds.hedge_apriori(2.0, 8, 3), 4 * sqrt(log(3))),
+    "mixture_rounds": (lambda: bounds.mixture_rounds(32, 4, 3), 8 * sqrt(log(3))),
     "adahedge": (lambda: bounds.adahedge(log(9), 3, 5.0), 15.0),
     "adahedge, one expert": (lambda: bounds.adahedge(0.0, 1, 5.0), 5.0),
     "adahedge_spread": (lambda: bounds.adahedge_spread(3, 16 / log(3), 1.5, 0.5 * log(3)), 4.0 + 3.0 + 2.0),
@@ -144,6 +149,7 @@ FORMULAS = {
     "rejection_bound, Bretagnolle-Huber": (lambda: speedup.rejection_bound(log(8)), sqrt(7 / 8)),
     "rejection_bound, rounding": (lambda: speedup.rejection_bound(-1e-12), 0.0),
     "greedy_rejections": (lambda: speedup.greedy_rejections(3 * log(2)), 3.0),
+    "greedy_rejections_tv": (lambda: speedup.greedy_rejections_tv(1.5), 3.0),
     "sequence_lower": (lambda: speedup.sequence_lower(np.array([0.25, 0.5, 0.5])), 1 + 0.75 + 0.25),
     "sequence_upper": (lambda: speedup.sequence_upper(np.array([0.75, 0.5])), 2.25),
     "best_gamma": (lambda: speedup.best_gamma(0.5, np.array([1.0, 1.25, 1.375, 2.0])), 2),
@@ -158,6 +164,11 @@ FORMULAS = {
 def test_the_formula_has_its_value(name):
     compute, expected = FORMULAS[name]
     assert compute() == pytest.approx(expected, rel=1e-12)
+
+
+def test_relative_entropies_of_copies_are_those_of_each():
+    mixtures, priors = np.array([[0.5, 0.5], [1.0, 0.0]]), np.log([[0.5, 0.5], [0.25, 0.75]])
+    np.testing.assert_allclose(bounds.relative_entropy(mixtures, priors), [0.0, log(4)], rtol=1e-12)
 
 
 def test_limits_of_steps_and_speed_come_in_pairs():
@@ -237,6 +248,14 @@ TUNED = {
     ),
     "fixed_share, linear": (
         lambda: FixedShare.tuned(replace(EXPERTS, path_length=2 * sqrt(2))),
+        FixedShare(sqrt(log(4) + 2 * log(3) + 7 * BINARY_ENTROPY) / 2, 2 / 7, surrogate=True),
+    ),
+    "fixed_share, linearised though exp-concave": (
+        lambda: FixedShare.tuned(replace(EXPERTS, path_length=2 * sqrt(2), exp_concavity=1.0), surrogate=True),
+        FixedShare(sqrt(log(4) + 2 * log(3) + 7 * BINARY_ENTROPY) / 2, 2 / 7, surrogate=True),
+    ),
+    "fixed_share, by values at corners": (
+        lambda: FixedShare.tuned(replace(EXPERTS, path_length=2 * sqrt(2)), surrogate=False),
         FixedShare(sqrt(log(4) + 2 * log(3) + 7 * BINARY_ENTROPY) / 2, 2 / 7),
     ),
     "chunked": (lambda: Chunked.tuned(MOVING, rounds=4), Chunked(OGD(2 * ORACLE, Ball(1.0)), 4)),
@@ -337,6 +356,16 @@ GUARANTEES = {
         FixedShare(0.5, 0.25),
         replace(EXPERTS, path_length=2 * sqrt(2)),
         2 * (log(4) + 2 * log(12) + 5 * log(4 / 3)) + 2.0,
+    ),
+    "fixed_share, mixtures": (  # ½‖·‖₁ ≤ ½√N·‖·‖, so that path is at most 2√2 switches
+        FixedShare(0.5, 0.25, surrogate=True),
+        replace(EXPERTS, path_length=2 * sqrt(2), exp_concavity=1.0),
+        2 * (log(4) + 2 * sqrt(2) * log(12) + (7 - 2 * sqrt(2)) * log(4 / 3)) + 2.0,
+    ),
+    "fixed_share, mixtures, never more switches than rounds": (
+        FixedShare(0.5, 0.25, surrogate=True),
+        replace(EXPERTS, path_length=100.0),
+        2 * (log(4) + 7 * log(12)) + 2.0,
     ),
     "fixed_share, log loss": (
         FixedShare(1.0, 0.25),

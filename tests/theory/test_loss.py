@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.strategies import laws, vectors
 from theory.hindsight import Total
-from theory.loss import Counted, Linear, Quadratic, SoftmaxKL
+from theory.loss import Blocks, Counted, Linear, Quadratic, SoftmaxKL
 
 POSITIONS, WIDTH, VOCABULARY, RANK = 3, 2, 4, 2
 
@@ -149,6 +149,14 @@ def test_value_is_cross_entropy_less_entropy():
     np.testing.assert_allclose(loss.draft_probs(x), draft, rtol=1e-13)
 
 
+def test_a_part_of_weight_0_is_never_asked():
+    whole = Blocks((LOSSES["linear"], None), (2.0, 0.0))  # pyright: ignore[reportArgumentType]
+    x = np.arange(8.0)
+    value, grad = whole.value_and_grad(x)
+    assert value == 2 * LOSSES["linear"].value(x[:4])
+    np.testing.assert_array_equal(grad, [*(2 * LOSSES["linear"].grad(x[:4])), *np.zeros(4)])
+
+
 def test_counted_counts_gradients_a_copy():
     counted = Counted(LOSSES["linear"], copies=3)
     counted.value(np.zeros((3, 4)))
@@ -156,3 +164,6 @@ def test_counted_counts_gradients_a_copy():
     counted.grad(np.zeros((3, 4)))
     counted.value_and_grad(np.zeros((5, 3, 4)))
     assert counted.queries == 1 + 5
+    alone = Counted(LOSSES["linear"])
+    alone.grad(np.zeros(4))
+    assert alone.queries == 1

@@ -21,8 +21,11 @@ sequence of candidates. The bound after round t, against a sequence that begins 
     Ensemble, Sword      Σ f(x_t) − f(u_t) ≤ Σ ⟨grad_t, x_t − u_t⟩ = Σ ⟨grad_t, x_t − x_t^i⟩ + Σ ⟨grad_t, x_t^i − u_t⟩
                          for any expert i: the first sum is ``surplus``, the second has the expert's theorem on the
                          linear surrogate (of OGD: anchor x_t^i, step η^i, squared_error ‖grad_t‖²)
-    Mixture, Hedge       ln(1/w_1^k)/ε is ``start``, w_1 the weights that the log begins with, and the mixability gaps
+    Mixture              ln(1/w_1^k)/ε is ``start``, w_1 the weights that the log begins with, and the mixability gaps
                          paid are ``surplus``; against fixed experts only, so the header says ``static``
+    Hedge, AdaHedge,     the same against fixed mixtures u of convex losses, with KL(u ‖ w_1)/ε for ``start``; adaptive
+    OptimisticHedge,     ones pay the fall of their ε besides, FixedShare (with ``surrogate``) ln(1/(1 − α))/ε a round
+    FixedShare
 
 A learner says these parts itself: ``certified``, ``terms`` and ``prior_cost`` of theory/learner.py. A user's own
 learner that says them has a certificate, too.
@@ -84,8 +87,9 @@ class Recorder:
 
     Args:
         learner: one that is ``certified``, for example OGD or OptimisticOGD with one step size or a schedule, an
-            ``Ensemble`` of them on its linear surrogate, ``Mixture`` or ``Hedge``.
-        candidates: u^1 … u^K, each ``[d]``; of ``Mixture`` and ``Hedge`` experts, that is, vertices of the simplex.
+            ``Ensemble`` of them on its linear surrogate, or one that weighs experts, such as ``Hedge``.
+        candidates: u^1 … u^K, each ``[d]``; of ``Mixture``, and of ``FixedShare`` without ``surrogate``, experts, that
+            is, vertices of the simplex.
         expert: of a learner with ``bases``, the one whose theorem is used. Each gives a true certificate, the
             ``leader`` at the end of the run a strong one.
 
@@ -105,6 +109,7 @@ class Recorder:
             raise ValueError(f"Recorder({learner!r}, expert={expert!r}): must be {rule}")
         self.learner, self.candidates, self.expert = learner, list(candidates), expert
         self.x_1: Array | None = None
+        self.static = learner.static
         self.start = [0.0] * len(self.candidates)
         self.rows: list[dict[str, Any]] = []
 
@@ -126,6 +131,7 @@ class Recorder:
             self.x_1, self.start = x_t, [self.learner.prior_cost(before, u) for u in self.candidates]
         value, grad_t = loss_t.value_and_grad(x_t)
         terms = self.learner.terms(before, after, x_t, grad_t, hint, self.expert)
+        self.static = self.static or terms.anchor is None  # without distances no move is charged
         suffered = float(value) if served is None else float(loss_t.value(served))
         row = {
             "loss": suffered,
@@ -143,7 +149,7 @@ class Recorder:
         between = [[_norm(u - v) for v in self.candidates] for u in self.candidates]
         columns = {name: np.array([row[name] for row in self.rows]) for name in self.rows[0]}
         return Trace(
-            {**(header or {}), "between": between, "start": self.start, "static": self.learner.static},
+            {**(header or {}), "between": between, "start": self.start, "static": self.static},
             {"round": np.arange(len(self.rows)) + 1, **columns},
         )
 

@@ -21,7 +21,7 @@ from theory.checker.counterexample import summary
 from theory.checker.search import HORIZONS, Search
 from theory.domain import Ball, Simplex
 from theory.learner import Learner
-from theory.learners import LEARNERS, OGD, AdaHedge, CoinBetting, Ensemble, OptimisticHedge, OptimisticOGD, Sword
+from theory.learners import LEARNERS, OGD, AdaHedge, CoinBetting, Ensemble, Hedge, OptimisticHedge, OptimisticOGD, Sword
 from theory.learners.chunked import Chunked
 from theory.learners.delayed import Delayed
 from theory.problem import Problem
@@ -31,6 +31,8 @@ from theory.step_size import AdaGradNorm, InverseSqrt
 
 BALL = Problem(Ball(1.0), 3, 64, 1.0)
 EXPERTS = Problem(Simplex(), 2, 1024, 2**0.5)
+FROZEN = 4
+ROUNDS = replace(EXPERTS, gradient_bound=FROZEN / 2**0.5, loss_range=float(FROZEN))
 MOVING = replace(BALL, path_length=4.0)
 
 
@@ -159,6 +161,15 @@ def spread(problem: Problem, played: Played) -> Any:
     return np.where(np.ptp(played.game.x_1, axis=-1) < 1e-9, limit, inf)
 
 
+def rounds(problem: Problem, played: Played) -> Any:
+    """``bounds.mixture_rounds`` for rounds of ``FROZEN`` positions, uniform prior.
+
+    Linear losses of spread at most n are, up to a constant, the TV of n sure tokens: ``loss.MixtureTV``.
+    """
+    limit = bounds.mixture_rounds(FROZEN * problem.horizon, FROZEN, played.decisions.shape[-1])
+    return np.where(np.ptp(played.game.x_1, axis=-1) < 1e-9, at_horizon(problem, played, limit), inf)
+
+
 def stable(problem: Problem, played: Played) -> Any:
     """``bounds.optimistic_hedge_stable``, uniform prior, the last loss as hint."""
     rate = played.learner.meta_step_size  # pyright: ignore[reportAttributeAccessIssue]
@@ -204,6 +215,7 @@ NAMED = {
     "bounds.optimistic_self_confident": Row(OptimisticOGD.tuned, BALL, self_confident),
     "bounds.optimistic_variation": Row(lambda p: OptimisticOGD(0.2, domain=p.domain), BALL, variation),
     "bounds.adahedge_spread": Row(lambda p: AdaHedge(), EXPERTS, spread),
+    "bounds.mixture_rounds": Row(Hedge.tuned, ROUNDS, rounds, (1024,)),
     "bounds.optimistic_hedge_stable": Row(lambda p: OptimisticHedge(0.01, adaptive=False), EXPERTS, stable),
     "bounds.coin_betting_wealth": Row(CoinBetting.tuned, BALL, wealth),
     "bounds.sword_small_loss": Row(mild_sword, replace(BALL, smoothness=1.0), sword_small_loss),

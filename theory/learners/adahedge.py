@@ -7,7 +7,7 @@ from typing import Any, Self
 from theory import bounds
 from theory.arrays import Array, namespace
 from theory.domain import Domain, Simplex
-from theory.learner import Learner
+from theory.learner import Learner, Terms
 from theory.learners import hedge
 from theory.learners.hedge import State
 from theory.loss import Loss
@@ -30,6 +30,7 @@ class AdaHedge(Learner):
     domain: Domain = Simplex()
     laws = frozenset({"permutation", "translation"})
     static = True
+    certified = True
 
     def _rate(self, state: State) -> Array:
         experts = state.cumulative.shape[-1]
@@ -49,8 +50,17 @@ class AdaHedge(Learner):
         return bounds.adahedge(-state.log_prior, state.cumulative.shape[-1], state.gap)
 
     def bound(self, state: State, comparator_energy: Array) -> Array:
-        """Against the best fixed expert; a moving comparator is not covered."""
+        """Against the best fixed expert or mixture of experts; a moving comparator is not covered."""
         return namespace(state.gap).max(self.expert_bound(state), axis=-1)
+
+    def terms(self, before: State, after: State, x_t: Array, grad_t: Array, hint=None, expert=None) -> Terms:
+        """The gap, and the fall of ε that it brings: 1/ε grows by gap/ln N, charged to the least likely expert."""
+        dearest = -namespace(before.gap).min(before.log_prior, axis=-1)
+        gap = (after.gap - before.gap)[..., 0]
+        return Terms(surplus=bounds.adahedge(dearest, before.cumulative.shape[-1], gap))
+
+    def prior_cost(self, before: State, candidate: Array) -> float:
+        return hedge.prior_cost(before, self._rate(before), candidate)
 
     def guarantee(self, problem: Problem) -> float | None:
         if problem.path_length > 0:

@@ -47,14 +47,14 @@ def revealed(state: State, losses_t: Array, epsilon: Array | float) -> State:
     return State(state.log_prior, state.cumulative + losses_t, state.gap + gap_t)
 
 
-def prior_cost(state: State, epsilon: float, candidate: Array) -> float:
-    r"""$\sum_i u_i \ln(1/w_i)/\epsilon$ for a candidate u ``[N]``, w the weights ``state`` has."""
-    return float(-(candidate * log_weights(state, epsilon) / epsilon).sum())
+def prior_cost(state: State, epsilon: Array | float, candidate: Array) -> float:
+    r"""$KL(u\|w)/\epsilon$ for a candidate u ``[N]``, w the weights ``state`` has."""
+    return float((bounds.relative_entropy(candidate, log_weights(state, epsilon)) / epsilon).sum())
 
 
-def gap_paid(before: State, after: State) -> Terms:
-    """What a round adds to the certificate of exponential weights: its mixability gap."""
-    return Terms(surplus=(after.gap - before.gap)[..., 0])
+def gap_paid(before: Any, after: Any, besides: Array | float = 0.0) -> Terms:
+    """What a round adds to the certificate of exponential weights: its mixability gap, and ``besides``."""
+    return Terms(surplus=(after.gap - before.gap)[..., 0] + besides)
 
 
 def route(weights: Array, uniform: Array) -> Array:
@@ -72,7 +72,8 @@ class Hedge(Learner):
 
     Guarantee against expert i: ``bounds.hedge``: $\ln(1/p_i)/\epsilon$ + the mixability gaps paid; a priori
     ``bounds.hedge_apriori``: $c\sqrt{T \ln N/2}$ at $\epsilon = \sqrt{8\ln N/(Tc^2)}$ and uniform prior.
-    Losses are read off as the gradient, so any loss on the simplex is linearised at the weights played.
+    Losses are read off as the gradient, so any loss on the simplex is linearised at the weights played. For convex ones
+    the bound covers every fixed mixture u of experts, with ``bounds.relative_entropy`` for $\ln(1/p_i)$.
     Reference: Freund & Schapire 1997, Theorem 2; Cesa-Bianchi & Lugosi 2006, Theorem 2.2.
     """
 
@@ -99,7 +100,7 @@ class Hedge(Learner):
         return bounds.hedge(-state.log_prior, self.meta_step_size, state.gap)
 
     def bound(self, state: State, comparator_energy: Array) -> Array:
-        """Against the best fixed expert; a moving comparator is not covered."""
+        """Against the best fixed expert or mixture of experts; a moving comparator is not covered."""
         return namespace(state.gap).max(self.expert_bound(state), axis=-1)
 
     def terms(self, before: State, after: State, x_t: Array, grad_t: Array, hint=None, expert=None) -> Terms:

@@ -34,6 +34,7 @@ class Mixture(Learner):
     domain: Domain = Simplex()
     laws = frozenset({"permutation", "translation", "scaling"})
     static = True
+    experts_only = True
     certified = True
 
     def __post_init__(self):

@@ -8,7 +8,8 @@ from theory import bounds
 from theory.arrays import Array, namespace
 from theory.domain import Domain, Simplex
 from theory.hints import HintRule, LastGradient
-from theory.learner import Learner
+from theory.learner import Learner, Terms
+from theory.learners import hedge
 from theory.learners.adahedge import SMALLEST_GAP
 from theory.learners.hedge import mix_loss
 from theory.loss import Loss
@@ -46,6 +47,7 @@ class OptimisticHedge(Learner):
     laws = frozenset({"permutation", "translation", "scaling"})
     static = True
     takes_hints = True
+    certified = True
 
     def __post_init__(self):
         if not (self.meta_step_size > 0 and (self.adaptive or isfinite(self.meta_step_size))):
@@ -96,8 +98,19 @@ class OptimisticHedge(Learner):
         return bounds.hedge(-state.log_prior, self._rate(state), state.gap)
 
     def bound(self, state: State, comparator_energy: Array) -> Array:
-        """Against the best fixed expert; a moving comparator is not covered."""
+        """Against the best fixed expert or mixture of experts; a moving comparator is not covered."""
         return namespace(state.gap).max(self.expert_bound(state), axis=-1)
+
+    def terms(self, before: State, after: State, x_t: Array, grad_t: Array, hint=None, expert=None) -> Terms:
+        """The gap, and the fall of ε, charged to the least likely expert."""
+        slower = 1 / self._rate(after) - 1 / self._rate(before) + 0.0 * before.gap
+        dearest = -namespace(before.gap).min(before.log_prior, axis=-1)
+        return hedge.gap_paid(before, after, dearest * slower[..., 0])
+
+    def prior_cost(self, before: State, candidate: Array) -> float:
+        """KL(u‖v)/ε, with v the weights that count no hint."""
+        paid = bounds.relative_entropy(candidate, self._log_weights(before, before.cumulative)) / self._rate(before)
+        return float(paid.sum())
 
     def guarantee(self, problem: Problem) -> float | None:
         if problem.path_length > 0:

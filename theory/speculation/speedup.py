@@ -168,6 +168,15 @@ def greedy_rejections(hard_label_loss: Number) -> Number:
     return hard_label_loss / LN_2
 
 
+def greedy_rejections_tv(total_variation: Number) -> Number:
+    """R ≤ 2·Σ TV on every path (greedy, hard labels): TV = 1 − draft(argmax target), at least ½ where it is wrong.
+
+    The sum over committed or verified tokens; attained by ties at ½ that the draft resolves the other way. Nothing
+    smaller holds, so that learning on TV promises half as much for greedy decoding as for sampling.
+    """
+    return 2 * total_variation
+
+
 def theorem_1(mean_divergence: Number, gamma: int, cost_ratio: float) -> tuple[Array, Array]:
     """(E(ρ,γ)/(1+γc), (γ+1)/(1+γc)): lower and upper limit of the speedup for i.i.d. positions within a step.
 

@@ -18,6 +18,7 @@ from theory.learners import (
     OGD,
     AdaHedge,
     Ensemble,
+    FixedShare,
     Hedge,
     LastLoss,
     Mixture,
@@ -25,6 +26,7 @@ from theory.learners import (
     OptimisticHedge,
     OptimisticOGD,
     Sword,
+    hedge,
 )
 from theory.learners.delayed import Delayed
 from theory.loss import Linear, Quadratic
@@ -226,7 +228,7 @@ def test_what_is_proven_of_a_play_is_not_inherited_by_another_play():
 
 
 @pytest.mark.parametrize("late", [0, 40])
-@pytest.mark.parametrize("learner", [Hedge(0.5), Mixture(1.0)], ids=repr)
+@pytest.mark.parametrize("learner", [Hedge(0.5), Mixture(1.0), FixedShare(0.5, 0.0)], ids=repr)
 def test_experts_are_certified_by_where_they_begin_and_the_gaps_they_pay(learner, late):
     """Also from the middle of a run, whose best expert the log has never seen, and where an older play was served."""
     rng = np.random.default_rng(4)
@@ -244,13 +246,86 @@ def test_experts_are_certified_by_where_they_begin_and_the_gaps_they_pay(learner
     assert list(certificate.sequences(log)) == ["best fixed"]
     found = certificate.certificate(log, certificate.sequences(log)["best fixed"])
     best = int(np.argmin(then.sum(axis=0)))
-    gaps = float(learner.expert_bound(state)[0] - learner.expert_bound(first)[0])
+    gaps = float((state.gap - first.gap)[0])
     behind = float(np.sum(log.columns["surplus"])) - gaps
     own = -np.log(learner.predict(first)[best]) / learner.meta_step_size + gaps
     assert found.bound == pytest.approx(own + behind, rel=1e-9)
     suffered = np.sum(log.columns["loss"]) - then[:, best].sum()
     assert found.dynamic_regret == pytest.approx(float(suffered))
     assert 0 <= found.slack <= found.bound - found.dynamic_regret + 1e-12
+
+
+WEIGHTS = [
+    *(Hedge(0.5), AdaHedge(), FixedShare(0.5, 0.01, True)),
+    *(OptimisticHedge(), OptimisticHedge(0.2), OptimisticHedge(0.5, adaptive=False)),
+]
+
+
+def log_of_mixtures(learner, late, losses):
+    """A log whose candidates are corners, the middle, and the weights after the last round; it begins late."""
+    states = [learner.init(np.array([0.5, 0.2, 0.3]))]
+    for losses_t in losses:
+        states.append(learner.update(states[-1], Linear(losses_t)))
+    candidates = [*np.eye(3), np.full(3, 1 / 3), learner.predict(states[-1])]
+    recorder = certificate.Recorder(learner, candidates)
+    for t in range(late, len(losses)):
+        recorder.add(states[t], Linear(losses[t]), states[t + 1])
+    return recorder.trace(), candidates, states
+
+
+@pytest.mark.parametrize("late", [0, 40])
+@pytest.mark.parametrize("learner", WEIGHTS, ids=repr)
+def test_exponential_weights_are_certified_against_fixed_mixtures(learner, late):
+    """Of Hedge the log's bound is an equality against the weights that it ends with."""
+    rng = np.random.default_rng(4)
+    losses = rng.uniform(size=(100, 3)) * np.where(np.arange(100)[:, None] < 40, [0.2, 1.0, 1.0], [1.0, 0.2, 1.0])
+    log, candidates, states = log_of_mixtures(learner, late, losses)
+    assert log.header["static"]
+    assert list(certificate.sequences(log)) == ["best fixed"]
+    for k, mixture in enumerate(candidates):
+        found = certificate.certificate(log, np.full(100 - late, k))
+        assert found.dynamic_regret == pytest.approx(np.sum(log.columns["loss"]) - np.sum(losses[late:] @ mixture))
+        assert found.slack >= 0
+    spread = found.bound - found.dynamic_regret
+    assert (abs(spread) < 1e-9) == isinstance(learner, Hedge)
+    if isinstance(learner, AdaHedge | OptimisticHedge) and late == 0:
+        dearest = int(np.argmin(states[0].log_prior))  # against whom the certificate is the theorem's own bound
+        known = learner.expert_bound(states[-1])[dearest]
+        assert certificate.certificate(log, np.full(100, dearest)).bound == pytest.approx(float(known))
+    if isinstance(learner, FixedShare) and late == 0:
+        own = float(learner.switching_bound(states[-1], 0.0)) - log_1(learner)
+        assert certificate.certificate(log, np.ones(100, dtype=int)).bound == pytest.approx(own)
+
+
+@pytest.mark.parametrize("learner", WEIGHTS, ids=repr)
+def test_copies_add_to_their_certificates_what_each_adds_alone(learner):
+    priors, losses = np.array([[0.5, 0.2, 0.3], [0.1, 0.8, 0.1]]), np.random.default_rng(9).random((2, 3))
+    together = learner.init(priors)
+    after = learner.update(together, Linear(losses))
+    surplus = learner.terms(together, after, priors, losses).surplus
+    limits = learner.bound(after, 2.0)
+    for k in range(2):
+        alone = learner.init(priors[k])
+        then = learner.update(alone, Linear(losses[k]))
+        np.testing.assert_allclose(surplus[k], learner.terms(alone, then, priors[k], losses[k]).surplus, rtol=1e-12)
+        np.testing.assert_allclose(limits[k], learner.bound(then, 2.0), rtol=1e-12)
+
+
+def log_1(learner):
+    """What the certificate pays for one stay more than the theorem: it may begin anywhere in a run."""
+    return np.log(1.0 - learner.share) / learner.meta_step_size
+
+
+def test_a_certificate_that_forgets_the_shares_is_false():
+    class Forgetful(FixedShare):
+        certified = True
+
+        def terms(self, before, after, x_t, grad_t, hint=None, expert=None):
+            return hedge.gap_paid(before, after)
+
+    losses = np.tile([0.0, 1.0, 1.0], (60, 1))
+    log, *_ = log_of_mixtures(Forgetful(2.0, 0.2, True), 0, losses)
+    assert certificate.certificate(log, np.zeros(60, dtype=int)).slack < -1
 
 
 def test_changing_steps_are_certified_by_the_weighed_energy():
@@ -329,7 +404,7 @@ def test_certificates_refuse_what_they_cannot_certify():
         certificate.certificate(Trace({}, log.columns), np.zeros(30))
     ensemble = Ensemble.tuned(Problem(Ball(1.0), 3, 30, 1.0))
     own = replace(ensemble, surrogate=False)
-    for learner in (Momentum(0.1, 0.9), own, OGD((0.1, 0.2)), AdaHedge()):
+    for learner in (Momentum(0.1, 0.9), own, OGD((0.1, 0.2)), LastLoss()):
         with pytest.raises(ValueError, match="a learner that is certified as it is set"):
             certificate.Recorder(learner, [np.zeros(3)])
     for expert in (None, -1, len(ensemble.base.step_size)):

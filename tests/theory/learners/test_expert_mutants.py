@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from tests.strategies import Played
+from tests.theory import test_mixture_tv as acceptance
+from tests.theory.checker import test_certificate as certificates
 from tests.theory.learners import test_expert_learners as experts
 from tests.theory.learners import test_optimistic_experts as optimists
 from tests.theory.learners import test_pseudocode as pseudocode
@@ -14,8 +16,9 @@ from theory import bounds, step_size
 from theory.arrays import namespace
 from theory.domain import Ball
 from theory.hints import LastGradient
-from theory.learners import Ensemble, FixedShare, Mixture, OptimisticHedge, Sword
-from theory.loss import Linear
+from theory.learners import AdaHedge, Ensemble, FixedShare, Mixture, OptimisticHedge, Sword
+from theory.learners.hedge import gap_paid
+from theory.loss import Linear, MixtureTV
 
 RNG = np.random.default_rng(0)
 LOSSES = RNG.random((20, 4))
@@ -24,6 +27,10 @@ FIXED_SHARE_INIT = FixedShare.init
 SHARE, SHARED, GUESSED, MIXED = bounds.fixed_share, FixedShare.update, OptimisticHedge.update, Mixture.update
 ROUND, SWORD_BOUND, SWORD_UPDATE = Sword._round, bounds.sword, Sword.update
 HEDGE, STABLE, TUNED = bounds.optimistic_hedge, bounds.optimistic_hedge_stable, bounds.fixed_share_tuned
+MOVED = (
+    (np.tile(np.eye(4), (12, 1, 1)), np.tile([0.25, 0.25, 0.25, 0.25], (12, 1))),
+    *(0.5, 0.01, [np.array(u) for u in ([0.5, 0.5, 0.0, 0.0], [0.0, 0.0, 0.5, 0.5])] * 2, 1),
+)
 DOUBLING, ADER = step_size.doubling_grid, Ensemble.ader.__func__
 
 
@@ -71,6 +78,36 @@ def linearised(self, state, loss_t, hint=None):
 def last_losses_only(self, state, loss_t, hint=None):
     right = MIXED(self, state, loss_t)
     return right._replace(cumulative=right.cumulative - state.cumulative)
+
+
+# Mixtures learned on acceptance
+
+
+def surrogate_ignored(self, state, loss_t, hint=None):
+    return SHARED(FixedShare(self.meta_step_size, self.share), state, loss_t)
+
+
+def likelier_where_too_likely(self, mixed):
+    """The drafts are paid for tokens that the mixture gives too much already."""
+    return -(mixed > self.target_probs).astype(float)
+
+
+def certified_without_shares(self, before, after, x_t, grad_t, hint=None, expert=None):
+    return gap_paid(before, after)
+
+
+def tv_of_a_game():
+    acceptance.test_the_subgradient_supports_the_loss.hypothesis.inner_test(
+        np.eye(3, 4), np.array([0.5, 0.3, 0.2, 0.0]), np.array([0.6, 0.2, 0.2]), np.array([0.0, 0.5, 0.5])
+    )
+
+
+def frozen_rounds():
+    acceptance.test_the_bound_of_frozen_rounds_is_nearly_attained(4)
+
+
+def certified_mixtures(learner):
+    return lambda: certificates.test_exponential_weights_are_certified_against_fixed_mixtures(learner, 40)
 
 
 # Optimistic Hedge and Sword
@@ -176,6 +213,48 @@ MUTANTS = {
     "share to oneself, too": Mutant(FixedShare, "_shared", share_to_everybody, enumerated),
     "share, last losses only": Mutant(FixedShare, "update", share_from_the_prior, enumerated),
     "share, prior ignored": Mutant(FixedShare, "init", uniform_start, enumerated),
+    "surrogate ignored": Mutant(
+        FixedShare,
+        "update",
+        surrogate_ignored,
+        lambda: acceptance.test_values_at_corners_do_not_compete_with_mixtures(Mixture(0.5)),
+    ),
+    "paths of mixtures counted as switches": Mutant(
+        FixedShare,
+        "_switches",
+        lambda self, path_length, count: path_length / 2**0.5,
+        unwrapped(acceptance.test_a_moving_mixture_pays_half_its_one_norm_on_acceptance, *MOVED),
+    ),
+    "TV's gradient upside down": Mutant(MixtureTV, "_slope", likelier_where_too_likely, tv_of_a_game),
+    "TV without a half too much": Mutant(
+        MixtureTV,
+        "_value",
+        lambda self, mixed: np.abs(self.target_probs - mixed).sum(axis=-1),
+        lambda: acceptance.test_a_hard_label_is_one_token(),
+    ),
+    "entropy of the mixture left out": Mutant(
+        bounds,
+        "relative_entropy",
+        lambda mixture, log_prior: -np.sum(mixture * log_prior, axis=-1),
+        lambda: acceptance.test_the_last_weights_attain_the_bound_exactly(1.0),
+    ),
+    "√T for √(nT)": Mutant(
+        bounds, "mixture_rounds", lambda positions, n, count: bounds.hedge_apriori(1.0, positions, count), frozen_rounds
+    ),
+    "n√T for √(nT)": Mutant(
+        bounds, "mixture_rounds", lambda positions, n, count: bounds.hedge_apriori(n, positions, count), frozen_rounds
+    ),
+    "the fall of AdaHedge's rate uncharged": Mutant(
+        AdaHedge, "terms", certified_without_shares, certified_mixtures(AdaHedge())
+    ),
+    "a certificate without the shares": Mutant(
+        FixedShare,
+        "terms",
+        certified_without_shares,
+        lambda: certificates.test_exponential_weights_are_certified_against_fixed_mixtures(
+            FixedShare(0.5, 0.01, True), 0
+        ),
+    ),
     "mixture on the gradient": Mutant(
         Mixture,
         "update",

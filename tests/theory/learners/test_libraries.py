@@ -7,8 +7,8 @@ import torch
 from tests.theory.learners.test_learner_laws import DIMENSION, SUBJECTS
 from theory.checker.checks import plays
 from theory.domain import Ball, Free, Simplex
-from theory.learners import LEARNERS, FixedShare, LastLoss, Mixture
-from theory.loss import Linear, MixtureKL, Quadratic, SoftmaxKL
+from theory.learners import LEARNERS, AdaHedge, FixedShare, Hedge, LastLoss, Mixture, OptimisticHedge
+from theory.loss import Linear, MixtureKL, MixtureTV, Quadratic, SoftmaxKL
 from theory.problem import Problem
 
 LIBRARIES = ["torch", pytest.param("cuda", marks=pytest.mark.gpu), "jax"]
@@ -34,7 +34,7 @@ def as_numpy(array):
 def losses(kind, rng):
     """Kind and arrays ``[COPIES, ...]`` of one round's losses."""
     for _ in range(ROUNDS):
-        if kind is MixtureKL:
+        if kind in (MixtureKL, MixtureTV):
             yield rng.dirichlet(np.ones(5), (COPIES, DIMENSION)), rng.dirichlet(np.ones(5), COPIES)
         elif kind is SoftmaxKL:
             yield rng.normal(size=(COPIES, 3, 2)), rng.dirichlet(np.ones(DIMENSION // 2), size=(COPIES, 3))
@@ -69,6 +69,14 @@ def test_every_learner_plays_alike(name, library):
 @pytest.mark.parametrize("learner", [Mixture(), FixedShare(1.0, 0.1), LastLoss(0.7)], ids=repr)
 def test_mixtures_of_drafts_are_weighed_alike(learner, library):
     play_both(learner, MixtureKL, library)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize(
+    "learner", [Hedge(0.3), AdaHedge(), OptimisticHedge(), FixedShare(0.3, 0.1, surrogate=True)], ids=repr
+)
+def test_weights_learned_on_acceptance_are_alike(learner, library):
+    play_both(learner, MixtureTV, library)
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
