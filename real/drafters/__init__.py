@@ -1,16 +1,20 @@
 """Drafters: what proposes tokens, by name. A new one is its file and one line of ``DRAFTERS``."""
 
+from collections.abc import Sequence
 from inspect import signature
 from typing import Any
 
 from real.drafters.adapter import Adapter
-from real.drafters.base import Drafter, Piece, Proposal
+from real.drafters.backoff import Backoff
+from real.drafters.base import Drafter, Proposal
 from real.drafters.eagle import Eagle
 from real.drafters.heads import Heads
 from real.drafters.hydra import Hydra
 from real.drafters.independent import Independent
+from real.drafters.memory import ResidualMemory
 from real.drafters.mixture import Mixture
 from real.drafters.ngram import NGram
+from real.drafters.piece import Piece
 from real.drafters.uniform import Uniform
 from real.drafters.weights import Weights
 from real.models.hf import Pair
@@ -25,6 +29,8 @@ DRAFTERS: dict[str, type[Drafter]] = {
     "heads": Heads,
     "hydra": Hydra,
     "eagle": Eagle,
+    "memory": ResidualMemory,
+    "backoff": Backoff,
     "mixture": Mixture,
 }
 
@@ -68,8 +74,8 @@ def make_drafter(name: str | type[Drafter], pair: Pair, **settings: Any) -> Draf
     strange = [key for key in settings if key not in known]
     if strange:
         raise ValueError(f"drafter={name!r}: has no setting {strange[0]!r}; there are {', '.join(known) or 'none'}")
-    if kind.made_of:  # every part with its own defaults
-        settings["parts"] = [make_drafter(part, pair) for part in settings.get("parts", kind.made_of)]
+    if kind.made_of:
+        settings["parts"] = _parts(settings.get("parts", kind.made_of), pair)
     with users_own(name):
         try:
             return kind.of(pair, **settings)
@@ -77,3 +83,26 @@ def make_drafter(name: str | type[Drafter], pair: Pair, **settings: Any) -> Draf
             if not settings:
                 raise
             raise ValueError(f"drafter={called(name)!r} with {settings}: {error}") from error
+
+
+def _parts(specs: Sequence[Any], pair: Pair) -> list[Drafter]:
+    """Drafters of a mixture, each with its own defaults: ``NAME``, or ``NAME@BASE`` on the last part of that name.
+
+    A pair (NAME, settings) stands for a name, and a drafter that is made already for itself.
+
+    Raises:
+        ValueError: for a base that is none of the parts before.
+    """
+    found, named = list[Drafter](), dict[str, Drafter]()
+    for spec in specs:
+        one, settings = (spec, {}) if not isinstance(spec, tuple) else spec
+        if isinstance(one, Drafter):
+            found.append(one)
+            continue
+        name, on, base = one.partition("@") if isinstance(one, str) and ":" not in one else (one, "", "")
+        if on and base not in named:
+            raise ValueError(f"parts={specs!r}: {one!r} builds on {base!r}, which must be a part before it")
+        made = make_drafter(name, pair, **settings, **({"base": named[base]} if on else {}))
+        found.append(made)
+        named[name if isinstance(name, str) else name.__name__] = made
+    return found

@@ -15,9 +15,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from real.drafters.base import Piece
 from real.drafters.independent import Independent
 from real.drafters.objective import DISTIL, Objective
+from real.drafters.piece import Piece
 from real.drafters.whitening import Whitening, factors
 from real.models.hf import CausalLM
 from theory.learners.ogd import OGD

@@ -13,13 +13,13 @@ The trainable part is one flat float32 vector: ``drafter.x`` reads it, ``drafter
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from real.drafters.objective import DISTIL, Objective
+from real.drafters.piece import Piece
 from real.models.memory import Memory
 from real.models.sampling import Sampling, has_law
 from real.models.text import Text, shaped
@@ -41,45 +41,6 @@ class Proposal(NamedTuple):
     tokens: Tensor
     probs: Tensor | None
     counts: list[int]
-
-
-@dataclass(frozen=True, eq=False)
-class Piece:
-    """Consecutive positions ``start … stop − 1`` of one request, with what verification revealed about them.
-
-    Attributes:
-        tokens: the request's text, at least up to ``stop``; position i is the token ``tokens[i]``, 1 ≤ start < stop.
-        target_probs: the target's law at these positions ``[stop − start, V]``.
-        features: the drafter's features there ``[stop − start, d]``, or None where the loss needs none.
-        hidden: the target's hidden states after each input token ``[stop − 1, D]``, for drafters that read them.
-        wrong: bool ``[stop − start]``, where verification rejected a drafted token; None if it was not noted.
-    """
-
-    tokens: Sequence[int]
-    start: int
-    stop: int
-    target_probs: Tensor
-    features: Tensor | None = None
-    hidden: Tensor | None = None
-    wrong: Tensor | None = None
-
-    def since(self, position: int) -> "Piece":
-        """The piece without the positions before ``position``; it may be left with none."""
-        early = min(max(position - self.start, 0), self.stop - self.start)
-        rows = {name: getattr(self, name) for name in ("target_probs", "features", "wrong")}
-        late = {name: None if tensor is None else tensor[early:] for name, tensor in rows.items()}
-        return replace(self, start=self.start + early, **late)
-
-    def states(self) -> Tensor:
-        """``hidden``; ValueError if the piece came without it."""
-        if self.hidden is None:
-            raise ValueError("hidden=None: this loss needs the target's hidden states; serve with reads_target")
-        return self.hidden
-
-
-def since(position: int, pieces: Sequence[Piece]) -> list[Piece]:
-    """What is left of the pieces from ``position`` of their requests on; empty ones are dropped."""
-    return [late for late in (piece.since(position) for piece in pieces) if late.stop > late.start]
 
 
 def ended(laws: Tensor, token: Tensor, lengths: Sequence[int], drafted: int, confidence: float) -> list[int]:
@@ -130,6 +91,7 @@ class Drafter(ABC):
         alone: why it follows one text at a time only; empty if it follows several.
         made_of: names of the drafters that it is made of, unless the setting ``parts`` says others.
         context: the longest text that it can follow.
+        watches: it is told of the target's laws after every step (``reveal``).
     """
 
     vocab: int
@@ -151,6 +113,7 @@ class Drafter(ABC):
     made_of: tuple[str, ...] = ()
     context: int = UNLIMITED
     texts: Sequence[Text] = ()
+    watches: bool = False
     lengths: list[int] | None = None  # how many tokens each text drafts in the step under way; None: all go on
     witnesses: Sequence[Tensor] = ()  # of the tokens just proposed, each [n] (Sampling.choose); none: they go unchecked
 
@@ -221,7 +184,8 @@ class Drafter(ABC):
             ValueError: for logits of another shape, as a user's own drafter may give.
         """
         tokens, laws, witnesses = list[Tensor](), list[Tensor](), list[Tensor]()
-        self.lengths = counts = list(lengths)
+        counts = list(lengths)
+        self.goes(counts)
         for i in range(max(lengths)):
             logits = self.logits_after(tokens)
             if logits.shape != (len(counts), self.vocab):
@@ -230,7 +194,8 @@ class Drafter(ABC):
                     f"{(len(counts), self.vocab)}, one row a text in flight and the target's vocabulary wide"
                 )
             raw, logits = logits, shaped(self.texts, tokens, logits)
-            self.lengths = counts = before_empty(raw, logits, counts, i)
+            counts = before_empty(raw, logits, counts, i)
+            self.goes(counts)
             if max(counts) <= i:
                 break
             token, law, witness = sampling.choose(logits, None if uniforms is None else uniforms[:, i])
@@ -240,12 +205,17 @@ class Drafter(ABC):
                 laws.append(law)
             if confidence > 0 and i + 1 < max(counts):
                 sampled = logits.float().softmax(-1) if law is None else law
-                self.lengths = counts = ended(sampled, token, counts, i + 1, confidence)
+                counts = ended(sampled, token, counts, i + 1, confidence)
+                self.goes(counts)
                 if max(counts) == i + 1:
                     break
-        self.lengths = None
+        self.goes(None)
         self.witnesses = witnesses
         return Proposal(chain(tokens, logits), torch.stack(laws, 1) if laws else None, counts)
+
+    def goes(self, lengths: list[int] | None) -> None:
+        """How many tokens each text drafts in the step under way; None: all go on."""
+        self.lengths = lengths
 
     def goes_on(self, drafted: int) -> list[bool]:
         """Whether each text drafts one more token in this step, after ``drafted`` of them."""
@@ -264,6 +234,13 @@ class Drafter(ABC):
         """What verification committed was appended to the texts; drop all state beyond it."""
         return None
 
+    def reveal(self, row: int, logits: Tensor, drafted: int) -> None:
+        """What verification found at the c positions just committed to a text; after ``commit``, rows in order.
+
+        logits: the target's raw ones ``[c, V]``. drafted: so many of the positions, the first, were drafted.
+        """
+        return None
+
     def reseed(self, seed: int) -> None:
         """Take up the run's seed, where a drafter has choices of its own to make; their randomness is its ``state``."""
         return None
@@ -278,6 +255,13 @@ class Drafter(ABC):
 
     def features(self, start: int, stop: int, row: int = 0) -> Tensor | None:
         """Features ``[stop − start, d]`` of committed positions that are ``known``; they read only the prefix."""
+        return None
+
+    def logits_at(self, start: int, stop: int, row: int = 0) -> Tensor | None:
+        """Its logits ``[stop − start, V]`` at committed positions that are ``known``, by what it remembers now.
+
+        None if it cannot say.
+        """
         return None
 
     def forget(self, before: int, row: int = 0) -> None:

@@ -13,10 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from real.drafters.base import UNLIMITED, Piece, since
+from real.drafters.base import UNLIMITED
 from real.drafters.flat import Flat, FlatLoss
 from real.drafters.layer import Following, Layer
 from real.drafters.objective import DISTIL, Objective
+from real.drafters.piece import Piece, since
 from real.models.device import sent
 from real.models.hf import CausalLM
 from real.models.text import Text

@@ -18,8 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from real.drafters.base import Drafter, Piece, since
+from real.drafters.base import Drafter
 from real.drafters.objective import DISTIL, Objective
+from real.drafters.piece import Piece, since
 from real.drafters.whitening import Whitening, factors
 from real.models.hf import CausalLM, Pair
 from real.models.text import Text

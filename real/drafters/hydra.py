@@ -15,10 +15,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from real.drafters.base import Piece, since
 from real.drafters.flat import Flat, FlatLoss
 from real.drafters.layer import Following, Layer
 from real.drafters.objective import DISTIL, Objective
+from real.drafters.piece import Piece, since
 from real.models.device import sent
 from real.models.hf import CausalLM
 from real.models.text import Text

@@ -69,6 +69,7 @@ class Independent(Drafter):
         self.common = min(vocab, model.vocab)  # ids both models have
         self.memory: Memory = memory_of(model, 1)
         self.states: list[States] = []
+        self.newest = torch.zeros(0)  # the hidden states ``[n, d]`` behind the logits given last
 
     @property
     def memories(self) -> list[Memory]:
@@ -125,12 +126,12 @@ class Independent(Drafter):
     def logits_after(self, drafted: list[Tensor]) -> Tensor:
         if drafted:
             counts = [int(more) for more in self.goes_on(len(drafted))]
-            hidden = self._append(self.known_ids(drafted[-1][:, None]), counts)[:, -1]
+            self.newest = self._append(self.known_ids(drafted[-1][:, None]), counts)[:, -1]
         else:
             pending = self._pending(self.goes_on(0))
             counts = [len(ids) for ids in pending]
-            hidden = newest(self._append(self._padded(pending), counts), counts)
-        return self.fitted(self.logits(hidden))
+            self.newest = newest(self._append(self._padded(pending), counts), counts)
+        return self.fitted(self.logits(self.newest))
 
     def logits_along(self, tokens: Tensor) -> Tensor:
         """In one forward, for a text alone."""
@@ -162,6 +163,10 @@ class Independent(Drafter):
         first, held = self.states[row].first, self.memory.lengths[row]
         assert first < start <= stop <= held + 1, (first, start, stop, held)
         return self.states[row].joined()[start - 1 - first : stop - 1 - first]
+
+    def logits_at(self, start: int, stop: int, row: int = 0) -> Tensor | None:
+        hidden = self.features(start, stop, row)
+        return None if hidden is None else self.fitted(self.logits(hidden))
 
     def forget(self, before: int, row: int = 0) -> None:
         self.states[row].forget(before, self.memory.lengths[row])

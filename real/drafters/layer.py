@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModel, LlamaConfig
 
-from real.drafters.base import Drafter, Piece, since
+from real.drafters.base import Drafter
 from real.drafters.flat import Flat
 from real.drafters.independent import newest
 from real.drafters.objective import DISTIL, Objective
+from real.drafters.piece import Piece, since
 from real.models.cache import RowCache, SlotCache, rows_of
 from real.models.device import sent
 from real.models.hf import CausalLM, Pair

@@ -1,62 +1,76 @@
 r"""Several drafters as one, with learned weights: their laws mixed, or one of them chosen before it drafts.
 
-    mix     law = Σ_i x_i·law_i is sampled from and reported; each position's loss is KL(target ‖ Σ_i x_i·law_i)
+    tv      law = Σ_i x_i·law_i is sampled from and reported; a round's loss is Σ TV(target, Σ_i x_i·law_i), rejections
+    kl      the same law; each position's loss is KL(target ‖ Σ_i x_i·law_i)
     route   part i ~ x drafts alone; each position's loss is ⟨x, TV(target, law_i)⟩: one verified path scores all
 
-x lies on the simplex. A loss is one position that verification examined, given in order: one update a position, as
-mixability wants (``theory/learners/mixture.py``, ``hedge.py``). In ``route`` the choice is made before anything is
-sampled; chosen after seeing a sample, decoding is no longer lossless. Reference: theory/README.md.
+x lies on the simplex. ``tv`` learns from all committed positions, from a bonus one when the draft has read on; so its
+regret is in rejections of committed tokens, against the best fixed mixture. ``kl`` and ``route`` learn from the
+positions that verification examined, one update each, as mixability wants (``theory/learners/mixture.py``,
+``hedge.py``). In ``route`` the choice is made before anything is sampled; chosen after seeing a sample, decoding is no
+longer lossless. A part may refine another one's law (``refining.py``).
+Reference: theory/README.md.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from real.drafters.base import Drafter, Piece, Proposal, before_empty, chain, ended
+from real.drafters.base import Drafter, Proposal, before_empty, chain, ended
 from real.drafters.objective import DISTIL, Objective
+from real.drafters.piece import Piece
+from real.drafters.refining import Refining
 from real.models.hf import Pair
 from real.models.memory import Memory
-from real.models.sampling import Sampling, has_law, one_hot
+from real.models.sampling import Sampling, one_hot
 from real.models.state import under
 from real.models.text import Text, close_up, shaped
 from theory.learners.hedge import route
-from theory.loss import Linear, Loss, MixtureKL
+from theory.loss import Linear, Loss, MixtureKL, MixtureTV
 from theory.runs.practice import EXPERT_LEARNERS
 from theory.speculation.acceptance import alpha, categorical
 
-MODES = ("mix", "route")
+Refined = Callable[[Refining, Tensor], Tensor]
+"""A part that refines another, what that one says → what this one says."""
+MODES = ("tv", "kl", "route")
 
 
 class Mixture(Drafter):
     """Drafts with all ``parts``; what trains in them stands still, only their weights move.
 
     Args:
-        parts: two drafters or more. mode: ``mix`` or ``route``. seed: of the choices of ``route``, until ``reseed``.
+        parts: two drafters or more; one that refines another comes after it. mode: ``tv``, ``kl`` or ``route``.
+        seed: of the choices of ``route``, until ``reseed``.
     """
 
-    made_of = ("independent", "ngram")
+    made_of = ("independent", "memory@independent", "backoff@memory")
     trains = True
     simplex = True
     uses_draft = True
     learners = EXPERT_LEARNERS
-    trial = EXPERT_LEARNERS["mixture"]
+    trial = EXPERT_LEARNERS["hedge"]
     learns_prompts = False  # its losses are of positions that a draft was verified at
     takes_losses = False
 
-    def __init__(self, parts: Sequence[Drafter], mode: str = "mix", seed: int = 0):
+    def __init__(self, parts: Sequence[Drafter], mode: str = "tv", seed: int = 0):
         if len(parts) < 2 or mode not in MODES:
-            raise ValueError(f"Mixture({len(parts)} parts, mode={mode!r}): two parts or more, {' or '.join(MODES)}")
+            raise ValueError(f"Mixture({len(parts)} parts, mode={mode!r}): two parts or more, {', '.join(MODES)}")
         self.parts, self.mode, self.vocab = list(parts), mode, parts[0].vocab
-        self.convex = mode == "mix"
+        self.bases = [_place(part, self.parts[:i]) for i, part in enumerate(parts)]
+        self.convex = mode != "route"
         self.reads_target = any(part.reads_target for part in parts)
+        self.watches = any(part.watches for part in parts)
         self.context = min(part.context for part in parts)
         self.rng = torch.Generator().manual_seed(seed)
         self._x = torch.full((len(parts),), 1 / len(parts))
         self.uses_draft = any(part.uses_draft for part in parts)
-        self.prefix_only = mode == "mix" and all(part.prefix_only for part in parts)
+        self.prefix_only = mode != "route" and all(part.prefix_only for part in parts)
         self._laws: list[dict[int, Tensor]] = []  # of each text: position → the parts' laws there [N, V]
+        self._told: list[int] = []  # tokens of each text up to the last commit
+        self._open: list[int] = []  # committed positions at the end of each text whose laws are to come
+        self._served = Sampling(1.0)
         self._drafted: tuple[Proposal, Tensor, list[int]] | None = None  # the step in flight, laws [n, g, N, V], starts
 
     @classmethod
@@ -84,39 +98,80 @@ class Mixture(Drafter):
 
     def open(self, texts: Sequence[Text], rows: int = 1) -> None:
         super().open(texts, rows)
-        self._laws, self._drafted = [], None
+        self._laws, self._told, self._open, self._drafted = [], [], [], None
         for part in self.parts:
             part.open(texts, rows)
 
     def enter(self, keep_prompt: bool = False) -> None:
         self._laws.append({})
+        self._told.append(len(self.texts[-1].tokens))
+        self._open.append(0)
         for part in self.parts:
             part.enter()
 
     def leave(self, row: int) -> None:
-        close_up(self._laws, row)
-        for part in self.parts:
+        for kept in (self._laws, self._told, self._open):
+            close_up(kept, row)
+        for part in reversed(self.parts):  # what refines a part reads it once more
             part.leave(row)
 
     def logits_after(self, drafted: list[Tensor]) -> Tensor:
         """Log of the mixed laws of the parts at temperature 1."""
-        laws = torch.stack([_law(part.logits_after(drafted), Sampling(1.0)) for part in self.parts], 1)
+        laws = self._said(drafted, range(len(self.parts)), Sampling(1.0))
         return _mixed(self._x.expand(len(laws), -1), laws).log()
+
+    def _said(self, drafted: list[Tensor], which: Sequence[int], sampling: Sampling) -> Tensor:
+        """The laws of parts ``which`` after the tokens drafted ``[n, len(which), V]``; with what they refine."""
+        logits = {k: self.parts[k].logits_after(drafted) for k in which if self.bases[k] is None}
+        if not drafted:
+            for row, count in enumerate(self._open):
+                if count and min(part.known(row) for part in self.parts) >= len(self.texts[row].tokens):
+                    self._look_back(row, count)
+
+        def refined(part: Refining, said: Tensor) -> Tensor:
+            part.follow(said, drafted)
+            return part.refined(said)
+
+        return self._laws_of(logits, which, sampling, refined)
+
+    def _laws_of(self, logits: dict[int, Tensor], which: Sequence[int], sampling: Sampling, refined: Refined) -> Tensor:
+        """Laws ``[n, len(which), V]`` from the logits of parts that refine none; ``refined`` asks the others."""
+        refining = [(k, self.parts[k], base) for k in which if (base := self.bases[k]) is not None]
+        for k, part, base in refining:
+            if isinstance(part, Refining) and not part.of_laws:
+                logits[k] = refined(part, logits[base])
+        laws = dict(zip(logits, _law(torch.stack(list(logits.values()), 1), sampling).unbind(1), strict=True))
+        for k, part, base in refining:
+            if isinstance(part, Refining) and part.of_laws:
+                laws[k] = refined(part, laws[base])
+        return torch.stack([laws[k] for k in which], 1)
+
+    def _look_back(self, row: int, count: int) -> None:
+        """The parts' laws at the last ``count`` positions of a text, under the memory they were committed with."""
+        stop = len(self.texts[row].tokens)
+        span, self._open[row] = (stop - count, stop, row), 0
+        said = {k: self.parts[k].logits_at(*span) for k, base in enumerate(self.bases) if base is None}
+        logits = {k: one for k, one in said.items() if one is not None}
+        if len(logits) == len(said):
+            which = range(len(self.parts))
+            laws = self._laws_of(logits, which, self._served, lambda part, base: part.refined_at(base, *span))
+            self._laws[row] |= {stop - count + i: law for i, law in enumerate(laws)}
 
     @torch.inference_mode()
     def propose(
         self, lengths: Sequence[int], sampling: Sampling, uniforms: Tensor | None, confidence: float = 0.0
     ) -> Proposal:
         starts, counts = [len(text.tokens) for text in self.texts], list(lengths)
-        weights = self._choose(len(starts))
-        leaders = [i for i in range(len(self.parts)) if bool(weights[:, i].any())]
+        weights, which, self._served = self._choose(len(starts)), list(range(len(self.parts))), sampling
+        if self.mode == "route" and not any(base is not None for base in self.bases):
+            which = [k for k in which if bool(weights[:, k].any())]  # the others are asked once, along the whole path
+        mixing = weights[:, which]
         tokens, mixed, seen, witnesses = list[Tensor](), list[Tensor](), list[Tensor](), list[Tensor]()
         for i in range(max(lengths)):
-            self._lengthen(counts)
-            after = [self.parts[k].logits_after(tokens) for k in leaders]
-            laws = torch.stack([_law(logits, sampling) for logits in after], 1)  # [n, L, V], which losses are of
-            law = _mixed(weights[:, leaders], laws)
-            raw, law = law, self._as_served(law, weights[:, leaders], after, tokens, sampling)
+            self.goes(counts)
+            laws = self._said(tokens, which, sampling)  # [n, L, V], which losses are of
+            raw = _mixed(mixing, laws)
+            law = self._as_served(raw, tokens)
             counts = before_empty(raw, law, counts, i)
             if max(counts) <= i:
                 break
@@ -129,47 +184,55 @@ class Mixture(Drafter):
                 if max(counts) == i + 1:
                     break
         self.witnesses = witnesses
+        drafted = chain(tokens, law)
         if not tokens:
-            self._lengthen(None)
-            return Proposal(chain(tokens, law), None, counts)
-        drafted, along = chain(tokens, law), dict(zip(leaders, torch.stack(seen, 1).unbind(2), strict=True))
-        self._lengthen(counts)
-        every = [
-            along[k] if k in along else _law(part.logits_along(drafted), sampling) for k, part in enumerate(self.parts)
-        ]
-        self._lengthen(None)
+            self.goes(None)
+            return Proposal(drafted, None, counts)
+        every = torch.stack(seen, 1)  # [n, g, L, V]
+        self.goes(counts)
+        if len(which) < len(self.parts):
+            along = dict(zip(which, every.unbind(2), strict=True))
+            others = {k: self.parts[k].logits_along(drafted) for k in range(len(self.parts)) if k not in along}
+            along |= {k: _law(logits, sampling) for k, logits in others.items()}
+            every = torch.stack([along[k] for k in range(len(self.parts))], 2)
+        self.goes(None)
         proposal = Proposal(drafted, None if sampling.greedy else torch.stack(mixed, 1), counts)
-        self._drafted = proposal, torch.stack(every, 2), starts
+        self._drafted = proposal, every, starts
         return proposal
 
-    def _as_served(
-        self, law: Tensor, weights: Tensor, after: Sequence[Tensor], drafted: Sequence[Tensor], sampling: Sampling
-    ) -> Tensor:
-        """The mixed law ``[n, V]`` as the texts shape the parts' logits ``after`` these drafted tokens.
-
-        A part that shaping leaves no law has no say; it is NaN where that are all.
-        """
+    def _as_served(self, law: Tensor, drafted: Sequence[Tensor]) -> Tensor:
+        """The mixed law ``[n, V]`` as the texts shape it after these drafted tokens; NaN where that leaves none."""
         if all(text.shape is None for text in self.texts):
             return law
-        served = torch.stack([shaped(self.texts, drafted, logits) for logits in after], 1)  # [n, N, V]
-        silent = has_law(torch.stack(list(after), 1)) & ~has_law(served)
-        return _mixed(weights, _law(served, sampling).masked_fill(silent[..., None], 0))
+        return shaped(self.texts, drafted, law.log()).softmax(-1)
 
     def _choose(self, texts: int) -> Tensor:
         """The weights that each text drafts with ``[n, N]``: of all parts, or of the one that it is routed to."""
-        if self.mode == "mix":
+        if self.mode != "route":
             return self._x.expand(texts, -1)
         uniforms = torch.rand(texts, generator=self.rng, dtype=torch.float64)
         chosen = torch.stack([route(self._x.double(), uniform) for uniform in uniforms])
         return one_hot(chosen, self._x)
 
-    def _lengthen(self, counts: list[int] | None) -> None:
+    def goes(self, lengths: list[int] | None) -> None:
+        super().goes(lengths)
         for part in self.parts:
-            part.lengths = counts
+            part.goes(lengths)
+
+    def reveal(self, row: int, logits: Tensor, drafted: int) -> None:
+        for part in self.parts:
+            part.reveal(row, logits, drafted)
+
+    def known(self, row: int) -> int:
+        return len(self.texts[row].tokens) - self._open[row]
 
     def laws_along(self, tokens: Tensor, sampling: Sampling) -> Tensor:
-        starts = [len(text.tokens) for text in self.texts]
-        every = torch.stack([_law(part.logits_along(tokens), sampling) for part in self.parts], 2)  # [n, g, N, V]
+        starts, drafted, self._served = [len(text.tokens) for text in self.texts], list(tokens.unbind(1)), sampling
+        if any(base is not None for base in self.bases):
+            which = range(len(self.parts))
+            every = torch.stack([self._said(drafted[:i], which, sampling) for i in range(len(drafted))], 1)
+        else:
+            every = torch.stack([_law(part.logits_along(tokens), sampling) for part in self.parts], 2)  # [n, g, N, V]
         counts = [tokens.shape[1]] * len(starts)
         self._drafted = Proposal(tokens, None, counts), every, starts
         mixed = _mixed(self._x.expand(every.shape[0] * every.shape[1], -1), every.flatten(0, 1))
@@ -182,19 +245,23 @@ class Mixture(Drafter):
             part.commit()
             for row, text in enumerate(self.texts):
                 part.forget(len(text.tokens), row)
-        if self._drafted is None:
-            return
-        (proposal, laws, starts), self._drafted = self._drafted, None
-        for row, (tokens, count, start) in enumerate(
-            zip(proposal.tokens.tolist(), proposal.counts, starts, strict=True)
-        ):
-            text = self.texts[row].tokens
-            for i, token in enumerate(tokens[:count]):
-                if start + i >= len(text):
-                    break
-                self._laws[row][start + i] = laws[row, i]
-                if text[start + i] != token:
-                    break
+        new = [len(text.tokens) - told for text, told in zip(self.texts, self._told, strict=True)]
+        self._told = [len(text.tokens) for text in self.texts]
+        if self._drafted is not None:
+            (proposal, laws, starts), self._drafted = self._drafted, None
+            for row, (tokens, count, start) in enumerate(
+                zip(proposal.tokens.tolist(), proposal.counts, starts, strict=True)
+            ):
+                text = self.texts[row].tokens
+                for i, token in enumerate(tokens[:count]):
+                    if start + i >= len(text):
+                        break
+                    self._laws[row][start + i] = laws[row, i]
+                    new[row] -= 1
+                    if text[start + i] != token:
+                        break
+        if self.mode == "tv":
+            self._open = [count + more for count, more in zip(self._open, new, strict=True)]
 
     def features(self, start: int, stop: int, row: int = 0) -> Tensor:
         """The parts' laws at each position ``[stop − start, N, V]``; zeros where verification examined nothing."""
@@ -211,20 +278,20 @@ class Mixture(Drafter):
         self._x = x.detach().to("cpu", torch.float32).clone()
 
     def first_in_step(self, loss: Loss) -> tuple[Loss, Tensor] | None:
-        return (loss, self.x) if self.mode == "mix" else None  # routed, it scores every part, whichever drafted
+        return (loss, self.x) if self.mode == "kl" else None  # routed, it scores every part, whichever drafted
 
     def losses(self, pieces: Sequence[Piece], objective: Objective = DISTIL) -> list[Loss]:
-        """One loss for each position that verification examined, in order."""
-        found: list[Loss] = []
-        for piece in pieces:
-            assert piece.features is not None
-            laws, target = piece.features.cpu().float(), piece.target_probs.cpu().float()
-            for i in torch.nonzero(laws.sum((-1, -2)))[:, 0].tolist():
-                if self.mode == "mix":
-                    found.append(MixtureKL(laws[i], target[i]))
-                else:
-                    found.append(Linear(1 - alpha(target[i], laws[i])))
-        return found
+        """One loss for each position whose laws are known, in order; in ``tv`` one for all of them, their sum."""
+        known = [piece.features.cpu().float() for piece in pieces if piece.features is not None]
+        assert len(known) == len(pieces)
+        laws, target = torch.cat(known), torch.cat([piece.target_probs.cpu().float() for piece in pieces])
+        chosen = laws.sum((-1, -2)) > 0
+        laws, target = laws[chosen], target[chosen]
+        if self.mode == "kl":
+            return [MixtureKL(*position) for position in zip(laws, target, strict=True)]
+        if self.mode == "route":
+            return [Linear(1 - alpha(*position)) for position in zip(target, laws, strict=True)]
+        return [MixtureTV(laws.transpose(0, 1).flatten(1), target.flatten())] if len(laws) else []  # laid end to end
 
     def state(self) -> dict[str, Tensor]:
         """The generator's state and every part's own, under its number."""
@@ -246,6 +313,26 @@ class Mixture(Drafter):
         self.rng.set_state(rng)
         for part, own in zip(self.parts, parts, strict=True):
             part.take_up(own)
+
+
+def _place(part: Drafter, before: Sequence[Drafter]) -> int | None:
+    """Which of the parts ``before`` this one refines, if it does: the mixture tells that one itself.
+
+    Raises:
+        ValueError: for logits to be refined of a part that has laws.
+    """
+    if not isinstance(part, Refining):
+        return None
+    place = next((i for i, other in enumerate(before) if other is part.base), None)
+    if place is None:
+        return None
+    if not part.of_laws and getattr(part.base, "of_laws", False):
+        raise ValueError(
+            f"parts: {type(part).__name__} refines logits, and {type(part.base).__name__} gives laws; let it refine a "
+            "part before that"
+        )
+    part.leads = False
+    return place
 
 
 def _joined(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from real.drafters.base import Piece
 from real.drafters.flat import Flat, FlatLoss
 from real.drafters.independent import Independent
 from real.drafters.objective import DISTIL, Objective
+from real.drafters.piece import Piece
 from real.models.hf import CausalLM
 from theory.runs.practice import DEEP_LEARNERS
 

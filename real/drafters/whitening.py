@@ -41,6 +41,11 @@ class Whitening:
         self.matrix = torch.eye(width, device=device) / width**0.5
         self._collected = torch.zeros(0, width, dtype=torch.float64, device=device)
 
+    @property
+    def collected(self) -> Tensor:
+        """Features of the burn-in so far, float64 ``[n, d]``; none once it has ended."""
+        return self._collected
+
     def absorb(self, rows: Tensor) -> None:
         """Collect features ``[n, d]``; the call that brings the count to ``burn_in`` freezes the matrix."""
         if self.ready:

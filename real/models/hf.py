@@ -19,7 +19,7 @@ from real.models.compiled import Compiled
 from real.models.fingerprint import fingerprint
 from real.models.generation import Generation
 from real.models.head import Head
-from real.models.masks import Masks
+from real.models.masks import Masks, widest
 from theory.runs.reading import check_text
 
 PROVEN = ("llama", "qwen2", "qwen3", "gpt_neox")  # proven by tests and by `python -m real lossless`
@@ -32,10 +32,6 @@ PROBE = (3, 1, 4, 1, 5)  # token ids of the check at load
 ULPS, ROUNDED = 4, 64
 """Units of the last place, of the largest logit, by which body and head may miss the model's own logits, and a forward
 in other pieces may miss one in a whole."""
-
-
-WINDOWS, TRIED = ("window", "chunk", "local"), 512
-"""Parts of the names of settings that limit what a layer sees, and the longest such limit that is tried at load."""
 
 
 class CausalLM:
@@ -146,7 +142,7 @@ class CausalLM:
     @torch.inference_mode()
     def _rows_error(self) -> float:
         """How far states of two texts read side by side are from those of each alone, relative to the largest."""
-        longest = max(4, min(_widest(self.model.config.get_text_config()) + 3, self.context - 2))
+        longest = max(4, min(widest(self.model.config.get_text_config()) + 3, self.context - 2))
         ids = torch.arange(longest + 1, device=self.device) * 7 % min(self.vocab, self.readable)
         cache, held = RowCache(self.layers, 2), (longest, 1)
         for row, length in enumerate(held):
@@ -253,12 +249,6 @@ class CausalLM:
                     f"units of the last place, but differ by {error:.3g}; this family does more to its logits or keeps "
                     "other state, choose another model"
                 )
-
-
-def _widest(config: Any) -> int:
-    """The widest window or chunk that a configuration names, by whatever name, if it is short enough to be tried."""
-    named = {name: value for name, value in config.to_dict().items() if any(part in name for part in WINDOWS)}
-    return max((value for value in named.values() if isinstance(value, int) and value <= TRIED), default=0)
 
 
 def context_of(config: Any) -> int:

@@ -7,12 +7,20 @@ import torch
 from torch import Tensor
 
 FULL, SLIDING, CHUNKED = "full_attention", "sliding_attention", "chunked_attention"
+WINDOWS, TRIED = ("window", "chunk", "local"), 512
+"""Parts of the names of settings that limit what a layer sees, and the longest such limit that is tried at load."""
 
 
 def kinds_of(config: Any) -> list[str]:
     """The kinds of attention of a model's layers, sorted: ``FULL``, ``SLIDING``, ``CHUNKED`` or what else it has."""
     windowed = getattr(config, "sliding_window", None) is not None
     return sorted(set(getattr(config, "layer_types", None) or [SLIDING if windowed else FULL]))
+
+
+def widest(config: Any) -> int:
+    """The widest window or chunk that a configuration names, by whatever name, if it is short enough to be tried."""
+    named = {name: value for name, value in config.to_dict().items() if any(part in name for part in WINDOWS)}
+    return max((value for value in named.values() if isinstance(value, int) and value <= TRIED), default=0)
 
 
 @dataclass(frozen=True)

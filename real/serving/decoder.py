@@ -7,8 +7,6 @@ What is remembered of requests is one tenant's (``tenants.py``).
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any
 
 from torch import Tensor
@@ -16,12 +14,13 @@ from torch import Tensor
 from real.drafters import Drafter
 from real.models.hf import Pair
 from real.models.state import check, copied, under
-from real.models.text import Text, close_up
+from real.models.text import close_up
 from real.serving.arrivals import Arrivals
 from real.serving.feedback import Counts, Log
 from real.serving.lawful import check_prompt
 from real.serving.learn import Learning
 from real.serving.ledger import Ledger
+from real.serving.request import Request, in_order
 from real.serving.settings import Serving
 from real.serving.step import Session, Step, step
 from real.serving.tenants import TENANTS, Aside, Memory, Own
@@ -29,20 +28,6 @@ from theory.learner import Learner
 from theory.speculation.draft_length import DraftLength
 
 __all__ = ["Decoder", "Request", "in_order", "online_decoder"]
-
-
-@dataclass(eq=False)
-class Request:
-    """One request: its place among those that were given with it, its text, and the counts of its steps."""
-
-    number: int
-    text: Text
-    counts: Counts = field(default_factory=Counts)
-
-    @property
-    def tokens(self) -> list[int]:
-        """What was committed."""
-        return self.text.committed
 
 
 class Decoder:
@@ -348,10 +333,3 @@ def online_decoder(
     """A decoder whose drafter learns as it serves; ``learning``: see ``Learning``."""
     told = None if drafter is None else Learning(drafter, learner, serving, **learning)
     return Decoder(pair, drafter, serving, told, seed, rows, watch, tenants)
-
-
-def in_order(served: Iterable[Request]) -> list[Request]:
-    """All of them, by number."""
-    found = sorted(served, key=lambda request: request.number)
-    assert all(b.number == a.number + 1 for a, b in pairwise(found))
-    return found

@@ -239,6 +239,10 @@ def step(
             steps.append(done)
         if drafter is not None:
             drafter.commit()
+    if drafter is not None and drafter.watches:
+        with clock("learn"):
+            for row, done in enumerate(steps):
+                drafter.reveal(row, done.logits, min(len(done.tokens), done.drafted))
     return steps
 
 

@@ -113,6 +113,7 @@ def _systems(start: str) -> dict[str, Method]:
     adapter, heads = (Method(name, draft=start, start=start) for name in ("adapter", "heads"))
     hydra, eagle = (Method(name, draft=start, start=start, nu=DEEP_NU) for name in ("hydra", "eagle"))
     weights, mixture = Method("weights", draft=start, nu=DEEP_NU), Method("mixture", draft=start)
+    with_counts = ("parts", ("independent", "ngram"))
     adam = Adam(DEEP_STEP, beta_2=0.99)
     deep_optimistic = OptimisticOGD(HYDRA_STEP, MovingAverage(0.9))
     return {
@@ -145,8 +146,10 @@ def _systems(start: str) -> dict[str, Method]:
         "last-loss-eagle": replace(eagle, learner=replace(DEEP_ENSEMBLE, meta=LastLoss(10.0))),
         "day0-eagle": replace(eagle, learner=Adam(1e-3, beta_2=0.99), start=""),
         # several drafters
-        "mixture": replace(mixture, learner=Mixture()),
-        "routing": replace(mixture, learner=Hedge(0.2), settings=(("mode", "route"),)),
+        "mixture": replace(mixture, learner=Mixture(), settings=(("mode", "kl"), with_counts)),
+        "routing": replace(mixture, learner=Hedge(0.2), settings=(("mode", "route"), with_counts)),
+        "memory": Method("memory", draft=start),
+        "tv-mixture": replace(mixture, learner=Hedge(0.3)),
     }
 
 

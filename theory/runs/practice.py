@@ -15,6 +15,7 @@ from theory.learner import Learner
 from theory.learners.adam import Adam
 from theory.learners.ensemble import Ensemble
 from theory.learners.frozen import Frozen
+from theory.learners.hedge import Hedge
 from theory.learners.mixture import Mixture
 from theory.learners.momentum import Momentum
 from theory.learners.ogd import OGD
@@ -50,7 +51,12 @@ HEADS_LEARNERS: dict[str, Learner] = {
 DEEP_LEARNERS: dict[str, Learner] = {"adam": Adam(1e-3), "frozen": Frozen()}
 """Learners of deep drafters: customary values, not tuned; not convex, no bound."""
 
-EXPERT_LEARNERS: dict[str, Learner] = {"mixture": Mixture(), "ensemble": Mixture(), "frozen": Frozen()}
+EXPERT_LEARNERS: dict[str, Learner] = {
+    "hedge": Hedge(0.3),
+    "mixture": Mixture(),
+    "ensemble": Mixture(),
+    "frozen": Frozen(),
+}
 """Learners of the weights of several drafters."""
 
 

@@ -30,6 +30,7 @@ def pair() -> Pair:
 
 def decoder(pair: Pair, name: str, serving: Serving = SERVING, **more) -> Decoder:
     settings = {"burn_in": 16} if name in ("adapter", "heads") else {}
+    settings |= {"parts": ("independent", "ngram"), "mode": "kl"} if name == "mixture" else {}
     learner = LEARNERS.get(name, Frozen())
     return online_decoder(pair, make_drafter(name, pair, **settings), learner, serving, 5, **more)
 
@@ -75,7 +76,7 @@ def test_a_decoder_goes_on_serving_after_it_has_read(pair):
     assert made.serve(PROMPTS[0], Ledger())[0] == fresh.serve(PROMPTS[0], Ledger())[0]
 
 
-@pytest.mark.parametrize("name", ["heads", "eagle", "hydra"])
+@pytest.mark.parametrize("name", ["heads", "eagle", "hydra", "memory"])
 def test_a_draft_that_depends_on_where_a_step_began_has_no_overlap(pair, name):
     with pytest.raises(ValueError, match="no law of its own at every position of a given text"):
         follow(decoder(pair, name), PROMPTS[0], [1, 2, 3], Ledger())

@@ -1,0 +1,134 @@
+"""A drafter whose law is another's, changed by what it remembers; alone, or as a part of a mixture.
+
+Alone it takes its base along: what it is told, the base is told. In a mixture that has the base among its parts, the
+mixture tells both, and hands on what the base has just said, so that no model runs twice.
+"""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from real.drafters.base import Drafter
+from real.models.memory import Memory
+from real.models.sampling import Sampling
+from real.models.state import under
+from real.models.text import Text
+
+PLAIN = Sampling(1.0)
+"""How a law is sampled that stands alone."""
+
+
+class Refining(Drafter):
+    """Refines what ``base`` says.
+
+    Attributes:
+        of_laws: it refines the base's law as it is served, and gives one; otherwise logits.
+        leads: whether the base is told what this one is told; a mixture of both sets it to False.
+    """
+
+    of_laws = False
+
+    def __init__(self, base: Drafter):
+        self.base, self.vocab, self.context, self.leads = base, base.vocab, base.context, True
+        self.uses_draft, self.reads_target, self.alone = base.uses_draft, base.reads_target, base.alone
+
+    @abstractmethod
+    def follow(self, said: Tensor, drafted: list[Tensor]) -> None:
+        """What the base said after the tokens ``drafted`` ``[n, V]``, told once and in order before it is refined."""
+
+    @abstractmethod
+    def refined(self, said: Tensor) -> Tensor:
+        """What the base says after what was followed last ``[n, V]``, refined."""
+
+    @abstractmethod
+    def refined_at(self, said: Tensor, start: int, stop: int, row: int = 0) -> Tensor:
+        """The same at committed positions of one text ``[stop − start, V]``, by what was remembered before them."""
+
+    def logits_after(self, drafted: list[Tensor]) -> Tensor:
+        logits = self.base.logits_after(drafted)
+        said = PLAIN.law(logits) if self.of_laws else logits
+        self.follow(said, drafted)
+        found = self.refined(said)
+        return found.log() if self.of_laws else found
+
+    def logits_at(self, start: int, stop: int, row: int = 0) -> Tensor | None:
+        logits = self.base.logits_at(start, stop, row)
+        if logits is None:
+            return None
+        found = self.refined_at(PLAIN.law(logits) if self.of_laws else logits, start, stop, row)
+        return found.log() if self.of_laws else found
+
+    @property
+    def followed(self) -> list[Drafter]:
+        """The base, where it is to be told."""
+        return [self.base] if self.leads else []
+
+    @property
+    def memories(self) -> list[Memory]:
+        return [memory for base in self.followed for memory in base.memories]
+
+    def reach(self, text: Text) -> int:
+        return self.base.reach(text)
+
+    def open(self, texts: Sequence[Text], rows: int = 1) -> None:
+        super().open(texts, rows)
+        for base in self.followed:
+            base.open(texts, rows)
+
+    def enter(self, keep_prompt: bool = False) -> None:
+        for base in self.followed:
+            base.enter()
+
+    def leave(self, row: int) -> None:
+        for base in self.followed:
+            base.leave(row)
+
+    def commit(self) -> None:
+        for base in self.followed:
+            base.commit()
+
+    def reveal(self, row: int, logits: Tensor, drafted: int) -> None:
+        for base in self.followed:
+            base.reveal(row, logits, drafted)
+
+    def goes(self, lengths: list[int] | None) -> None:
+        super().goes(lengths)
+        for base in self.followed:
+            base.goes(lengths)
+
+    def catch_up(self) -> None:
+        for base in self.followed:
+            base.catch_up()
+
+    def reseed(self, seed: int) -> None:
+        for base in self.followed:
+            base.reseed(seed)
+
+    def state(self) -> dict[str, Tensor]:
+        return {f"base.{name}": part for base in self.followed for name, part in base.state().items()}
+
+    def textless(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        found = dict(state)
+        for base in self.followed:
+            found |= {f"base.{name}": part for name, part in base.textless(under("base.", state)).items()}
+        return found
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        for base in self.followed:
+            base.restore(under("base.", state))
+
+
+def base_of(pair: Any, base: Drafter | str | type, kind: type[Drafter] = Drafter) -> Drafter:
+    """A base given as a drafter, or by its name.
+
+    Raises:
+        ValueError: for another kind of drafter than the one that is refined.
+    """
+    from real.drafters import make_drafter
+
+    made = base if isinstance(base, Drafter) else make_drafter(base, pair)
+    if not isinstance(made, kind):
+        raise ValueError(f"base={type(made).__name__}: must be of the kind {kind.__name__}, whose states are read")
+    return made

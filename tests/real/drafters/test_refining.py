@@ -1,0 +1,269 @@
+# pyright: reportArgumentType=false, reportOptionalMemberAccess=false
+"""The residual memory and the copy tables draft from the laws in their docstrings; and mixtures of them."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from real.drafters import make_drafter  # noqa: E402
+from real.drafters.backoff import SCOPES, Backoff  # noqa: E402
+from real.drafters.independent import Independent  # noqa: E402
+from real.drafters.memory import ResidualMemory  # noqa: E402
+from real.drafters.mixture import Mixture  # noqa: E402
+from real.drafters.uniform import Uniform  # noqa: E402
+from real.models.hf import Pair  # noqa: E402
+from real.models.random import perturbed, random_model  # noqa: E402
+from real.models.sampling import Sampling  # noqa: E402
+from real.serving.decoder import online_decoder  # noqa: E402
+from real.serving.ledger import Ledger  # noqa: E402
+from real.serving.settings import Serving  # noqa: E402
+from real.serving.step import alone, generate, step  # noqa: E402
+from real.verify.on_trial import pair_of  # noqa: E402
+from theory.learners.hedge import Hedge  # noqa: E402
+
+V = 128
+
+
+@pytest.fixture(scope="module")
+def pair() -> Pair:
+    return pair_of()
+
+
+def backed_off(base, entries, last, least, longest):
+    """The recursion in the docstring, an order at a time; entries are (tokens before, law of what followed)."""
+    law = base.astype(float)
+    for k in range(least, longest + 1):
+        met = [after for before, after in entries if len(before) >= k <= len(last) and before[-k:] == last[-k:]]
+        if met:
+            law = (np.sum(met, 0) + law) / (len(met) + 1)
+    return law
+
+
+@pytest.mark.parametrize(("least", "longest"), [(2, 6), (1, 1), (3, 4)])
+def test_copies_of_one_text_are_those_of_the_recursion(least, longest):
+    rng = np.random.default_rng(0)
+    made = Backoff(Uniform(5), "local", least, longest)
+    for length in (1, 2, 3, 40):
+        text = rng.integers(0, 5, length).tolist()
+        made.begin(list(text))
+        drafted: list[int] = []
+        for _ in range(4):
+            whole = [*text, *drafted]
+            entries = [(text[:i], np.eye(5)[text[i]]) for i in range(1, len(text))]
+            wanted = backed_off(np.full(5, 0.2), entries, whole, least, longest)
+            found = made.logits_after([torch.tensor([token]) for token in drafted]).softmax(-1)[0]
+            np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-5)
+            drafted.append(int(rng.integers(0, 5)))
+
+
+def test_a_table_holds_the_newest_positions_alone():
+    text = [1, 2, 3, 1, 2, 4, 0, 0, 0, 0, 1, 2]
+    made = Backoff(Uniform(5), "local", 2, 2, entries=8)
+    made.begin(list(text))
+    entries = [(text[:i], np.eye(5)[text[i]]) for i in range(len(text) - 8, len(text))]
+    wanted = backed_off(np.full(5, 0.2), entries, text, 2, 2)
+    np.testing.assert_allclose(made.logits_after([]).softmax(-1)[0].numpy(), wanted, rtol=1e-5)
+    assert wanted[3] < 0.2 < wanted[4]
+
+
+def test_what_followed_in_other_texts_is_the_targets_law(pair):
+    made = make_drafter("backoff", pair, scope="global")
+    entries = []
+    for prompt in ([5, 6, 7, 8], [1, 2, 3, 1, 2, 3]):
+        session = alone(pair.target, made, prompt, 20)
+        (text,) = session.texts
+        for done in generate(session, 3, Sampling(0.7), torch.Generator().manual_seed(1)):
+            for i, law in enumerate(done.logits.float().softmax(-1)):
+                top = law.topk(16)
+                at = len(text.tokens) - len(done.tokens) + i
+                kept = torch.zeros(V).scatter(0, top.indices, top.values / top.values.sum())
+                entries.append((text.tokens[:at], kept.numpy()))
+        session.leave(0)
+    before = entries[4][0]
+    with torch.inference_mode():
+        base = pair.draft.logits(torch.tensor(before))[-1].softmax(-1).numpy()
+        made.begin([*before])
+        found = made.logits_after([]).softmax(-1)[0].numpy()
+    np.testing.assert_allclose(found, backed_off(base, entries, before, *SCOPES["global"]), rtol=1e-4, atol=1e-7)
+    assert abs(found - base).max() > 1e-3
+
+
+class Watched:
+    """Serves requests with a memory and keeps all that it should remember, in the order it was committed."""
+
+    def __init__(self, pair: Pair, memory: ResidualMemory, new: int = 40, seed: int = 3):
+        self.memory, self.laws, self.states = memory, [], []
+        for i, prompt in enumerate(([5, 6, 7, 8], [1, 2, 3, 1, 2, 3])):
+            session = alone(pair.target, memory, prompt, new)
+            steps = list(generate(session, 3, Sampling(1.0), torch.Generator().manual_seed(seed + i)))
+            memory.catch_up()
+            (text,) = session.texts
+            tokens = list(text.tokens)
+            session.leave(0)
+            with torch.inference_mode():
+                hidden = memory.draft.model.hidden(torch.tensor(tokens[:-1]))
+            self.states.append(hidden[text.prompt_length - 1 :])
+            self.laws.append(torch.cat([done.logits for done in steps]))
+
+    def residual(self, hidden, projection, nearest):
+        """R of states ``[n, d]`` by the formula."""
+        states, target = torch.cat(self.states), torch.cat(self.laws).log_softmax(-1)
+        draft = self.memory.draft.logits(states).log_softmax(-1)
+        d = (target.clamp(min=np.log(1e-6)) - draft.clamp(min=np.log(1e-6))).clamp(-4, 4)
+
+        def key(rows):
+            rows = rows @ projection
+            rows = rows - rows.mean(-1, keepdim=True)
+            return rows / rows.norm(dim=-1, keepdim=True)
+
+        scores = (key(hidden) @ key(states).T - 1) / 0.05  # what is remembered in one step has one age
+        best, at = scores.topk(nearest, -1)
+        weights = best.exp()
+        return ((weights / (weights.sum(-1, keepdim=True) + 0.01))[:, None] @ d[at])[:, 0]
+
+
+@pytest.mark.parametrize("burn_in", [16, 1000], ids=["whitened", "not yet whitened"])
+def test_the_memory_corrects_by_the_log_ratios_near_by(pair, burn_in, monkeypatch):
+    """With every age alike; the order in which bonus positions are remembered does not matter then."""
+    monkeypatch.setattr("real.drafters.memory.AGE", 1e9)
+    memory = ResidualMemory(Independent(pair.draft, V), burn_in=burn_in, nearest=8)
+    seen = Watched(pair, memory)
+    assert memory.filled == sum(map(len, seen.states)) == 80
+    with torch.inference_mode():
+        hidden = pair.draft.hidden(torch.tensor([7, 7, 3, 9, 1, 2, 3]))
+        logits = memory.draft.logits(hidden)
+        found = memory._corrected(logits, hidden)
+        wanted = logits + seen.residual(hidden, memory._projection.double(), 8)
+    assert memory.whitener.ready == (burn_in == 16)
+    np.testing.assert_allclose(found.numpy(), wanted.numpy(), atol=2e-4)
+    assert (found - logits).abs().max() > 0.1
+
+
+def test_a_law_kept_but_for_one_token_is_kept_whole(pair):
+    """``top`` = V − 1: the others are one token, whose ratio is its own; what is corrected is the same law."""
+    laws = []
+    for top in (0, V - 1):
+        memory = ResidualMemory(Independent(pair.draft, V), burn_in=16, top=top)
+        Watched(pair, memory)
+        with torch.inference_mode():
+            hidden = pair.draft.hidden(torch.tensor([7, 7, 3, 9, 1, 2, 3]))
+            laws.append(memory._corrected(memory.draft.logits(hidden), hidden).softmax(-1))
+    np.testing.assert_allclose(laws[0].numpy(), laws[1].numpy(), atol=1e-3)
+
+
+def test_a_large_vocabulary_is_served_by_its_likeliest_tokens():
+    vocab = 151_936
+    target = random_model("qwen3", 0, "float32", vocab=vocab)
+    big = Pair(target, perturbed(target, 0.02, 1), None)
+    made = make_drafter("mixture", big)
+    decoder = online_decoder(big, made, Hedge(0.3), Serving(3, 8, Sampling(0.0), 12), 0)
+    plain = online_decoder(big, None, Hedge(0.3), Serving(3, 8, Sampling(0.0), 12), 0)
+    for prompt in ([5, 6, 7, 8], [70_000, 9, 70_000, 9]):
+        assert decoder.serve(prompt, Ledger())[0] == plain.serve(prompt, Ledger())[0]
+    memory = made.parts[1]
+    assert memory._values.shape[1] == 32
+    assert memory.filled >= 20
+
+
+def test_memory_is_bounded_and_the_oldest_go_first(pair):
+    memory = ResidualMemory(Independent(pair.draft, V), entries=24, nearest=4, burn_in=8)
+    seen = Watched(pair, memory)
+    assert memory.filled <= 24
+    assert memory.count == 80
+    with torch.inference_mode():
+        last = memory._key(torch.cat(seen.states)[-6:].float())
+        gaps = (memory._keys[: memory.filled, None] - last).abs().amax(-1)
+    assert (gaps.amin(0) < 1e-4).all()
+
+
+def test_parts_say_in_a_mixture_what_they_say_alone(pair):
+    """One forward of the draft serves all parts; each law is that of the same drafter on a draft of its own."""
+    made = make_drafter("mixture", pair)
+    alone_made = [make_drafter("independent", pair), make_drafter("memory", pair)]
+    alone_made.append(Backoff(make_drafter("memory", pair)))
+    for drafter in (made, *alone_made):
+        drafter.begin([1, 2, 3, 1, 2, 3, 1, 2])
+    drafted: list = []
+    with torch.inference_mode():
+        for token in (3, 1, 9):
+            laws = made._said(drafted, range(3), Sampling(1.0))[0]
+            for law, drafter in zip(laws, alone_made, strict=True):
+                torch.testing.assert_close(law, drafter.logits_after(drafted).softmax(-1)[0], rtol=1e-5, atol=1e-7)
+            drafted.append(torch.tensor([token]))
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_weights_learn_from_every_committed_position(pair, rows):
+    """Bonus positions too: their laws are those that the parts would have drafted from under the same memory."""
+    made = make_drafter("mixture", pair)
+    pieces, bonus = [], []
+
+    def watch(done):
+        bonus.append(done.accepted == done.drafted > 0)
+
+    serving = Serving(3, 8, Sampling(1.0), 40)
+    decoder = online_decoder(pair, made, Hedge(0.3), serving, 0, rows, watch, record=pieces.extend)
+    tokens = sum(
+        len(request.tokens) for request in decoder.serve_all([[5, 6, 7, 8], [1, 2, 3], [9, 9, 9, 1], [4]], Ledger())
+    )
+    assert sum(bonus) > 3
+    laws = torch.cat([piece.features for piece in pieces])
+    assert len(laws) > 0.8 * tokens
+    torch.testing.assert_close(laws.sum(-1), torch.ones_like(laws[..., 0]), rtol=1e-4, atol=1e-4)
+    for piece in pieces:
+        with torch.inference_mode():
+            hidden = pair.draft.hidden(torch.tensor(piece.tokens[: piece.stop - 1]))[piece.start - 1 :]
+            fresh = pair.draft.head(hidden).softmax(-1)
+        torch.testing.assert_close(piece.features[:, 0].double(), fresh.double(), rtol=1e-4, atol=1e-6)
+
+
+def test_a_bonus_position_is_learned_under_the_memory_it_was_committed_with(pair):
+    made = make_drafter("mixture", pair)
+    memory = made.parts[1]
+    session = alone(pair.target, made, [1, 2, 3, 1, 2, 3], 60)
+    (text,), rng, seen = session.texts, torch.Generator().manual_seed(0), 0
+    while not text.done:
+        lengths = [session.room(text, 2)]
+        (done,) = step(session, lengths, Sampling(1.0), session.uniforms(lengths, Sampling(1.0), rng))
+        if done.accepted < done.drafted or len(done.tokens) <= done.drafted or text.done:
+            continue
+        at, kept = len(text.tokens) - 1, {name: part.clone() for name, part in memory.state().items()}
+        lengths = [session.room(text, 2)]
+        step(session, lengths, Sampling(1.0), session.uniforms(lengths, Sampling(1.0), rng))
+        before = make_drafter("memory", pair)
+        before.restore(kept)
+        with torch.inference_mode():
+            hidden = pair.draft.hidden(torch.tensor(text.tokens[:at]))[-1:]
+            wanted = before._corrected(before.draft.logits(hidden), hidden).softmax(-1)[0]
+        torch.testing.assert_close(made._laws[0][at][1].double(), wanted.double(), rtol=1e-4, atol=1e-6)
+        seen += 1
+    assert seen > 2
+
+
+def test_refusals(pair):
+    for name, settings, rule in (
+        ("memory", {"nearest": 0}, "nearest=0"),
+        ("memory", {"entries": 4}, "entries=4"),
+        ("memory", {"width": 0}, "width=0"),
+        ("memory", {"burn_in": 5000}, "burn_in=5000"),
+        ("memory", {"top": V}, "top=128"),
+        ("memory", {"base": "ngram"}, "base=NGram"),
+        ("backoff", {"scope": "mine"}, "scope='mine'"),
+        ("backoff", {"least": 7}, "least=7"),
+        ("backoff", {"entries": 0}, "entries=0"),
+        ("mixture", {"parts": ("memory@independent", "independent")}, "builds on 'independent'"),
+        ("mixture", {"parts": ("independent", "backoff@independent", "memory@backoff")}, "base=Backoff"),
+    ):
+        with pytest.raises(ValueError, match=rule):
+            make_drafter(name, pair, **settings)
+
+
+def test_a_drafter_that_is_made_can_be_a_part(pair):
+    draft = Independent(pair.draft, V)
+    made = Mixture([draft, Backoff(draft, "global"), Backoff(draft)])
+    assert made.bases == [None, 0, 0]
+    assert made.watches
+    spelled = make_drafter("mixture", pair, parts=("independent", ("backoff@independent", {"scope": "global"})))
+    assert spelled.parts[1].scope == "global"
