@@ -137,6 +137,12 @@ class Drafter(ABC):
         """Whether learning may begin (the burn-in is over)."""
         return True
 
+    @property
+    def reads_texts(self) -> bool:
+        """Whether a given text can be read as if it had been served: its law at a position depends on the text before,
+        and on what it was told of steps before, but not on where the step began."""
+        return self.prefix_only
+
     def reach(self, text: Text) -> int:
         """Most tokens it can draft for this text in the coming step; where it is 0 the target takes the step alone."""
         return UNLIMITED

@@ -21,7 +21,7 @@ from torch import Tensor
 from real.drafters.base import Drafter, Proposal, before_empty, chain, ended
 from real.drafters.objective import DISTIL, Objective
 from real.drafters.piece import Piece
-from real.drafters.refining import Refining
+from real.drafters.refining import Refining, placed
 from real.models.hf import Pair
 from real.models.memory import Memory
 from real.models.sampling import Sampling, one_hot
@@ -58,7 +58,7 @@ class Mixture(Drafter):
         if len(parts) < 2 or mode not in MODES:
             raise ValueError(f"Mixture({len(parts)} parts, mode={mode!r}): two parts or more, {', '.join(MODES)}")
         self.parts, self.mode, self.vocab = list(parts), mode, parts[0].vocab
-        self.bases = [_place(part, self.parts[:i]) for i, part in enumerate(parts)]
+        self.bases = [placed(part, self.parts[:i]) for i, part in enumerate(parts)]
         self.convex = mode != "route"
         self.reads_target = any(part.reads_target for part in parts)
         self.watches = any(part.watches for part in parts)
@@ -88,6 +88,10 @@ class Mixture(Drafter):
     @property
     def x(self) -> Tensor:
         return self._x.clone()
+
+    @property
+    def reads_texts(self) -> bool:
+        return self.mode != "route" and all(part.reads_texts for part in self.parts)
 
     def reach(self, text: Text) -> int:
         return min(part.reach(text) for part in self.parts)
@@ -313,26 +317,6 @@ class Mixture(Drafter):
         self.rng.set_state(rng)
         for part, own in zip(self.parts, parts, strict=True):
             part.take_up(own)
-
-
-def _place(part: Drafter, before: Sequence[Drafter]) -> int | None:
-    """Which of the parts ``before`` this one refines, if it does: the mixture tells that one itself.
-
-    Raises:
-        ValueError: for logits to be refined of a part that has laws.
-    """
-    if not isinstance(part, Refining):
-        return None
-    place = next((i for i, other in enumerate(before) if other is part.base), None)
-    if place is None:
-        return None
-    if not part.of_laws and getattr(part.base, "of_laws", False):
-        raise ValueError(
-            f"parts: {type(part).__name__} refines logits, and {type(part.base).__name__} gives laws; let it refine a "
-            "part before that"
-        )
-    part.leads = False
-    return place
 
 
 def _joined(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

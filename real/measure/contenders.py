@@ -71,7 +71,7 @@ def why_unfollowed(decoder: Decoder) -> str:
     drafter, learning, serving = decoder.drafter, decoder.learning, decoder.serving
     if drafter is None:
         return ""
-    if not drafter.prefix_only:
+    if not drafter.reads_texts:
         return "its law at a position depends on where the step began"
     if learning is not None and learning.learns and learning.objective.positions != "all":
         return "it learns where its drafts are rejected, and a text that is read has no drafts"

@@ -1,7 +1,8 @@
 """A given text read as if it had been served: what the draft would have been worth at every position of it.
 
 Decoders that are compared on one shared text differ in their drafts alone, not in what was sampled. The text is read a
-round at a time; the draft's law at a position is that of the decision served there, and the learner is updated after.
+round at a time; the draft's law at a position is that of the decision served there, and the learner is updated after. A
+drafter that is told of every step reads gamma positions at a time, which are a step that committed all it drafted.
 """
 
 from collections.abc import Sequence
@@ -30,7 +31,7 @@ def follow(decoder: Decoder, prompt: Sequence[int], text: Sequence[int], ledger:
         ValueError: if the draft's law depends on where a step begins, or learns only where a draft was rejected.
     """
     drafter, learning = decoder.drafter, decoder.learning
-    if drafter is None or not drafter.prefix_only:
+    if drafter is None or not drafter.reads_texts:
         raise ValueError(
             f"drafter={type(drafter).__name__}: no law of its own at every position of a given text, as it drafts "
             "nothing or reads where a step began; serve it instead"
@@ -39,7 +40,7 @@ def follow(decoder: Decoder, prompt: Sequence[int], text: Sequence[int], ledger:
         raise ValueError(
             f"positions={learning.objective.positions!r}: a text that is read has no rejected drafts; learn from all"
         )
-    overlaps, chunk = list[float](), decoder.serving.nu
+    overlaps, chunk = list[float](), decoder.serving.gamma if drafter.watches else decoder.serving.nu
     with ledger.serving(), decoder.one_text(prompt, len(text), ledger) as session:
         for start in range(0, len(text), chunk):
             step, overlap = read(session, list(text[start : start + chunk]), decoder.serving.sampling)
@@ -64,6 +65,8 @@ def read(session: Session, tokens: list[int], sampling: Sampling) -> tuple[Step,
     text.commit(tokens, hidden)
     session.memory.keep(0, len(text.tokens) - 1)
     drafter.commit()
+    if drafter.watches:
+        drafter.reveal(0, logits, known)
     count = len(tokens)
     drafted = laws[:0] if drafted is None else drafted
     overlaps = torch.cat([alpha(laws[:known], drafted), laws.new_zeros(count - known)])

@@ -15,6 +15,7 @@ from real.serving.ledger import Ledger  # noqa: E402
 from real.serving.settings import Serving  # noqa: E402
 from real.verify.lossless import random_pair, random_prompts  # noqa: E402
 from theory.learners.frozen import Frozen  # noqa: E402
+from theory.learners.hedge import Hedge  # noqa: E402
 from theory.learners.mixture import Mixture  # noqa: E402
 from theory.learners.ogd import OGD  # noqa: E402
 
@@ -76,7 +77,24 @@ def test_a_decoder_goes_on_serving_after_it_has_read(pair):
     assert made.serve(PROMPTS[0], Ledger())[0] == fresh.serve(PROMPTS[0], Ledger())[0]
 
 
-@pytest.mark.parametrize("name", ["heads", "eagle", "hydra", "memory"])
+@pytest.mark.parametrize("name", ["heads", "eagle", "hydra"])
 def test_a_draft_that_depends_on_where_a_step_began_has_no_overlap(pair, name):
     with pytest.raises(ValueError, match="no law of its own at every position of a given text"):
         follow(decoder(pair, name), PROMPTS[0], [1, 2, 3], Ledger())
+
+
+@pytest.mark.parametrize("name", ["memory", "backoff", "mixture"])
+def test_what_is_told_of_every_step_is_told_of_a_text_that_is_read(pair, name):
+    """A memory holds the same positions after reading a text as after serving it; the weights have seen all of them."""
+    settings = {"burn_in": 16} if name == "memory" else {"scope": "global"} if name == "backoff" else {}
+    one, read = (online_decoder(pair, make_drafter(name, pair, **settings), Hedge(0.3), SERVING, 5) for _ in range(2))
+    overlaps = []
+    for prompt in PROMPTS:
+        text = one.serve(prompt, Ledger())[0]
+        overlaps += follow(read, prompt, text, Ledger())
+    assert len(overlaps) == 120
+    assert 0.1 < sum(overlaps) / len(overlaps) < 1
+    served, told = (of.drafter.parts[1] if name == "mixture" else of.drafter for of in (one, read))
+    assert served.filled == pytest.approx(told.filled, abs=3)  # the last position of a text may never be read
+    if name == "mixture":
+        assert read.learning.log.rounds >= one.learning.log.rounds > 5
