@@ -53,6 +53,13 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def first_line(error: Exception) -> str:
+    """What kind of error it is, and the first line of what it says; two where the first only announces the second."""
+    lines = [line.strip() for line in str(error).strip().splitlines()]
+    said = " ".join(lines[:2]) if lines and lines[0].endswith(":") else "".join(lines[:1])
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
 def check_text(text: str, place: str) -> None:
     """ValueError if ``text`` has half a surrogate pair, which no encoding can write and no tokenizer reads."""
     try:
