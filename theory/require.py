@@ -28,6 +28,13 @@ def whole(owner: object, least: int, remedy: str | None = None, **settings: int)
             )
 
 
+def seed(owner: object, value: Any) -> None:
+    """ValueError unless it is a whole number that every library's generator takes: 0 … 2⁶³ − 1."""
+    whole(owner, 0, seed=value)
+    if value >= 2**63:
+        raise ValueError(f"{_called(owner, 'seed', value)}: must be below 2**63")
+
+
 def is_whole(value: Any) -> bool:
     """Whether it is a whole number, of Python or numpy; True and False are none."""
     return isinstance(value, Integral) and not isinstance(value, bool)

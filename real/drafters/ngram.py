@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from real.drafters.base import Drafter
+from real.drafters.base import LONGEST, Drafter
 from real.models.device import sent
 from real.models.hf import Pair
 from real.models.text import Text, close_up
@@ -43,8 +43,8 @@ class NGram(Drafter):
     prefix_only = True
 
     def __init__(self, vocab: int, order: int = 4, device: torch.device | str = "cpu", entries: int = ENTRIES):
-        if order < 1:
-            raise ValueError(f"order={order!r}: must be at least 1 token of context")
+        if not 1 <= order <= LONGEST:
+            raise ValueError(f"order={order!r}: must be 1 to {LONGEST} tokens of context")
         if entries < 1:
             raise ValueError(f"entries={entries!r}: n-grams of each length to keep, at least 1")
         self.vocab, self.order, self.device, self.entries = vocab, order, torch.device(device), entries
