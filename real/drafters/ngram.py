@@ -5,7 +5,7 @@ Witten–Bell interpolation, from the uniform law up to contexts of ``order`` to
     law_k(y | c) = (count(c, y) + types(c)·law_{k−1}(y | c')) / (count(c) + types(c)),    c' = c without its first token
 
 A proper law at every position, so it is verified like any other draft's. What it remembers is text: of each length so
-many n-grams at most, of which the oldest are forgotten first.
+many n-grams at most; contexts that were met first are forgotten first, however often they came again.
 Reference: Witten & Bell 1991; prompt-lookup and suffix decoding are its deterministic relatives.
 """
 
@@ -98,7 +98,7 @@ class NGram(Drafter):
         self._counted[row] = len(tokens)
 
     def _forget(self) -> None:
-        """Drop the oldest contexts from tables that are too long."""
+        """Drop the contexts that were met first from tables that are too long."""
         for k, table in enumerate(self.tables):
             if self._sizes[k] <= self.entries:
                 continue

@@ -276,8 +276,8 @@ def test_a_token_without_an_embedding_is_named(folder):
 
 HEADS = {
     "soft cap": ("gemma2, soft cap", {"final_logit_softcapping": 30.0}, "cap", None),
-    "over": ("granite, scaled", {}, "_over", 1.0),
-    "times": ("cohere, scaled", {}, "_times", 1.0),
+    "over": ("granite, scaled", {}, "over", 1.0),
+    "times": ("cohere, scaled", {}, "times", 1.0),
 }
 
 
