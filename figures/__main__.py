@@ -10,7 +10,7 @@ from rich.text import Text
 from figures import FIGURES, drawn, report, style, verdicts
 from figures.numbers import page
 from figures.results import MissingResult
-from theory.runs.console import new_console
+from theory.runs.console import new_console, visible
 from theory.runs.outputs import FILE, FOLDER
 from theory.runs.terminal import Commands
 
@@ -39,7 +39,7 @@ def build_all(root: Path, out: Path, page: Path, rows: list[str], width: float |
             built += 1
             console.print(f"{name:18} {paths[1]}")
         except MissingResult as missing:
-            console.print(Text(f"{name:18} ").append(f"not yet: {missing}", "dim"))
+            console.print(Text(f"{name:18} ").append(f"not yet: {visible(str(missing))}", "dim"))
     if built:
         console.print(f"{'report':18} {report.write(root, out, page)}")
     return built

@@ -30,10 +30,12 @@ from real.serving.feedback import Counts
 from real.serving.ledger import LINES, Ledger
 from real.serving.settings import Serving
 from real.serving.step import Step
-from real.serving.tenants import TENANTS
+from real.serving.tenants import TENANTS, of_each
 from real.systems.choose import changed, method_of
 from real.systems.loaded import Models, start_path
 from real.systems.saved import State, about, of_tenant
+from theory.require import seed as check_seed
+from theory.require import whole
 from theory.runs.choose import Choice
 from theory.runs.files import owned
 
@@ -110,9 +112,7 @@ class LLM:
         ids = [self._encoded(one) for one in (prompt if several else [prompt])]
         if not ids:
             return []
-        tenants = [tenant] * len(ids) if isinstance(tenant, str) else tenant
-        if not isinstance(tenants, Sequence) or list(map(type, tenants)) != [str] * len(ids):
-            raise ValueError(f"tenant={tenant!r}: give one name, a string, or one for each of {len(ids)} prompts")
+        tenants = of_each(tenant, len(ids))
         self._settle(Sampling(temperature, top_k, top_p), max_new_tokens, min(len(ids), self.rows), tenants[0])
         done = in_order(self._served(ids, tenants))
         texts = [self.models.pair.decode(request.tokens) for request in done]
@@ -130,7 +130,7 @@ class LLM:
     ) -> Iterator[str]:
         """The same for one prompt, piece by piece as it is committed, cut at whole characters."""
         ids = self._encoded(prompt)
-        self._settle(Sampling(temperature, top_k, top_p), max_new_tokens, 1, tenant)
+        self._settle(Sampling(temperature, top_k, top_p), max_new_tokens, 1, *of_each(tenant, 1))
         pieces = Pieces(self.models.pair.tokenizer)
         before, request = self._ledger.total, None
         try:
@@ -176,7 +176,7 @@ class LLM:
         """
         if not Path(path).exists():
             raise FileNotFoundError(f"state={str(path)!r}: no such file; save one with LLM.save, or leave it out")
-        self.decoder.turn_to(tenant)
+        self.decoder.turn_to(*of_each(tenant, 1))
         self._state(path, tenant).restore()
 
     def export(self, folder: str | Path, *, tenant: str = "") -> Path:
@@ -194,7 +194,7 @@ class LLM:
         return export(drafter, self.models.pair.tokenizer, Path(folder))
 
     def _turn_to(self, tenant: str) -> None:
-        if not self.decoder.remembers(tenant):
+        if not self.decoder.remembers(*of_each(tenant, 1)):
             raise ValueError(f"tenant={tenant!r}: nothing is remembered of it; name one that was served lately")
         self.decoder.turn_to(tenant)
 
@@ -309,8 +309,8 @@ def load(
     quiet()
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = dtype or ("bfloat16" if device.startswith("cuda") else "float32")
-    if rows < 1:
-        raise ValueError(f"rows={rows!r}: at least one text is served at a time")
+    whole("real.load", 1, rows=rows, tenants=tenants)
+    check_seed("real.load", seed)
     if drafter_settings and isinstance(drafter, Drafter):
         raise ValueError(
             f"drafter_settings={dict(drafter_settings)!r}: the drafter is an object, made already; give its class"

@@ -6,8 +6,8 @@ entries, and ±∞ on a box, which takes every coordinate alone.
 """
 
 from dataclasses import dataclass
-from math import frexp, ldexp
-from typing import Protocol, runtime_checkable
+from math import frexp, inf, ldexp
+from typing import Any, Protocol, runtime_checkable
 
 from theory.arrays import Array, namespace
 
@@ -51,7 +51,11 @@ class Free:
 
 @dataclass(frozen=True)
 class Ball:
-    """{x : ‖x‖ ≤ radius}; in float32 the radius may be 1e-12 to 1e28, in float64 1e-140 to 1e280."""
+    """{x : ‖x‖ ≤ radius}, of any radius: one that is larger than every number of the points' dtype bounds them too.
+
+    A radius below the dtype's smallest normal number (1.2e-38 in float32) is refused with a ValueError by the first
+    projection: entries of such points have no digits left.
+    """
 
     radius: float
 
@@ -60,20 +64,43 @@ class Ball:
             raise ValueError(f"Ball(radius={self.radius!r}): the radius must be positive; give one above 0")
 
     def project(self, x: Array) -> Array:
-        xp = namespace(x)
-        far = max(FAR * self.radius, 1.0)
-        x = x / xp.maximum(xp.max(xp.abs(x), axis=-1, keepdims=True) / far, 1.0)
-        return x / xp.maximum(self._norm(x) / self.radius, 1.0)
+        x = self._nearer(x)
+        return x / namespace(x).maximum(self._radii(x), 1.0)
 
     def contains(self, x: Array, tolerance: float = 1e-9) -> Array:
-        return self._norm(x)[..., 0] <= self.radius + tolerance
+        wider = Ball(self.radius + tolerance)
+        return wider._radii(wider._nearer(x))[..., 0] <= 1.0
 
-    def _norm(self, x: Array) -> Array:
-        """‖x‖ ``[..., 1]`` of points that are not far, in a unit in which their squares neither overflow nor vanish."""
-        if 1 / FAR < self.radius < FAR**0.5:
-            return namespace(x).norm(x)
-        unit = ldexp(1.0, frexp(self.radius)[1] - 1)
-        return namespace(x).norm(x / unit) * unit
+    def _nearer(self, x: Array) -> Array:
+        """``x``, what is further than ``FAR`` radii pulled to there."""
+        xp, far = namespace(x), FAR * self.radius
+        if not self._ordinary:
+            tiny, most = _limits(xp, x)
+            if self.radius < tiny:
+                raise ValueError(
+                    f"Ball(radius={self.radius!r}): points of {x.dtype} need a radius of at least {tiny:.3g}; take a "
+                    "wider dtype or another unit"
+                )
+            far = min(far, most)
+        largest = xp.max(xp.abs(x), axis=-1, keepdims=True)
+        if far < 1.0:  # a quotient of largest and far could overflow, and jax's 1 / largest vanish
+            x = x / xp.maximum(largest / 8.0, 1.0)
+            largest = xp.minimum(largest, 8.0)
+        return x / xp.maximum(largest / far, 1.0)
+
+    def _radii(self, x: Array) -> Array:
+        """‖x‖ / radius ``[..., 1]`` of points that are not far, in a unit in which no square overflows or vanishes."""
+        xp = namespace(x)
+        if self._ordinary:
+            return xp.norm(x) / self.radius
+        most = _limits(xp, x)[1]
+        unit = ldexp(1.0, frexp(min(self.radius, most / 8))[1] - 1)
+        return xp.norm(x / unit) / min(self.radius / unit, most)
+
+    @property
+    def _ordinary(self) -> bool:
+        """Whether squares of points that are not far fit into every dtype as they are."""
+        return 1 / FAR < self.radius < FAR**0.5
 
     def diameter(self, dimension: int) -> float:
         return 2.0 * self.radius
@@ -81,7 +108,11 @@ class Ball:
 
 @dataclass(frozen=True)
 class Box:
-    """{x : low ≤ x_i ≤ high for every coordinate}."""
+    """{x : low ≤ x_i ≤ high for every coordinate}.
+
+    A bound beyond the range of the points' dtype bounds nothing; where that leaves no point of the dtype, the first
+    projection refuses it with a ValueError.
+    """
 
     low: float
     high: float
@@ -92,14 +123,34 @@ class Box:
 
     def project(self, x: Array) -> Array:
         xp = namespace(x)
-        return xp.minimum(xp.maximum(x, self.low), self.high)
+        low, high = self._bounds(x, 0.0)
+        return xp.minimum(xp.maximum(x, low), high)
 
     def contains(self, x: Array, tolerance: float = 1e-9) -> Array:
-        xp = namespace(x)
-        return xp.all((x >= self.low - tolerance) & (x <= self.high + tolerance), axis=-1)
+        low, high = self._bounds(x, tolerance)
+        return namespace(x).all((x >= low) & (x <= high), axis=-1)
+
+    def _bounds(self, x: Array, tolerance: float) -> tuple[float, float]:
+        """Both bounds, moved out by ``tolerance``, in the dtype of ``x``."""
+        low, high = self.low - tolerance, self.high + tolerance
+        if max(abs(low), abs(high)) < BELOW:
+            return low, high
+        most = _limits(namespace(x), x)[1]
+        if low > most or high < -most:
+            raise ValueError(
+                f"Box(low={self.low!r}, high={self.high!r}): holds no number of {x.dtype}, which ends at {most:.3g}; "
+                "take a wider dtype or another unit"
+            )
+        return low if low >= -most else -inf, high if high <= most else inf
 
     def diameter(self, dimension: int) -> float:
         return (self.high - self.low) * dimension**0.5
+
+
+def _limits(xp: Any, x: Array) -> tuple[float, float]:
+    """The smallest positive normal number and the largest number of the dtype of ``x``; integers become float64."""
+    info = xp.finfo((x + 0.0).dtype)
+    return float(info.tiny), float(info.max)
 
 
 @dataclass(frozen=True)
@@ -114,6 +165,7 @@ class Simplex:
         """
         xp = namespace(x)
         largest = xp.max(x, axis=-1, keepdims=True)
+        x = xp.where(largest > LARGE, xp.maximum(x, 0.0), x)  # so that no difference overflows
         x = xp.maximum(x - xp.where(xp.abs(largest) > LARGE, largest, 0.0), -BELOW)
         descending = xp.flip(xp.sort(x, axis=-1), -1)
         rank = xp.asarray(xp.arange(x.shape[-1], like=x) + 1, like=x)

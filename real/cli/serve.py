@@ -11,6 +11,7 @@ from real.cli.options import Family, Prompts, Room, Trust
 from real.serving.settings import Serving
 from real.traffic.benchmarks import BENCHMARKS
 from theory.divergence import DIVERGENCES
+from theory.runs.console import visible
 from theory.runs.files import owned
 from theory.runs.outputs import FILE, FOLDER, TRACE, Output
 from theory.runs.table import console
@@ -203,8 +204,8 @@ def prompts(
     for category in dict.fromkeys(prompt.category for prompt in found):
         turns = [len(prompt.turns) for prompt in found if prompt.category == category]
         asked = f" of {sum(turns)} turns" if sum(turns) > len(turns) else ""
-        console.print(f"{category}: {len(turns)} prompts{asked}")
+        console.print(f"{visible(category)}: {len(turns)} prompts{asked}")
     for prompt in found[:show]:
-        console.print(f"question_id {prompt.question_id} is asked:", highlight=False)
+        console.print(f"question_id {visible(str(prompt.question_id))} is asked:", highlight=False)
         for role, text in script(prompt):
             console.print(f"  {role}: {text}", highlight=False, soft_wrap=True)

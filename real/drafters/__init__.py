@@ -18,6 +18,8 @@ from real.drafters.piece import Piece
 from real.drafters.uniform import Uniform
 from real.drafters.weights import Weights
 from real.models.hf import Pair
+from theory.require import is_number, is_whole
+from theory.require import seed as check_seed
 from theory.runs.users_file import called, load, unknown, users_own
 
 DRAFTERS: dict[str, type[Drafter]] = {
@@ -74,6 +76,8 @@ def make_drafter(name: str | type[Drafter], pair: Pair, **settings: Any) -> Draf
     strange = [key for key in settings if key not in known]
     if strange:
         raise ValueError(f"drafter={name!r}: has no setting {strange[0]!r}; there are {', '.join(known) or 'none'}")
+    for key, value in settings.items():
+        _check_kind(called(name), key, value, named[key].annotation)
     if kind.made_of:
         settings["parts"] = _parts(settings.get("parts", kind.made_of), pair)
     with users_own(name):
@@ -85,14 +89,30 @@ def make_drafter(name: str | type[Drafter], pair: Pair, **settings: Any) -> Draf
             raise ValueError(f"drafter={called(name)!r} with {settings}: {error}") from error
 
 
+def _check_kind(drafter: str, key: str, value: Any, wanted: Any) -> None:
+    """ValueError unless a number stands where the constructor says that one belongs, and True or False where those."""
+    if key == "seed":
+        check_seed(f"drafter {drafter}", value)
+    rules = {int: (is_whole, "a whole number"), float: (is_number, "a number"), bool: (_is_bool, "True or False")}
+    fits, said = rules.get(wanted, (None, "")) if isinstance(wanted, type) else (None, "")
+    if fits is not None and not fits(value):
+        raise ValueError(f"drafter={drafter!r}: {key}={value!r}: must be {said}")
+
+
+def _is_bool(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
 def _parts(specs: Sequence[Any], pair: Pair) -> list[Drafter]:
     """Drafters of a mixture, each with its own defaults: ``NAME``, or ``NAME@BASE`` on the last part of that name.
 
     A pair (NAME, settings) stands for a name, and a drafter that is made already for itself.
 
     Raises:
-        ValueError: for a base that is none of the parts before.
+        ValueError: for what is no list of such, or a base that is none of the parts before.
     """
+    if isinstance(specs, str) or not isinstance(specs, Sequence):
+        raise ValueError(f"parts={specs!r}: must be a list of drafters, such as ('independent', 'ngram')")
     found, named = list[Drafter](), dict[str, Drafter]()
     for spec in specs:
         one, settings = (spec, {}) if not isinstance(spec, tuple) else spec

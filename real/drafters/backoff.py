@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from real.drafters.base import Drafter
+from real.drafters.base import LONGEST, Drafter
 from real.drafters.refining import Refining, base_of
 from real.models.device import sent
 from real.models.hf import Pair
@@ -59,8 +59,9 @@ class Backoff(Refining):
         if scope not in SCOPES:
             raise ValueError(f"scope={scope!r}: must be one of {', '.join(SCOPES)}")
         self.least, self.longest = least or SCOPES[scope][0], longest or SCOPES[scope][1]
-        if not 1 <= self.least <= self.longest:
-            raise ValueError(f"least={self.least!r}, longest={self.longest!r}: tokens of context, 1 ≤ least ≤ longest")
+        if not 1 <= self.least <= self.longest <= LONGEST:
+            said = f"least={self.least!r}, longest={self.longest!r}"
+            raise ValueError(f"{said}: tokens of context, 1 ≤ least ≤ longest ≤ {LONGEST}")
         if entries < 1:
             raise ValueError(f"entries={entries!r}: positions compared, at least 1")
         self.scope, self.entries, self.device = scope, entries, torch.device(device)

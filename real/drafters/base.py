@@ -29,6 +29,8 @@ from theory.runs.practice import DEEP_LEARNERS
 
 UNLIMITED = 2**31
 """More tokens than any text has."""
+LONGEST = 64
+"""Most tokens that a setting may look back on or ahead to: time or memory grows with their number or its square."""
 
 
 class Proposal(NamedTuple):

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from real.drafters.base import Drafter
+from real.drafters.base import LONGEST, Drafter
 from real.drafters.objective import DISTIL, Objective
 from real.drafters.piece import Piece, since
 from real.drafters.whitening import Whitening, factors
@@ -58,8 +58,8 @@ class Heads(Drafter):
     def __init__(
         self, target: CausalLM, heads: int = 4, burn_in: int = 2000, ridge: float = 1e-2, decay: float = 0.8
     ):  # fmt: skip
-        if heads < 1 or not 0 < decay <= 1:
-            raise ValueError(f"heads={heads!r}, decay={decay!r}: at least one head, and a decay in (0, 1]")
+        if not 1 <= heads <= LONGEST or not 0 < decay <= 1:
+            raise ValueError(f"heads={heads!r}, decay={decay!r}: 1 to {LONGEST} heads, and a decay in (0, 1]")
         self.target, self.vocab, self.heads, self.decay = target, target.vocab, heads, decay
         self.ridge, self.head_weights = ridge, tuple(decay**k for k in range(heads))
         self.whitener = Whitening(target.width, burn_in, ridge, target.device)

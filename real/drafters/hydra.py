@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from real.drafters.base import LONGEST
 from real.drafters.flat import Flat, FlatLoss
 from real.drafters.layer import Following, Layer
 from real.drafters.objective import DISTIL, Objective
@@ -70,8 +71,8 @@ class Hydra(Following):
     """
 
     def __init__(self, target: CausalLM, heads: int = 4, seed: int = 0, decay: float = 0.8):
-        if heads < 1 or not 0 < decay <= 1:
-            raise ValueError(f"heads={heads!r}, decay={decay!r}: at least one head, and a decay in (0, 1]")
+        if not 1 <= heads <= LONGEST or not 0 < decay <= 1:
+            raise ValueError(f"heads={heads!r}, decay={decay!r}: 1 to {LONGEST} heads, and a decay in (0, 1]")
         self.target, self.vocab, self.heads, self.decay = target, target.vocab, heads, decay
         self.embed = target.model.get_input_embeddings()
         self.prefix = Prefix(target, heads, seed)

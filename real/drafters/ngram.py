@@ -5,7 +5,7 @@ Witten–Bell interpolation, from the uniform law up to contexts of ``order`` to
     law_k(y | c) = (count(c, y) + types(c)·law_{k−1}(y | c')) / (count(c) + types(c)),    c' = c without its first token
 
 A proper law at every position, so it is verified like any other draft's. What it remembers is text: of each length so
-many n-grams at most, of which the oldest are forgotten first.
+many n-grams at most; contexts that were met first are forgotten first, however often they came again.
 Reference: Witten & Bell 1991; prompt-lookup and suffix decoding are its deterministic relatives.
 """
 
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from real.drafters.base import Drafter
+from real.drafters.base import LONGEST, Drafter
 from real.models.device import sent
 from real.models.hf import Pair
 from real.models.text import Text, close_up
@@ -43,8 +43,8 @@ class NGram(Drafter):
     prefix_only = True
 
     def __init__(self, vocab: int, order: int = 4, device: torch.device | str = "cpu", entries: int = ENTRIES):
-        if order < 1:
-            raise ValueError(f"order={order!r}: must be at least 1 token of context")
+        if not 1 <= order <= LONGEST:
+            raise ValueError(f"order={order!r}: must be 1 to {LONGEST} tokens of context")
         if entries < 1:
             raise ValueError(f"entries={entries!r}: n-grams of each length to keep, at least 1")
         self.vocab, self.order, self.device, self.entries = vocab, order, torch.device(device), entries
@@ -98,7 +98,7 @@ class NGram(Drafter):
         self._counted[row] = len(tokens)
 
     def _forget(self) -> None:
-        """Drop the oldest contexts from tables that are too long."""
+        """Drop the contexts that were met first from tables that are too long."""
         for k, table in enumerate(self.tables):
             if self._sizes[k] <= self.entries:
                 continue

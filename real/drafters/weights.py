@@ -33,8 +33,8 @@ class Weights(Independent):
 
     def __init__(self, model: CausalLM, vocab: int, lora: int = 0, seed: int = 0):
         super().__init__(model.copy(), vocab)
-        if lora < 0:
-            raise ValueError(f"lora={lora!r}: a rank, at least 1; 0 trains all weights")
+        if not 0 <= lora <= model.width:
+            raise ValueError(f"lora={lora!r}: a rank of 1 to {model.width}, the draft's width; 0 trains all weights")
         if lora:
             _inject(self.model.model, lora, seed)
         self.flat = Flat(self.model.model, everything=not lora)

@@ -87,7 +87,7 @@ class Generate:
 def generation(sampling: Sampling) -> dict[str, Any]:
     """What ``generate`` is asked for, so that it draws from the law that we draw from."""
     law = {"do_sample": False} if sampling.greedy else {"do_sample": True, **asdict(sampling)}
-    return {"pad_token_id": 0, **law}
+    return {"pad_token_id": 0, "return_dict_in_generate": False, **law}
 
 
 def compiled(pair: Pair, gamma: int, size: int) -> Pair:

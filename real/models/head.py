@@ -16,23 +16,28 @@ class Head:
         readout: the output embeddings, ``weight`` ``[V, d]``. config: of the text model.
 
     Attributes:
-        scale: what the logits are multiplied by. cap: their soft limit; None where there is none.
+        times, over: what the logits are multiplied and divided by, as their family rounds them. cap: their soft limit;
+            None where there is none.
     """
 
     def __init__(self, readout: Any, config: Any):
         self.readout = readout
-        self._times: float = getattr(config, "logit_scale", None) or 1.0
-        self._over: float = getattr(config, "logits_scaling", None) or 1.0
+        self.times: float = getattr(config, "logit_scale", None) or 1.0
+        self.over: float = getattr(config, "logits_scaling", None) or 1.0
         self.cap: float | None = getattr(config, "final_logit_softcapping", None)
-        self.scale = self._times / self._over
+
+    @property
+    def scale(self) -> float:
+        """What the logits are multiplied by in all."""
+        return self.times / self.over
 
     def __call__(self, hidden: Tensor) -> Tensor:
         """Logits of hidden states ``[…, d]`` → ``[…, V]``."""
         logits = self.readout(hidden)
-        if self._times != 1:
-            logits = logits * self._times
-        if self._over != 1:
-            logits = logits / self._over
+        if self.times != 1:
+            logits = logits * self.times
+        if self.over != 1:
+            logits = logits / self.over
         return logits if self.cap is None else self.cap * torch.tanh(logits / self.cap)
 
     @property

@@ -1,17 +1,19 @@
 """Checkpoints from folders or the hub: complete, without code of their own, or refused."""
 
+import os
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub.utils import are_progress_bars_disabled, enable_progress_bars
-from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 from real.models.hf import DTYPES, PROVEN, CausalLM, Pair, context_of, switch_of
+from theory.runs.reading import first_line, json_of, read_text
 
 CHECKED = (
     *PROVEN,
@@ -19,6 +21,7 @@ CHECKED = (
     *("starcoder2", "gptj", "olmo2", "stablelm"),
 )
 """Types of models whose text ``python -m real lossless`` compares with transformers' own."""
+SAVED = "give a folder written by save_pretrained or a model name of the Hugging Face hub"
 WRONG = {"lacks": "missing_keys", "has another size of": "mismatched_keys", "has": "unexpected_keys"}
 """What a checkpoint may do to its architecture, by transformers' names."""
 
@@ -45,7 +48,8 @@ def load_model(
     trust: folders and hub names whose own code may run.
 
     Raises:
-        ValueError: for a model that cannot be found, lacks weights, has others than its architecture, or brings code.
+        ValueError: for a model that cannot be found or read, lacks weights, has others than its architecture, brings
+            code, or does not run.
     """
     if dtype not in DTYPES:
         raise ValueError(f"dtype={dtype!r}: must be one of {', '.join(DTYPES)}")
@@ -55,6 +59,7 @@ def load_model(
         raise ValueError(f"device={device!r}: not usable here ({str(error).splitlines()[0]}); try cpu") from None
     settings = {"max_position_embeddings": context} if context else {}
     settings |= {"dtype": DTYPES[dtype], "output_loading_info": True, "ignore_mismatched_sizes": True}
+    _check_generation(path, name)
     model, found = _from_pretrained(AutoModelForCausalLM, path, name, trust, **settings)
     for what, keys in WRONG.items():
         if found[keys]:
@@ -64,7 +69,10 @@ def load_model(
                 f"{name}={str(path)!r}: its checkpoint {what} {names[0]!r}{more}, so it is not a whole "
                 f"{type(model).__name__}; nothing is filled at random: save it again with save_pretrained"
             )
-    made = CausalLM(model.to(device), name)
+    with _told(
+        name, path, f"{type(model).__name__} cannot be served in {dtype}", "try another dtype, or another model"
+    ):
+        made = CausalLM(model.to(device), name)
     if switch_of(model.config.get_text_config()) == made.context:
         warnings.warn(
             f"{name}={str(path)!r}: texts end at {made.context} tokens, where longrope turns all their positions",
@@ -75,7 +83,9 @@ def load_model(
 
 def load_context(path: str | Path, name: str = "model", trust: Collection[str] = ()) -> int:
     """The longest text of a model by folder or hub name; its weights are not loaded."""
-    return context_of(_from_pretrained(AutoConfig, path, name, trust).get_text_config())
+    config = _from_pretrained(AutoConfig, path, name, trust)
+    with _told(name, path, "its config.json is not of a text model", SAVED):
+        return context_of(config.get_text_config())
 
 
 def load_tokenizer(path: str | Path, name: str = "model", trust: Collection[str] = ()) -> Any:
@@ -127,13 +137,35 @@ def check_tokenizers(target: Any, draft: Any, target_name: str, draft_name: str)
 
 
 def _from_pretrained(kind: Any, path: str | Path, name: str, trust: Collection[str], **settings: Any) -> Any:
-    try:
+    pickled = os.path.isfile(Path(path, "pytorch_model.bin")) and not list(Path(path).glob("*.safetensors"))
+    remedy = (
+        "its pytorch_model.bin must be tensors that torch.save wrote; better, give safetensors" if pickled else SAVED
+    )
+    with _told(name, path, f"no {kind.__name__} could be loaded from it", remedy):
         return kind.from_pretrained(str(path), trust_remote_code=str(path) in trust, **settings)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        remedy = "give a folder written by save_pretrained or a model name of the Hugging Face hub"
+
+
+def _check_generation(path: str | Path, name: str) -> None:
+    """ValueError for a folder's generation_config.json that transformers would leave out because it cannot read it."""
+    file = Path(path, "generation_config.json")
+    if os.path.isfile(file):
+        with _told(name, path, f"{file.name} is not a JSON object", "write it again, or remove it"):
+            if not isinstance(json_of(read_text(file)), dict):
+                raise TypeError("it holds something else")
+
+
+@contextmanager
+def _told(name: str, path: str | Path, what: str, remedy: str) -> Iterator[None]:
+    """Whatever the code within, or a stranger's folder, makes transformers raise is told as a ValueError in a line."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:
+        if isinstance(error, ValueError) and str(error).startswith((f"{name}=", f"{name}:")):
+            raise  # it has been told already
+        reason = first_line(error)
         if "trust_remote_code" in str(error):
             reason = "it brings code of its own, which is not run"
             remedy = f"if you trust it, name it: --trust-remote-code {path}"
-        where = f"{name}={str(path)!r}"
-        raise ValueError(f"{where}: no {kind.__name__} could be loaded from it ({reason}); {remedy}") from error
+        raise ValueError(f"{name}={str(path)!r}: {what} ({reason}); {remedy}") from error

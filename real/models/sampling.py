@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from theory.require import is_number, is_whole
 from theory.speculation.acceptance import COLDEST, categorical, process
 
 if TYPE_CHECKING:
@@ -27,9 +28,12 @@ class Sampling:
     top_p: float = field(default=1.0, metadata={"help": "Keep the likeliest tokens that hold this share; 1 keeps all."})
 
     def __post_init__(self):
+        for name in ("temperature", "top_p"):
+            if not is_number(getattr(self, name)):
+                raise ValueError(f"{name}={getattr(self, name)!r}: must be a number")
         if not 0 <= self.temperature < float("inf"):
             raise ValueError(f"temperature={self.temperature!r}: must be finite and at least 0; 0 decodes greedily")
-        if not isinstance(self.top_k, int) or self.top_k < 0:
+        if not is_whole(self.top_k) or self.top_k < 0:
             raise ValueError(
                 f"top_k={self.top_k!r}: must be a whole number of at least 0; 0 keeps the whole vocabulary"
             )

@@ -7,6 +7,7 @@ not given.
 from dataclasses import dataclass, field
 
 from real.models.sampling import Sampling
+from theory.require import is_number, is_whole
 from theory.speculation.acceptance import token_rule
 from theory.speculation.block_rule import block_rule
 
@@ -46,12 +47,20 @@ class Serving:
     switch_cost: float = 0.0
 
     def __post_init__(self):
+        for name in ("gamma", "nu", "max_new_tokens", "law_top_k", "burn_in"):
+            if not is_whole(getattr(self, name)):
+                raise ValueError(f"{name}={getattr(self, name)!r}: must be a whole number")
+        for name in ("confidence", "switch_cost"):
+            if not is_number(getattr(self, name)):
+                raise ValueError(f"{name}={getattr(self, name)!r}: must be a number")
         if self.gamma < 1:
             raise ValueError(f"gamma={self.gamma!r}: a step drafts at least one token; plain decoding is run beside it")
         if self.nu < self.gamma + 1:
             raise ValueError(f"nu={self.nu!r}: a round must hold a whole step, at least gamma + 1 = {self.gamma + 1}")
         if not self.switch_cost >= 0:
             raise ValueError(f"switch_cost={self.switch_cost!r}: must be at least 0, in plain steps")
+        if not (isinstance(self.costs, tuple | list) and all(map(is_number, self.costs))):
+            raise ValueError(f"costs={self.costs!r}: must be a tuple of numbers, in plain steps")
         if self.costs and len(self.costs) != self.gamma + 1:
             raise ValueError(
                 f"costs={self.costs!r}: needs one entry for each of 0 … gamma = {self.gamma} drafted tokens; profile it"
@@ -62,7 +71,9 @@ class Serving:
             raise ValueError(f"law_top_k={self.law_top_k!r}: must be at least 0; 0 keeps the whole law")
         if self.burn_in < 1:
             raise ValueError(f"burn_in={self.burn_in!r}: must be at least 1, or there is nothing to whiten by")
-        if self.rule not in RULES:
+        if not isinstance(self.overlap, bool):
+            raise ValueError(f"overlap={self.overlap!r}: must be True or False")
+        if self.rule not in list(RULES):
             raise ValueError(f"rule={self.rule!r}: must be one of {', '.join(RULES)}")
         if not 0 <= self.confidence < 1:
             raise ValueError(f"confidence={self.confidence!r}: must be in [0, 1); 0 drafts gamma tokens every step")

@@ -4,17 +4,34 @@ One memory is live. When another tenant's turn comes it is put aside whole, and 
 day 0. So nothing of one tenant's text moves another's drafts, laws or random numbers, or gets into another's state.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from theory.require import whole
+from theory.runs.reading import check_text
 from theory.speculation.draft_length import DraftLength
 from theory.speculation.draft_length import State as Lengths
 
 TENANTS = 16
 """Memories that are kept, unless another number is given."""
+
+
+def of_each(tenant: Any, count: int) -> Sequence[str]:
+    """Whose each of ``count`` requests is: one name for all, or one each.
+
+    Raises:
+        ValueError: for what is no name, or another number of them.
+    """
+    tenants = [tenant] * count if isinstance(tenant, str) else tenant
+    if not isinstance(tenants, Sequence) or list(map(type, tenants)) != [str] * count:
+        raise ValueError(f"tenant={tenant!r}: give one name, a string, or one for each of {count} prompts")
+    for name in tenants:
+        check_text(name, f"tenant={name[:60]!r}")
+    return tenants
 
 
 class Own:
@@ -72,8 +89,7 @@ class Aside:
     """
 
     def __init__(self, most: int = TENANTS):
-        if most < 1:
-            raise ValueError(f"tenants={most!r}: memories to keep, at least 1")
+        whole("Aside", 1, "so many memories are kept", tenants=most)
         self.most = most
         self.memories: dict[str, Memory] = {}
 

@@ -74,12 +74,14 @@ def _prompt(line: str, number: int, place: str) -> Prompt:
         raise ValueError(f"{place}: question_id={question!r} must be a whole number or a text; {SHAPE}")
     if not isinstance(system, str | None):
         raise ValueError(f"{place}: system={system!r} must be a text; {SHAPE}")
-    tenant = entry.get("tenant", "")
+    category, tenant = entry["category"], entry.get("tenant", "")
+    if not (isinstance(category, str) and category):
+        raise ValueError(f"{place}: category={category!r} must be a text that names a domain; {SHAPE}")
     if not isinstance(tenant, str):
         raise ValueError(f"{place}: tenant={tenant!r}: must be a string that names whose request it is; {SHAPE}")
     given, turns = _messages(entry["messages"], place) if not needed else ((), _turns(entry["turns"], place))
     given = ((("system", system),) if system else ()) + given
-    prompt = Prompt(question, str(entry["category"]), turns, given, tenant, place)
+    prompt = Prompt(question, category, turns, given, tenant, place)
     for text in (str(question), prompt.category, tenant, *turns, *(text for _, text in given)):
         check_text(text, place)
     return prompt

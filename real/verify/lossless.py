@@ -105,6 +105,7 @@ def reference(pair: Pair, prompts: Prompts, new: int) -> list[list[int]]:
     for prompt in prompts:
         ids = torch.tensor([prompt], device=pair.device)
         settings = {"do_sample": False, "max_new_tokens": new, "pad_token_id": 0, "tokenizer": pair.tokenizer}
+        settings["return_dict_in_generate"] = False  # what a generation config may ask for
         output = pair.target.model.generate(ids, attention_mask=torch.ones_like(ids), **settings)
         texts.append(output[0, len(prompt) :].tolist())
     return texts

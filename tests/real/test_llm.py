@@ -146,9 +146,18 @@ def test_nothing_of_one_tenant_reaches_another(tmp_path):
     for tenant in (7, ["a"], ["a", 7], None):
         with pytest.raises(ValueError, match="give one name, a string, or one for each of 2 prompts"):
             shared.generate(PROMPTS[:2], tenant=tenant)
-    with pytest.raises(ValueError, match="tenant=7: must be a string"):
+    with pytest.raises(ValueError, match="tenant=7: give one name, a string"):
         next(shared.stream(PROMPTS[0], tenant=7))
-    with pytest.raises(ValueError, match="tenants=0: memories to keep"):
+    unsaved = "tenant='\\\\ud800': character 1 is .*half a surrogate pair"
+    for call in (
+        lambda: shared.generate(PROMPTS[0], tenant="\ud800"),
+        lambda: next(shared.stream(PROMPTS[0], tenant="\ud800")),
+        lambda: shared.save(tmp_path / "c.safetensors", tenant="\ud800"),
+        lambda: shared.resume(path, tenant="\ud800"),
+    ):
+        with pytest.raises(ValueError, match=unsaved):
+            call()
+    with pytest.raises(ValueError, match=r"real\.load\(tenants=0\): must be a whole number of at least 1"):
         real.load(tenants=0)
 
 
@@ -215,6 +224,9 @@ def test_streamed_text_is_cut_at_whole_characters():
     assert cut.rest() == "\ufffd"
 
 
+WHOLE = ("rows", "tenants", "seed", "gamma", "nu", "law_top_k", "burn_in")
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
@@ -222,7 +234,14 @@ def test_streamed_text_is_cut_at_whole_characters():
         ({"drafter": "adaptor"}, "drafter='adaptor': no such drafter; did you mean 'adapter'"),
         ({"loss": "kll"}, "loss='kll': must be one of kl"),
         ({"gama": 3}, "gama=3: no such setting of serving; there are gamma"),
-        ({"rows": 0}, "rows=0: at least one text is served at a time"),
+        ({"rows": 0}, r"real\.load\(rows=0\): must be a whole number of at least 1"),
+        *(({name: 1.5}, rf"{name}=1\.5\)?: must be a whole number") for name in WHOLE),
+        *(({name: True}, rf"{name}=True\)?: must be a whole number") for name in WHOLE),
+        *(({name: "1"}, rf"{name}='1'\)?: must be a") for name in (*WHOLE, "confidence")),
+        ({"overlap": "1"}, "overlap='1': must be True or False"),
+        ({"costs": "abcde"}, "costs='abcde': must be a tuple of numbers"),
+        ({"seed": -1}, r"real\.load\(seed=-1\): must be a whole number of at least 0"),
+        ({"seed": 2**70}, r"seed=1180591620717411303424\): must be below 2\*\*63"),
         ({"drafter": Copies(512), "drafter_settings": {"k": 1}}, "made already; give its class"),
         ({"loss": lambda target_probs: 0}, "it is called with target_probs and log_draft_probs"),
         ({"gamma": 0}, "gamma=0: a step drafts at least one token"),
@@ -249,6 +268,13 @@ def test_prompts_and_states_that_cannot_be(llm, tmp_path):
         llm.generate("")
     with pytest.raises(ValueError, match="max_new_tokens=0"):
         llm.generate("a", max_new_tokens=0)
+    wrong = [("max_new_tokens", 1.5), ("max_new_tokens", "3"), ("max_new_tokens", True), ("temperature", "x")]
+    wrong += [("temperature", None), ("top_p", None), ("top_p", True), ("top_k", 1.0), ("top_k", True)]
+    for name, value in wrong:
+        for call in (llm.generate, lambda prompt, **given: next(llm.stream(prompt, **given))):
+            with pytest.raises(ValueError, match=f"{name}={value!r}: must be a (whole )?number"):
+                call("a", **{name: value})
+    assert llm.decoder.serving == serving
     with pytest.raises(FileNotFoundError, match=r"save one with LLM\.save"):
         real.load(state=tmp_path / "none")
     with pytest.raises(ValueError, match="only an adapter can be folded"):

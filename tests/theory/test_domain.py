@@ -2,6 +2,7 @@
 
 from decimal import Context, Decimal, localcontext
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -111,13 +112,14 @@ LIBRARIES = {
     "torch": torch.tensor,
     "jax": lambda x: pytest.importorskip("jax").numpy.asarray(x),
 }
-EVERY_SIZE = [Ball(1.0), Ball(2.5), Ball(1e-9), Ball(1e12), Box(-1.0, 1.0), Box(-0.5, 2.0), Simplex(), Free()]
+RADII = (1.0, 2.5, 1e-30, 1e-20, 1e-9, 1e12, 1e30, 1e38, 1e39, 1e308)
+EVERY_SIZE = [*map(Ball, RADII), Box(-1.0, 1.0), Box(-0.5, 2.0), Box(-1e300, 1e39), Simplex(), Free()]
 
 
 def points(kind) -> st.SearchStrategy[np.ndarray]:
     """``[2, 4]`` of any finite numbers: huge and tiny ones, mixed, and ties."""
     width = 64 if kind is np.float64 else 32
-    largest = float(np.finfo(kind).max) / 4  # of the sum of two entries there is no overflow
+    largest = float(np.finfo(kind).max)
     any_size = st.floats(-largest, largest, width=width)
     tied = st.sampled_from([1e16, -1e16, 3e7, 1e30, -1e30, 1e-40, 0.5, 0.0, 100.1, -70.3]).map(lambda v: float(kind(v)))
     return arrays(kind, (2, 4), elements=any_size | tied | st.floats(-3, 3, width=width))
@@ -159,6 +161,63 @@ def test_projections_of_any_size_are_the_definition_s(domain, kind, library, dat
         for entry, wanted in zip(ours, exact(domain, row), strict=True):
             assert abs(Fraction(float(entry)) - wanted) <= Fraction(allowed), (row, ours)
     assert np.all(domain.contains(found.astype(float), 4 * allowed + 1e-9))
+
+
+SIZES: dict[Any, Any] = {
+    (np.float32, 1e-37): ([1e30, 1e-38], [1e-37, 0.0]),
+    (np.float32, 1e-20): ([1.0, 1.0], [0.5**0.5 * 1e-20] * 2),
+    (np.float32, 1e39): ([1.0, 1e-37], [1.0, 1e-37]),
+    (np.float32, 1e300): ([3e38, -3e38], [3e38, -3e38]),
+    (np.float32, 3e38): ([3e38, -3e38], [0.5**0.5 * 3e38, -(0.5**0.5) * 3e38]),
+    (np.float64, 1e-300): ([1e200, 0.0], [1e-300, 0.0]),
+    (np.float64, float("inf")): ([1e308, -1e308], [1e308, -1e308]),
+    (np.float64, 1.7e308): ([1.7e308, 1.7e308], [0.5**0.5 * 1.7e308] * 2),
+}
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize(("kind", "radius"), SIZES, ids=str)
+def test_a_ball_may_have_any_radius_that_its_numbers_hold_and_larger_ones(kind, radius, library):
+    if library == "jax":
+        pytest.importorskip("jax").config.update("jax_enable_x64", True)
+    point, wanted = (np.array(entry, kind) for entry in SIZES[kind, radius])
+    x = LIBRARIES[library](point)
+    found: Any = Ball(radius).project(x)
+    np.testing.assert_allclose(np.asarray(found), wanted, rtol=4 * float(np.finfo(kind).eps))
+    assert Ball(radius).contains(found, 1e-6 * min(radius, 1e300))
+    assert bool(Ball(radius).contains(x, 0.0)) == np.array_equal(point, wanted)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize(
+    ("domain", "message"),
+    [
+        (Ball(1e-50), r"Ball\(radius=1e-50\): points of .*float32 need a radius of at least 1.18e-38; take a wider"),
+        (
+            Box(1e39, 1e40),
+            r"Box\(low=1e\+39, high=1e\+40\): holds no number of .*float32, which ends at 3.4e\+38",
+        ),
+        (Box(-1e40, -1e39), "holds no number of .*float32"),
+    ],
+)
+def test_a_set_that_the_dtype_of_its_points_cannot_hold_is_refused(domain, message, library):
+    with pytest.raises(ValueError, match=message):
+        domain.project(LIBRARIES[library](np.ones(2, np.float32)))
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("largest", [3e38, -3e38, 1.7e308, -1.7e308])
+def test_no_difference_of_two_entries_overflows_on_a_simplex(largest, library):
+    if library == "jax":
+        pytest.importorskip("jax").config.update("jax_enable_x64", True)
+    kind = np.float32 if abs(largest) < 1e39 else np.float64
+    found = np.asarray(Simplex().project(LIBRARIES[library](np.array([largest, -1.0, -abs(largest)], kind))))
+    assert found.tolist() == ([1.0, 0.0, 0.0] if largest > 0 else [0.0, 1.0, 0.0])
+
+
+def test_whole_numbers_are_points():
+    assert Ball(1e20).project(np.array([3, 4])).tolist() == [3.0, 4.0]
+    np.testing.assert_allclose(Ball(0.5).project(np.array([3, 4])), [0.3, 0.4])
 
 
 def simplex_before(x):

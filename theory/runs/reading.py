@@ -36,13 +36,28 @@ def decoded(content: bytes, place: str) -> str:
 
 
 def json_of(line: str) -> Any:
-    """What a line of JSON says; ValueError with why it is none, and the column."""
+    """What a line of JSON says; ValueError with why it is none, and the column, or for a key that is given twice."""
     try:
-        return json.loads(line)
+        return json.loads(line, object_pairs_hook=_once)
     except json.JSONDecodeError as error:
         raise ValueError(f"{error.msg} at column {error.colno}") from None
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for i, (key, _) in enumerate(pairs) if key in dict(pairs[:i]))
+        raise ValueError(f"the key {twice!r} is given twice; give it once")
+    return found
+
+
+def first_line(error: Exception) -> str:
+    """What kind of error it is, and the first line of what it says; two where the first only announces the second."""
+    lines = [line.strip() for line in str(error).strip().splitlines()]
+    said = " ".join(lines[:2]) if lines and lines[0].endswith(":") else "".join(lines[:1])
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 def check_text(text: str, place: str) -> None:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from rich.table import Table
 
-from theory.runs.console import new_console
+from theory.runs.console import new_console, visible
 
 console = new_console()
 if not console.is_terminal:
@@ -28,18 +28,20 @@ class Column(NamedTuple):
     form: Form = ""
 
     def cell(self, row: Mapping[str, Any]) -> str:
-        """What the column shows of a row."""
+        """What the column shows of a row, in one line."""
         value = row.get(self.name)
         if value is None:
             return ""
-        return format(value, self.form) if isinstance(self.form, str) else self.form(value)
+        return visible(format(value, self.form) if isinstance(self.form, str) else self.form(value))
 
 
 def table(rows: Iterable[Mapping[str, Any]], columns: Sequence[Column], title: str = "") -> Table:
     """The rows as a table; without any heading it has no head."""
-    shown = Table(title=title or None, box=None, title_justify="left", show_header=any(c.heading for c in columns))
+    shown = Table(
+        title=visible(title) or None, box=None, title_justify="left", show_header=any(c.heading for c in columns)
+    )
     for column in columns:
-        shown.add_column(column.heading, justify="right" if column.form else "left", no_wrap=True)
+        shown.add_column(visible(column.heading), justify="right" if column.form else "left", no_wrap=True)
     for row in rows:
         shown.add_row(*(column.cell(row) for column in columns))
     return shown

@@ -21,7 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bars
 from typer.core import TyperCommand
 
-from theory.runs.console import new_console, survive
+from theory.runs.console import new_console, survive, visible
 from theory.runs.extras import EXTRAS, needs
 from theory.runs.outputs import tried_first
 
@@ -37,7 +37,7 @@ def explained() -> Iterator[None]:
     try:
         yield
     except (ValueError, OSError, ModuleNotFoundError, MemoryError) as error:
-        complaints.print(f"error: {reason(error)}", style="red", highlight=False)
+        complaints.print(f"error: {visible(reason(error))}", style="red", highlight=False)
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
         complaints.print("interrupted")
@@ -169,6 +169,7 @@ class Progress:
 
     def task(self, name: str) -> Tell:
         """A new piece of work → what is to be told how far it is; its time counts from here."""
+        name = visible(name)
         task = Task(name, self.clock())
         self.tasks.append(task)
         bar = None if self._bars is None else self._bars.add_task(name, total=None)

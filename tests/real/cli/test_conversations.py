@@ -115,6 +115,17 @@ def test_bench_and_throughput_ask_every_turn(models, monkeypatch):
     assert result.exit_code == 0, said(result)
 
 
+def test_no_text_of_a_prompts_file_moves_the_terminal():
+    own = {"question_id": "1\n\x1b[2J", "category": "c\nd: 9 prompts\x07", "turns": ["\x1b]0;pwn\x07a\nb\r"]}
+    assert real("prompts", write([own]), "--show", 1).output.splitlines() == [
+        r"c\nd: 9 prompts\x07: 1 prompts",
+        r"question_id 1\n\x1b[2J is asked:",
+        r"  user, turn 1: \x1b]0;pwn\x07a",
+        r"b\r",
+        "  assistant: (its answer to turn 1)",
+    ]
+
+
 def test_prompts_shows_what_will_be_asked():
     chat = {"messages": [{"role": "system", "content": "[/b]"}, {"role": "user", "content": "Hello"}]}
     lines = [*spec_bench([["First", "Second"]]), chat]

@@ -1,6 +1,8 @@
 # pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false
 """Drafters: features of committed prefixes equal a fresh forward, swaps and losses mean what they say."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -316,6 +318,9 @@ def test_ngram_matches_witten_bell_by_hand():
     np.testing.assert_allclose(drafter.law([0]), (np.array([0, 2, 1, 0]) + 2 * unigram) / (3 + 2))
 
 
+ENDLESS = [("ngram", "order"), ("backoff", "longest"), ("heads", "heads"), ("hydra", "heads"), ("weights", "lora")]
+
+
 @pytest.mark.parametrize(
     "make, words",
     [
@@ -325,6 +330,16 @@ def test_ngram_matches_witten_bell_by_hand():
         (lambda pair: make_drafter("adapter", pair, ridge=0.0), "ridge=0.0"),
         (lambda pair: make_drafter("ngram", pair, order=0), "order=0"),
         (lambda pair: make_drafter("ngram", pair).loss([]), "nothing to train"),
+        *((partial(make_drafter, name, **{key: 10**8}), f"{key}={10**8}") for name, key in ENDLESS),
+        *(
+            (partial(make_drafter, name, **{key: 1.5}), f"^drafter='{name}': {key}=1.5: must be a whole number")
+            for name, key in (*ENDLESS, ("memory", "entries"), ("ngram", "entries"), ("adapter", "burn_in"))
+        ),
+        *((partial(make_drafter, "weights", seed=seed), r"drafter weights\(seed=") for seed in (-1, 2**70, 1.5)),
+        (lambda pair: make_drafter("ngram", pair, order=True), "order=True: must be a whole number"),
+        (lambda pair: make_drafter("heads", pair, decay="much"), "decay='much': must be a number"),
+        (lambda pair: make_drafter("mixture", pair, parts="ngram"), "parts='ngram': must be a list of drafters"),
+        (lambda pair: make_drafter("mixture", pair, parts=3), "parts=3: must be a list of drafters"),
     ],
 )
 def test_errors_show_argument_and_value(pair, make, words):

@@ -72,6 +72,12 @@ def test_so_many_ngrams_of_each_length_are_kept_and_the_oldest_go_first(entries)
     assert torch.equal(again.state()["counts"], drafter.state()["counts"])
 
 
+def test_a_context_that_comes_again_keeps_its_place():
+    drafter = NGram(40, order=1, entries=8)
+    drafter.begin([0, 1, 2, 3, 4, 5, 6, 0, 1, 7, 8])  # nine n-grams; 0 and 1 came again at last
+    assert [row[0] for row in drafter.state()["counts"].tolist()] == [2, 3, 4, 5, 6, 7]
+
+
 def test_below_the_bound_nothing_is_forgotten():
     text = drawn(400, 40)
     bounded, whole = after(text, entries=400), after(text, entries=10**9)

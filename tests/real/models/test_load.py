@@ -3,6 +3,7 @@
 
 import ast
 import json
+import pickle
 import sys
 import warnings
 from pathlib import Path
@@ -13,9 +14,10 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
 from safetensors.torch import load_file, save_file  # noqa: E402
+from transformers.generation.configuration_utils import ALL_CACHE_IMPLEMENTATIONS  # noqa: E402
 
 import real  # noqa: E402
-from real.models.generation import REFUSED, SHAPING  # noqa: E402
+from real.models.generation import REFUSED, SHAPING, WITHOUT_EFFECT  # noqa: E402
 from real.models.head import Head  # noqa: E402
 from real.models.hf import CausalLM, Pair  # noqa: E402
 from real.models.load import load_model, load_pair, load_tokenizer  # noqa: E402
@@ -24,23 +26,6 @@ from real.models.sampling import Sampling  # noqa: E402
 from real.verify.strangers import letters, stranger  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[3]
-OTHERS = {
-    *("eos_token_id", "stop_strings", "do_sample", "temperature", "top_k", "top_p"),  # served apart from SHAPING
-    *("max_length", "max_new_tokens", "bos_token_id", "pad_token_id", "decoder_start_token_id"),  # the caller's
-    *(
-        "renormalize_logits",
-        "early_stopping",
-        "length_penalty",
-        "diversity_penalty",
-        "low_memory",
-    ),  # no law, or of beams
-    *("use_cache", "cache_implementation", "cache_config", "max_cache_len", "prefill_chunk_size", "compile_config"),
-    *("disable_compile", "continuous_batching_config", "return_dict_in_generate", "transformers_version"),
-    *("output_attentions", "output_hidden_states", "output_scores", "output_logits"),
-    *("is_assistant", "num_assistant_tokens", "num_assistant_tokens_schedule", "assistant_confidence_threshold"),
-    *("prompt_lookup_num_tokens", "max_matching_ngram_size", "assistant_early_exit", "assistant_lookbehind"),
-    *("target_lookbehind", "assistant_ensemble_weight", "speculation_type", "use_mtp"),  # how it drafts
-}
 WEIGHT = "model.layers.0.self_attn.q_proj.weight"
 
 
@@ -131,7 +116,149 @@ def test_trust_names_folders(named):
 def test_a_generation_config_has_no_setting_that_nobody_thought_of():
     """Every field of transformers' own: served, refused, or without effect on what a request's text is."""
     fields = {name for name in vars(transformers.GenerationConfig()) if name[0] != "_"}
-    assert fields - set(SHAPING) - set(REFUSED) - OTHERS == set()
+    assert fields - set(SHAPING) - set(REFUSED) - WITHOUT_EFFECT == set()
+    assert not WITHOUT_EFFECT & (set(SHAPING) | set(REFUSED))
+    assert set(ALL_CACHE_IMPLEMENTATIONS) - set(REFUSED["cache_implementation"]) == {"quantized"}
+
+
+WRONG_VALUES = {
+    "forced end": ({"forced_eos_token_id": 999}, "forced_eos_token_id=999, which transformers does not take"),
+    "forced start": ({"forced_bos_token_id": 999}, "forced_bos_token_id=999"),
+    "stops": ({"stop_strings": 3}, "stop_strings=3, which must be a text or a list of texts"),
+    "empty stop": ({"stop_strings": ["a", ""]}, "stop_strings="),
+    "unspelt stop": ({"stop_strings": ["é"]}, "stop_strings=.*its tokenizer cannot spell"),
+    "half a decay": ({"exponential_decay_length_penalty": [1]}, r"exponential_decay_length_penalty=[\[(]1.*IndexError"),
+    "late decay": ({"exponential_decay_length_penalty": [1000, "x"], "eos_token_id": 3}, "exponential_decay"),
+    "decay to no end": ({"exponential_decay_length_penalty": [3, 1.5], "eos_token_id": None}, "exponential_decay"),
+    "text": ({"min_length": "3", "eos_token_id": 3}, "min_length='3', which transformers does not take .TypeError"),
+    "penalty": ({"repetition_penalty": -2.0}, r"repetition_penalty=-2.0.*strictly positive"),
+    "words": ({"bad_words_ids": [[999]]}, r"bad_words_ids=\[\[999\]\]"),
+    "bias": ({"sequence_bias": [[[999], 1.0]]}, "sequence_bias=.*999"),
+    "infinite": ({"sequence_bias": [[[3], float("inf")]]}, r"sequence_bias=.*logits are NaN or \+inf, or all are -inf"),
+    "nothing left": ({"suppress_tokens": list(range(128))}, r"suppress_tokens=\[0, 1, .*all are -inf"),
+    "nothing left together": (
+        {"suppress_tokens": list(range(100)), "begin_suppress_tokens": list(range(100, 128))},
+        r"suppress_tokens=\[0, .*, begin_suppress_tokens=\[100, .*all are -inf",
+    ),
+    "end": ({"eos_token_id": "</s>"}, "eos_token_id='</s>', which must be a token id or a list of them"),
+    "ends": ({"eos_token_id": [3, "a"]}, "eos_token_id="),
+    "cache": ({"cache_implementation": "quantized"}, "cache_implementation='quantized', which is not served"),
+}
+
+
+@pytest.mark.parametrize("fault", WRONG_VALUES)
+def test_a_generation_config_with_a_wrong_value_is_refused_at_load(fault):
+    """Not by the first request, nor by one that comes so far."""
+    values, message = WRONG_VALUES[fault]
+    model = random_model("llama", 0, vocab=128).model
+    for name, value in values.items():
+        setattr(model.generation_config, name, value)
+    with pytest.raises(ValueError, match=f"^target: its generation config sets {message}.*generation_config.json"):
+        Pair(CausalLM(model, "target"), None, letters())
+
+
+SERVED = {
+    "decay": {"exponential_decay_length_penalty": [900, 2.5], "eos_token_id": 3},
+    "cache": {"cache_implementation": "static"},
+    "no shape": {"suppress_tokens": [999], "no_repeat_ngram_size": -2},
+    "ends": {"min_new_tokens": 10**6, "forced_eos_token_id": [5, 9], "eos_token_id": [3, 5, 9]},
+    "words": {"bad_words_ids": [[3], [4, 5]], "sequence_bias": [[[7], -float("inf")]]},
+    "stops": {"stop_strings": ["ab", "q"]},
+}
+
+
+@pytest.mark.parametrize("config", SERVED)
+def test_values_that_transformers_takes_are_taken(config):
+    model = random_model("llama", 0, vocab=128).model
+    for name, value in SERVED[config].items():
+        setattr(model.generation_config, name, value)
+    Pair(CausalLM(model, "target"), None, letters())
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "3", '{"eos_token_id": 1, "eos_token_id": 2}'])
+def test_a_generation_config_that_cannot_be_read_is_refused(folder, content):
+    """transformers goes on without it, and without a word."""
+    (folder / "generation_config.json").write_text(content)
+    with pytest.raises(ValueError, match=r"^target=.*generation_config\.json is not a JSON object .*write it again"):
+        load_model(folder, name="target")
+
+
+def settings_of(folder, **changed) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | changed))
+
+
+def pickled(folder, content: bytes) -> None:
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(content)
+
+
+FOLDERS = {
+    "no heads": (lambda f: settings_of(f, num_attention_heads=0), "ZeroDivisionError: "),
+    "text": (
+        lambda f: settings_of(f, hidden_size="big"),
+        "Error: Validation error for field 'hidden_size': .*expected int",
+    ),
+    "quantized": (lambda f: settings_of(f, quantization_config={"quant_method": "awq", "bits": 4}), "ImportError: "),
+    "activation": (lambda f: settings_of(f, hidden_act="odd"), "KeyError: 'odd'"),
+    "junk": (
+        lambda f: pickled(f, b"junk"),
+        r"error: .*; its pytorch_model\.bin must be tensors that torch\.save wrote",
+    ),
+    "a call": (lambda f: pickled(f, pickle.dumps(Exit(), 2)), r"UnpicklingError: .*; its pytorch_model\.bin must be"),
+}
+
+
+class Exit:
+    """What ends the process when it is unpickled."""
+
+    def __reduce__(self):
+        return sys.exit, ()
+
+
+@pytest.mark.parametrize("fault", FOLDERS)
+def test_whatever_a_folder_makes_transformers_raise_is_told_in_a_line(folder, fault):
+    change, message = FOLDERS[fault]
+    change(folder)
+    with pytest.raises(ValueError, match=f"^draft=.*{message}") as told:
+        load_model(folder, name="draft")
+    assert "\n" not in str(told.value)
+    assert told.value.__cause__ is not None
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [("tokenizer.json", "[]"), ("config.json", "[]"), ("config.json", '{"model_type": "llama", "dtype": "float7"}')],
+)
+def test_a_tokenizer_that_does_not_load_is_told_in_a_line(folder, file, content):
+    (folder / file).write_text(content)
+    with pytest.raises(ValueError, match=r"^target=.*no AutoTokenizer could be loaded from it .\w+Error: .*; give a"):
+        load_pair(folder, None)
+
+
+def test_a_model_that_does_not_run_is_refused(folder, monkeypatch):
+    """As mixtures of experts in float64, or a family that needs what is not there."""
+    stranger("mixtral, experts", "float32").save_pretrained(folder)
+    with pytest.raises(
+        ValueError, match=r"^target=.*Mixtral\w+ cannot be served in float64 .RuntimeError: .*; try another"
+    ):
+        load_model(folder, "float64", name="target")
+
+    def odd(*_):
+        raise AttributeError("no such attribute")
+
+    monkeypatch.setattr("real.models.hf.Head", odd)
+    with pytest.raises(ValueError, match=r"^target=.*cannot be served in float32 .AttributeError: no such attribute"):
+        load_model(folder, name="target")
+
+
+def test_too_little_memory_is_no_fault_of_the_folder(folder, monkeypatch):
+    def full(*_, **__):
+        raise MemoryError("full")
+
+    monkeypatch.setattr("real.models.load.AutoModelForCausalLM.from_pretrained", full)
+    with pytest.raises(MemoryError):
+        load_model(folder)
 
 
 def test_a_token_without_an_embedding_is_named(folder):
@@ -149,8 +276,8 @@ def test_a_token_without_an_embedding_is_named(folder):
 
 HEADS = {
     "soft cap": ("gemma2, soft cap", {"final_logit_softcapping": 30.0}, "cap", None),
-    "over": ("granite, scaled", {}, "_over", 1.0),
-    "times": ("cohere, scaled", {}, "_times", 1.0),
+    "over": ("granite, scaled", {}, "over", 1.0),
+    "times": ("cohere, scaled", {}, "times", 1.0),
 }
 
 

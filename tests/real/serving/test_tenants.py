@@ -141,7 +141,9 @@ def test_memories_are_so_many_and_whose_turn_was_longest_ago_is_forgotten():
     assert same(serve(made, "b", PROMPTS[:1]), serve(fresh, "b", PROMPTS[:1]))
     assert not made.remembers("a")
     assert same(serve(made, "a"), first)
-    with pytest.raises(ValueError, match="tenants=0: memories to keep, at least 1"):
+    with pytest.raises(
+        ValueError, match=r"tenants=0\): must be a whole number of at least 1; so many memories are kept"
+    ):
         decoder(WAYS["ngram"], tenants=0)
 
 

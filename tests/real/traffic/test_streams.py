@@ -53,6 +53,11 @@ def test_only_a_newline_ends_a_line(tmp_path):
         ('{"messages": [{"role": "tool", "content": "a"}]}', "one of system, user, assistant"),
         ('{"messages": [{"role": "user", "content": null}]}', "a text as 'content'"),
         ("[" * 100_000, "nested too deeply"),
+        (line(category=None), "category=None must be a text that names a domain"),
+        (line(category={"a": 1}), r"category=\{'a': 1\} must be a text"),
+        (line(category=""), "category='' must be a text"),
+        ('{"question_id": 1, "category": "a", "turns": ["b"], "category": "c"}', "the key 'category' is given twice"),
+        ('{"messages": [{"role": "user", "role": "user", "content": "a"}]}', "the key 'role' is given twice"),
         ('{"question_id": ' + "9" * 5000 + "}", "not JSON .Exceeds the limit"),
     ],
 )

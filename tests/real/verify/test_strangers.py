@@ -9,6 +9,8 @@ from transformers import AutoConfig, AutoModelForCausalLM  # noqa: E402
 
 import real.verify.strangers as module  # noqa: E402
 from real.drafters import Adapter, Heads, Independent, Mixture  # noqa: E402
+from real.measure.contenders import Asked  # noqa: E402
+from real.measure.rivals import Generate  # noqa: E402
 from real.models.hf import CausalLM  # noqa: E402
 from real.models.load import CHECKED  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
@@ -92,6 +94,16 @@ def test_a_generation_config_that_is_compared_changes_the_text(generation):
     prompts = random_prompts(PROMPTS, VOCAB, 7)
     plain, other = (reference(strange_pair("stablelm", name), prompts, NEW) for name in ("", generation))
     assert plain != other
+
+
+def test_generate_gives_tokens_whatever_a_generation_config_asks_back():
+    pair, (prompt,) = strange_pair("stablelm", ""), random_prompts(1, VOCAB, 7)
+    wanted = reference(pair, [prompt], 4)
+    pair.target.model.generation_config.return_dict_in_generate = True
+    assert reference(pair, [prompt], 4) == wanted
+    timed = Generate(pair, Sampling(0.0), 4)
+    timed.serve(Asked(prompt, 1))
+    assert timed.text == wanted[0]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

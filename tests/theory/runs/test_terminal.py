@@ -14,7 +14,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from theory.runs.console import new_console, survive
+from theory.runs.console import new_console, survive, visible
 from theory.runs.table import Column, table
 from theory.runs.terminal import Commands, Progress, Task, busy
 
@@ -161,7 +161,7 @@ def test_only_one_place_makes_consoles_and_none_reads_markup():
     root = Path(__file__).parents[3]
     sources = {p.relative_to(root).as_posix(): p.read_text("utf-8")
                for package in ("theory", "sim", "real", "figures") for p in (root / package).rglob("*.py")}  # fmt: skip
-    made = {name for name, text in sources.items() if re.search(r"(?<![\w.])Console\(", text)}
+    made = {name for name, text in sources.items() if re.search(r"(?<![\w.])Console\(|\(Console\)", text)}
     assert made == {"theory/runs/console.py"}
     reads = re.compile(r"from_markup|markup=True|\[/?(red|dim|bold)\]")
     assert [name for name, text in sources.items() if reads.search(text)] == []
@@ -179,6 +179,43 @@ def test_text_is_printed_as_it_is(text):
         progress.task(text)(3, 20)
         progress.say(text)
     assert out.getvalue().count(text) >= 2
+
+
+ACTED_ON = [*map(chr, range(0x20)), *map(chr, range(0x7F, 0xA0))]
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_no_terminal_acts_on_text(terminal):
+    """Neither on escape sequences (OSC, CSI, one byte or two) nor, in a line, on its end."""
+    text = "".join(f"<{character}>" for character in ACTED_ON) + "\x1b]0;pwn\x07\x1b[2J\x9b31m"
+    out = StringIO()
+    screen = new_console(file=out, width=2000, force_terminal=terminal, color_system=None)
+    screen.print(text)
+    screen.print(table([{"name": text}], [Column("name", text)], text))
+    with Progress(screen, every=0.0, clock=lambda: 0.0, wait=Clock(1).wait) as progress:
+        progress.task(text)(1, 1)
+        progress.say(text)
+    shown = re.sub(r"\x1b\[[0-9?;]*[A-Za-z]", "", out.getvalue()) if terminal else out.getvalue()  # bars have their own
+    assert not set(shown) & (set(ACTED_ON) - set("\n\t\r" if terminal else "\n\t"))
+    assert "pwn\\x07\\x1b[2J\\x9b31m" in shown
+    assert shown.count(visible(text)) >= 3  # of the table, a line each
+
+
+def test_an_error_and_what_it_quotes_are_one_line():
+    made = Commands()
+
+    @made.command()
+    def play() -> None:
+        raise ValueError("category a\nerror: \x1b[31mb")
+
+    result = CliRunner().invoke(made, [])
+    assert (result.exit_code, result.output) == (2, "error: category a\\nerror: \\x1b[31mb\n")
+
+
+def test_what_no_terminal_acts_on_stays():
+    text = "regret ≤ √T · é 漢 \u2028 🙂"
+    assert visible(text) == text
+    assert visible("a\nb\tc\r", "\n") == "a\nb\\tc\\r"
 
 
 @pytest.mark.parametrize("package", ["theory", "sim", "real", "figures"])
