@@ -176,7 +176,6 @@ class LLM:
         """
         if not Path(path).exists():
             raise FileNotFoundError(f"state={str(path)!r}: no such file; save one with LLM.save, or leave it out")
-        self.decoder.turn_to(tenant)
         self._state(path, tenant).restore()
 
     def export(self, folder: str | Path, *, tenant: str = "") -> Path:
@@ -201,7 +200,9 @@ class LLM:
     def _state(self, path: str | Path, tenant: str, text: bool = False) -> State:
         about = of_tenant(self._about, tenant)
         decoder = self.decoder
-        return State(Path(path), about, decoder.restore, lambda: decoder.state(text), decoder.pair)
+        return State(
+            Path(path), about, lambda named: decoder.restore(named, tenant), lambda: decoder.state(text), decoder.pair
+        )
 
     def _served(self, ids: list[list[int]], tenants: Sequence[str]) -> Iterator[Request]:
         before = self._ledger.total

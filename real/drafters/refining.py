@@ -115,6 +115,10 @@ class Refining(Drafter):
             found |= {f"base.{name}": part for name, part in base.textless(under("base.", state)).items()}
         return found
 
+    def check_state(self, state: dict[str, Tensor], at: str = "") -> None:
+        for base in self.followed:
+            base.check_state(under("base.", state), f"{at}base.")
+
     def restore(self, state: dict[str, Tensor]) -> None:
         for base in self.followed:
             base.restore(under("base.", state))
@@ -132,3 +136,23 @@ def base_of(pair: Any, base: Drafter | str | type, kind: type[Drafter] = Drafter
     if not isinstance(made, kind):
         raise ValueError(f"base={type(made).__name__}: must be of the kind {kind.__name__}, whose states are read")
     return made
+
+
+def place_of(part: Drafter, before: Sequence[Drafter]) -> int | None:
+    """Which of the parts ``before`` this one refines, if it does: the mixture tells that one itself.
+
+    Raises:
+        ValueError: for logits to be refined of a part that has laws.
+    """
+    if not isinstance(part, Refining):
+        return None
+    place = next((i for i, other in enumerate(before) if other is part.base), None)
+    if place is None:
+        return None
+    if not part.of_laws and getattr(part.base, "of_laws", False):
+        raise ValueError(
+            f"parts: {type(part).__name__} refines logits, and {type(part.base).__name__} gives laws; let it refine a "
+            "part before that"
+        )
+    part.leads = False
+    return place

@@ -134,7 +134,7 @@ class Certifier:
         while part := under(f"{number}.", named):
             hint = part.pop("hint", None)
             hint = None if hint is None else hint.to(learning.drafter.x)
-            pieces = pieces_of(part, learning.drafter.x.device)
+            pieces = pieces_of(part, learning.drafter.x.device, learning.drafter.vocab)
             self.rounds.append([(loss, hint) for loss in learning.drafter.losses(pieces, learning.objective)])
             number += 1
         loss, hint = self.rounds[-1][-1]
