@@ -8,7 +8,7 @@ print(llm.report())
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,7 @@ import torch
 
 from real.build.export import export
 from real.drafters import Adapter, Drafter
-from real.measure.contest import Totals
-from real.measure.intervals import Interval, interval
+from real.measure.beside_plain import Served, net
 from real.measure.positions import Positions
 from real.measure.report import Report
 from real.models.load import quiet
@@ -25,8 +24,8 @@ from real.models.pieces import Pieces
 from real.models.sampling import Sampling
 from real.models.text import check_length
 from real.serving.certify import Certifier, certifiable, certificates
-from real.serving.decoder import Decoder, Request, in_order
-from real.serving.feedback import Counts
+from real.serving.decoder import Decoder, Request
+from real.serving.feedback import Counts, Updated
 from real.serving.ledger import LINES, Ledger
 from real.serving.settings import Serving
 from real.serving.step import Step
@@ -50,16 +49,6 @@ CERTIFIED = 512
 SMALL_VOCABULARY = 8192
 
 
-@dataclass
-class Served:
-    """A request that was served alone, as it was asked for, and its seconds; ``plain``: of plain decoding, later."""
-
-    request: Request
-    serving: Serving
-    seconds: float
-    plain: float | None = None
-
-
 class LLM:
     """A target, a drafter that follows it, and the learner of the drafter. Made by ``load``.
 
@@ -80,7 +69,7 @@ class LLM:
         learning = decoder.learning
         if learning is not None and models.pair.target.vocab <= SMALL_VOCABULARY and certifiable(learning):
             self._certifier = Certifier(learning.learner, most=CERTIFIED)
-            learning.on_round = self._certifier.note
+            learning.on_round = self._certify
 
     def generate(
         self,
@@ -106,7 +95,8 @@ class LLM:
 
         Raises:
             ValueError: for a prompt that is empty or too long for the target, a setting out of range, or while a stream
-                is open.
+                is open; or, while texts are served, for logits without a law. Whatever is raised then has ``texts``:
+                those that were done, None for the others.
         """
         several = isinstance(prompt, Sequence) and not isinstance(prompt, str) and not _is_chat(prompt)
         ids = [self._encoded(one) for one in (prompt if several else [prompt])]
@@ -114,8 +104,13 @@ class LLM:
             return []
         tenants = of_each(tenant, len(ids))
         self._settle(Sampling(temperature, top_k, top_p), max_new_tokens, min(len(ids), self.rows), tenants[0])
-        done = in_order(self._served(ids, tenants))
-        texts = [self.models.pair.decode(request.tokens) for request in done]
+        texts: list[str | None] = [None] * len(ids)
+        try:
+            for request in self._served(ids, tenants):
+                texts[request.number] = self.models.pair.decode(request.tokens)
+        except BaseException as error:
+            vars(error)["texts"] = texts
+            raise
         return texts if several else texts[0]
 
     def stream(
@@ -144,14 +139,19 @@ class LLM:
                 self._end(request, self._ledger.total - before)
 
     def report(self) -> Report:
-        """What was served since the model was loaded; times the latest requests again, decoded plainly."""
-        certifier, found = self._certifier, {}
+        """What was served since the model was loaded; times the latest requests again, decoded plainly.
+
+        Only the rounds of learning are otherwise: those of the tenants that are remembered now (``Report.rounds``).
+        """
+        certifier, found, tenant = self._certifier, {}, None
         if certifier is not None and certifier.rounds:
-            found = certificates(certifier.log())
+            found, tenant = certificates(certifier.log()), certifier.tenant
+        tenant = tenant if len(self.decoder.tenants) > 1 else None
         shares = tuple(row["share"] for row in self._positions.rows())
         seconds = {line: self._ledger.seconds[line] for line in LINES} | {"total": self._ledger.total}
         rounds = sum(log.rounds for log in self.decoder.logs)
-        return Report(self._requests, replace(self._counts), rounds, shares, self._net(), seconds, found)
+        speed = net(self._latest, self.models.pair)
+        return Report(self._requests, replace(self._counts), rounds, shares, speed, seconds, found, tenant)
 
     def save(self, path: str | Path, *, tenant: str = "", keep_text: bool = False) -> Path:
         """Write what was learned from a tenant to a safetensors file of mode 0600, for ``resume`` or ``load(state=…)``
@@ -176,7 +176,7 @@ class LLM:
         """
         if not Path(path).exists():
             raise FileNotFoundError(f"state={str(path)!r}: no such file; save one with LLM.save, or leave it out")
-        self.decoder.turn_to(*of_each(tenant, 1))
+        (tenant,) = of_each(tenant, 1)
         self._state(path, tenant).restore()
 
     def export(self, folder: str | Path, *, tenant: str = "") -> Path:
@@ -201,7 +201,9 @@ class LLM:
     def _state(self, path: str | Path, tenant: str, text: bool = False) -> State:
         about = of_tenant(self._about, tenant)
         decoder = self.decoder
-        return State(Path(path), about, decoder.restore, lambda: decoder.state(text), decoder.pair)
+        return State(
+            Path(path), about, lambda named: decoder.restore(named, tenant), lambda: decoder.state(text), decoder.pair
+        )
 
     def _served(self, ids: list[list[int]], tenants: Sequence[str]) -> Iterator[Request]:
         before = self._ledger.total
@@ -218,6 +220,14 @@ class LLM:
         self._requests += 1
         if self.decoder.session.rows == 1:
             self._latest.append(Served(request, self.decoder.serving, seconds))
+
+    def _certify(self, updates: Sequence[Updated]) -> None:
+        certifier, decoder = self._certifier, self.decoder
+        assert certifier is not None
+        assert decoder.drafter is not None
+        if not certifier.rounds:
+            certifier.begins(decoder.tenant or "", decoder.drafter)
+        certifier.note(updates)
 
     def _note(self, step: Step) -> None:
         self._positions.add(step.accepted + step.rejected, step.accepted)
@@ -238,21 +248,6 @@ class LLM:
         ids = pair.encode([prompt], False) if isinstance(prompt, str) else pair.encode_chat(prompt)
         check_length(len(ids), pair.target.context)  # before the first is served
         return ids
-
-    def _net(self) -> Interval | None:
-        """Tokens over seconds of the latest requests, over the same of plain decoding just as many tokens."""
-        if not self._latest:
-            return None
-        for one in self._latest:
-            if one.plain is None:
-                text, tokens, ledger = one.request.text, one.request.counts.tokens, Ledger(self.models.device)
-                plain = Decoder(self.models.pair, None, replace(one.serving, costs=()))
-                with ledger.serving(), plain.one_text(text.tokens[: text.prompt_length], tokens, ledger) as session:
-                    plain.finish_text(session, ledger)
-                one.plain = ledger.total
-        ours = [{"tokens": one.request.counts.tokens, "seconds_total": one.seconds} for one in self._latest]
-        theirs = [{"tokens": one.request.counts.tokens, "seconds_total": one.plain} for one in self._latest]
-        return interval(Totals.of({"ours": ours, "plain": theirs}).ratio("ours", "plain"))
 
 
 def _is_chat(prompt: Any) -> bool:

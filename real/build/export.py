@@ -95,6 +95,7 @@ def export(drafter: Adapter, tokenizer, folder: Path) -> Path:
             "a smaller step_size, or export in float32"
         )
     with atomic(folder) as partial:
+        partial.mkdir(0o700)  # what was learned of a user's texts is theirs, as in a state
         copy.model.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
     return folder

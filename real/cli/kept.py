@@ -1,7 +1,7 @@
 """What a run leaves in a folder: per-prompt traces that figures read, the texts, acceptance by position.
 
 OUT/real/run/<seed>/<method>.csv, .json    as the experiments in results/real: `python -m figures speed OUT`
-OUT/real/run/<seed>/texts.jsonl            a line a request and method
+OUT/real/run/<seed>/texts.jsonl            a line a request and method; for the user's eyes alone (mode 0600)
 OUT/real/run/<seed>/run.json               every number of the table with its interval; acceptance by position
 
 While requests are served a checkpoint lies there too: the same command goes on from it if the run was interrupted.
@@ -17,7 +17,7 @@ from real.cli.run import Measured
 from real.measure.positions import Positions
 from real.measure.served import CHECKPOINT, Comparison, drop_checkpoint, settings_of
 from real.serving.step import Step
-from theory.runs.files import write_whole
+from theory.runs.files import for_user, write_whole
 from theory.runs.kind import stamped
 from theory.runs.trace import save_json
 
@@ -106,7 +106,7 @@ class Kept:
         """Leave the texts of the requests that the checkpoint has seen done."""
         if self.texts.exists():
             lines = self.texts.read_text("utf-8").split("\n")[: self.comparison.served * len(self.watches)]
-            write_whole(self.texts, "".join(f"{line}\n" for line in lines))
+            write_whole(self.texts, "".join(f"{line}\n" for line in lines), private=True)
 
     def _checkpoint(self) -> None:
         positions = {name: (one.positions.examined, one.positions.accepted) for name, one in self.watches.items()}
@@ -116,7 +116,7 @@ class Kept:
         """A request was done by every method: append its texts."""
         turn, tokenizer = self.comparison.turn(self.comparison.served - 1), self.comparison.models.pair.tokenizer
         place = {"prompt": turn.place, "question_id": turn.prompt.question_id, "turn": turn.number}
-        with self.texts.open("a", encoding="utf-8") as file:
+        with open(self.texts, "a", encoding="utf-8", opener=for_user) as file:
             for name, watch in self.watches.items():
                 tokens = watch.done()
                 line = {**place, "category": turn.prompt.category, "method": name}

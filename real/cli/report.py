@@ -80,9 +80,11 @@ def ledger(traces: Mapping[str, Trace]) -> Table:
     return table(rows, (Column("name", ""), *columns, total), "ledger: share of the time")
 
 
-def certified(found: Mapping[str, Certificate]) -> list[str]:
-    """Certificates by comparator, a line each."""
+def certified(found: Mapping[str, Certificate], tenant: str | None = None) -> list[str]:
+    """Certificates by comparator, a line each; first whose they are, where there are other tenants."""
     lines = []
+    if found and tenant is not None:
+        lines.append(f"certificate of tenant {tenant!r}; other tenants are not certified")
     for comparator, one in found.items():
         ratio = "" if isnan(one.certificate_ratio) else f", certificate_ratio {one.certificate_ratio:.2f}"
         said = (

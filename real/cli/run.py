@@ -158,17 +158,23 @@ class Run:
         name = self.only("--certify")
         return about(self.comparison.models, self.comparison.methods[name], self.comparison.serving)
 
+    @property
+    def certified_tenant(self) -> str | None:
+        """Whose rounds the certificate is of; None where all requests are one tenant's."""
+        return self.comparison.certifiers[self.only("--certify")].tenant if self.comparison.several else None
+
     def certified(self, path: Path) -> dict[str, Certificate]:
         """Write the certificate's log → certificates by comparator; none before the first round.
 
+        Of several tenants' requests they are of one alone, ``certified_tenant``; the log's header names it.
         For a learner taken up from a state they are about this run alone.
         """
         certifier = self.comparison.certifiers[self.only("--certify")]
         if not certifier.rounds:
             return {}
         with users_own(*_own(self.comparison.methods)):
-            log = certifier.log({"settings": self._certified_settings()})
-        log.save(path)
+            log = certifier.log({"settings": self._certified_settings(), "tenant": certifier.tenant})
+        log.save(path, private=True)
         return certificates(log)
 
     def serve(self, progress: Callable[[int, int], None]) -> bool:

@@ -104,7 +104,7 @@ def run(
     with Progress() as progress:
 
         def show_so_far(rounds: int, found: "dict[str, Certificate]") -> None:
-            for line in certified(found):
+            for line in certified(found, served.certified_tenant):
                 progress.say(f"round {rounds}: {line}")
 
         if certify is not None:
@@ -116,7 +116,7 @@ def run(
         kept.finish(report, whole)
         console.print(f"kept in {kept.folder}; draw it: python -m figures speed {out}", highlight=False)
     if certify is not None:
-        for line in certified(served.certified(certify)):
+        for line in certified(served.certified(certify), served.certified_tenant):
             console.print(line, highlight=False)
     if not whole:
         further = "" if kept is None else "; the same command serves the others"

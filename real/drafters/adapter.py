@@ -17,7 +17,7 @@ from torch import Tensor
 
 from real.drafters.independent import Independent
 from real.drafters.objective import DISTIL, Objective
-from real.drafters.piece import Piece
+from real.drafters.piece import Piece, features_of
 from real.drafters.whitening import Whitening, factors
 from real.models.hf import CausalLM
 from theory.learners.ogd import OGD
@@ -94,7 +94,7 @@ class Adapter(Independent):
     def absorb(self, pieces: Sequence[Piece]) -> None:
         """Collect burn-in features; the call that brings the count to ``burn_in`` freezes the whitening."""
         if not self.ready:
-            self.whitener.absorb(hidden_rows(pieces))
+            self.whitener.absorb(features_of(pieces))
 
     def load(self, x: Tensor) -> None:
         self._x = x.detach().to(self.model.device, torch.float32).clone()
@@ -105,7 +105,7 @@ class Adapter(Independent):
         self._served = self._x.to(wide), self.whitening.to(wide), self._r_inverse.to(wide)
 
     def loss(self, pieces: Sequence[Piece], objective: Objective = DISTIL) -> SoftmaxKL:
-        hidden = hidden_rows(pieces)
+        hidden = features_of(pieces)
         target = torch.cat([self.common_law(piece.target_probs) for piece in pieces])
         chosen = objective.chosen(pieces)
         if chosen is not None:
@@ -126,7 +126,7 @@ class Adapter(Independent):
     def recording(self, pieces: Sequence[Piece], burn_in: int) -> dict[str, Tensor]:
         if self.part != "adapter":
             raise ValueError(f"part={self.part!r}: the simulator replays the part 'adapter' alone; record that")
-        rows = hidden_rows(pieces)
+        rows = features_of(pieces)
         ready = whitening(rows[:burn_in].double(), self.ridge) if burn_in else self.whitening
         return {"features": rows.float(), "head": self.model.scores.matrix[: self.common].float(), "whitener": ready}
 
@@ -140,13 +140,3 @@ class Adapter(Independent):
     def restore(self, state: dict[str, Tensor]) -> None:
         self.whitener.restore(state)
         self.load(self._x)
-
-
-def hidden_rows(pieces: Sequence[Piece]) -> Tensor:
-    """The features of all positions, in order ``[n, d]``; ValueError if a piece came without them."""
-    rows = [piece.features for piece in pieces if piece.features is not None]
-    if len(rows) < len(pieces):
-        raise ValueError(
-            "features=None: the adapter's loss needs the features of every piece; take them from the drafter"
-        )
-    return torch.cat(rows)

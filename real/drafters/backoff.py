@@ -19,6 +19,7 @@ from real.drafters.base import LONGEST, Drafter
 from real.drafters.refining import Refining, base_of
 from real.models.device import sent
 from real.models.hf import Pair
+from real.models.state import MOST, alike, between
 from real.models.text import Text
 
 SCOPES = {"local": (2, 6), "global": (3, 6)}
@@ -168,6 +169,15 @@ class Backoff(Refining):
         kept = {name: state[name][:0] for name in ("contexts", "ids", "probs") if name in state}
         kept |= {"count": torch.zeros_like(state["count"])} if "count" in state else {}
         return super().textless(state) | kept
+
+    def check_state(self, state: dict[str, Tensor], at: str = "") -> None:
+        super().check_state(state, at)
+        if self.scope == "global":
+            filled = len(state["ids"])
+            alike({name: state[name] for name in ("contexts", "ids", "probs")}, self.entries, at)
+            between(f"{at}count", state["count"], filled, MOST if filled == self.entries else filled)
+            between(f"{at}ids", state["ids"], 0, self.vocab - 1)
+            between(f"{at}probs", state["probs"], 0, 1)
 
     def restore(self, state: dict[str, Tensor]) -> None:
         super().restore(state)

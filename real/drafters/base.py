@@ -318,12 +318,19 @@ class Drafter(ABC):
         )
 
     def state(self) -> dict[str, Tensor]:
-        """What besides x must be saved to resume: named tensors, all that it remembers of the texts before."""
+        """What besides x must be saved to resume: named tensors, all that it remembers of the texts before.
+
+        Their shapes and dtypes stay, but for the first axis of those that are empty at first and in ``textless``.
+        """
         return {}
 
     def textless(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """The same ``state`` without what a text can be read from; what is left can be restored."""
         return state
+
+    def check_state(self, state: dict[str, Tensor], at: str = "") -> None:
+        """ValueError where a saved ``state`` of the right shapes holds what cannot be; ``at`` is before its names."""
+        return None
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Take up a saved ``state``, between requests."""

@@ -24,7 +24,7 @@ from real.drafters.independent import Independent
 from real.drafters.refining import Refining, base_of
 from real.drafters.whitening import Whitening
 from real.models.hf import Pair
-from real.models.state import under
+from real.models.state import alike, between, under
 from real.models.text import Text, close_up
 
 SHARPNESS, DOUBT, AGE = 20.0, 0.01, 300.0
@@ -217,6 +217,15 @@ class ResidualMemory(Refining):
         named = {f"whitener.{name}": part for name, part in white.items()} | {"count": torch.zeros_like(state["count"])}
         named |= {name: state[name][:0] for name in ("keys", "values", "stamps", "ids", "rest") if name in state}
         return super().textless(state) | named
+
+    def check_state(self, state: dict[str, Tensor], at: str = "") -> None:
+        super().check_state(state, at)
+        kept = {name: state[name] for name in ("keys", "values", "stamps", "ids", "rest") if name in state}
+        alike(kept, self.entries, at)
+        between(f"{at}count", state["count"][:1], len(state["keys"]))
+        between(f"{at}count", state["count"][1:], 0, len(state["keys"]))
+        if self.top:
+            between(f"{at}ids", state["ids"], 0, self.vocab - 1)
 
     def restore(self, state: dict[str, Tensor]) -> None:
         super().restore(state)

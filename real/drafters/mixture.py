@@ -20,12 +20,12 @@ from torch import Tensor
 
 from real.drafters.base import Drafter, Proposal, before_empty, chain, ended
 from real.drafters.objective import DISTIL, Objective
-from real.drafters.piece import Piece
-from real.drafters.refining import Refining, placed
+from real.drafters.piece import Piece, features_of
+from real.drafters.refining import Refining, place_of
 from real.models.hf import Pair
 from real.models.memory import Memory
 from real.models.sampling import Sampling, one_hot
-from real.models.state import under
+from real.models.state import generator, under
 from real.models.text import Text, close_up, shaped
 from theory.learners.hedge import route
 from theory.loss import Linear, Loss, MixtureKL, MixtureTV
@@ -58,7 +58,7 @@ class Mixture(Drafter):
         if len(parts) < 2 or mode not in MODES:
             raise ValueError(f"Mixture({len(parts)} parts, mode={mode!r}): two parts or more, {', '.join(MODES)}")
         self.parts, self.mode, self.vocab = list(parts), mode, parts[0].vocab
-        self.bases = [placed(part, self.parts[:i]) for i, part in enumerate(parts)]
+        self.bases = [place_of(part, self.parts[:i]) for i, part in enumerate(parts)]
         self.convex = mode != "route"
         self.reads_target = any(part.reads_target for part in parts)
         self.watches = any(part.watches for part in parts)
@@ -286,9 +286,8 @@ class Mixture(Drafter):
 
     def losses(self, pieces: Sequence[Piece], objective: Objective = DISTIL) -> list[Loss]:
         """One loss for each position whose laws are known, in order; in ``tv`` one for all of them, their sum."""
-        known = [piece.features.cpu().float() for piece in pieces if piece.features is not None]
-        assert len(known) == len(pieces)
-        laws, target = torch.cat(known), torch.cat([piece.target_probs.cpu().float() for piece in pieces])
+        laws, target = features_of(pieces), torch.cat([piece.target_probs for piece in pieces])
+        laws, target = laws.cpu().float(), target.cpu().float()
         chosen = laws.sum((-1, -2)) > 0
         laws, target = laws[chosen], target[chosen]
         if self.mode == "kl":
@@ -303,6 +302,11 @@ class Mixture(Drafter):
 
     def textless(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         return state | _joined([part.textless(under(f"{i}.", state)) for i, part in enumerate(self.parts)])
+
+    def check_state(self, state: dict[str, Tensor], at: str = "") -> None:
+        generator(f"{at}rng", state["rng"])
+        for i, part in enumerate(self.parts):
+            part.check_state(under(f"{i}.", state), f"{at}{i}.")
 
     def restore(self, state: dict[str, Tensor]) -> None:
         self.rng.set_state(state["rng"])

@@ -20,6 +20,7 @@ from torch import Tensor
 from real.drafters.base import LONGEST, Drafter
 from real.models.device import sent
 from real.models.hf import Pair
+from real.models.state import between
 from real.models.text import Text, close_up
 
 ENTRIES = 2**18
@@ -161,6 +162,13 @@ class NGram(Drafter):
     def textless(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Nothing: counts give texts back."""
         return {"counts": state["counts"][:0], "unigrams": torch.zeros_like(state["unigrams"])}
+
+    def check_state(self, state: dict[str, Tensor], at: str = "") -> None:
+        counts = state["counts"]
+        between(f"{at}counts", counts[:, :-2], -1, self.vocab - 1)
+        between(f"{at}counts", counts[:, -2], 0, self.vocab - 1)
+        between(f"{at}counts", counts[:, -1], 1)
+        between(f"{at}unigrams", state["unigrams"], 0)
 
     def restore(self, state: dict[str, Tensor]) -> None:
         self._counted, self._paths = [], []

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 
@@ -38,6 +39,14 @@ class Piece:
         if self.hidden is None:
             raise ValueError("hidden=None: this loss needs the target's hidden states; serve with reads_target")
         return self.hidden
+
+
+def features_of(pieces: Sequence[Piece]) -> Tensor:
+    """The features of all positions, in order ``[n, d]``; ValueError if a piece came without them."""
+    rows = [piece.features for piece in pieces if piece.features is not None]
+    if len(rows) < len(pieces):
+        raise ValueError("features=None: this loss needs the features of every piece; take them from the drafter")
+    return torch.cat(rows)
 
 
 def since(position: int, pieces: Sequence[Piece]) -> list[Piece]:

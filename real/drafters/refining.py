@@ -119,6 +119,10 @@ class Refining(Drafter):
             found |= {f"base.{name}": part for name, part in base.textless(under("base.", state)).items()}
         return found
 
+    def check_state(self, state: dict[str, Tensor], at: str = "") -> None:
+        for base in self.followed:
+            base.check_state(under("base.", state), f"{at}base.")
+
     def restore(self, state: dict[str, Tensor]) -> None:
         for base in self.followed:
             base.restore(under("base.", state))
@@ -138,7 +142,7 @@ def base_of(pair: Any, base: Drafter | str | type, kind: type[Drafter] = Drafter
     return made
 
 
-def placed(part: Drafter, before: Sequence[Drafter]) -> int | None:
+def place_of(part: Drafter, before: Sequence[Drafter]) -> int | None:
     """Which of the parts ``before`` this one refines, if it does: the mixture tells that one itself.
 
     Raises:

@@ -50,7 +50,7 @@ def load_start(path: Path, drafter: Drafter) -> dict[str, str]:
         )
     if not_finite({"x": x}):
         raise ValueError(f"{path}: x.int8 times x.scale is beyond float32; give a file that save_start wrote")
-    check(drafter.state(), state)
+    check(drafter.state(), state, rounded=True)
     drafter.restore(state)
     drafter.load(x)
     return about

@@ -10,17 +10,18 @@ from theory.runs.table import limits
 
 @dataclass(frozen=True)
 class Report:
-    """What a model has served since it was loaded.
+    """What a model has served since it was loaded, and what it knows by now.
 
     Attributes:
         counts: tokens, steps, acceptance, over all requests. requests: how many.
-        rounds: of learning, of all tenants that are remembered, those before a ``state`` that was taken up included.
+        rounds: of learning, of the tenants that are still remembered, those before a ``state`` that was taken up
+            included; fewer after a tenant was forgotten.
         by_position: share kept of the j-th drafted tokens that were examined.
-        net: speed over plain decoding of the latest requests that were served one at a time, timed after them; None
-            before the first of those.
+        net: speed over plain decoding of the latest requests that were served one at a time, timed after them
+            (``real/measure/beside_plain.py``); None before the first of those.
         seconds: by line of the ledger; ``total`` is all of serving.
-        certificates: by comparator, of the rounds that were kept, those of the tenant whose came first; empty where no
-            theorem holds.
+        certificates: by comparator, of the rounds that were kept, those of one tenant; empty where no theorem holds.
+        certified_tenant: whose those are, the one whose round was learned first; None if there are no others.
     """
 
     requests: int
@@ -30,6 +31,7 @@ class Report:
     net: Interval | None
     seconds: dict[str, float]
     certificates: dict[str, Certificate]
+    certified_tenant: str | None = None
 
     @property
     def tokens_per_step(self) -> float:
@@ -55,6 +57,8 @@ class Report:
             f"net speed          {net}",
             f"learning           {100 * self.learning_share:.1f} % of the time",
         ]
+        if self.certificates and self.certified_tenant is not None:
+            lines.append(f"certificate        of tenant {self.certified_tenant!r}; other tenants are not certified")
         for name, found in self.certificates.items():
             lines.append(f"certificate        regret to {name} {found.dynamic_regret:.2f} ≤ bound {found.bound:.2f}")
         return "\n".join(lines)

@@ -76,7 +76,6 @@ class Comparison:
         self.unfollowed = {name: why for name, why in found.items() if why}
         self.followers = {name: Twin(models, methods[name], serving, seed) for name, why in found.items() if not why}
         self.rows: dict[str, list[dict[str, float]]] = {name: [] for name in methods}
-        self.certified_of: dict[str, str] = {}  # by method, the tenant whose rounds its certificate is of
         self._kept = 0  # files of what certificates need
         self.provenance = provenance(device_name(models.device))  # the code that runs, not what it became meanwhile
 
@@ -84,6 +83,11 @@ class Comparison:
     def decoders(self) -> dict[str, Decoder]:
         """What serves, by method."""
         return {name: contender.decoder for name, contender in self.contenders.items()}
+
+    @property
+    def several(self) -> bool:
+        """Whether the requests are of several tenants."""
+        return len({prompt.tenant for prompt in self.stream.prompts}) > 1
 
     @property
     def served(self) -> int:
@@ -114,8 +118,10 @@ class Comparison:
         contest(self.in_turn, askable(self.in_turn, self.turns[done:], self.left_out), self.rows, told)
 
     def _certify(self, name: str, updates: Sequence[Updated]) -> None:
-        self.certified_of.setdefault(name, self.decoders[name].tenant or "")
-        self.certifiers[name].note(updates)
+        certifier, decoder = self.certifiers[name], self.decoders[name]
+        if not certifier.rounds:
+            certifier.begins(decoder.tenant or "", self._learning(name).drafter)
+        certifier.note(updates)
 
     def _follow(self, i: int) -> None:
         """Everybody reads the text that the first method has just committed."""
@@ -155,7 +161,8 @@ class Comparison:
         facts = {"rows": self.rows, "settings": settings, "unfollowed": self.unfollowed, "about": about}
         facts |= {"answers": {name: one.answers for name, one in self.in_turn.items()}, "left_out": self.left_out}
         facts |= {"certified": self._kept, "certifiers": list(self.certifiers)}
-        facts |= {"weights": self._weights, "certified_of": self.certified_of}
+        facts |= {"weights": self._weights}
+        facts["certified_of"] = {name: certifier.tenant for name, certifier in self.certifiers.items()}
         facts["tenants"] = {name: decoder.tenants for name, decoder in self._all().items()}
         tensors = _named({name: _of_all_tenants(decoder) for name, decoder in self._all().items()})
         save(folder / CHECKPOINT, tensors, {name: json.dumps(fact) for name, fact in facts.items()})
@@ -179,21 +186,18 @@ class Comparison:
             raise SettingsDiffer(f"{path} belongs to a run of other weights; choose another folder, or remove it")
         self.unfollowed = facts["unfollowed"]
         self.followers = {name: twin for name, twin in self.followers.items() if name not in self.unfollowed}
+        self.certifiers = {name: one for name, one in self.certifiers.items() if name in facts["certifiers"]}
+        self._kept = facts["certified"]
+        for name, certifier in self.certifiers.items():
+            certifier.tenant = facts["certified_of"][name]
+        for number in range(self._kept):  # first, for it takes the drafters; every tenant's memory comes after
+            rounds, _ = load(folder / CERTIFIED.format(number))
+            for name, certifier in self.certifiers.items():
+                certifier.restore(under(f"{name}/", rounds), self._learning(name))
         for name, decoder in self._all().items():
             for i, tenant in enumerate(facts["tenants"][name]):
                 decoder.turn_to(tenant)
                 decoder.restore(under(f"{name}/{i}/", tensors))
-        self.certifiers = {name: one for name, one in self.certifiers.items() if name in facts["certifiers"]}
-        self._kept, self.certified_of = facts["certified"], facts["certified_of"]
-        for name, tenant in self.certified_of.items():  # whose features its losses are made again with
-            self.decoders[name].turn_to(tenant)
-        for number in range(self._kept):
-            rounds, _ = load(folder / CERTIFIED.format(number))
-            for name, certifier in self.certifiers.items():
-                certifier.restore(under(f"{name}/", rounds), self._learning(name))
-        for name in self.certified_of:
-            for tenant in facts["tenants"][name]:
-                self.decoders[name].turn_to(tenant)
         self.rows, self.left_out = facts["rows"], facts["left_out"]
         for name, answers in facts["answers"].items():
             self.in_turn[name].answers = answers
@@ -238,6 +242,8 @@ class Comparison:
         if certifier is not None and certifier.rounds:
             found = certificates(certifier.log())
             header["certificate"] = {comparator: one._asdict() for comparator, one in found.items()}
+            if self.several:
+                header["certificate_of_tenant"] = certifier.tenant
         return Trace(header, columns).rounded(DIGITS)
 
 

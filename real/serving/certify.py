@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from real.drafters import Piece
+from real.drafters import Drafter, Piece
 from real.models.state import Named, flatten, rebuild, under
 from real.serving.feedback import Updated, Watched
 from real.serving.learn import Learning
@@ -49,6 +49,7 @@ class Certifier:
     """Keeps what one decoder's learner saw; give ``note`` as ``Learning.on_round``.
 
     Of several tenants it keeps the one whose round was learned first: the others' rounds do not go on from its own.
+    ``tenant`` says whose that is, once ``begins`` has told it.
 
     Args:
         every: rounds between certificates; 0 only at the end. show: told each certificate, by comparator.
@@ -67,13 +68,21 @@ class Certifier:
         self.first: Any = None  # the learner's state before the first round
         self.last: Updated | None = None
         self.x_1: Tensor | None = None
+        self.tenant = ""
         self.rounds: list[list[tuple[Loss, Tensor | None]]] = []  # losses and outside hints
+        self._drafter: Named = {}  # what the losses are made again with, until it was saved
         self._seen: Sequence[Piece] | None = None
         self._unsaved: list[tuple[Sequence[Piece], Tensor | None]] = []
 
     def see(self, pieces: Sequence[Piece]) -> None:
         """A round is about to be learned from these; ``state`` is asked for then, give this as ``Learning.record``."""
         self._seen = pieces
+
+    def begins(self, tenant: str, drafter: Drafter) -> None:
+        """The first round, about to be noted, is this tenant's, drafted by this drafter."""
+        self.tenant = tenant
+        if not self.learner.weighs_experts():  # whose losses hold all that they are of
+            self._drafter = drafter.textless(drafter.state())
 
     def note(self, updates: Sequence[Updated]) -> None:
         """One round was learned."""
@@ -102,6 +111,8 @@ class Certifier:
         named: Named = {}
         for name, state in (("first", self.first), ("before", self.last.before), ("after", self.last.after)):
             named |= dict(flatten(name, state))
+        named |= {f"drafter.{key}": part for key, part in self._drafter.items()}
+        self._drafter = {}
         for i, (pieces, hint) in enumerate(rounds):
             named |= {f"{i}.{key}": tensor for key, tensor in named_pieces(pieces).items()}
             named |= {} if hint is None else {f"{i}.hint": hint}
@@ -109,16 +120,21 @@ class Certifier:
 
     @torch.no_grad()
     def restore(self, named: Named, learning: Learning) -> None:
-        """Add what ``state`` gave, once ``learning`` was restored; the losses are made again from what they are of."""
+        """Add what ``state`` gave; the losses are made again from what they are of.
+
+        That takes the drafter of ``learning``: what it remembers of its tenant must be restored afterwards.
+        """
         if not named:
             return
+        if drafter := under("drafter.", named):
+            learning.drafter.restore(drafter)
         first, before, after = (rebuild(name, learning.learner_state, named) for name in ("first", "before", "after"))
         self._begin(first)
         number = 0
         while part := under(f"{number}.", named):
             hint = part.pop("hint", None)
             hint = None if hint is None else hint.to(learning.drafter.x)
-            pieces = pieces_of(part, learning.drafter.x.device)
+            pieces = pieces_of(part, learning.drafter.x.device, learning.drafter.vocab)
             self.rounds.append([(loss, hint) for loss in learning.drafter.losses(pieces, learning.objective)])
             number += 1
         loss, hint = self.rounds[-1][-1]

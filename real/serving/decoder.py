@@ -294,29 +294,44 @@ class Decoder:
             ValueError: while a request is in flight.
         """
         self._between_requests()
-        named = self._always(text) | ({} if self.learning is None else self.learning.state(text))
-        return copied(named)
+        drafter, learning = self.drafter, self.learning
+        kept = {} if drafter is None else drafter.state() if text else drafter.textless(drafter.state())
+        return copied(self._beside_own(kept) | ({} if learning is None else learning.state(text)))
 
-    def _always(self, text: bool = True) -> dict[str, Tensor]:
+    def _beside_own(self, kept: dict[str, Tensor]) -> dict[str, Tensor]:
         """The entries that every state of this decoder has: its randomness, and what its drafter needs besides x."""
-        found = {} if self.drafter is None else self.drafter.state()
-        if self.drafter is not None and not text:
-            found = self.drafter.textless(found)
-        return self.own.state() | {f"drafter.{key}": part for key, part in found.items()}
+        return self.own.state() | {f"drafter.{key}": part for key, part in kept.items()}
 
-    def restore(self, named: dict[str, Tensor]) -> None:
-        """Take up what ``state`` gave, for the tenant whose memory is live.
+    def restore(self, named: dict[str, Tensor], tenant: str | None = None) -> None:
+        """Take up what ``state`` gave, for the tenant whose memory is live, or turn to this one and take it up.
+
+        All of it is looked at first: what is refused leaves everything as it was.
 
         Raises:
-            ValueError: if it was saved by another learner or drafter (the entry and both shapes).
+            ValueError: if it was saved by another learner or drafter, or is damaged (the entry); while a request is in
+                flight.
         """
-        check(self._always(), named)
-        self.own.restore(named)
+        self._between_requests()
+        drafter, learning = self.drafter, self.learning
+        check(self._beside_own({} if drafter is None else drafter.textless(self._blank)), named)
+        self.own.restored(named)
+        learned = None if learning is None else learning.restored(named)
+        if drafter is not None:
+            drafter.check_state(under("drafter.", named), "drafter.")
+        self.turn_to(self.tenant or "" if tenant is None else tenant)
+        parts = [part for part in (drafter, learning) if part is not None]
+        before = [part.put_aside() for part in parts]
+        try:
+            if drafter is not None:
+                drafter.restore(under("drafter.", named))
+            if learning is not None and learned is not None:
+                learning.take_up(learned)
+        except Exception:  # a drafter of a user's own, whose entries nobody else knows
+            for part, memory in zip(parts, before, strict=True):
+                part.take_up(memory)
+            raise
+        self.own = self.own.restored(named)
         self._choose_length([])
-        if self.drafter is not None:
-            self.drafter.restore(under("drafter.", named))
-        if self.learning is not None:
-            self.learning.restore(named)
 
 
 def online_decoder(

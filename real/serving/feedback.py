@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from real.models.state import between, check
 from real.serving.step import Step
 from theory.loss import Loss
 from theory.speculation.acceptance import alpha
@@ -88,7 +89,15 @@ class Log:
         return {"log": lines, "log_sums": torch.tensor(sums, dtype=torch.float64)}
 
     def restore(self, named: dict[str, Tensor]) -> None:
-        """Take up what ``state`` gave; what no sums were saved with has every line."""
+        """Take up what ``state`` gave; what no sums were saved with has every line.
+
+        Raises:
+            ValueError: for what is no log (the entry).
+        """
+        template = Log().state()
+        check(template if "log_sums" in named else {"log": template["log"]}, named)
+        for name in template.keys() & named.keys():
+            between(name, named[name].reshape(-1)[:1] if name == "log_sums" else named[name][:, 0], 0)
         self.lines.clear()
         self.rounds, self.gradient, self.hint_error = 0, 0.0, 0.0
         for row in named["log"].tolist():

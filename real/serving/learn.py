@@ -16,7 +16,7 @@ from torch import Tensor
 from real.drafters import Drafter, Piece
 from real.drafters.objective import DISTIL, Objective
 from real.models.sampling import Sampling
-from real.models.state import flatten, rebuild, under
+from real.models.state import REMEDY, check, flatten, rebuild, under
 from real.models.text import Text
 from real.serving.beside import Beside
 from real.serving.feedback import Log, NonFiniteGradient, RoundLog, Updated, Watched
@@ -34,6 +34,8 @@ OnRound = Callable[[Sequence[Updated]], Any]
 """Shown the updates of every round."""
 LINES = 1024
 """Rounds that a log keeps line by line, unless told otherwise: a decoder may serve for ever."""
+PLAYED, TINY = 1e-2, 1e-6
+"""How far a saved decision may be from what its learner plays, which another device rounds otherwise."""
 
 
 class Learned(NamedTuple):
@@ -298,15 +300,30 @@ class Learning:
                 named["hint"] = hint_t
         return named
 
-    def restore(self, named: dict[str, Tensor]) -> None:
-        """Take up what ``state`` gave; the drafter was restored before.
+    def restored(self, named: dict[str, Tensor]) -> Learned:
+        """What ``state`` gave, for ``take_up``; nothing is taken up yet.
 
         Raises:
-            ValueError: if it was saved by another learner (the entry and both shapes).
+            ValueError: if it was saved by another learner, or is damaged (the entry).
         """
-        self.rounds.restore(under("rounds.", named), self.device)
-        if self.learns:
-            self.learner_state = rebuild("learner", self.learner_state, named)
-            self.log.restore(named)
-            self.hint_t = named["hint"].to(self.drafter.x) if "hint" in named else None
-            self.drafter.load(self._play())
+        rounds = Rounds(self.serving.nu, self.serving.law_top_k)
+        rounds.restore(under("rounds.", named), self.device, self.drafter.vocab)
+        log = Log(self.lines)
+        if not self.learns:
+            return Learned(None, None, rounds, self.serving.sampling, log, None)
+        x = self.drafter.x
+        if rounds.pieces:
+            try:
+                with torch.no_grad():
+                    _ = [loss.value(x) for loss in self.drafter.losses(rounds.pieces, self.objective)]
+            except Exception as error:
+                words = f"state entries 'rounds.…': no loss can be made of them ({error}); {REMEDY}"
+                raise ValueError(words) from error
+        log.restore(named)
+        check({"x": x} | ({"hint": x} if "hint" in named else {}), named)
+        state = rebuild("learner", self.learner_state, named)
+        hint_t = named["hint"].to(x) if "hint" in named else None
+        played, x = self.guarded.predict(state, hint_t, log.rounds), named["x"].to(x)
+        if float((played - x).abs().max()) > PLAYED * float(x.abs().max()) + TINY:
+            raise ValueError(f"state entry 'x': is not what the learner plays from the entries 'learner.…'; {REMEDY}")
+        return Learned(state, played, rounds, self.serving.sampling, log, hint_t)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from real.drafters import Drafter, Piece
 from real.models.sampling import Sampling
+from real.models.state import between, check, under
 from real.models.text import Text
 from real.serving.step import Step
 
@@ -125,10 +126,18 @@ class Rounds:
         """Positions of unfinished rounds as named tensors; between requests only."""
         return named_pieces(self.pieces)
 
-    def restore(self, named: dict[str, Tensor], device: torch.device | str = "cpu") -> None:
-        """Take up what ``state`` gave; the positions' tensors go to ``device``."""
-        self.pieces, self._open = pieces_of(named, device), {}
+    def restore(self, named: dict[str, Tensor], device: torch.device | str = "cpu", vocab: int | None = None) -> None:
+        """Take up what ``state`` gave; the positions' tensors go to ``device``.
+
+        Raises:
+            ValueError: for what are no pieces, or not of this vocabulary (the entry).
+        """
+        self.pieces, self._open = pieces_of(named, device, vocab), {}
         self.waiting = sum(piece.stop - piece.start for piece in self.pieces)
+
+
+KINDS = {"laws": torch.float32, "features": torch.float32, "wrong": torch.bool}
+"""Of a piece's entries; floating numbers may be of another precision."""
 
 
 def named_pieces(pieces: Sequence[Piece]) -> dict[str, Tensor]:
@@ -145,10 +154,14 @@ def named_pieces(pieces: Sequence[Piece]) -> dict[str, Tensor]:
     return named
 
 
-def pieces_of(named: dict[str, Tensor], device: torch.device | str) -> list[Piece]:
-    """The pieces that ``named_pieces`` took apart, on a device."""
+def pieces_of(named: dict[str, Tensor], device: torch.device | str, vocab: int | None = None) -> list[Piece]:
+    """The pieces that ``named_pieces`` took apart, on a device.
+
+    Raises:
+        ValueError: for an entry that does not go with the others of its piece (the entry).
+    """
     on_device = {key: value.to(device) for key, value in named.items()}
-    return [_piece(on_device, i) for i in range(sum(key.endswith(".span") for key in named))]
+    return [_piece(on_device, i, vocab) for i in range(len({key.split(".")[0] for key in named}))]
 
 
 def _split(piece: Piece, at: int) -> Sequence[Piece]:
@@ -161,7 +174,30 @@ def _split(piece: Piece, at: int) -> Sequence[Piece]:
     return replace(piece, **head), replace(piece, **tail)
 
 
-def _piece(named: dict[str, Tensor], i: int) -> Piece:
-    start, stop = named[f"{i}.span"].tolist()
-    rest = {name: named.get(f"{i}.{name}") for name in ("features", "hidden", "wrong")}
-    return Piece(named[f"{i}.tokens"].tolist(), start, stop, named[f"{i}.laws"], **rest)
+def _piece(named: dict[str, Tensor], i: int, vocab: int | None) -> Piece:
+    part = under(f"{i}.", named)
+    empty = torch.zeros(0, dtype=torch.int64)
+    check({f"rounds.{i}.tokens": empty, f"rounds.{i}.span": torch.zeros(2, dtype=torch.int64)}, _told(i, part))
+    tokens, (start, stop) = part["tokens"].tolist(), part["span"].tolist()
+    between(f"rounds.{i}.span", part["span"][1:], 2, len(tokens))
+    between(f"rounds.{i}.span", part["span"][:1], 1, stop - 1)
+    if vocab is not None:
+        between(f"rounds.{i}.tokens", part["tokens"], 0, vocab - 1)
+    count, laws = stop - start, part.get("laws", empty)
+    width = laws.shape[-1] if vocab is None else vocab
+    shapes = {"laws": (count, width), "wrong": (count,)}
+    if "features" in part:
+        shapes["features"] = (count, *part["features"].shape[1:])
+    for name, shape in shapes.items():
+        if name == "laws" or name in part:
+            wanted = torch.zeros(shape, dtype=KINDS[name], device="meta")
+            check({f"rounds.{i}.{name}": wanted}, _told(i, part), rounded=True)
+    if "hidden" in part:  # a piece that was split has those of the whole
+        check({f"rounds.{i}.hidden": part["hidden"][:0].float()}, _told(i, part), rounded=True)
+        between(f"rounds.{i}.hidden", torch.tensor(len(part["hidden"])), stop - 1)
+    rest = {name: part.get(name) for name in ("features", "hidden", "wrong")}
+    return Piece(tokens, start, stop, laws, **rest)
+
+
+def _told(i: int, part: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"rounds.{i}.{name}": tensor for name, tensor in part.items()}

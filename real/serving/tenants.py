@@ -5,12 +5,14 @@ day 0. So nothing of one tenant's text moves another's drafts, laws or random nu
 """
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from real.models.state import between, generator
 from theory.require import whole
 from theory.runs.reading import check_text
 from theory.speculation.draft_length import DraftLength
@@ -61,12 +63,16 @@ class Own:
             named["lengths"] = torch.tensor(self.lengths, dtype=torch.float64)
         return named
 
-    def restore(self, named: dict[str, Tensor]) -> None:
-        """Take up what ``state`` gave."""
-        self.rng.set_state(named["rng"])
-        self.entered = int(named["entered"])
+    def restored(self, named: dict[str, Tensor]) -> "Own":
+        """The same tenant's, as ``state`` gave them; ValueError for what cannot be (the entry)."""
+        made = copy(self)
+        made.rng = generator("rng", named["rng"])
+        between("entered", named["entered"], 0)
+        made.entered = int(named["entered"])
         if self.lengths is not None:
-            self.lengths = Lengths(*named["lengths"].tolist())
+            between("lengths", named["lengths"][[0, 1, 3]], 0)  # all but the account
+            made.lengths = Lengths(*named["lengths"].tolist())
+        return made
 
 
 def _number(words: list[int]) -> int:

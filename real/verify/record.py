@@ -23,7 +23,7 @@ from real.systems.loaded import Models
 from real.systems.rows import ROWS, Method
 from real.traffic.streams import Stream, scheduled
 from theory.loss import SoftmaxKL
-from theory.runs.files import atomic, owned
+from theory.runs.files import atomic, for_user, owned
 from theory.runs.trace import SettingsDiffer, plain, provenance
 from theory.speculation.adapter import adapter_loss, readout
 
@@ -94,7 +94,7 @@ def _write(path: Path, header: dict[str, Any], arrays: dict[str, np.ndarray]) ->
     bad = [name for name, array in arrays.items() if array.dtype.kind == "f" and not np.isfinite(array).all()]
     if bad:
         raise ValueError(f"{path}: not written, for {', '.join(bad)} hold nan or infinity; record in float32")
-    with atomic(path) as partial, partial.open("wb") as file:
+    with atomic(path) as partial, open(partial, "wb", opener=for_user) as file:  # it holds texts
         arrays["header"] = np.array(json.dumps(plain(header)))
         np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]
 

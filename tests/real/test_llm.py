@@ -13,6 +13,7 @@ import real  # noqa: E402
 from real.drafters import Drafter  # noqa: E402
 from real.models.pieces import Pieces  # noqa: E402
 from real.models.state import load  # noqa: E402
+from real.serving.lawful import NoLaw  # noqa: E402
 from theory.learners.ogd import OGD  # noqa: E402
 
 PROMPTS = ["Once upon a time", "def main():", "SELECT name FROM"]
@@ -287,3 +288,43 @@ def test_importing_real_is_light():
     assert done.stdout.strip() == "[]"
     with pytest.raises(AttributeError, match="module 'real' has no attribute 'lod'"):
         _ = real.lod
+
+
+def test_what_was_done_is_not_lost_with_a_prompt_that_has_no_law(monkeypatch):
+    """The target's head gives NaN in the second of three requests, served one after the other."""
+    one = real.load(learner="frozen", dtype="float32", rows=1)
+    served: list = []
+    enter = one.decoder.session.__class__.enter
+
+    def entering(session, prompt, *given, **more):
+        served.append(prompt)
+        return enter(session, prompt, *given, **more)
+
+    monkeypatch.setattr(one.decoder.session.__class__, "enter", entering)
+    head = type(one.models.pair.target).head
+    target = one.models.pair.target
+    monkeypatch.setattr(
+        type(target), "head", lambda self, hidden: head(self, hidden) * (float("nan") if len(served) == 2 else 1)
+    )
+    with pytest.raises(NoLaw) as error:
+        one.generate(PROMPTS, max_new_tokens=8, temperature=0)
+    first, *others = error.value.texts
+    assert others == [None, None]
+    monkeypatch.undo()
+    assert first == one.generate(PROMPTS[0], max_new_tokens=8, temperature=0)
+
+
+def test_rounds_are_those_of_tenants_that_are_remembered():
+    """Whose certificate it is, is said where there are other tenants."""
+    one = real.load(learner="hedge", drafter="mixture", nu=8, burn_in=8, tenants=2)
+    one.generate("Once upon a time", max_new_tokens=24, tenant="a")
+    assert one.report().certified_tenant == "a"
+    assert "of tenant 'a'; other tenants are not certified" in str(one.report())
+    before = one.report().rounds
+    for tenant in "bc":
+        one.generate("Once", max_new_tokens=4, tenant=tenant)
+    assert one.report().rounds < before
+    alone = real.load(learner="hedge", drafter="mixture", nu=8, burn_in=8)
+    alone.generate("Once upon a time", max_new_tokens=24)
+    assert alone.report().certificates
+    assert "tenant" not in str(alone.report())

@@ -62,6 +62,11 @@ def write_whole(path: Path, content: str | bytes, private: bool = False) -> None
         partial.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
+def for_user(path: str, flags: int) -> int:
+    """An ``opener`` of files that are for the user's eyes alone: mode 0600, from the first byte."""
+    return os.open(path, flags, 0o600)
+
+
 @contextmanager
 def owned(path: Path, wait: bool = False) -> Iterator[None]:
     """Keep a file or folder, and the files that only add a suffix to its name, to this process.

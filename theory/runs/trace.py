@@ -96,8 +96,8 @@ class Trace:
         first = {name: tall[name] for name in ("round",) if name in tall}
         return first | {"copy": np.tile(np.arange(count), length)} | tall
 
-    def save(self, path: Path | str) -> Path:
-        """Write ``path``.csv and ``path``.json atomically.
+    def save(self, path: Path | str, private: bool = False) -> Path:
+        """Write ``path``.csv and ``path``.json atomically; ``private``: for the user's eyes alone (mode 0600).
 
         Raises:
             SettingsDiffer: if a trace with other settings is there; nothing is overwritten.
@@ -115,9 +115,9 @@ class Trace:
         content = table.getvalue().encode()
         with owned(_part(path, ".csv"), wait=True):
             done(path, self.header.get("settings"))
-            write_whole(_part(path, ".csv"), content)
+            write_whole(_part(path, ".csv"), content, private)
             header = {CHECKSUM: sha256(content).hexdigest(), **self.header}
-            save_json(_part(path, ".json"), stamped(KIND, header))  # last: a trace exists once its header does
+            save_json(_part(path, ".json"), stamped(KIND, header), private)  # last: a trace exists once its header does
         return path
 
     @classmethod
@@ -230,18 +230,18 @@ def done(path: Path | str, settings: Any) -> bool:
     )
 
 
-def save_json(path: Path, content: Any) -> None:
+def save_json(path: Path, content: Any, private: bool = False) -> None:
     """Write ``content`` atomically as JSON, indented but for lists of numbers; dataclasses become ``{"class": name,
     …fields}``.
 
     A file that says the same already, its provenance aside, stays: what was computed again and came out alike keeps the
-    provenance of the first time.
+    provenance of the first time. ``private``: for the user's eyes alone (mode 0600).
     """
     text = json.dumps(plain(content), indent=1, ensure_ascii=False, sort_keys=False) + "\n"
     text = NUMBERS.sub(lambda found: f"[{' '.join(found[1].split())}]", text)
     if path.exists() and _said(path.read_bytes()) == _said(text):
         return
-    write_whole(path, text)
+    write_whole(path, text, private)
 
 
 def _said(text: str | bytes) -> Any:

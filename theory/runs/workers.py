@@ -8,14 +8,17 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
+from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection, Listener
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 from joblib import Parallel, delayed
 
 Tell = Callable[..., Any]
 """Told how far a call is, in words of its own."""
+BREATH = 0.01
+"""Seconds until the next worker is taken in, after one that could not be."""
 _parent: list[Connection] = []
 """The connection of this process, if it is a worker."""
 
@@ -37,9 +40,9 @@ def at_once(call: Callable[..., Any], tasks: Sequence[Sequence[Any]], jobs: int,
     if min(jobs, len(tasks)) <= 1:
         yield from (call(*task, tell) for task in tasks)
         return
-    key = os.urandom(32)
+    key, over = os.urandom(32), Event()
     with Listener(backlog=len(tasks), authkey=key) as listener:
-        Thread(target=_accept, args=(listener, tell), daemon=True).start()
+        Thread(target=_accept, args=(listener, tell, over), daemon=True).start()
         attached: dict[str, Any] = {"initializer": _attach, "initargs": (listener.address, key)}
         workers = Parallel(n_jobs=min(jobs, len(tasks)), return_as="generator_unordered", **attached)
         try:
@@ -49,13 +52,19 @@ def at_once(call: Callable[..., Any], tasks: Sequence[Sequence[Any]], jobs: int,
                 "a worker process was killed, most often because memory ran out; what is done is kept: run the same "
                 f"again, with fewer jobs than {jobs} if memory is short"
             ) from None
+        finally:
+            over.set()
 
 
-def _accept(listener: Listener, tell: Tell) -> None:
-    """Take in the workers as they come, each on a thread of its own."""
-    with suppress(OSError):  # it is closed
-        while True:
-            Thread(target=_listen, args=(listener.accept(), tell), daemon=True).start()
+def _accept(listener: Listener, tell: Tell, over: Event) -> None:
+    """Take in the workers as they come, each on a thread of its own, until all is ``over`` and the listener closed."""
+    while not over.is_set():
+        try:
+            worker = listener.accept()
+        except (AuthenticationError, EOFError, OSError):  # none of ours, or gone at once; the others still come
+            over.wait(BREATH)
+        else:
+            Thread(target=_listen, args=(worker, tell), daemon=True).start()
 
 
 def _listen(worker: Connection, tell: Tell) -> None:

@@ -1,6 +1,9 @@
 # pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false
 """A learned adapter as a plain checkpoint, and low-rank weights: the same logits, the same acceptances."""
 
+import os
+import stat
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -59,6 +62,7 @@ def test_transformers_serves_the_exported_draft_alike(part, tmp_path):
     pair = make_pair()
     drafter = moved(pair, part)
     export(drafter, tokenizer(), tmp_path / "draft")
+    assert stat.S_IMODE((tmp_path / "draft").stat().st_mode) == 0o700 or os.name == "nt"  # of a user's texts
     plain = load_model(tmp_path / "draft", "float64")
     runs = []
     for one in (drafter, Independent(plain, pair.target.vocab)):

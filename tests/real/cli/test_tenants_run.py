@@ -1,6 +1,8 @@
 """``real run`` with the requests of several users, and what its state tells of their texts."""
 
 import json
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from real.models.state import load  # noqa: E402
-from tests.real.cli.test_real_cli import assets, quick, real, run, said  # noqa: E402, F401 (fixtures)
+from tests.real.cli.test_real_cli import assets, interrupt_at, quick, real, run, said  # noqa: E402, F401 (fixtures)
 from theory.runs.trace import Trace  # noqa: E402
 
 TEXTS = ["abcdab", "bcd", "abcdab", "dcab", "bcd", "abcdab"]
@@ -113,3 +115,62 @@ def test_whose_request_it_is_is_a_string(tmp_path):
     result = real("prompts", "p.jsonl")
     assert result.exit_code == 2
     assert "p.jsonl, line 1: tenant=7: must be a string that names whose request it is" in said(result)
+
+
+@pytest.mark.parametrize("drafter", ["adapter", "mixture"])
+def test_a_run_of_more_tenants_than_are_remembered_goes_on_with_its_certificate(tmp_path, monkeypatch, drafter):
+    """Stopped, as a kill stops, when the tenant that is certified was forgotten long ago."""
+    tenants = [f"t{i}" for i in [*range(18), *range(10, 16)]]
+    prompts = written(tmp_path / "many.jsonl", tenants, [TEXTS[i % len(TEXTS)] for i in range(len(tenants))])
+    learner = ("--learner", "ogd") if drafter == "adapter" else ()
+    made = ("--prompts", prompts, "--drafter", drafter, *learner, "--measured-only", "--burn-in", 8)
+    made += ("--max-new-tokens", 24)
+    assert run(*made, "--out", "whole", "--certify", "whole-log").exit_code == 0
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 19, SystemError("as if killed"))
+        assert run(*made, "--out", "parts", "--certify", "parts-log").exit_code != 0
+    result = run(*made, "--out", "parts", "--certify", "parts-log")
+    assert result.exit_code == 0, said(result)
+    texts, logs = (
+        [tmp_path / part / "real/run/0/texts.jsonl" for part in ("whole", "parts")],
+        ["whole-log", "parts-log"],
+    )
+    assert texts[0].read_text() == texts[1].read_text()
+    whole, parts = (Trace.load(tmp_path / log) for log in logs)
+    assert {key: column.tolist() for key, column in parts.columns.items()} == {
+        key: column.tolist() for key, column in whole.columns.items()
+    }
+    assert whole.header["tenant"] == parts.header["tenant"] == "t0"
+    assert "certificate of tenant 't0'; other tenants are not certified" in said(result)
+    (name,) = {path.stem for path in texts[0].parent.glob("*.csv")} - {"plain", "frozen"}
+    assert columns(tmp_path / "whole", name) == columns(tmp_path / "parts", name)
+    assert Trace.load(texts[1].parent / name).header["certificate_of_tenant"] == "t0"
+
+
+def test_a_certificate_of_one_tenants_requests_names_no_others(tmp_path):
+    result = run("--prompts", written(tmp_path / "a.jsonl", ["a"] * 6), "--learner", "ogd", "--certify", "log")
+    assert "certificate against frozen" in said(result)
+    assert "other tenants" not in said(result)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes are POSIX")
+def test_what_holds_texts_or_was_learned_of_them_is_for_the_users_eyes_alone(tmp_path, monkeypatch):
+    """At every moment: while requests are served, when the run goes on, and at its end."""
+    prompts = written(tmp_path / "both.jsonl", TENANTS)
+    made = ("--prompts", prompts, "--learner", "ogd", "--out", "o", "--certify", "log")
+    folder = tmp_path / "o/real/run/0"
+
+    def modes() -> set[int]:
+        found = [*folder.glob("*.safetensors"), folder / "texts.jsonl", *tmp_path.glob("log.*[nv]")]
+        return {stat.S_IMODE(path.stat().st_mode) for path in found}
+
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 4, SystemError("as if killed"))
+        assert run(*made).exit_code != 0
+    assert modes() == {0o600}
+    (folder / "texts.jsonl").chmod(0o644)  # as it was left before
+    assert run(*made).exit_code == 0
+    assert (tmp_path / "log.csv").exists()
+    assert modes() == {0o600}
+    assert real("record", "--out", "r.npz", "--schedule", "prose:2", "--nu", 8, "--burn-in", 8).exit_code == 0
+    assert stat.S_IMODE((tmp_path / "r.npz").stat().st_mode) == 0o600

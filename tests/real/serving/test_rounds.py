@@ -33,7 +33,7 @@ class Marked:
         pass
 
     def features(self, start: int, stop: int, row: int):
-        return torch.tensor([[self.request, i] for i in range(start, stop)])
+        return torch.tensor([[self.request, i] for i in range(start, stop)]).float()
 
 
 def law(request: int, position: int):

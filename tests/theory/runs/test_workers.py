@@ -5,11 +5,15 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Client, Listener
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 
-from theory.runs.workers import at_once
+from theory.runs.workers import _accept, at_once
 
 ROOT = Path(__file__).parents[3]
 SLOW = """
@@ -35,6 +39,42 @@ def kill(number, tell):
     if number == 3:
         os.kill(os.getpid(), signal.SIGKILL)
     return number
+
+
+def hears(address, key: bytes, told: list) -> bool:
+    """Whether a worker with the right key is heard."""
+    with Client(address, authkey=key) as worker:
+        worker.send(("here",))
+        deadline = time.monotonic() + 5
+        while ("here",) not in told and time.monotonic() < deadline:
+            time.sleep(0.01)
+    return ("here",) in told
+
+
+@pytest.mark.parametrize(
+    "error", [None, ConnectionResetError(), EOFError(), AuthenticationError("digest"), OSError(24, "too many files")]
+)
+def test_one_that_cannot_be_taken_in_keeps_no_other_out(monkeypatch, error):
+    """None: one that comes with another key. The others: what the first call of ``accept`` raises."""
+    told, over, failed = [], Event(), [] if error is None else [error]
+    accept = Listener.accept
+    monkeypatch.setattr(Listener, "accept", lambda self: raised(failed.pop()) if failed else accept(self))
+    with Listener(authkey=b"key") as listener:
+        thread = Thread(target=_accept, args=(listener, lambda *said: told.append(said), over), daemon=True)
+        thread.start()
+        if error is None:
+            with pytest.raises((AuthenticationError, EOFError, OSError)):
+                Client(listener.address, authkey=b"another")
+        assert hears(listener.address, b"key", told)
+        over.set()
+        with suppress(AuthenticationError, EOFError, OSError):
+            Client(listener.address, authkey=b"another").close()  # wakes it
+        thread.join(5)
+        assert not thread.is_alive()
+
+
+def raised(error: BaseException):
+    raise error
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
