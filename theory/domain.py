@@ -1,8 +1,8 @@
 """Feasible sets X: Euclidean projection, membership and diameter. The last axis is the decision.
 
-Finite points of any size are projected right. A point with an entry that is NaN or infinite has no nearest one: on a
-ball and a simplex it gives NaN, so that whoever looks sees it. Two have one all the same: −∞ on a simplex beside finite
-entries, and ±∞ on a box, which takes every coordinate alone.
+Finite points of any size are projected right, in dtypes of at least float32's range. A point with an entry that is NaN
+or infinite has no nearest one: on a ball and a simplex it gives NaN, so that whoever looks sees it. Two have one all
+the same: −∞ on a simplex beside finite entries, and ±∞ on a box, which takes every coordinate alone.
 """
 
 from dataclasses import dataclass
@@ -99,7 +99,7 @@ class Ball:
 
     @property
     def _ordinary(self) -> bool:
-        """Whether squares of points that are not far fit into every dtype as they are."""
+        """Whether squares of points that are not far fit into float32's range as they are."""
         return 1 / FAR < self.radius < FAR**0.5
 
     def diameter(self, dimension: int) -> float:

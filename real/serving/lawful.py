@@ -16,9 +16,9 @@ from real.models.text import Text
 
 TARGET = "serve the model in float32, or load another checkpoint"
 SHAPED = (
-    "its generation config shapes them, and may leave no token: take suppress_tokens, sequence_bias, bad_words_ids, "
+    "its generation config shapes them, and may leave no token: take suppress_tokens, sequence_bias, "
+    "no_repeat_ngram_size and the like out of generation_config.json, or serve the model in float32"
 )
-SHAPED += "no_repeat_ngram_size and the like out of generation_config.json, or serve the model in float32"
 DRAFTER = "the text before it is the target's own; serve with another drafter, or its model in float32"
 
 EXPONENT = 0x7FF << 52
@@ -69,7 +69,7 @@ def check_step(
     if all(map(is_finite, witness)):
         return
     for bits, whose, remedy in (
-        (witness[: min(examined, text.end - len(text.tokens))], "target", _remedy(text)),
+        (witness[: min(examined, text.end - len(text.tokens))], "target", TARGET),
         (witness[width:][:drafted], f"drafter={type(drafter).__name__}", DRAFTER),
     ):
         _check([is_finite(number) for number in bits], text, len(text.tokens), whose, remedy)
@@ -78,13 +78,10 @@ def check_step(
 def check_prompt(text: Text) -> None:
     """The same of the target's kept logits at the prompt's positions 1 … n − 1; waits for the device."""
     if text.prompt_logits is not None:
-        _check(has_law(text.prompt_logits).tolist(), text, 1, "target", TARGET)  # as the model gave them
-
-
-def _remedy(text: Text) -> str:
-    return TARGET if text.shape is None else SHAPED
+        _check(has_law(text.prompt_logits).tolist(), text, 1, "target", TARGET)
 
 
 def _check(sound: list[bool], text: Text, start: int, whose: str, remedy: str) -> None:
     if not all(sound):
+        remedy = remedy if text.shape is None or start < text.prompt_length else SHAPED
         raise NoLaw(whose, start + sound.index(False), text.number, remedy)

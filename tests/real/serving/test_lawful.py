@@ -10,6 +10,8 @@ from real.drafters.adapter import Adapter  # noqa: E402
 from real.drafters.independent import Independent  # noqa: E402
 from real.drafters.mixture import Mixture  # noqa: E402
 from real.drafters.uniform import Uniform  # noqa: E402
+from real.models.hf import CausalLM, Pair  # noqa: E402
+from real.models.random import perturbed, random_model  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
 from real.serving.decoder import Decoder, in_order, online_decoder  # noqa: E402
 from real.serving.lawful import NoLaw  # noqa: E402
@@ -122,6 +124,27 @@ def test_the_request_is_named_and_what_served_it_serves_others_after(pair, rows,
         list(decoder.serve_all(PROMPTS, Ledger()))
     (request,) = decoder.serve_all(PROMPTS[:1], Ledger())
     assert len(request.tokens) == 4
+
+
+@pytest.mark.parametrize("drafted", [True, False])
+def test_a_generation_config_that_leaves_no_token_is_named(drafted):
+    """Not before, for it depends on the text: 20 ids are left, each once."""
+    model = random_model("llama", 0).model
+    model.generation_config.no_repeat_ngram_size = 1
+    model.generation_config.suppress_tokens = list(range(20, 512))
+    target = CausalLM(model, "target")
+    pair = Pair(target, perturbed(target, 0.03, 1), None)
+
+    def decoder(new: int) -> Decoder:
+        drafter = Independent(pair.draft, target.vocab) if drafted else None
+        return Decoder(pair, drafter, Serving(3, 8, Sampling(0.0), new))
+
+    (request,) = decoder(20).serve_all([[30]], Ledger())
+    assert sorted(request.tokens) == list(range(20))
+    with pytest.raises(
+        NoLaw, match=r"no law of token 21 of request 1, .*its generation config shapes .*suppress_tokens"
+    ):
+        list(decoder(21).serve_all([[30]], Ledger()))
 
 
 def test_a_prompt_s_positions_are_not_learned_from_where_they_have_no_law(pair):

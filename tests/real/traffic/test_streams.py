@@ -2,6 +2,7 @@
 
 import json
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from real.traffic.prompts import Prompt, read_prompts
 from real.traffic.streams import as_given, scheduled
 
 
-def line(number: int = 1, category: str = "prose", turns=("text",), **more) -> str:
+def line(number: int = 1, category: Any = "prose", turns=("text",), **more) -> str:
     return json.dumps({"question_id": number, "category": category, "turns": list(turns), **more}, ensure_ascii=False)
 
 
