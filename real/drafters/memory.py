@@ -6,9 +6,10 @@ r"""A residual memory: where the draft was wrong before, and by how much, is rem
     over the nearest                          w_i = exp((cos(k, k_i) − 1)/0.05 − age_i/300)
 
 h is the draft's last hidden state, q₀ its own law, p the target's whole law at temperature 1, which verification has
-computed. Nothing trains: one search, one softmax, one sum; the 0.01 is an entry of the search that remembers nothing.
-The memory has no theorem of its own; in a mixture it is one expert, and the theorem is about the mixture
-(``mixture.py``). Large vocabularies keep the ``top`` likeliest tokens of max(p, q₀) and one log-ratio for all others.
+computed. Nothing trains: one search, one softmax, one sum. The 0.01 is an entry of the search that remembers nothing;
+it is left out where more than k entries outweigh it. The memory has no theorem of its own; in a mixture it is one
+expert, and the theorem is about the mixture (``mixture.py``). Large vocabularies keep the ``top`` likeliest tokens of
+max(p, q₀) and one log-ratio for all others.
 """
 
 from collections.abc import Sequence
