@@ -5,7 +5,8 @@ r"""Copies: what followed the same few tokens before, mixed into another drafter
 n_k entries of a table were preceded by the last k tokens; mean_k is the mean of what followed them: the token itself in
 a table of one text (``local``, its prompt included), the target's law in a table of all texts of a tenant (``global``).
 With A_k = Π_{j≥k} 1/(n_j + 1) the recursion is law = A·base + Σ_i (Σ_{k: i matches k tokens} A_k)·next_i: the table is
-compared with the last tokens once, and summed once. Nothing is looked up on the host.
+compared with the last tokens once, and summed once; nothing is looked up on the host of a GPU. On a CPU, where that is
+cheaper, a table of one text is (``copies.py``).
 Reference: interpolated back-off with one count for the unseen; prompt lookup is its deterministic relative.
 """
 
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 
 from real.drafters.base import LONGEST, Drafter
+from real.drafters.copies import Copies, copies, with_copies
 from real.drafters.refining import Refining, base_of
 from real.models.device import sent
 from real.models.hf import Pair
@@ -70,6 +72,8 @@ class Backoff(Refining):
         self.prefix_only = scope == "local" and base.prefix_only
         orders = torch.arange(self.least, self.longest + 1, device=self.device)
         self._later = -(orders[:, None] >= orders).float()  # ln A = ln(n + 1) @ later
+        self._on_host = scope == "local" and self.device.type == "cpu"
+        self._last: list[list[int]] = []  # the same on the host, where tables are looked up there
         self._asked = torch.zeros(0)  # the last tokens of every text and of what it drafted, nearest first [n, K]
         self._table: Table | None = None  # of the step under way
         self._forget_all()
@@ -105,6 +109,12 @@ class Backoff(Refining):
         self.count += len(logits)
 
     def follow(self, said: Tensor, drafted: list[Tensor]) -> None:
+        if self._on_host and drafted:
+            self._last = [[new, *last] for new, last in zip(drafted[-1].tolist(), self._last, strict=True)]
+            return
+        if self._on_host:
+            self._last = [text.tokens[: -self.longest - 1 : -1] for text in self.texts]
+            return
         if drafted:
             self._asked = torch.cat([drafted[-1][:, None], self._asked[:, :-1]], 1)
             return
@@ -138,9 +148,19 @@ class Backoff(Refining):
         return Table(contexts, tokens[:, :longest].clamp(min=0), None)
 
     def refined(self, said: Tensor) -> Tensor:
+        if self._on_host:
+            found = zip(self.texts, self._last, strict=True)
+            return with_copies(said, [self._copies(text.tokens, len(text.tokens), last) for text, last in found])
         return said if self._table is None else self._backed_off(said, self._asked, self._table)
 
+    def _copies(self, tokens: list[int], stop: int, last: list[int]) -> Copies:
+        return copies(tokens, stop, last, self.least, self.longest, self.entries)
+
     def refined_at(self, said: Tensor, start: int, stop: int, row: int = 0) -> Tensor:
+        if self._on_host:
+            tokens = self.texts[row].tokens
+            back = [tokens[max(at - self.longest, 0) : at][::-1] for at in range(start, stop)]
+            return with_copies(said, [self._copies(tokens, start, last) for last in back])
         asked = self._before(self.texts[row].tokens, start, stop).T
         text = self.texts[row].until(start)
         table = self._common() if self.scope == "global" else self._local([text])

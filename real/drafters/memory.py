@@ -18,7 +18,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import layer_norm
 
 from real.drafters.base import Drafter
 from real.drafters.independent import Independent
@@ -32,6 +31,8 @@ SHARPNESS, DOUBT, AGE = 20.0, 0.01, 300.0
 """1/0.05, the weight of remembering nothing, and positions after which an entry counts 1/e."""
 LEAST, MOST = log(1e-6), 4.0
 """Log-probabilities below count as this; log-ratios beyond are cut."""
+TOGETHER = 8
+"""Positions that are remembered at once, or all that there are when a text ends: it costs little more than for one."""
 TINY = 1e-30
 """Added to a variance, so that a state of zeros has a key."""
 DENSE = 8192
@@ -53,7 +54,7 @@ class ResidualMemory(Refining):
     whitens = False
 
     def __init__(
-        self, base: Independent, entries: int = 1024, nearest: int = 8, width: int = 32, burn_in: int = 256,
+        self, base: Independent, entries: int = 512, nearest: int = 4, width: int = 32, burn_in: int = 256,
         top: int | None = None, ridge: float = 1e-2,
     ):  # fmt: skip
         super().__init__(base)
@@ -125,7 +126,7 @@ class ResidualMemory(Refining):
 
     def _key(self, hidden: Tensor) -> Tensor:
         width = self.directions.shape[1]
-        return layer_norm(hidden.float() @ self._projection, (width,), eps=TINY)  # of norm √w
+        return torch.layer_norm(hidden.float() @ self._projection, (width,), eps=TINY)  # of norm √w
 
     # what is remembered
 
@@ -158,7 +159,8 @@ class ResidualMemory(Refining):
         self._seen = []
         for row in range(len(self._open)):
             self._read_on(row)
-        self._remember()
+        if sum(len(hidden) for hidden, _, _ in self._fresh) >= TOGETHER:
+            self._remember()
 
     def _read_on(self, row: int) -> None:
         """The committed positions of a text that were not drafted, as far as the draft has read them."""

@@ -59,19 +59,23 @@ class Mixture(Drafter):
             raise ValueError(f"Mixture({len(parts)} parts, mode={mode!r}): two parts or more, {', '.join(MODES)}")
         self.parts, self.mode, self.vocab = list(parts), mode, parts[0].vocab
         self.bases = [place_of(part, self.parts[:i]) for i, part in enumerate(parts)]
+        self._lawful = [k for k, base in enumerate(self.bases) if base is not None and getattr(parts[k], "of_laws", 0)]
+        order = [k for k in range(len(parts)) if k not in self._lawful] + self._lawful  # as laws are found
+        self._order, self._place = order, [order.index(k) for k in range(len(parts))]
         self.convex = mode != "route"
         self.reads_target = any(part.reads_target for part in parts)
         self.watches = any(part.watches for part in parts)
         self.context = min(part.context for part in parts)
         self.rng = torch.Generator().manual_seed(seed)
         self._x = torch.full((len(parts),), 1 / len(parts))
+        self._weights = self._x.double() / self._x.double().sum()
         self.uses_draft = any(part.uses_draft for part in parts)
         self.prefix_only = mode != "route" and all(part.prefix_only for part in parts)
         self._laws: list[dict[int, Tensor]] = []  # of each text: position → the parts' laws there [N, V]
         self._told: list[int] = []  # tokens of each text up to the last commit
         self._open: list[int] = []  # committed positions at the end of each text whose laws are to come
         self._served = Sampling(1.0)
-        self._drafted: tuple[Proposal, Tensor, list[int]] | None = None  # the step in flight, laws [n, g, N, V], starts
+        self._drafted: tuple[Proposal, list[Tensor], list[int]] | None = None  # of the step in flight: laws, starts
 
     @classmethod
     def of(cls, pair: Pair, parts: Sequence[Drafter], **settings) -> "Mixture":
@@ -121,12 +125,12 @@ class Mixture(Drafter):
 
     def logits_after(self, drafted: list[Tensor]) -> Tensor:
         """Log of the mixed laws of the parts at temperature 1."""
-        laws = self._said(drafted, range(len(self.parts)), Sampling(1.0))
-        return _mixed(self._x.expand(len(laws), -1), laws).log()
+        laws = self._said(drafted, Sampling(1.0))
+        return _mixed(self._weights.expand(len(laws), -1), laws).log()
 
-    def _said(self, drafted: list[Tensor], which: Sequence[int], sampling: Sampling) -> Tensor:
-        """The laws of parts ``which`` after the tokens drafted ``[n, len(which), V]``; with what they refine."""
-        logits = {k: self.parts[k].logits_after(drafted) for k in which if self.bases[k] is None}
+    def _said(self, drafted: list[Tensor], sampling: Sampling) -> Tensor:
+        """The parts' laws after the tokens drafted ``[n, N, V]``."""
+        logits = {k: part.logits_after(drafted) for k, part in enumerate(self.parts) if self.bases[k] is None}
         if not drafted:
             for row, count in enumerate(self._open):
                 if count and min(part.known(row) for part in self.parts) >= len(self.texts[row].tokens):
@@ -136,19 +140,22 @@ class Mixture(Drafter):
             part.follow(said, drafted)
             return part.refined(said)
 
-        return self._laws_of(logits, which, sampling, refined)
+        return self._laws_of(logits, sampling, refined)
 
-    def _laws_of(self, logits: dict[int, Tensor], which: Sequence[int], sampling: Sampling, refined: Refined) -> Tensor:
-        """Laws ``[n, len(which), V]`` from the logits of parts that refine none; ``refined`` asks the others."""
-        refining = [(k, self.parts[k], base) for k in which if (base := self.bases[k]) is not None]
-        for k, part, base in refining:
-            if isinstance(part, Refining) and not part.of_laws:
-                logits[k] = refined(part, logits[base])
-        laws = dict(zip(logits, _law(torch.stack(list(logits.values()), 1), sampling).unbind(1), strict=True))
-        for k, part, base in refining:
-            if isinstance(part, Refining) and part.of_laws:
-                laws[k] = refined(part, laws[base])
-        return torch.stack([laws[k] for k in which], 1)
+    def _laws_of(self, logits: dict[int, Tensor], sampling: Sampling, refined: Refined) -> Tensor:
+        """Laws ``[n, N, V]`` from the logits of parts that refine none; ``refined`` asks the others."""
+        parts: Sequence[Any] = self.parts
+        of_logits = self._order[: len(self.parts) - len(self._lawful)]
+        for k in of_logits:
+            if k not in logits:
+                logits[k] = refined(parts[k], logits[self.bases[k]])
+        laws = _law(torch.stack([logits[k] for k in of_logits], 1), sampling)
+        if self._lawful:
+            found = list(laws.unbind(1))
+            for k in self._lawful:
+                found.append(refined(parts[k], found[self._place[self.bases[k]]]))
+            laws = torch.stack(found, 1)
+        return laws if self._place == self._order else laws[:, self._place]
 
     def _look_back(self, row: int, count: int) -> None:
         """The parts' laws at the last ``count`` positions of a text, under the memory they were committed with."""
@@ -157,26 +164,24 @@ class Mixture(Drafter):
         said = {k: self.parts[k].logits_at(*span) for k, base in enumerate(self.bases) if base is None}
         logits = {k: one for k, one in said.items() if one is not None}
         if len(logits) == len(said):
-            which = range(len(self.parts))
-            laws = self._laws_of(logits, which, self._served, lambda part, base: part.refined_at(base, *span))
-            self._laws[row] |= {stop - count + i: law for i, law in enumerate(laws)}
+            laws = self._laws_of(logits, self._served, lambda part, base: part.refined_at(base, *span))
+            self._laws[row].update(zip(range(stop - count, stop), laws, strict=True))
 
     @torch.inference_mode()
     def propose(
         self, lengths: Sequence[int], sampling: Sampling, uniforms: Tensor | None, confidence: float = 0.0
     ) -> Proposal:
         starts, counts = [len(text.tokens) for text in self.texts], list(lengths)
-        weights, which, self._served = self._choose(len(starts)), list(range(len(self.parts))), sampling
-        if self.mode == "route" and not any(base is not None for base in self.bases):
-            which = [k for k in which if bool(weights[:, k].any())]  # the others are asked once, along the whole path
-        mixing = weights[:, which]
+        weights, self._served = self._choose(len(starts)), sampling
+        chosen = self._chosen(weights)
+        mixing = weights[:, chosen] if chosen else weights
         tokens, mixed, seen, witnesses = list[Tensor](), list[Tensor](), list[Tensor](), list[Tensor]()
+        self.goes(counts)
         for i in range(max(lengths)):
-            self.goes(counts)
-            laws = self._said(tokens, which, sampling)  # [n, L, V], which losses are of
+            laws = self._laws_alone(chosen, tokens, sampling) if chosen else self._said(tokens, sampling)  # [n, L, V]
             raw = _mixed(mixing, laws)
             law = self._as_served(raw, tokens)
-            counts = before_empty(raw, law, counts, i)
+            counts = self._going(counts, before_empty(raw, law, counts, i))
             if max(counts) <= i:
                 break
             tokens.append(law.argmax(-1) if uniforms is None else categorical(law, uniforms[:, i]))
@@ -184,25 +189,43 @@ class Mixture(Drafter):
             seen.append(laws)
             mixed.append(law)
             if confidence > 0 and i + 1 < max(counts):
-                counts = ended(law, tokens[-1], counts, i + 1, confidence)
+                counts = self._going(counts, ended(law, tokens[-1], counts, i + 1, confidence))
                 if max(counts) == i + 1:
                     break
         self.witnesses = witnesses
         drafted = chain(tokens, law)
-        if not tokens:
-            self.goes(None)
-            return Proposal(drafted, None, counts)
-        every = torch.stack(seen, 1)  # [n, g, L, V]
-        self.goes(counts)
-        if len(which) < len(self.parts):
-            along = dict(zip(which, every.unbind(2), strict=True))
-            others = {k: self.parts[k].logits_along(drafted) for k in range(len(self.parts)) if k not in along}
-            along |= {k: _law(logits, sampling) for k, logits in others.items()}
-            every = torch.stack([along[k] for k in range(len(self.parts))], 2)
+        if tokens and chosen:
+            seen = self._others_along(chosen, seen, drafted, sampling)
         self.goes(None)
-        proposal = Proposal(drafted, None if sampling.greedy else torch.stack(mixed, 1), counts)
-        self._drafted = proposal, every, starts
+        proposal = Proposal(drafted, torch.stack(mixed, 1) if mixed and not sampling.greedy else None, counts)
+        self._drafted = (proposal, seen, starts) if tokens else None
         return proposal
+
+    def _going(self, before: list[int], counts: list[int]) -> list[int]:
+        """The lengths of drafts, told to the parts if they have changed."""
+        if counts != before:
+            self.goes(counts)
+        return counts
+
+    def _chosen(self, weights: Tensor) -> list[int]:
+        """The parts that texts are routed to, where the others need not be asked; else none."""
+        if self.mode != "route" or any(base is not None for base in self.bases):
+            return []
+        return [k for k in range(len(self.parts)) if bool(weights[:, k].any())]
+
+    def _laws_alone(self, chosen: Sequence[int], drafted: list[Tensor], sampling: Sampling) -> Tensor:
+        """The laws ``[n, L, V]`` of these parts, which refine none."""
+        return _law(torch.stack([self.parts[k].logits_after(drafted) for k in chosen], 1), sampling)
+
+    def _others_along(
+        self, chosen: Sequence[int], seen: list[Tensor], drafted: Tensor, sampling: Sampling
+    ) -> list[Tensor]:
+        """The laws of all parts ``[n, N, V]`` at every drafted token; those not chosen are asked along the path."""
+        others = [k for k in range(len(self.parts)) if k not in chosen]
+        along = [_law(self.parts[k].logits_along(drafted), sampling) for k in others]
+        order = [*chosen, *others]
+        laws = torch.cat([torch.stack(seen, 1), *(one[:, :, None] for one in along)], 2)
+        return list(laws[:, :, [order.index(k) for k in range(len(order))]].unbind(1))
 
     def _as_served(self, law: Tensor, drafted: Sequence[Tensor]) -> Tensor:
         """The mixed law ``[n, V]`` as the texts shape it after these drafted tokens; NaN where that leaves none."""
@@ -213,7 +236,7 @@ class Mixture(Drafter):
     def _choose(self, texts: int) -> Tensor:
         """The weights that each text drafts with ``[n, N]``: of all parts, or of the one that it is routed to."""
         if self.mode != "route":
-            return self._x.expand(texts, -1)
+            return self._weights.expand(texts, -1)
         uniforms = torch.rand(texts, generator=self.rng, dtype=torch.float64)
         chosen = torch.stack([route(self._x.double(), uniform) for uniform in uniforms])
         return one_hot(chosen, self._x)
@@ -233,14 +256,13 @@ class Mixture(Drafter):
     def laws_along(self, tokens: Tensor, sampling: Sampling) -> Tensor:
         starts, drafted, self._served = [len(text.tokens) for text in self.texts], list(tokens.unbind(1)), sampling
         if any(base is not None for base in self.bases):
-            which = range(len(self.parts))
-            every = torch.stack([self._said(drafted[:i], which, sampling) for i in range(len(drafted))], 1)
+            every = torch.stack([self._said(drafted[:i], sampling) for i in range(len(drafted))], 1)
         else:
             every = torch.stack([_law(part.logits_along(tokens), sampling) for part in self.parts], 2)  # [n, g, N, V]
         counts = [tokens.shape[1]] * len(starts)
-        self._drafted = Proposal(tokens, None, counts), every, starts
-        mixed = _mixed(self._x.expand(every.shape[0] * every.shape[1], -1), every.flatten(0, 1))
-        laws = mixed.unflatten(0, tokens.shape)
+        self._drafted = Proposal(tokens, None, counts), list(every.unbind(1)), starts
+        weights = self._weights.expand(every.shape[0] * every.shape[1], -1)
+        laws = _mixed(weights, every.flatten(0, 1)).unflatten(0, tokens.shape)
         return one_hot(laws.argmax(-1), laws) if sampling.greedy else laws
 
     def commit(self) -> None:
@@ -253,17 +275,10 @@ class Mixture(Drafter):
         self._told = [len(text.tokens) for text in self.texts]
         if self._drafted is not None:
             (proposal, laws, starts), self._drafted = self._drafted, None
-            for row, (tokens, count, start) in enumerate(
-                zip(proposal.tokens.tolist(), proposal.counts, starts, strict=True)
-            ):
-                text = self.texts[row].tokens
-                for i, token in enumerate(tokens[:count]):
-                    if start + i >= len(text):
-                        break
-                    self._laws[row][start + i] = laws[row, i]
-                    new[row] -= 1
-                    if text[start + i] != token:
-                        break
+            for row, tokens in enumerate(proposal.tokens.tolist()):
+                known = _agreeing(tokens[: proposal.counts[row]], self.texts[row].tokens[starts[row] :])
+                self._laws[row].update((starts[row] + i, laws[i][row]) for i in range(known))
+                new[row] -= known
         if self.mode == "tv":
             self._open = [count + more for count, more in zip(self._open, new, strict=True)]
 
@@ -280,6 +295,7 @@ class Mixture(Drafter):
         if x.shape != self._x.shape or not (float(x.min()) >= 0 and abs(float(x.sum()) - 1) <= 1e-3):
             raise ValueError(f"x={x.tolist()}: the weights of {len(self.parts)} parts, none negative, their sum 1")
         self._x = x.detach().to("cpu", torch.float32).clone()
+        self._weights = self._x.double() / self._x.double().sum()
 
     def first_in_step(self, loss: Loss) -> tuple[Loss, Tensor] | None:
         return (loss, self.x) if self.mode == "kl" else None  # routed, it scores every part, whichever drafted
@@ -328,10 +344,18 @@ def _joined(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
     return {f"{i}.{name}": tensor for i, state in enumerate(states) for name, tensor in state.items()}
 
 
+def _agreeing(drafted: Sequence[int], committed: Sequence[int]) -> int:
+    """Positions whose law was that of the committed text: the first that differs is the last."""
+    for i, (token, found) in enumerate(zip(drafted, committed, strict=False)):
+        if token != found:
+            return i + 1
+    return min(len(drafted), len(committed))
+
+
 def _mixed(weights: Tensor, laws: Tensor) -> Tensor:
     """Weights ``[n, N]``, laws ``[n, N, V]`` → ``[n, V]``."""
-    law = (weights.to(laws)[:, None] @ laws)[:, 0]
-    return law / law.sum(-1, keepdim=True)  # the weights and a part's law sum to 1 only up to float32
+    weights = weights.to(laws)
+    return (weights[:, None] @ laws)[:, 0] if len(laws) > 1 else weights @ laws[0]
 
 
 def _law(logits: Tensor, sampling: Sampling) -> Tensor:

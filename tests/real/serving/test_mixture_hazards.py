@@ -30,7 +30,7 @@ class WeighedAfterTheSample(Mixed):
 
     def propose(self, lengths, sampling, uniforms, confidence=0.0):
         made = super().propose(lengths, sampling, uniforms)
-        _, laws, _ = self._drafted  # [1, g, N, V]
+        laws = torch.stack(self._drafted[1], 1)  # [1, g, N, V]
         given = laws.gather(-1, made.tokens[:, :, None, None].expand(-1, -1, laws.shape[2], 1))
         weights = given / given.sum(2, keepdim=True)
         return made._replace(probs=(weights * laws).sum(2))
