@@ -1,7 +1,6 @@
 """What is done before requests are served: prompts are read, models compiled, the costs of draft lengths measured."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -68,4 +67,4 @@ def costed(models: Models, chosen: Method, stream: Stream, serving: Serving, con
         f"{found.switch_cost:.2f} more (upper limits, kept in {place(models, chosen, serving)}; without that file "
         "they are measured again)"
     )
-    return replace(serving, costs=found.cautious, switch_cost=found.switch_cost)
+    return found.applied(serving)

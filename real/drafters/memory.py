@@ -148,6 +148,9 @@ class ResidualMemory(Refining):
         if row == len(self.texts) - 1:
             self._seen = []
 
+    def pause(self) -> None:
+        self._open, self._seen = [[] for _ in self._open], []
+
     def leave(self, row: int) -> None:
         self._read_on(row)
         self._remember()

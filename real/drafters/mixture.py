@@ -12,7 +12,7 @@ longer lossless. A part may refine another one's law (``refining.py``).
 Reference: theory/README.md.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -21,23 +21,21 @@ from torch import Tensor
 from real.drafters.base import Drafter, Proposal, before_empty, chain, ended
 from real.drafters.objective import DISTIL, Objective
 from real.drafters.piece import Piece, features_of
-from real.drafters.refining import Refining, place_of
+from real.drafters.refining import Refining
+from real.drafters.several import Several, law_of
 from real.models.hf import Pair
-from real.models.memory import Memory
 from real.models.sampling import Sampling, one_hot
-from real.models.state import generator, under
+from real.models.state import generator
 from real.models.text import Text, close_up, shaped
 from theory.learners.hedge import route
 from theory.loss import Linear, Loss, MixtureKL, MixtureTV
 from theory.runs.practice import EXPERT_LEARNERS
 from theory.speculation.acceptance import alpha, categorical
 
-Refined = Callable[[Refining, Tensor], Tensor]
-"""A part that refines another, what that one says → what this one says."""
 MODES = ("tv", "kl", "route")
 
 
-class Mixture(Drafter):
+class Mixture(Several):
     """Drafts with all ``parts``; what trains in them stands still, only their weights move.
 
     Args:
@@ -57,24 +55,19 @@ class Mixture(Drafter):
     def __init__(self, parts: Sequence[Drafter], mode: str = "tv", seed: int = 0):
         if len(parts) < 2 or mode not in MODES:
             raise ValueError(f"Mixture({len(parts)} parts, mode={mode!r}): two parts or more, {', '.join(MODES)}")
-        self.parts, self.mode, self.vocab = list(parts), mode, parts[0].vocab
-        self.bases = [place_of(part, self.parts[:i]) for i, part in enumerate(parts)]
-        self._lawful = [k for k, base in enumerate(self.bases) if base is not None and getattr(parts[k], "of_laws", 0)]
-        order = [k for k in range(len(parts)) if k not in self._lawful] + self._lawful  # as laws are found
-        self._order, self._place = order, [order.index(k) for k in range(len(parts))]
+        super().__init__(parts)
+        self.mode = mode
         self.convex = mode != "route"
-        self.reads_target = any(part.reads_target for part in parts)
-        self.watches = any(part.watches for part in parts)
-        self.context = min(part.context for part in parts)
+        self.rests = mode == "tv"
         self.rng = torch.Generator().manual_seed(seed)
         self._x = torch.full((len(parts),), 1 / len(parts))
         self._weights = self._x.double() / self._x.double().sum()
-        self.uses_draft = any(part.uses_draft for part in parts)
         self.prefix_only = mode != "route" and all(part.prefix_only for part in parts)
         self._laws: list[dict[int, Tensor]] = []  # of each text: position → the parts' laws there [N, V]
         self._told: list[int] = []  # tokens of each text up to the last commit
         self._open: list[int] = []  # committed positions at the end of each text whose laws are to come
         self._served = Sampling(1.0)
+        self._resting, self._last = False, list[tuple[int, int]]()  # where each text's last drafted positions lie
         self._drafted: tuple[Proposal, list[Tensor], list[int]] | None = None  # of the step in flight: laws, starts
 
     @classmethod
@@ -97,31 +90,20 @@ class Mixture(Drafter):
     def reads_texts(self) -> bool:
         return self.mode != "route" and all(part.reads_texts for part in self.parts)
 
-    def reach(self, text: Text) -> int:
-        return min(part.reach(text) for part in self.parts)
-
-    @property
-    def memories(self) -> list[Memory]:
-        return [memory for part in self.parts for memory in part.memories]
-
     def open(self, texts: Sequence[Text], rows: int = 1) -> None:
         super().open(texts, rows)
         self._laws, self._told, self._open, self._drafted = [], [], [], None
-        for part in self.parts:
-            part.open(texts, rows)
 
     def enter(self, keep_prompt: bool = False) -> None:
         self._laws.append({})
         self._told.append(len(self.texts[-1].tokens))
         self._open.append(0)
-        for part in self.parts:
-            part.enter()
+        super().enter()
 
     def leave(self, row: int) -> None:
         for kept in (self._laws, self._told, self._open):
             close_up(kept, row)
-        for part in reversed(self.parts):  # what refines a part reads it once more
-            part.leave(row)
+        super().leave(row)
 
     def logits_after(self, drafted: list[Tensor]) -> Tensor:
         """Log of the mixed laws of the parts at temperature 1."""
@@ -142,21 +124,6 @@ class Mixture(Drafter):
 
         return self._laws_of(logits, sampling, refined)
 
-    def _laws_of(self, logits: dict[int, Tensor], sampling: Sampling, refined: Refined) -> Tensor:
-        """Laws ``[n, N, V]`` from the logits of parts that refine none; ``refined`` asks the others."""
-        parts: Sequence[Any] = self.parts
-        of_logits = self._order[: len(self.parts) - len(self._lawful)]
-        for k in of_logits:
-            if k not in logits:
-                logits[k] = refined(parts[k], logits[self.bases[k]])
-        laws = _law(torch.stack([logits[k] for k in of_logits], 1), sampling)
-        if self._lawful:
-            found = list(laws.unbind(1))
-            for k in self._lawful:
-                found.append(refined(parts[k], found[self._place[self.bases[k]]]))
-            laws = torch.stack(found, 1)
-        return laws if self._place == self._order else laws[:, self._place]
-
     def _look_back(self, row: int, count: int) -> None:
         """The parts' laws at the last ``count`` positions of a text, under the memory they were committed with."""
         stop = len(self.texts[row].tokens)
@@ -171,6 +138,10 @@ class Mixture(Drafter):
     def propose(
         self, lengths: Sequence[int], sampling: Sampling, uniforms: Tensor | None, confidence: float = 0.0
     ) -> Proposal:
+        if self._resting:
+            proposal = self.parts[0].propose(lengths, sampling, uniforms, confidence)
+            self.witnesses = self.parts[0].witnesses
+            return proposal
         starts, counts = [len(text.tokens) for text in self.texts], list(lengths)
         weights, self._served = self._choose(len(starts)), sampling
         chosen = self._chosen(weights)
@@ -215,14 +186,14 @@ class Mixture(Drafter):
 
     def _laws_alone(self, chosen: Sequence[int], drafted: list[Tensor], sampling: Sampling) -> Tensor:
         """The laws ``[n, L, V]`` of these parts, which refine none."""
-        return _law(torch.stack([self.parts[k].logits_after(drafted) for k in chosen], 1), sampling)
+        return law_of(torch.stack([self.parts[k].logits_after(drafted) for k in chosen], 1), sampling)
 
     def _others_along(
         self, chosen: Sequence[int], seen: list[Tensor], drafted: Tensor, sampling: Sampling
     ) -> list[Tensor]:
         """The laws of all parts ``[n, N, V]`` at every drafted token; those not chosen are asked along the path."""
         others = [k for k in range(len(self.parts)) if k not in chosen]
-        along = [_law(self.parts[k].logits_along(drafted), sampling) for k in others]
+        along = [law_of(self.parts[k].logits_along(drafted), sampling) for k in others]
         order = [*chosen, *others]
         laws = torch.cat([torch.stack(seen, 1), *(one[:, :, None] for one in along)], 2)
         return list(laws[:, :, [order.index(k) for k in range(len(order))]].unbind(1))
@@ -241,14 +212,28 @@ class Mixture(Drafter):
         chosen = torch.stack([route(self._x.double(), uniform) for uniform in uniforms])
         return one_hot(chosen, self._x)
 
-    def goes(self, lengths: list[int] | None) -> None:
-        super().goes(lengths)
-        for part in self.parts:
-            part.goes(lengths)
-
     def reveal(self, row: int, logits: Tensor, drafted: int) -> None:
+        for part, base in zip(self.parts, self.bases, strict=True):
+            if not self._resting or base is None:
+                part.reveal(row, logits, drafted)
+
+    def rest(self, resting: bool) -> None:
+        self._resting = resting
         for part in self.parts:
-            part.reveal(row, logits, drafted)
+            if resting and isinstance(part, Refining):
+                part.pause()
+        self._open = [0] * len(self._open)
+
+    def gained(self, row: int, target_probs: Tensor) -> float:
+        start, known = self._last[row]
+        if not known:
+            return 0.0
+        parts = torch.stack([self._laws[row][start + i] for i in range(known)])  # [m, N, V]
+        laws = torch.stack([_mixed(self._weights.expand(known, -1), parts), parts[:, 0]])
+        if self._served.greedy:
+            laws = one_hot(laws.argmax(-1), laws)
+        mixed, first = alpha(target_probs[:known].to(laws), laws).sum(-1).tolist()
+        return mixed - first
 
     def known(self, row: int) -> int:
         return len(self.texts[row].tokens) - self._open[row]
@@ -258,7 +243,7 @@ class Mixture(Drafter):
         if any(base is not None for base in self.bases):
             every = torch.stack([self._said(drafted[:i], sampling) for i in range(len(drafted))], 1)
         else:
-            every = torch.stack([_law(part.logits_along(tokens), sampling) for part in self.parts], 2)  # [n, g, N, V]
+            every = torch.stack([law_of(part.logits_along(tokens), sampling) for part in self.parts], 2)  # [n, g, N, V]
         counts = [tokens.shape[1]] * len(starts)
         self._drafted = Proposal(tokens, None, counts), list(every.unbind(1)), starts
         weights = self._weights.expand(every.shape[0] * every.shape[1], -1)
@@ -267,19 +252,18 @@ class Mixture(Drafter):
 
     def commit(self) -> None:
         """Keep the parts' laws where the committed text agrees with the drafted one up to the position."""
-        for part in self.parts:
-            part.commit()
-            for row, text in enumerate(self.texts):
-                part.forget(len(text.tokens), row)
+        super().commit()
         new = [len(text.tokens) - told for text, told in zip(self.texts, self._told, strict=True)]
         self._told = [len(text.tokens) for text in self.texts]
+        self._last = [(0, 0)] * len(self.texts)
         if self._drafted is not None:
             (proposal, laws, starts), self._drafted = self._drafted, None
             for row, tokens in enumerate(proposal.tokens.tolist()):
                 known = _agreeing(tokens[: proposal.counts[row]], self.texts[row].tokens[starts[row] :])
                 self._laws[row].update((starts[row] + i, laws[i][row]) for i in range(known))
                 new[row] -= known
-        if self.mode == "tv":
+                self._last[row] = starts[row], known
+        if self.mode == "tv" and not self._resting:
             self._open = [count + more for count, more in zip(self._open, new, strict=True)]
 
     def features(self, start: int, stop: int, row: int = 0) -> Tensor:
@@ -313,35 +297,24 @@ class Mixture(Drafter):
         return [MixtureTV(laws.transpose(0, 1).flatten(1), target.flatten())] if len(laws) else []  # laid end to end
 
     def state(self) -> dict[str, Tensor]:
-        """The generator's state and every part's own, under its number."""
-        return {"rng": self.rng.get_state(), **_joined([part.state() for part in self.parts])}
-
-    def textless(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        return state | _joined([part.textless(under(f"{i}.", state)) for i, part in enumerate(self.parts)])
+        """The generator's state and the parts'."""
+        return {"rng": self.rng.get_state(), **super().state()}
 
     def check_state(self, state: dict[str, Tensor], at: str = "") -> None:
         generator(f"{at}rng", state["rng"])
-        for i, part in enumerate(self.parts):
-            part.check_state(under(f"{i}.", state), f"{at}{i}.")
+        super().check_state(state, at)
 
     def restore(self, state: dict[str, Tensor]) -> None:
         self.rng.set_state(state["rng"])
-        for i, part in enumerate(self.parts):
-            part.restore(under(f"{i}.", state))
+        super().restore(state)
 
     def put_aside(self) -> Any:
-        return self.rng.get_state(), [part.put_aside() for part in self.parts]
+        return self.rng.get_state(), super().put_aside()
 
     def take_up(self, memory: Any) -> None:
         rng, parts = memory
         self.rng.set_state(rng)
-        for part, own in zip(self.parts, parts, strict=True):
-            part.take_up(own)
-
-
-def _joined(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The parts' states as one, each under its number."""
-    return {f"{i}.{name}": tensor for i, state in enumerate(states) for name, tensor in state.items()}
+        super().take_up(parts)
 
 
 def _agreeing(drafted: Sequence[int], committed: Sequence[int]) -> int:
@@ -356,8 +329,3 @@ def _mixed(weights: Tensor, laws: Tensor) -> Tensor:
     """Weights ``[n, N]``, laws ``[n, N, V]`` → ``[n, V]``."""
     weights = weights.to(laws)
     return (weights[:, None] @ laws)[:, 0] if len(laws) > 1 else weights @ laws[0]
-
-
-def _law(logits: Tensor, sampling: Sampling) -> Tensor:
-    """``[n, V]`` → the law served from it; at temperature 0 the law at temperature 1."""
-    return (Sampling(1.0) if sampling.greedy else sampling).law(logits)

@@ -46,6 +46,10 @@ class Refining(Drafter):
     def refined_at(self, said: Tensor, start: int, stop: int, row: int = 0) -> Tensor:
         """The same at committed positions of one text ``[stop − start, V]``, by what was remembered before them."""
 
+    def pause(self) -> None:
+        """It is not told of the steps to come, until it is asked again: what it was yet to take in it never will."""
+        return None
+
     def logits_after(self, drafted: list[Tensor]) -> Tensor:
         logits = self.base.logits_after(drafted)
         said = PLAIN.law(logits) if self.of_laws else logits

@@ -163,13 +163,17 @@ class Timed(NamedTuple):
 
 
 class AtLength:
-    """A drafter at rest whose steps are asked to draft the next of ``lengths``, over and over; 0 decodes plainly.
+    """A drafter that does not learn, whose steps are asked to draft the next of ``lengths``, over and over; 0 decodes
+    plainly.
 
     What the drafter remembers of requests is forgotten before each. A measurement is the steps, prefill left out.
+    ``resting``: its parts rest, all but the first.
     """
 
-    def __init__(self, target: CausalLM, drafter: Drafter, serving: Serving, lengths: Iterable[int]):
-        self.target, self.serving, self.lengths = target, serving, tuple(lengths)
+    def __init__(
+        self, target: CausalLM, drafter: Drafter, serving: Serving, lengths: Iterable[int], resting: bool = False
+    ):
+        self.target, self.serving, self.lengths, self.resting = target, serving, tuple(lengths), resting
         self.drafter = drafter if any(self.lengths) else None
         self.blank = drafter.state()
 
@@ -178,6 +182,7 @@ class AtLength:
         sampling, rng = self.serving.sampling, torch.Generator().manual_seed(request.number)
         if self.drafter is not None:
             self.drafter.restore(self.blank)
+            self.drafter.rest(self.resting)
         session = alone(self.target, self.drafter, request.prompt, self.serving.max_new_tokens)
         (text,) = session.texts
         ledger, steps = Ledger(self.target.device), list[Timed]()

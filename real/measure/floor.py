@@ -7,7 +7,6 @@ it is held against the clock.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from real.measure.contest import Totals, verdict
@@ -57,7 +56,7 @@ def floor(
     for name in names:
         method = AT_REST[name]
         found = profile(measure(models, method, serving, ids))
-        chosen = replace(serving, costs=found.cautious, switch_cost=found.switch_cost)
+        chosen = found.applied(serving)
         comparison = Comparison(models, {"plain": Method(None), name: method}, stream, chosen)
         comparison.warm_up()
         comparison.run(lambda done, total, name=name: progress(name, done, total))

@@ -34,7 +34,7 @@ FOLDER = Path("out/profiles")
 APART, SEEN = 16, 4
 """Steps from one that drafts to the next where it is timed among plain ones, and steps that it is timed with: itself
 and the plain ones after it. Short requests have them nearer."""
-MIXED = -1
+MIXED = -(2**31)
 """Such a request in the order of turns, beside those of one draft length."""
 
 
@@ -44,6 +44,7 @@ class Profile:
 
     ``limit``: the one-sided 95 % upper limit of a step's cost, in plain steps, by a bootstrap over requests; the cost
     itself, or a little less, where there are too few.
+    ``rest``, ``rest_limit``: seconds and limits where the drafter's parts rest; empty where none can.
     ``switch_cost``: the same of what a step that drafts one token ``APART`` steps after the last costs more than one
     among its like, with what it adds to the plain ones after it; at least 0, and taken for a draft of any length.
     """
@@ -53,6 +54,8 @@ class Profile:
     step: tuple[float, ...]
     limit: tuple[float, ...]
     switch_cost: float = 0.0
+    rest: tuple[float, ...] = ()
+    rest_limit: tuple[float, ...] = ()
 
     @property
     def costs(self) -> tuple[float, ...]:
@@ -62,7 +65,12 @@ class Profile:
     @property
     def cautious(self) -> tuple[float, ...]:
         """``costs`` at their upper limits: what a promise to be no slower than plain decoding rests on."""
-        return tuple(float(cost) for cost in np.maximum.accumulate(np.maximum(self.costs, self.limit)))
+        return _cautious(self.step, self.limit)
+
+    def applied(self, serving: Serving) -> Serving:
+        """The serving with lengths chosen by these costs, and the drafter's parts where they can rest."""
+        rest = _cautious(self.rest, self.rest_limit) if self.rest else ()
+        return replace(serving, costs=self.cautious, switch_cost=self.switch_cost, rest_costs=rest)
 
     @property
     def cost_ratio(self) -> float:
@@ -73,6 +81,11 @@ class Profile:
     def verify_curve(self) -> tuple[float, ...]:
         """v(γ): verifying γ + 1 positions in plain steps."""
         return tuple(seconds / self.verify[0] for seconds in self.verify)
+
+
+def _cautious(step: Sequence[float], limit: Sequence[float]) -> tuple[float, ...]:
+    costs = np.maximum(np.maximum.accumulate(step) / step[0], limit)
+    return tuple(float(cost) for cost in np.maximum.accumulate(costs))
 
 
 @dataclass(frozen=True)
@@ -110,7 +123,7 @@ def measure(
     prompts: Sequence[list[int]],
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[int, list[Timing]]:
-    """A contest of every length 0 … gamma, the drafter at rest.
+    """A contest of every length 0 … gamma, nothing learning; and of −1 … −gamma: as long, the drafter's parts at rest.
 
     One contender more decodes plainly but for every ``APART``-th step, nearer where requests are short, which drafts
     one token.
@@ -123,7 +136,9 @@ def measure(
         raise ValueError(f"{method}, {len(prompts)} prompts: needs a system that drafts, and at least one prompt")
     apart = max(SEEN, min(APART, serving.max_new_tokens // SEEN))
     plans = {gamma: [gamma] for gamma in range(serving.gamma + 1)} | {MIXED: [*[0] * (apart - 1), 1]}
+    resting = [-gamma for gamma in range(1, serving.gamma + 1) if drafter.rests]
     contenders = {name: AtLength(target, drafter, serving, lengths) for name, lengths in plans.items()}
+    contenders |= {name: AtLength(target, drafter, serving, [-name], resting=True) for name in resting}
     requests = [Asked(prompt, i + 1) for i, prompt in enumerate(prompts)]
     warm_up(contenders, requests[:1])
     runs = contest(contenders, requests, after=lambda served: progress(served, len(requests)))
@@ -131,7 +146,7 @@ def measure(
     none = [()] * len(requests)
     return {
         gamma: [_timing(steps, lone) for steps, lone in zip(runs[gamma], alone.get(gamma, none), strict=True)]
-        for gamma in range(serving.gamma + 1)
+        for gamma in [*range(serving.gamma + 1), *resting]
     }
 
 
@@ -142,23 +157,29 @@ def profile(runs: dict[int, list[Timing]]) -> Profile:
         ValueError: if a length never drafted in full, or one token never alone: the requests are too short, or the
             drafter does not reach so far.
     """
-    parts = []
+    seconds, limit = {}, {}
+    alone = _resampled([[step[-1] for step in request.full] for request in runs[0]])
     for gamma, requests in runs.items():
         steps = [step for request in requests for step in request.full]
         if not steps:
             raise ValueError(f"gamma={gamma}: no step drafted so many tokens; take longer requests or a smaller gamma")
-        parts.append([median(column) for column in zip(*steps, strict=True)])
-    draft, verify, step = zip(*parts, strict=True)
-    alone, *drafting = (_resampled([[step[-1] for step in r.full] for r in requests]) for requests in runs.values())
-    costs = [seconds / alone for seconds in drafting]
+        seconds[gamma] = [median(column) for column in zip(*steps, strict=True)]
+        limit[gamma] = upper_limit(_resampled([[step[-1] for step in r.full] for r in requests]) / alone)
     if not all(any(request.lone for request in runs[gamma]) for gamma in (0, 1)):
         raise ValueError(
             f"requests of {max(request.tokens for request in runs[0])} tokens at most are too short to be profiled: "
             f"none had a draft alone among plain steps; let them have {2 * SEEN} new tokens or more"
         )
     without, once = (_resampled([request.lone for request in runs[gamma]]) for gamma in (0, 1))
-    switch_cost = 1 + SEEN * (once / without - 1) - costs[0]
-    return Profile(draft, verify, step, (1.0, *map(upper_limit, costs)), max(0.0, upper_limit(switch_cost)))
+    first = _resampled([[step[-1] for step in request.full] for request in runs[1]]) / alone
+    switch_cost = max(0.0, upper_limit(1 + SEEN * (once / without - 1) - first))
+    lengths = [gamma for gamma in runs if gamma > 0]
+    draft, verify, step = zip(*(seconds[gamma] for gamma in (0, *lengths)), strict=True)
+    found = Profile(draft, verify, step, (1.0, *(limit[gamma] for gamma in lengths)), switch_cost)
+    if not any(gamma < 0 for gamma in runs):
+        return found
+    rest = tuple(seconds[-gamma][-1] for gamma in (0, *lengths))
+    return replace(found, rest=rest, rest_limit=(1.0, *(limit[-gamma] for gamma in lengths)))
 
 
 def _resampled(requests: Sequence[Sequence[float]]) -> np.ndarray:
@@ -180,7 +201,7 @@ def foretold(known: Profile, runs: dict[int, list[Timing]]) -> list[dict[str, An
     Predicted are their tokens over the costs of their steps by what each drafted.
     """
     totals, rows = Totals.of({gamma: [_columns(one, known) for one in timings] for gamma, timings in runs.items()}), []
-    for gamma in [gamma for gamma in runs if gamma]:
+    for gamma in [gamma for gamma in runs if gamma > 0]:
         predicted, measured = totals.rate(gamma, "cost"), totals.ratio(gamma, 0)
         found = carried_over(predicted, measured)
         row = {"gamma": gamma, "cost": known.costs[gamma], "tokens_per_step": float(totals.rate(gamma, "steps")[0])}

@@ -16,6 +16,7 @@ from real.models.hf import Pair
 from real.models.state import check, copied, under
 from real.models.text import close_up
 from real.serving.arrivals import Arrivals
+from real.serving.control import Control
 from real.serving.feedback import Counts, Log
 from real.serving.lawful import check_prompt
 from real.serving.learn import Learning
@@ -25,7 +26,6 @@ from real.serving.settings import Serving
 from real.serving.step import Session, Step, step
 from real.serving.tenants import TENANTS, Aside, Memory, Own
 from theory.learner import Learner
-from theory.speculation.draft_length import DraftLength
 
 __all__ = ["Decoder", "Request", "in_order", "online_decoder"]
 
@@ -67,15 +67,15 @@ class Decoder:
             )
         self.session = Session(pair.target, drafter, rows)
         self.requests: list[Request] = []
-        by_cost = bool(serving.costs) and drafter is not None
-        self.lengths = DraftLength(serving.costs, serving.switch_cost) if by_cost else None
-        self.gamma = 0 if drafter is None else serving.gamma
+        self.control = Control(serving, drafter) if serving.costs and drafter is not None else None
+        self.gamma, self.rests = 0 if drafter is None else serving.gamma, False
         self._blank = {} if drafter is None else copied(drafter.state())  # of a tenant of whom nothing is remembered
         self.tenant: str | None = ""
-        self.own = Own(seed, self.tenant, self.lengths)
+        self.own = Own(seed, self.tenant, self.control)
         if drafter is not None:
+            drafter.rest(False)
             drafter.reseed(self.own.seed)
-        self._choose_length([])
+        self._choose([])
 
     def serve(self, prompt: list[int], ledger: Ledger, tenant: str = "") -> tuple[list[int], Counts]:
         """Decode one request → committed tokens and counts; ``ledger`` is charged."""
@@ -163,7 +163,7 @@ class Decoder:
             self.aside.put(self.tenant, Memory(self.own, *parts))
         self.tenant = None  # nobody's until all of it is taken up
         memory = self.aside.memories.get(tenant)
-        self.own = Own(self.seed, tenant, self.lengths) if memory is None else memory.own
+        self.own = Own(self.seed, tenant, self.control) if memory is None else memory.own
         if drafter is not None and memory is None:
             drafter.restore(copied(self._blank))
             drafter.reseed(self.own.seed)
@@ -171,7 +171,7 @@ class Decoder:
             drafter.take_up(memory.drafter)
         if learning is not None:
             learning.begin() if memory is None else learning.take_up(memory.learning)
-        self._choose_length([])
+        self._choose([])
         self.aside.taken(tenant)
         self.tenant = tenant
 
@@ -247,30 +247,36 @@ class Decoder:
         lengths = [session.room(text, self.gamma) for text in session.texts]
         uniforms = session.uniforms(lengths, serving.sampling, self.own.rng)
         steps = step(session, lengths, serving.sampling, uniforms, ledger, serving.rule, serving.confidence)
-        if self.lengths is not None:
+        rested, learning = self.rests, self.learning
+        if self.control is not None:
             with ledger("draft"):
-                self._choose_length(steps)
+                self._choose(steps)
         with ledger("measure"):
             for request, taken in zip(self.requests, steps, strict=True):
                 request.counts.add(taken)
                 if self.watch:
                     self.watch(taken)
-        if self.learning is not None and self.learning.collects:
-            self.learning.note(session, steps, ledger)
+        if learning is not None and learning.collects and not rested:
+            learning.note(session, steps, ledger)
+            if self.rests:
+                learning.rest(session, ledger)
         return list(zip(self.requests, steps, strict=True))
 
-    def _choose_length(self, after: Sequence[Step]) -> None:
-        """Set how many tokens the next step drafts, 0 decoding plainly, given the steps before it.
+    def _choose(self, after: Sequence[Step]) -> None:
+        """Set how many tokens the next step drafts, 0 decoding plainly, and whether the drafter's parts rest in it.
 
-        The promise is in units of ``Serving.costs``: with several rows they must be those of so many.
+        The promises are in units of ``Serving.costs``: with several rows they must be those of so many.
         """
-        if self.lengths is None or self.own.lengths is None:
+        if self.control is None or self.own.known is None or self.drafter is None:
             return
-        for taken in after:
-            examined = taken.accepted + taken.rejected
-            outcome = len(taken.tokens), examined, int(taken.rejected)
-            self.own.lengths = self.lengths.observe(self.own.lengths, taken.drafted, *outcome)
-        self.gamma = self.lengths.choose(self.own.lengths)
+        for row, taken in enumerate(after):
+            works = self.control.resting is not None and not self.rests
+            less = self.drafter.gained(row, taken.target_probs) if works else 0.0
+            self.own.known = self.control.observe(self.own.known, taken, self.rests, less)
+        self.gamma, rests = self.control.choose(self.own.known)
+        if rests != self.rests:
+            self.rests = rests
+            self.drafter.rest(rests)
 
     def _leave_done(self, ledger: Ledger) -> None:
         for row in reversed(range(len(self.requests))):
@@ -331,7 +337,7 @@ class Decoder:
                 part.take_up(memory)
             raise
         self.own = self.own.restored(named)
-        self._choose_length([])
+        self._choose([])
 
 
 def online_decoder(

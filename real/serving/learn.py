@@ -193,6 +193,13 @@ class Learning:
             self.rounds.join(self.drafter)
         self._learn_complete(ledger)
 
+    def rest(self, session: Session, ledger: Ledger) -> None:
+        """The drafter rests from the next step on: what is not known of the positions so far never will be."""
+        with ledger("learn"):
+            self.rounds.join(self.drafter)
+            for text in session.texts:
+                self.rounds.end(text)
+
     def leave(self, session: Session, row: int, ledger: Ledger) -> None:
         """A text has ended and is about to leave; what is known of it is kept for the round under way."""
         with ledger("learn"):

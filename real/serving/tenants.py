@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from real.models.state import between, generator
+from real.serving.control import Control, Known
 from theory.require import whole
 from theory.runs.reading import check_text
-from theory.speculation.draft_length import DraftLength
 from theory.speculation.draft_length import State as Lengths
 
 TENANTS = 16
@@ -37,20 +37,20 @@ def of_each(tenant: Any, count: int) -> Sequence[str]:
 
 
 class Own:
-    """One tenant's random numbers and draft lengths.
+    """One tenant's random numbers, and what its draft lengths are chosen from.
 
     Args:
-        seed: of the decoder; the default tenant's is the same. lengths: what chooses draft lengths, None where nothing.
+        seed: of the decoder; the default tenant's is the same. control: what chooses by cost, None where nothing does.
 
     Attributes:
-        rng: of its texts, where they are served one at a time. entered: texts so far. lengths: the choice's state.
+        rng: of its texts, where they are served one at a time. entered: texts so far. known: what is chosen from.
     """
 
-    def __init__(self, seed: int, tenant: str, lengths: DraftLength | None):
+    def __init__(self, seed: int, tenant: str, control: Control | None):
         name = tenant.encode("utf-8", "surrogatepass")
         self.seed = _number([seed, *name]) if tenant else seed
         self.rng, self.entered = torch.Generator().manual_seed(self.seed), 0
-        self.lengths = None if lengths is None else lengths.init()
+        self.known = None if control is None else control.init()
 
     def text_rng(self) -> torch.Generator:
         """The generator of the next text among several, whoever is beside it."""
@@ -59,8 +59,8 @@ class Own:
     def state(self) -> dict[str, Tensor]:
         """Named tensors."""
         named = {"rng": self.rng.get_state(), "entered": torch.tensor(self.entered)}
-        if self.lengths is not None:
-            named["lengths"] = torch.tensor(self.lengths, dtype=torch.float64)
+        if self.known is not None:
+            named["lengths"] = torch.tensor([*self.known.lengths, self.known.balance], dtype=torch.float64)
         return named
 
     def restored(self, named: dict[str, Tensor]) -> "Own":
@@ -69,9 +69,10 @@ class Own:
         made.rng = generator("rng", named["rng"])
         between("entered", named["entered"], 0)
         made.entered = int(named["entered"])
-        if self.lengths is not None:
-            between("lengths", named["lengths"][[0, 1, 3]], 0)  # all but the account
-            made.lengths = Lengths(*named["lengths"].tolist())
+        if self.known is not None:
+            between("lengths", named["lengths"][[0, 1, 3, 4]], 0)  # all but the account
+            *lengths, balance = named["lengths"].tolist()
+            made.known = Known(Lengths(*lengths), balance)
         return made
 
 

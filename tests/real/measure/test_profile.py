@@ -145,9 +145,9 @@ def test_lengths_by_cost_vary_and_the_text_stays_the_targets():
     for prompt in prompts[:2]:
         first.serve(prompt, Ledger())
     second.restore(first.state())
-    assert second.own.lengths == pytest.approx(first.own.lengths)
+    assert second.own.known == (pytest.approx(first.own.known.lengths), pytest.approx(first.own.known.balance))
     assert [second.serve(prompt, Ledger())[0] for prompt in prompts[2:]] == texts[2:]
-    assert second.own.lengths == pytest.approx(one.own.lengths)
+    assert second.own.known.lengths == pytest.approx(one.own.known.lengths)
 
 
 def test_where_drafting_is_dear_it_decodes_plainly_but_for_its_account():

@@ -1,0 +1,123 @@
+"""Several drafters that follow the same texts: what one is told all are told, and their laws are found together.
+
+A part may refine another's law (``refining.py``): that one has said it already, so that no model runs twice.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from real.drafters.base import Drafter
+from real.drafters.refining import Refining, place_of
+from real.models.memory import Memory
+from real.models.sampling import Sampling
+from real.models.state import under
+from real.models.text import Text
+
+Refined = Callable[[Refining, Tensor], Tensor]
+"""A part that refines another, what that one says → what this one says."""
+
+
+class Several(Drafter):
+    """Drafters for the same pair. ``bases[k]``: the place of the part that part k refines, None where it refines none.
+
+    Args:
+        parts: in order; one that refines another comes after it.
+    """
+
+    def __init__(self, parts: Sequence[Drafter]):
+        self.parts, self.vocab = list(parts), parts[0].vocab
+        self.bases = [place_of(part, self.parts[:i]) for i, part in enumerate(parts)]
+        lawful = [k for k, base in enumerate(self.bases) if base is not None and getattr(parts[k], "of_laws", False)]
+        self._of_logits = [k for k in range(len(parts)) if k not in lawful]
+        self._of_laws, order = lawful, self._of_logits + lawful  # as laws are found
+        self._place = [order.index(k) for k in range(len(parts))]
+        self._in_order = order == sorted(order)
+        self.reads_target = any(part.reads_target for part in parts)
+        self.watches = any(part.watches for part in parts)
+        self.uses_draft = any(part.uses_draft for part in parts)
+        self.context = min(part.context for part in parts)
+
+    def _laws_of(self, logits: dict[int, Tensor], sampling: Sampling, refined: Refined) -> Tensor:
+        """Laws ``[n, N, V]`` from the logits of parts that refine none; ``refined`` asks the others."""
+        for k in self._of_logits:
+            if k not in logits:
+                logits[k] = self._refined(k, logits, refined)
+        laws = law_of(torch.stack([logits[k] for k in self._of_logits], 1), sampling)
+        if self._of_laws:
+            found = dict(zip(self._of_logits, laws.unbind(1), strict=True))
+            for k in self._of_laws:
+                found[k] = self._refined(k, found, refined)
+            laws = torch.stack(list(found.values()), 1)
+        return laws if self._in_order else laws[:, self._place]
+
+    def _refined(self, k: int, said: dict[int, Tensor], refined: Refined) -> Tensor:
+        part, base = self.parts[k], self.bases[k]
+        assert isinstance(part, Refining)
+        assert base is not None
+        return refined(part, said[base])
+
+    def reach(self, text: Text) -> int:
+        return min(part.reach(text) for part in self.parts)
+
+    @property
+    def memories(self) -> list[Memory]:
+        return [memory for part in self.parts for memory in part.memories]
+
+    def open(self, texts: Sequence[Text], rows: int = 1) -> None:
+        super().open(texts, rows)
+        for part in self.parts:
+            part.open(texts, rows)
+
+    def enter(self, keep_prompt: bool = False) -> None:
+        for part in self.parts:
+            part.enter()
+
+    def leave(self, row: int) -> None:
+        for part in reversed(self.parts):  # what refines a part reads it once more
+            part.leave(row)
+
+    def commit(self) -> None:
+        for part in self.parts:
+            part.commit()
+            for row, text in enumerate(self.texts):
+                part.forget(len(text.tokens), row)
+
+    def goes(self, lengths: list[int] | None) -> None:
+        super().goes(lengths)
+        for part in self.parts:
+            part.goes(lengths)
+
+    def state(self) -> dict[str, Tensor]:
+        """Every part's own, under its number."""
+        return _joined([part.state() for part in self.parts])
+
+    def textless(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        return state | _joined([part.textless(under(f"{i}.", state)) for i, part in enumerate(self.parts)])
+
+    def check_state(self, state: dict[str, Tensor], at: str = "") -> None:
+        for i, part in enumerate(self.parts):
+            part.check_state(under(f"{i}.", state), f"{at}{i}.")
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        for i, part in enumerate(self.parts):
+            part.restore(under(f"{i}.", state))
+
+    def put_aside(self) -> Any:
+        return [part.put_aside() for part in self.parts]
+
+    def take_up(self, memory: Any) -> None:
+        for part, own in zip(self.parts, memory, strict=True):
+            part.take_up(own)
+
+
+def _joined(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The parts' states as one, each under its number."""
+    return {f"{i}.{name}": tensor for i, state in enumerate(states) for name, tensor in state.items()}
+
+
+def law_of(logits: Tensor, sampling: Sampling) -> Tensor:
+    """``[n, V]`` → the law served from it; at temperature 0 the law at temperature 1."""
+    return (Sampling(1.0) if sampling.greedy else sampling).law(logits)
