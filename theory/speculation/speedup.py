@@ -63,15 +63,16 @@ def expected_steps(alpha: Array, gamma: int) -> Array:
 def steps_begun(alpha: Array, gamma: int) -> Array:
     r"""Probability that a step begins at each position of a text: ``expected_steps`` position by position.
 
-    The same steps from the front. A step from t ends before t + j + 1 with the share in brackets, so
+    The same steps from the front, b_0 = 1: a step from t hands its b_t on to where it may end,
 
-        b_0 = 1,    b_{t+j+1} = Σ over t, j < γ of b_t·[α_t ⋯ α_{t+j−1}·(1 − α_{t+j})], and b_t·α_t ⋯ α_{t+γ−1} at j = γ.
+        b_t·α_t ⋯ α_{t+j−1}·(1 − α_{t+j}) to t + j + 1 for j < γ,    b_t·α_t ⋯ α_{t+γ−1} to t + γ + 1.
 
     No rate after a position enters its b. So the first m of them sum to the steps of the text's first m tokens, for
     every m at once.
 
     Args:
-        alpha: acceptance rates in [0, 1], ``[..., n]``. gamma: drafted tokens a step, at least 0.
+        alpha: acceptance rates in [0, 1], ``[..., n]``; the last axis is the text.
+        gamma: drafted tokens a step, at least 0.
 
     Returns:
         b ``[..., n]``, each in [0, 1].
