@@ -144,7 +144,10 @@ def curves(
     tokens: Annotated[int, typer.Option(min=1, help="Of each domain, at least; each stretch has a quarter.")] = 8000,
     family: Family = "qwen3",
     start: Annotated[list[str] | None, typer.Option(help="generalist or specialist, repeatable; both.")] = None,
-    system: Annotated[list[str] | None, typer.Option(help="Row of the systems' table, repeatable.")] = None,
+    system: Annotated[
+        list[str] | None,
+        typer.Option(help="Row of the systems' table, or NAME@n, n tokens read at a time; repeatable."),
+    ] = None,
     new: New = 128,
     seed: Annotated[int, typer.Option(help="Of the prompts, and of what is sampled.")] = 1,
     timed: Annotated[int, typer.Option(min=4, help="Requests that are served, to time a step.")] = 8,

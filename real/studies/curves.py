@@ -18,7 +18,7 @@ import numpy as np
 from real.measure.contest import Totals
 from real.measure.intervals import Interval, draws, half_width, interval
 from real.studies import step_costs
-from real.studies.replayed import FROZEN, SHARED, STATIC, Recording, recordings
+from real.studies.replayed import FROZEN, SHARED, STATIC, Recording, recordings, system_of
 from real.studies.step_costs import PLAIN, Machine, Seconds
 from theory.runs.trace import significant
 from theory.speculation.speedup import steps_begun
@@ -226,6 +226,7 @@ def everything(out: Path, at: Machine | None = None) -> list[dict[str, Any]]:
         gamma, seconds = header["serving"]["gamma"], {"measured": here}
         if at is not None and PLAIN in here:
             seconds["predicted"] = step_costs.there(here, at, gamma)
+        seconds = {kind: {name: one[system_of(name)] for name in recording.rates} for kind, one in seconds.items()}
         row = {key: header[key] for key in ("family", "start", "schedule", "seed", "segments", "provenance")}
         found.append(row | report(recording, gamma, seconds, timed))
     if not found:

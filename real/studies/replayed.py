@@ -30,9 +30,9 @@ from real.systems.loaded import FAMILIES, Models
 from real.systems.rows import SPECIALISTS, SYSTEMS, Method
 from real.traffic.streams import Stream, domains, scheduled
 from theory.learners.fixed_share import FixedShare
+from theory.runs import workers
 from theory.runs.files import atomic, for_user, owned
 from theory.runs.trace import SettingsDiffer, plain, provenance
-from theory.runs.workers import at_once
 
 FORMAT = "onlinespec-replayed-1"
 STARTS = {"generalist": SYSTEMS, "specialist": SPECIALISTS}
@@ -55,7 +55,9 @@ Tell = Callable[[int, int], Any]
 class Cell:
     """One recording: a stream's texts, and systems of one start that read them.
 
-    ``serving.max_new_tokens`` is the length of a request's text; ``systems`` are names of ``rows_of(start)``.
+    ``serving.max_new_tokens`` is the length of a request's text; ``systems`` are names of ``rows_of(start)``. One that
+    ends with ``@n`` is told of its text n tokens at a time: what that is worth is what replay leaves open, for a step
+    commits between 1 and gamma + 1.
     """
 
     family: str
@@ -103,6 +105,17 @@ def rows_of(start: str) -> dict[str, Method]:
     return rows | {SHARED: replace(rows[STATIC], learner=FixedShare(0.3, SHARE, surrogate=True))}
 
 
+def system_of(name: str) -> str:
+    """The system of a name that may say how it is told of its text."""
+    return name.partition("@")[0]
+
+
+def at_once(name: str) -> int:
+    """Tokens at a time, 0 if the name does not say; −1 for what is no number of them."""
+    _, at, count = name.partition("@")
+    return (int(count) if count.isdecimal() and int(count) else -1) if at else 0
+
+
 def cells(
     families: Sequence[str], starts: Sequence[str], schedules: Sequence[str], systems: Sequence[str] = (),
     serving: Serving = Serving(), seed: int = 1,
@@ -123,9 +136,9 @@ def cells(
         shifts = len(scheduled(schedule, seed).names) > 1
         chosen = tuple(dict.fromkeys((FROZEN, *(systems or (*BESIDE, *((SHARED,) if shifts else ()))))))
         for start in starts:
-            strange = [name for name in chosen if name not in rows_of(start) or rows_of(start)[name].drafter is None]
-            if strange:
-                raise ValueError(f"system={strange[0]!r}: none that drafts; choose among {', '.join(rows_of(start))}")
+            drafting = [name for name, row in rows_of(start).items() if row.drafter is not None]
+            if strange := [name for name in chosen if system_of(name) not in drafting or at_once(name) < 0]:
+                raise ValueError(f"system={strange[0]!r}: none that drafts; choose among {', '.join(drafting)}")
         found += [Cell(family, start, schedule, chosen, serving, seed) for family in families for start in starts]
     return found
 
@@ -157,7 +170,7 @@ def record(
         SettingsDiffer: if one made with other settings is in the way; nothing is overwritten.
         ValueError: for a system that cannot read a given text.
     """
-    yield from at_once(_record, [(cell, out) for cell in chosen], jobs, tell)
+    yield from workers.at_once(_record, [(cell, out) for cell in chosen], jobs, tell)
 
 
 def _record(cell: Cell, out: Path, tell: Callable[[Cell, int, int], Any]) -> tuple[Cell, bool]:
@@ -169,7 +182,7 @@ def _record(cell: Cell, out: Path, tell: Callable[[Cell, int, int], Any]) -> tup
         asked = models.encoded(stream.prompts)
         settings = _settings(models, cell, asked)
         header, arrays = _read(path) if path.exists() else (settings, {})
-        methods = {name: rows_of(cell.start)[name] for name in cell.systems}
+        methods = {name: rows_of(cell.start)[system_of(name)] for name in cell.systems}
         header = _checked(path, header, settings, methods)
         missing = [name for name in methods if name not in header["systems"]]
         if not missing:
@@ -268,7 +281,7 @@ def replayed(
         raise ValueError(f"system={name!r}: cannot read a given text, for {why}")
     rates = []
     for i, (prompt, text) in enumerate(zip(asked, texts, strict=True)):
-        rates += follow(decoder, prompt, text, Ledger())
+        rates += follow(decoder, prompt, text, Ledger(), at_once(name))
         tell(i + 1)
     arrays = {f"rates/{name}": _as_rates(rates)}
     if not isinstance(drafter, Mixture):

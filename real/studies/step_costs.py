@@ -21,7 +21,7 @@ from real.measure.intervals import FEWEST
 from real.measure.served import device_name
 from real.models.sampling import Sampling
 from real.serving.settings import Serving
-from real.studies.replayed import FROZEN, Recording, rows_of
+from real.studies.replayed import FROZEN, Recording, rows_of, system_of
 from real.systems.loaded import Models
 from real.systems.rows import Method
 from real.traffic.streams import scheduled
@@ -89,9 +89,9 @@ def keep(path: Path, recording: Recording, count: int, given: Mapping[str, float
         ValueError: for a system that no seconds are given for, or too few requests.
     """
     header, place = recording.header, beside(path)
-    names = [PLAIN, *recording.rates]
+    names = [PLAIN, *(name for name in recording.rates if name == system_of(name))]
     if given:
-        if lacking := [name for name in recording.rates if name not in given]:
+        if lacking := [name for name in names[1:] if name not in given]:
             raise ValueError(f"seconds: none are given for {lacking[0]!r}; give them for every system of {path}")
         save_result(place, "step_costs", {"seconds": {name: given[name] for name in names if name in given}})
         return False

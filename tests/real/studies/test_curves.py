@@ -229,10 +229,14 @@ def test_the_command_writes_curves_and_goes_on_where_it_was(tmp_path, warmed):  
 
 
 def test_seconds_a_step_may_be_given(tmp_path, warmed):  # noqa: F811
-    result = real("curves", *SMALL, "--seconds", "sd=0.02", "--seconds", "tv-mixture=0.03")
+    """What is only told otherwise of its text costs what its system does."""
+    given = ("--seconds", "sd=0.02", "--seconds", "tv-mixture=0.03")
+    result = real("curves", *SMALL, *given, "--system", "tv-mixture@1")
     assert result.exit_code == 0, result.output
     (row,) = load_result(tmp_path / "o/curves.json", "curves")["rows"]
     assert row["systems"]["tv-mixture"]["seconds_per_step"]["measured"]["value"] == 0.03
+    assert row["systems"]["tv-mixture@1"]["seconds_per_step"]["measured"]["value"] == 0.03
+    assert set(row["mixtures"]) == {"tv-mixture", "tv-mixture@1"}
     assert row["agreement"] == {}
     assert "predicted" not in row["systems"]["tv-mixture"]
 

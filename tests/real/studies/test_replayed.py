@@ -205,6 +205,16 @@ def test_a_system_that_cannot_read_a_text_says_why(tmp_path):
         made(replace(CELL, systems=("routing",)), tmp_path)
 
 
+def test_what_is_told_of_a_text_more_often_learns_sooner_and_so_has_other_rates(tmp_path):
+    found, _ = made(replace(CELL, systems=("memory", "memory@1", "memory@3", "memory@24")), tmp_path)
+    np.testing.assert_allclose(found.rates["memory@3"], found.rates["memory"], atol=1e-6)  # gamma at a time
+    assert np.abs(found.rates["memory@1"] - found.rates["memory"]).max() > 1e-3
+    np.testing.assert_allclose(found.rates["memory@24"][0], found.rates["memory"][0], atol=1e-6)
+    for wrong in ("memory@", "memory@0", "memory@few", "plain@1"):
+        with pytest.raises(ValueError, match=f"system='{wrong}': none that drafts"):
+            cells(["qwen3"], ["specialist"], ["prose:3"], [wrong])
+
+
 def test_a_domain_is_stayed_in_for_at_least_so_many_tokens():
     assert replayed.lengthened("prose", 49, SERVING) == "prose:3"
     with pytest.raises(ValueError, match="domain='poetry', tokens=9: one of "):
