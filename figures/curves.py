@@ -1,12 +1,15 @@
 """What learning has saved after n tokens: seconds against the draft at rest, from 100 tokens on, with all zeros."""
 
+import re
 from fnmatch import fnmatchcase
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullFormatter, NullLocator
 
 from figures import style
 from figures.results import MissingResult, Table, groups, labelled, result, stack
@@ -20,6 +23,8 @@ COLORS = {
     "tv-mixture-shared": "#cc79a7",
 }
 OTHERS = "#a04040"
+BETWEEN = re.compile(r",(?![^(]*\))")
+"""Between the parts of a schedule, not inside brackets."""
 
 
 def rows_of(root: Path, patterns: list[str]) -> list[dict[str, Any]]:
@@ -74,14 +79,25 @@ def draw(table: Table, width: float) -> Figure:
     for panel in axes.flat:
         panel.axhline(0, color=style.MUTED, linewidth=0.8, zorder=0)
         panel.set_xscale("log")
+        largest = max(map(abs, panel.get_ylim()))
+        panel.set_yscale("symlog", linthresh=10.0 ** np.floor(np.log10(largest / 30)), linscale=0.4)
+        panel.xaxis.set(major_formatter="{x:,.0f}", minor_formatter=NullFormatter())
+        panel.yaxis.set(major_formatter="{x:g}", minor_locator=NullLocator())
     for panel, (start, kind) in zip(axes[0], columns, strict=True):
         panel.set_title(f"{start}, {KINDS[kind]}")
     for panel, stream in zip(axes[:, 0], streams, strict=True):
-        panel.set_ylabel(stream if len(stream) < 20 else f"{stream[:18]}…")
+        panel.set_ylabel(label(stream), fontsize=7)
     figure.supxlabel("committed tokens", fontsize="small")
     figure.supylabel("seconds saved against the draft at rest", fontsize="small")
     style.legend(figure, [], handles(table))
     return figure
+
+
+def label(stream: str) -> str:
+    """A recording's family and domains, in lines."""
+    family, _, schedule = stream.partition(" ")
+    domains = [part.partition(":")[0] for part in BETWEEN.split(schedule)]
+    return fill(f"{family}: {' → '.join(domains)}", 16)
 
 
 def handles(table: Table) -> list[Line2D]:

@@ -150,7 +150,7 @@ def curves(
     ] = None,
     new: New = 128,
     seed: Annotated[int, typer.Option(help="Of the prompts, and of what is sampled.")] = 1,
-    timed: Annotated[int, typer.Option(min=4, help="Requests that are served, to time a step.")] = 8,
+    timed: Annotated[int, typer.Option(min=4, help="Requests of a stream that are served, to time a step.")] = 8,
     seconds: Annotated[list[str] | None, typer.Option(help="SYSTEM=SECONDS a step, for all, instead.")] = None,
     bench: Annotated[Path, typer.Option(help="What `bench` measured where curves are foretold.")] = Path(
         "results/gpu/bench.json"

@@ -220,9 +220,9 @@ def everything(out: Path, at: Machine | None = None) -> list[dict[str, Any]]:
     Raises:
         ValueError: if there is no recording. FileNotFoundError: if one has no costs.
     """
-    found = []
-    for path, recording in recordings(out):
-        header, (here, timed) = recording.header, step_costs.kept(path)
+    found, kept = [], recordings(out)
+    for (_, recording), (here, timed) in zip(kept, step_costs.kept([path for path, _ in kept]), strict=True):
+        header = recording.header
         gamma, seconds = header["serving"]["gamma"], {"measured": here}
         if at is not None and PLAIN in here:
             seconds["predicted"] = step_costs.there(here, at, gamma)

@@ -1,7 +1,8 @@
 """Seconds a step of each system: measured side by side on the first requests of a stream, or foretold for a GPU.
 
-All systems serve the same requests in turn, from day 0, everything charged but prefill, which all pay alike. What a
-system pays beyond the draft at rest, in plain steps, is taken to another machine as it is:
+All systems serve the same requests in turn, from day 0, everything charged but prefill, which all pay alike. A step
+costs the same whatever the stream, so all requests that were timed alike count together. What a system pays beyond the
+draft at rest, in plain steps, is taken to another machine as it is:
 
     seconds a step there = plain step there · (1 + γ·c + (step − step at rest)/(plain step)),
 
@@ -33,6 +34,8 @@ PLAIN = "plain"
 KEPT = ("tokens", "steps", SECONDS, "seconds_prefill", "seconds_learn")
 APART = 1
 """Seed of the resamples of time, which are drawn apart from those of texts."""
+Columns = Mapping[str, Mapping[str, Sequence[float]]]
+"""Of each system, what was measured of each request."""
 Seconds = Mapping[str, np.ndarray]
 """Seconds a step by system, of the measurement and its resamples ``[resamples + 1]``, or one number ``[1]``."""
 
@@ -118,23 +121,44 @@ def beside(path: Path) -> Path:
     return path.with_name(f"{path.stem}-costs.json")
 
 
-def totals(columns: Mapping[str, Mapping[str, Sequence[float]]]) -> Totals:
-    """The same, summed and resampled."""
+def totals(columns: Columns) -> Totals:
+    """Columns of systems, summed and resampled."""
     return Totals({name: {key: np.array(column, float) for key, column in run.items()}
                    for name, run in columns.items()}, seed=APART)  # fmt: skip
 
 
-def kept(path: Path) -> tuple[Seconds, Totals | None]:
-    """Seconds a step here of a recording's systems, and the requests they were timed on, if they were.
+def kept(paths: Sequence[Path]) -> list[tuple[Seconds, Totals | None]]:
+    """For each recording seconds a step here, and the requests of it that were timed, if they were.
+
+    Requests timed of the same systems, for one family and start, count together, whichever stream they are of.
 
     Raises:
-        FileNotFoundError: if nothing is kept.
+        FileNotFoundError: if nothing is kept of one.
     """
-    content = load_result(beside(path), "step_costs")
-    if "seconds" in content:
-        return {name: np.array([one]) for name, one in content["seconds"].items()}, None
-    found = totals(content["columns"])
-    return here(found), found
+    contents = [load_result(beside(path), "step_costs") for path in paths]
+    alike: dict[Any, list[Columns]] = {}
+    for path, content in zip(paths, contents, strict=True):
+        if "columns" in content:
+            alike.setdefault(_kind(path, content), []).append(content["columns"])
+    together = {kind: here(totals(_joined(several))) for kind, several in alike.items()}
+    return [
+        ({name: np.array([one]) for name, one in content["seconds"].items()}, None)
+        if "seconds" in content
+        else (together[_kind(path, content)], totals(content["columns"]))
+        for path, content in zip(paths, contents, strict=True)
+    ]
+
+
+def _kind(path: Path, content: Mapping[str, Any]) -> tuple[str, str, frozenset[str]]:
+    return path.parent.parent.name, path.stem, frozenset(content["columns"])
+
+
+def _joined(several: Sequence[Columns]) -> Columns:
+    """The columns of several contests of the same systems, one after the other."""
+    return {
+        name: {key: [value for columns in several for value in columns[name][key]] for key in run}
+        for name, run in several[0].items()
+    }
 
 
 def here(found: Totals) -> Seconds:

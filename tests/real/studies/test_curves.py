@@ -17,7 +17,7 @@ from real.studies.step_costs import Machine  # noqa: E402
 from tests.real.cli.test_real_cli import assets, quick, real, said  # noqa: E402, F401 (fixtures)
 from tests.real.studies.test_replayed import warmed  # noqa: E402, F401 (fixture)
 from theory.runs.kind import stamped  # noqa: E402
-from theory.runs.result import load_result  # noqa: E402
+from theory.runs.result import load_result, save_result  # noqa: E402
 
 GAMMA = 1
 
@@ -183,6 +183,21 @@ def test_seconds_a_step_leave_prefill_out_and_go_to_another_machine_beyond_the_d
     assert set(there) == {"sd", "memory"}
     assert there["sd"][0] == pytest.approx(0.008 * (1 + 4 * 0.3))
     assert there["memory"][0] == pytest.approx(0.008 * (1 + 4 * 0.3 + 0.2 / 0.4))
+
+
+def test_requests_that_were_timed_alike_count_together(tmp_path):
+    ten, five = [10.0] * 4, np.full(4, 5.0)
+    paths = [tmp_path / f"qwen3/{name}.npz" for name in ("c-4/specialist", "sql-4/specialist", "c-4/generalist")]
+    for path, slow in zip(paths, (1.0, 3.0, 3.0), strict=True):
+        columns = {"plain": served(ten, 2 * five, five), "sd": served(ten, five, 1 + 5 * five * slow)}
+        columns = {name: {key: np.asarray(one).tolist() for key, one in run.items()} for name, run in columns.items()}
+        save_result(step_costs.beside(path), "step_costs", {"requests": 4, "columns": columns})
+    (one, timed), (other, _), (alone, _) = step_costs.kept(paths)
+    assert one["sd"][0] == other["sd"][0] == pytest.approx(10)
+    assert alone["sd"][0] == pytest.approx(15)
+    assert len(timed.columns["sd"]["steps"]) == 4
+    save_result(step_costs.beside(paths[2]), "step_costs", {"seconds": {"sd": 0.5}})
+    assert step_costs.kept(paths)[2][0]["sd"].tolist() == [0.5]
 
 
 def bench(path, contenders):
