@@ -87,6 +87,7 @@ systems: $(READY)
 	$(PY) -m real claims --jobs 2 --out results/claims
 	for block in generalist:5 specialist:5 greedy:4; do \
 	  $(PY) -m real table1 --block $${block%:*} --prompts $${block#*:} --seeds 3 --jobs 2 --out results/table1 || exit 1; done
+	$(PY) -m real curves --jobs 2 --out results/curves
 	$(PY) -m figures all results
 
 figures: $(READY)

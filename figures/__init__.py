@@ -33,6 +33,8 @@ FIGURES = {
     "systems": "figures.systems",
     "step_sizes": "figures.step_sizes",
     "hints": "figures.hints",
+    "curves": "figures.curves",
+    "returning": "figures.returning",
 }
 """Name → module, in the order of the report."""
 

@@ -1,13 +1,14 @@
 """Commands that ask what learning is worth: experiments on streams, the systems' table, step sizes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from real.cli import tables
-from real.cli.options import Domains, Families, Family, Out, Room, Seeds
+from real.cli.options import Domains, Families, Family, New, Out, Room, Seeds
 from theory.runs.experiment import select
 from theory.runs.outputs import FILE
 from theory.runs.result import save_result
@@ -132,6 +133,84 @@ def claims(
         console.print(shown)
     if not content["ensembles"]:
         console.print(f"nothing about ensembles: OUT lacks the stream {study.FIRST!r}, on which a step is tuned")
+
+
+@app.command()
+def curves(
+    domain: Domains = None,
+    schedule: Annotated[
+        list[str] | None, typer.Option(help="Stream by its schedule, repeatable; in place of the domains' own.")
+    ] = None,
+    tokens: Annotated[int, typer.Option(min=1, help="Of each domain, at least; each stretch has a quarter.")] = 8000,
+    family: Family = "qwen3",
+    start: Annotated[list[str] | None, typer.Option(help="generalist or specialist, repeatable; both.")] = None,
+    system: Annotated[
+        list[str] | None,
+        typer.Option(help="Row of the systems' table, or NAME@n, n tokens read at a time; repeatable."),
+    ] = None,
+    new: New = 128,
+    seed: Annotated[int, typer.Option(help="Of the prompts, and of what is sampled.")] = 1,
+    timed: Annotated[int, typer.Option(min=4, help="Requests of a stream that are served, to time a step.")] = 8,
+    seconds: Annotated[list[str] | None, typer.Option(help="SYSTEM=SECONDS a step, for all, instead.")] = None,
+    bench: Annotated[Path, typer.Option(help="What `bench` measured where curves are foretold.")] = Path(
+        "results/gpu/bench.json"
+    ),
+    out: Out = Path("out/curves"),
+    jobs: Annotated[int, typer.Option(min=1, help="Streams read at once, a thread each.")] = 1,
+) -> None:
+    """What learning has saved after n tokens, on texts that all systems read: OUT/curves.json. Resumable."""
+    from real.serving.settings import Serving
+    from real.studies import curves as study
+    from real.studies import replayed, step_costs
+    from real.traffic.streams import domains
+
+    serving, given = Serving(max_new_tokens=new), numbers("seconds", seconds or [])
+    streams = schedule or [replayed.lengthened(name, tokens, serving) for name in domain or domains()]
+    if not (schedule or domain):
+        streams.append(replayed.returning(tokens // 4, serving))
+    chosen = replayed.cells([family], start or list(replayed.STARTS), streams, system or [], serving, seed)
+    at = step_costs.machine(bench) if bench.exists() else None
+    with Progress() as progress:
+        reports: dict[str, Tell] = {}
+
+        def report(name: str, done: int, total: int) -> None:
+            if name not in reports:
+                reports[name] = progress.task(name)
+            reports[name](done, total)
+
+        for cell, ran in replayed.record(chosen, out, jobs, lambda cell, *far: report(cell.name, *far)):
+            console.print(f"{cell.name}: {'read' if ran else 'read before, skipped'}", highlight=False)
+        for cell in chosen:
+            path = replayed.place(cell, out)
+            step_costs.keep(
+                path,
+                replayed.load_recording(path),
+                timed,
+                given,
+                lambda *far, name=cell.name: report(f"{name}, timed", *far),
+            )
+    content = {"rows": study.everything(out, at), "machine": None if at is None else asdict(at)}
+    save_result(out / "curves.json", "curves", content)
+    for shown in tables.curves(content):
+        console.print(shown)
+
+
+def numbers(option: str, pairs: Sequence[str]) -> dict[str, float]:
+    """``["sd=0.02"]`` → ``{"sd": 0.02}``.
+
+    Raises:
+        ValueError: for what is no name and positive number.
+    """
+    found = {}
+    for pair in pairs:
+        name, _, text = pair.partition("=")
+        try:
+            found[name] = float(text)
+        except ValueError:
+            found[name] = 0.0
+        if not (name and found[name] > 0):
+            raise ValueError(f"{option}={pair!r}: write NAME=NUMBER, a positive number, for example sd=0.02")
+    return found
 
 
 @app.command()

@@ -256,3 +256,80 @@ def laws(checked: Mapping[str, Callable], faults: Mapping[str, str]) -> Iterator
     for name, fault in faults.items():
         if fault:
             yield f"{name}: {fault}"
+
+
+CURVES = (
+    Column("stream", "stream"),
+    Column("start", "start"),
+    Column("system", "system"),
+    Column("tokens_per_step", "tokens/step", limits),
+    Column("relative", "÷ frozen", limits),
+    Column("relative_first", "first 1,000", limits),
+    Column("net", NET, limits),
+    Column("saved", "seconds saved", limits),
+    Column("zeros", "zeros", "d"),
+    Column("last", "last at", ".0f"),
+    Column("foretold", "predicted net", limits),
+)
+MIXTURES = (
+    Column("stream", "stream"),
+    Column("start", "start"),
+    Column("system", "mixture"),
+    Column("tokens_per_step", "tokens/step", ".2f"),
+    Column("best_part", "best part"),
+    Column("of_best_part", "÷ best part", limits),
+    Column("of_hindsight", "÷ best fixed mixture", limits),
+    Column("holds", "holds", yes),
+)
+STRETCHES = (
+    Column("stream", "stream"),
+    Column("start", "start"),
+    Column("stretch", "stretch"),
+    Column("system", "system"),
+    Column("whole", "tokens/step ÷ frozen", limits),
+    Column("first", "first 1,000", limits),
+    Column("before", "last 1,000 there before", limits),
+    Column("kept", "first ÷ last before", limits),
+)
+AGREEMENT = (
+    Column("stream", "stream"),
+    Column("start", "start"),
+    Column("system", "system"),
+    Column("served", "tokens/step served", ".2f"),
+    Column("replayed", "replayed", ".2f"),
+    Column("ratio", "ratio", limits),
+    Column("holds", "agree", yes),
+)
+
+
+def curves(content: Mapping[str, Any]) -> Iterator[Table]:
+    """What replay says: systems, mixtures against their parts, stretches of streams that shift, served against read."""
+    systems, mixtures, stretches, agreement = list[dict](), list[dict](), list[dict](), list[dict]()
+    for row in content["rows"]:
+        place = {"stream": f"{row['family']} {row['schedule']}", "start": row["start"]}
+        systems += [place | {"system": name} | _of_curve(one) for name, one in row["systems"].items()]
+        mixtures += [place | {"system": name} | one for name, one in row["mixtures"].items()]
+        agreement += [place | {"system": name} | one for name, one in row["agreement"].items()]
+        if len(row["stretches"]) > 1:
+            for part in row["stretches"]:
+                place |= {"stretch": part["name"]}
+                stretches += [place | {"system": name} | one for name, one in part["systems"].items()]
+    at = content["machine"]
+    foretold = f"; predicted for {at['name']}, cost_ratio {at['cost_ratio']:.3f}" if at else ""
+    yield table(systems, CURVES, f"learning by replay, everything charged{foretold}")
+    yield table(mixtures, MIXTURES, "mixtures against the best of their parts and the best fixed mixture")
+    if stretches:
+        yield table(stretches, STRETCHES, "stretch by stretch")
+    if agreement:
+        yield table(agreement, AGREEMENT, "requests served for real against the replay of the same")
+
+
+def _of_curve(one: Mapping[str, Any]) -> dict[str, Any]:
+    """A system's row: the end of its measured curve, and where its mean is zero."""
+    found = {key: one[key] for key in ("tokens_per_step", "relative", "relative_first")}
+    curve = one.get("measured")
+    if curve is not None:
+        found |= {"net": curve["net"], "saved": {end: curve[end][-1] for end in ("value", "low", "high")}}
+        found |= {"zeros": len(curve["crossings"]), "last": (curve["crossings"] or [None])[-1]}
+        found |= {"foretold": one.get("predicted", {}).get("net")}
+    return found

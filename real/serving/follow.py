@@ -18,7 +18,9 @@ from real.serving.step import Session, Step
 from theory.speculation.acceptance import alpha
 
 
-def follow(decoder: Decoder, prompt: Sequence[int], text: Sequence[int], ledger: Ledger) -> list[float]:
+def follow(
+    decoder: Decoder, prompt: Sequence[int], text: Sequence[int], ledger: Ledger, at_once: int = 0
+) -> list[float]:
     """The overlap Σ_y min(target, draft) at each position of ``text`` after ``prompt``, while the drafter learns.
 
     Args:
@@ -26,6 +28,7 @@ def follow(decoder: Decoder, prompt: Sequence[int], text: Sequence[int], ledger:
         prompt: 1 token or more.
         text: the tokens that followed.
         ledger: charged for reading and learning.
+        at_once: positions read at a time, after which alone a drafter is told of them; gamma or a round if left out.
 
     Raises:
         ValueError: if the draft's law depends on where a step begins, or learns only where a draft was rejected.
@@ -40,7 +43,7 @@ def follow(decoder: Decoder, prompt: Sequence[int], text: Sequence[int], ledger:
         raise ValueError(
             f"positions={learning.objective.positions!r}: a text that is read has no rejected drafts; learn from all"
         )
-    overlaps, chunk = list[float](), decoder.serving.gamma if drafter.watches else decoder.serving.nu
+    overlaps, chunk = list[float](), at_once or (decoder.serving.gamma if drafter.watches else decoder.serving.nu)
     with ledger.serving(), decoder.one_text(prompt, len(text), ledger) as session:
         for start in range(0, len(text), chunk):
             step, overlap = read(session, list(text[start : start + chunk]), decoder.serving.sampling)

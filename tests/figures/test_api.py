@@ -14,7 +14,7 @@ from theory.runs.trace import Trace
 
 FROM_SIM = ("regret", "tightness", "acceptance_bounds")
 FROM_REAL = ("acceptance", "speed", "ledger", "speed_theorem", "paper_formulas")
-FROM_FILES = ("headroom", "agreement", "systems", "step_sizes", "hints")
+FROM_FILES = ("headroom", "agreement", "systems", "step_sizes", "hints", "curves", "returning")
 
 
 @pytest.fixture(scope="module")

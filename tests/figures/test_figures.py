@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from figures import FIGURES, acceptance, regret, report, speed, stream, style, systems
 from figures.__main__ import app, build
 from figures.results import MissingResult
+from tests.figures.test_curves import curves_results
 from theory.runs.kind import stamped
 from theory.runs.result import save_result
 from theory.runs.trace import Trace
@@ -132,6 +133,7 @@ def results(tmp_path_factory):
     claims_results(root)
     table1_results(root)
     headroom_results(root)
+    curves_results(root)
     interval = {"value": 1.3216, "low": 1.2501, "high": 1.3987}
     unknown = {"value": None, "low": None, "high": None}
     entry = {"speedup": interval, "alpha": {"value": 0.7123, "low": 0.7, "high": 0.72}, "hint_gain": unknown}

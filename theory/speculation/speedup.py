@@ -5,12 +5,12 @@ A step that rejects commits its accepted tokens and one recovered; one that reje
 Four kinds of statement, and only the first two assume independence:
 
     i.i.d. positions   ``tokens_per_step``: E(epsilon, gamma), averaged over steps
-    one known text     ``expected_steps``: every position with an acceptance rate of its own
+    one known text     ``expected_steps``, ``steps_begun``: every position with an acceptance rate of its own
     pathwise, counts   ``tokens_per_step_lower`` (share of committed tokens), ``verified_lower`` (share of verified
                        positions): true on every path, up to its last step
     through regret     ``rejection_bound``: mean KL → mean rejection probability
 
-All functions but ``expected_steps`` are elementwise on numbers and numpy arrays.
+All functions but those of one known text are elementwise on numbers and numpy arrays.
 """
 
 from math import log
@@ -52,7 +52,30 @@ def expected_steps(alpha: Array, gamma: int) -> Array:
         gamma: drafted tokens a step, at least 0; 0 is plain decoding, in n steps.
 
     Returns:
-        S_0 ``[...]``, between n / (γ + 1) and n.
+        S_0 ``[...]``, between n / (γ + 1) and n; the sum of ``steps_begun``.
+
+    Raises:
+        ValueError: for rates outside [0, 1] or a negative gamma.
+    """
+    return np.sum(steps_begun(alpha, gamma), axis=-1)
+
+
+def steps_begun(alpha: Array, gamma: int) -> Array:
+    r"""Probability that a step begins at each position of a text: ``expected_steps`` position by position.
+
+    The same steps from the front, b_0 = 1: a step from t hands its b_t on to where it may end,
+
+        b_t·α_t ⋯ α_{t+j−1}·(1 − α_{t+j}) to t + j + 1 for j < γ,    b_t·α_t ⋯ α_{t+γ−1} to t + γ + 1.
+
+    No rate after a position enters its b. So the first m of them sum to the steps of the text's first m tokens, for
+    every m at once.
+
+    Args:
+        alpha: acceptance rates in [0, 1], ``[..., n]``; the last axis is the text.
+        gamma: drafted tokens a step, at least 0.
+
+    Returns:
+        b ``[..., n]``, each in [0, 1].
 
     Raises:
         ValueError: for rates outside [0, 1] or a negative gamma.
@@ -65,12 +88,16 @@ def expected_steps(alpha: Array, gamma: int) -> Array:
         )
     length = alpha.shape[-1]
     rates = np.concatenate([alpha, np.zeros((*alpha.shape[:-1], gamma))], -1)
-    steps = np.zeros((*alpha.shape[:-1], length + gamma + 1))
-    for t in reversed(range(length)):
-        reached = np.cumprod(rates[..., t : t + gamma], -1)  # P(at least 1, …, γ accepted)
-        after = steps[..., t + 1 : t + gamma + 2]
-        steps[..., t] = 1 + after[..., 0] + np.sum(reached * np.diff(after), -1)
-    return steps[..., 0]
+    begun = np.zeros((*alpha.shape[:-1], length + gamma + 1))
+    begun[..., 0] = 1.0
+    for t in range(length):
+        kept = np.cumprod(rates[..., t : t + gamma], -1)  # P(at least 1, …, γ accepted)
+        reached = begun[..., t, None]
+        begun[..., t + 1] += reached[..., 0]
+        change = reached * kept
+        begun[..., t + 1 : t + gamma + 1] -= change
+        begun[..., t + 2 : t + gamma + 2] += change
+    return begun[..., :length]
 
 
 def speedup(

@@ -317,6 +317,17 @@ def test_expected_steps_are_taken_text_by_text():
     assert found[1, 2] == pytest.approx(speedup.expected_steps(alpha[1, 2], 2))
 
 
+@pytest.mark.parametrize("gamma", [0, 1, 4])
+def test_steps_begun_sum_to_the_steps_of_every_beginning_of_a_text(gamma):
+    alpha = np.random.default_rng(5).random((2, 12)) ** 0.5
+    begun = speedup.steps_begun(alpha, gamma)
+    assert begun.shape == (2, 12)
+    for row, of in zip(alpha.tolist(), begun, strict=True):
+        whole = [steps_by_enumeration(row[:m], gamma) for m in range(1, 13)]
+        np.testing.assert_allclose(np.cumsum(of), whole, rtol=1e-12)
+    assert -1e-12 < begun.min() <= begun.max() == 1
+
+
 @pytest.mark.parametrize(("alpha", "gamma"), [([0.5, 1.1], 2), ([-0.1], 2), ([np.nan], 2), ([0.5], -1)])
 def test_expected_steps_refuse_what_is_no_rate(alpha, gamma):
     with pytest.raises(ValueError, match=r"rates lie in \[0, 1\], gamma is at least 0; give one acceptance rate a pos"):
