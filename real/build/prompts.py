@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -15,6 +17,8 @@ from theory.runs.files import write_whole
 PROMPTS = 160
 LENGTHS = (48, 64, 80, 96, 112)
 CONTINUATION = 128
+ROUNDS, FLUSH = 400, 40
+"""Windows of one document at most, and how many of them begin at lines that are not indented."""
 
 
 @dataclass(frozen=True)
@@ -38,28 +42,28 @@ def _cut(tokenizer: Tokenizer, text: str, at: int, length: int) -> Prompt | None
     return Prompt(tuple(ids[:length]), tuple(ids[length : length + CONTINUATION]), prompt)
 
 
-def text_prompts(tokenizer: Tokenizer, documents: list[corpus.Document], seed: str) -> list[Prompt]:
-    """160 prompts: round after round, one window per held-out document, first its beginning, then line starts in it."""
-    draw, found = random.Random(seed), []
-    for turn in range(40):
+def windows(tokenizer: Tokenizer, documents: list[corpus.Document], seed: str) -> Iterator[Prompt]:
+    """Distinct prompts: round after round, one window per document, first its beginning, then line starts in it."""
+    draw, texts = random.Random(seed), set()
+    for turn in range(ROUNDS):
         for document in documents:
             text, at = document.text, 0
             if turn:
-                starts = [i + 1 for i, ch in enumerate(text[:-600]) if ch == "\n" and not text[i + 1].isspace()]
+                indented = turn >= FLUSH
+                starts = [
+                    i + 1 for i, ch in enumerate(text[:-600]) if ch == "\n" and (indented or not text[i + 1].isspace())
+                ]
                 if not starts:
                     continue
                 at = draw.choice(starts)
-            prompt = _cut(tokenizer, text, at, LENGTHS[len(found) % len(LENGTHS)])
-            if prompt and prompt.text not in {p.text for p in found}:
-                found.append(prompt)
-            if len(found) == PROMPTS:
-                return found
-    return found
+            prompt = _cut(tokenizer, text, at, LENGTHS[len(texts) % len(LENGTHS)])
+            if prompt and prompt.text not in texts:
+                texts.add(prompt.text)
+                yield prompt
 
 
-def task_prompts(tokenizer: Tokenizer, documents: list[corpus.Document], domain: str) -> list[Prompt]:
-    """160 prompts that end where an answer begins: the first question of a sheet that is at least 48 tokens in."""
-    found = []
+def questions(tokenizer: Tokenizer, documents: Iterable[corpus.Document], domain: str) -> Iterator[Prompt]:
+    """Prompts that end where an answer begins: the first question of a sheet that is at least 48 tokens in."""
     for document in documents:
         head, items = tasks.sheet(domain, int(document.name))
         before, extra = head, {"schema": head.strip()} if head else {}
@@ -68,20 +72,24 @@ def task_prompts(tokenizer: Tokenizer, documents: list[corpus.Document], domain:
             ids = tokenizer.encode(text, add_special_tokens=False).ids
             if LENGTHS[0] <= len(ids) <= LENGTHS[-1]:
                 rest = tokenizer.encode(document.text[len(text) :], add_special_tokens=False).ids[:CONTINUATION]
-                found.append(Prompt(tuple(ids), tuple(rest), text, {"reference": item.reference, **extra}))
+                yield Prompt(tuple(ids), tuple(rest), text, {"reference": item.reference, **extra})
                 break
             before += item.text
-        if len(found) == PROMPTS:
-            break
-    return found
+
+
+def untrained(domain: str) -> list[corpus.Document]:
+    """The domain's documents that nothing was trained on."""
+    return [d for d in corpus.collect(domain) if domain not in corpus.DOMAINS or corpus.held_out(d.text)]
 
 
 def prompts(tokenizer: Tokenizer, domain: str) -> list[Prompt]:
-    """The domain's prompts, all from documents that nothing was trained on, in the stream's order."""
-    documents = [d for d in corpus.collect(domain) if domain in corpus.NOVEL or corpus.held_out(d.text)]
-    if domain in ("arithmetic", "sql"):
-        return task_prompts(tokenizer, documents, domain)
-    return text_prompts(tokenizer, documents, f"prompts/{domain}")
+    """The domain's 160 prompts, all from documents that nothing was trained on, in the stream's order."""
+    documents = untrained(domain)
+    if domain in corpus.GENERATED:
+        found = questions(tokenizer, documents, domain)
+    else:
+        found = windows(tokenizer, documents, f"prompts/{domain}")
+    return list(islice(found, PROMPTS))
 
 
 def also_in_training(found: list[Prompt], domain: str) -> int:

@@ -20,7 +20,7 @@ import transformers
 from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
-from real.build import corpus, fit, prompts, starts, text
+from real.build import corpus, fit, large, prompts, starts, text
 from real.build import quality as measure
 from real.build.fit import Budget
 from real.models.load import load_pair
@@ -48,7 +48,7 @@ DRAFTS = {
 """Shares of training tokens; `documentation` is the home domain's own text as written, see real/build/sources.py."""
 TRACE = {"specialist": {"session": 0.003, "arithmetic": 0.004, "sql": 0.002}}
 """Shares of other domains' text in a draft's last stage: what never saw a domain's words cannot follow it at all."""
-PARTS = ("tokenizer", *TARGETS, *DRAFTS, "starts", "streams", "provenance")
+PARTS = ("tokenizer", *TARGETS, *DRAFTS, "starts", "streams", "large", "provenance")
 CHAT = (
     "{% for m in messages %}{{ '<|user|>\n' if m['role'] == 'user' else '<|assistant|>\n' }}{{ m['content'] + '\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
@@ -242,7 +242,16 @@ def write_provenance(out: Path, tokenizer: Tokenizer, ids: dict, facts: dict, co
         facts = facts | {name: told | {"sha256": corpus.digest(documents)}}
     result |= {"domains": facts, "command": command, "files": measure.hashes(out, SHIPPED)}
     write_whole(out / "PROVENANCE.json", json.dumps(result, indent=1) + "\n")
-    return result
+    tell_large(out)
+    return json.loads((out / "PROVENANCE.json").read_text())
+
+
+def tell_large(out: Path) -> None:
+    """The large streams' part of `out/PROVENANCE.json`, where there is one, and the hashes of all files."""
+    path = out / "PROVENANCE.json"
+    if path.exists():
+        told = json.loads(path.read_text()) | {"large": large.facts(out), "files": measure.hashes(out, SHIPPED)}
+        write_whole(path, json.dumps(told, indent=1) + "\n")
 
 
 def install(out: Path, assets: Path = ASSETS) -> None:
@@ -300,6 +309,9 @@ def _train(
                 train_starts(out, target, ids)
     if "streams" in parts:
         write_streams(out, tokenizer)
+    if "large" in parts:
+        large.write(out, tokenizer)
+        tell_large(out)
     if "provenance" in parts:
         clock = "" if minutes is None else f" --minutes {minutes:g}"
         write_provenance(out, tokenizer, ids, facts, f"python -m real train --out DIR{clock}")

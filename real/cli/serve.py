@@ -149,7 +149,7 @@ def list_names() -> None:
     from real.studies.experiments import EXPERIMENTS
     from real.systems.loaded import FAMILIES
     from real.systems.rows import METHODS, SYSTEMS
-    from real.traffic.streams import domains
+    from real.traffic.streams import domains, large
     from theory.learners import LEARNERS
 
     for name, experiment in EXPERIMENTS.items():
@@ -163,7 +163,7 @@ def list_names() -> None:
     )
     names = {
         "drafters": DRAFTERS, "learners": LEARNERS, "losses": DIVERGENCES, "families": FAMILIES, "domains": domains(),
-        "contenders": CONTENDERS, "sizes": SHAPES, "benchmarks": BENCHMARKS,
+        "larger": large(), "contenders": CONTENDERS, "sizes": SHAPES, "benchmarks": BENCHMARKS,
     }  # fmt: skip
     for kind, known in names.items():
         console.print(f"{kind:11} {'; '.join(known)}", highlight=False, soft_wrap=True)
@@ -183,7 +183,10 @@ def prepare(
 
 @app.command()
 def prompts(
-    file: Annotated[Path, typer.Argument(help="JSONL in Spec-Bench's schema, or of chat messages.")],
+    file: Annotated[
+        str,
+        typer.Argument(help="JSONL in Spec-Bench's schema or of chat messages, or a schedule; all that is shipped."),
+    ] = "",
     show: Annotated[int, typer.Option(min=0, help="Prompts to show as they will be asked.")] = 1,
     target: Annotated[
         str, typer.Option(help="Folder or hub name of the target that is to read it; the embedded one if left out.")
@@ -193,18 +196,28 @@ def prompts(
 ) -> None:
     """Check a prompts file as a run does before it serves, count its domains, and show what will be asked.
 
-    The target's chat template renders it. Without one, it is joined by newlines, and continued as plain text.
+    The target's chat template renders it. Without one, it is joined by newlines, and continued as plain text. A prompt
+    repeats if more than half of its pieces of 40 characters stood in earlier ones, which flatters what remembers.
     """
+    from real.cli.prepare import stream_of
     from real.systems.loaded import check_prompts
-    from real.traffic.prompts import read_prompts
+    from real.traffic.overlap import MOST, overlapping
+    from real.traffic.streams import domains, file_of, large
     from real.traffic.turns import script
 
-    found = read_prompts(file)
+    if not file:
+        for domain in (*domains(), *large()):
+            shares = overlapping(stream_of(str(file_of(domain)), 0).prompts)
+            console.print(f"{domain}: {len(shares)} prompts, {sum(share > MOST for share in shares)} repeat")
+        return
+    found = stream_of(file, 0).prompts
     check_prompts(found, target, family, trust or ())
+    repeats = [share > MOST for share in overlapping(found)]
     for category in dict.fromkeys(prompt.category for prompt in found):
-        turns = [len(prompt.turns) for prompt in found if prompt.category == category]
-        asked = f" of {sum(turns)} turns" if sum(turns) > len(turns) else ""
-        console.print(f"{visible(category)}: {len(turns)} prompts{asked}")
+        own = [i for i, prompt in enumerate(found) if prompt.category == category]
+        turns, again = sum(len(found[i].turns) for i in own), sum(repeats[i] for i in own)
+        asked = f" of {turns} turns" if turns > len(own) else ""
+        console.print(f"{visible(category)}: {len(own)} prompts{asked}{f', {again} repeat' if again else ''}")
     for prompt in found[:show]:
         console.print(f"question_id {visible(str(prompt.question_id))} is asked:", highlight=False)
         for role, text in script(prompt):

@@ -15,6 +15,7 @@ from real.measure.contest import SECONDS, Totals, quotient
 from real.measure.intervals import FEWEST, UNKNOWN, Interval, draws, interval
 from real.measure.low_noise import followed, low_noise_net
 from real.systems.rows import NAMED
+from real.traffic.overlap import MOST, overlapping
 from real.traffic.streams import scheduled
 from theory.runs.kind import read
 from theory.runs.result import load_result
@@ -61,6 +62,13 @@ def by_question(trace: Trace) -> np.ndarray:
     settings = trace.header["settings"]
     served = scheduled(settings["schedule"], settings["seed"]).prompts
     return np.array([f"{prompt.category}/{prompt.question_id}" for prompt in served])
+
+
+def little_overlap(trace: Trace) -> np.ndarray:
+    """Prompts of a scheduled run, at most half of whose shingles stood in those served before: for ``Sample.keep``."""
+    settings = trace.header["settings"]
+    shares = overlapping(scheduled(settings["schedule"], settings["seed"]).prompts)
+    return np.array(shares)[trace.columns["prompt"].astype(int)] <= MOST
 
 
 def pooled(traces: Sequence[Trace], keep: np.ndarray | slice = slice(None)) -> dict[str, np.ndarray]:

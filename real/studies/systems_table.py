@@ -20,7 +20,7 @@ from real.serving.settings import Serving
 from real.studies.experiments import Experiment
 from real.systems.loaded import FAMILIES, start_path
 from real.systems.rows import SPECIALISTS, SYSTEMS, Method
-from real.traffic.streams import domains
+from real.traffic.streams import domains, large
 from theory.runs.experiment import select
 from theory.runs.files import write_whole
 
@@ -53,7 +53,7 @@ def cells(
     for name, given, known in (
         ("block", [block], BLOCKS),
         ("family", families, FAMILIES),
-        ("domain", names, domains()),
+        ("domain", names, domains() + large()),
     ):
         for value in given:
             if value not in known:
@@ -106,7 +106,7 @@ COLUMNS = ("tokens_per_step", "alpha", "speedup", "generation_speedup", "relativ
 
 def finished(out: Path, block: str) -> list[str]:
     """Cells of the block that have results under ``out``, ``<block>/<family>/<domain>``, whichever call made them."""
-    names = (f"{block}/{family}/{domain}" for family in FAMILIES for domain in domains())
+    names = (f"{block}/{family}/{domain}" for family in FAMILIES for domain in domains() + large())
     return [name for name in names if any((out / name).glob("*/*.json"))]
 
 

@@ -1,7 +1,7 @@
 """Streams: prompts in order, with a schedule of domain shifts. Prompts are read by ``real/traffic/prompts.py``.
 
 A schedule is text: ``prose:40,python:80`` serves 40 prompts of the shipped domain prose, then 80 of python; other kinds
-are in ``real/traffic/schedules.py``.
+are in ``real/traffic/schedules.py``. A shipped domain has 160 prompts; its large stream, ``prose-large:400``, has 800.
 """
 
 from collections.abc import Iterable
@@ -35,6 +35,18 @@ def domains(folder: Path = ASSETS / "streams") -> list[str]:
     return sorted(path.stem for path in folder.glob("*.jsonl"))
 
 
+def large(folder: Path = ASSETS / "streams") -> list[str]:
+    """The large streams that are there, as a schedule names them: ``c-large`` is ``large/c.jsonl``."""
+    return [f"{domain}-large" for domain in domains(folder / "large")]
+
+
+def file_of(domain: str, folder: Path = ASSETS / "streams") -> Path:
+    """The prompts of a domain, or of its large stream."""
+    if domain in large(folder):
+        return folder / "large" / f"{domain.removesuffix('-large')}.jsonl"
+    return folder / f"{domain}.jsonl"
+
+
 def scheduled(schedule: str, seed: int, folder: Path = ASSETS / "streams") -> Stream:
     """The stream of a schedule over the domains in ``folder``; each domain's prompts are shuffled by ``seed``.
 
@@ -46,10 +58,10 @@ def scheduled(schedule: str, seed: int, folder: Path = ASSETS / "streams") -> St
     shuffled: dict[str, list[Prompt]] = {}
     taken: dict[str, int] = {}
     prompts, segment, names = [], [], []
-    for number, (name, served) in enumerate(stretches(schedule, seed, domains(folder))):
+    for number, (name, served) in enumerate(stretches(schedule, seed, domains(folder) + large(folder))):
         for domain in served:
             if domain not in shuffled:
-                shuffled[domain], taken[domain] = read_prompts(folder / f"{domain}.jsonl"), 0
+                shuffled[domain], taken[domain] = read_prompts(file_of(domain, folder)), 0
                 Random(f"{seed}/{domain}").shuffle(shuffled[domain])
             prompts.append(shuffled[domain][taken[domain] % len(shuffled[domain])])
             taken[domain] += 1

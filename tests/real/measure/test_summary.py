@@ -9,7 +9,18 @@ import pytest
 pytest.importorskip("torch")
 
 from real.measure.speed_law import pathwise, speed_law
-from real.measure.summary import Sample, break_even, hint_gains, measures, segments, summarise
+from real.measure.summary import (
+    Sample,
+    break_even,
+    by_question,
+    hint_gains,
+    little_overlap,
+    measures,
+    segments,
+    summarise,
+)
+from real.traffic.overlap import overlapping
+from real.traffic.streams import scheduled
 from theory.runs.result import load_result
 from theory.runs.trace import Trace, plain
 
@@ -39,6 +50,25 @@ def test_ratios_are_totals_over_totals_and_lie_in_their_intervals():
         for value in entry.values():
             if isinstance(value, dict) and value["value"] is not None:
                 assert value["low"] <= value["value"] <= value["high"]
+
+
+def test_prompts_that_repeat_earlier_ones_can_be_left_out():
+    """A learner that is fast on those alone gains nothing then."""
+    shares = np.array(overlapping(scheduled("sql:60", 3).prompts))
+    repeat = shares > 0.5
+    assert 0 < repeat.sum() < 60
+    seconds = np.where(repeat, 1.0, 2.0)
+    runs = {}
+    for name, spent in (("plain", seconds), ("frozen", np.full(60, 2.0)), ("learner", seconds)):
+        runs[name] = trace(np.full(60, 10), spent)
+        runs[name].header["settings"] = {"schedule": "sql:60", "seed": 3}
+        runs[name].columns.update({"prompt": np.arange(60), "segment": np.zeros(60)})
+    gains = [
+        measures(Sample({3: runs}, keep, units=by_question))["learner"]["relative_speedup"]["value"]
+        for keep in (lambda t: t.columns["segment"] == 0, little_overlap)
+    ]
+    assert gains[0] == pytest.approx(120 / seconds.sum())
+    assert gains[1] == 1
 
 
 def test_a_method_that_does_what_plain_does_is_worth_one():
