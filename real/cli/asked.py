@@ -66,8 +66,8 @@ class PairOptions:
     def compile(
         self, models: "Models", methods: "Sequence[Method]", stream: "Stream", serving: "Serving", varied: bool = False
     ) -> None:
-        """Compile the models for what the methods run on the stream, if that is asked for (``prepare.compile_for``)."""
-        from real.cli.prepare import compile_for
+        """Compile the models for what the methods run on the stream, if that is asked for (``loaded.compile_for``)."""
+        from real.systems.loaded import compile_for
 
         if self.compiled:
             with busy("compiling"):

@@ -98,7 +98,7 @@ class Kept:
     def _of_methods(self) -> dict[str, dict[str, Any]]:
         made = self.comparison
         return {
-            name: settings_of(made.models, method, self.prompts, made.serving, made.seed)
+            name: settings_of(made.models, method, self.prompts, made.servings[name], made.seed)
             for name, method in made.methods.items()
         }
 

@@ -115,6 +115,36 @@ def table1(
 
 
 @app.command()
+def pays(
+    block: Annotated[list[str] | None, typer.Option(help="Block by name, repeatable; all if left out.")] = None,
+    family: Families = None,
+    domain: Domains = None,
+    tokens: Annotated[int, typer.Option(help="New tokens of a cell, at least.")] = 8000,
+    out: Out = Path("out/pays"),
+    jobs: Annotated[int, typer.Option(min=1, help="Cells served at once, a thread each.")] = 1,
+) -> None:
+    """A mixture that learns against what does not, each by its own costs: OUT/pays.csv. Done cells are skipped."""
+    from real.measure.summary import made_by
+    from real.studies import pays as study
+    from real.studies.blocks import profile_first
+    from real.studies.systems_table import write
+    from real.traffic.streams import domains
+
+    named = domain or [name for name in (*domains(), *study.HELD_OUT) if name != study.TUNED]
+    chosen = study.cells(block or list(study.BLOCKS), family or ["qwen3"], named, tokens)
+    for name in profile_first(chosen, out):
+        console.print(f"{name}: costs known", highlight=False)
+    run_experiments(chosen, out, jobs)
+    names = study.finished(out)
+    rows = study.table(out, names)
+    found = study.headline(out, rows)
+    write(out / "pays.csv", rows)
+    save_result(out / "pays.json", "pays", {"headline": found, "runs": made_by(out, names)})
+    for shown in tables.pays(rows, found):
+        console.print(shown)
+
+
+@app.command()
 def claims(
     prompts: Annotated[int, typer.Option(help="Requests of a stream.")] = 30,
     seeds: Seeds = 5,

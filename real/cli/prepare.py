@@ -1,19 +1,15 @@
 """What is done before requests are served: prompts are read, models compiled, the costs of draft lengths measured."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
-from real.drafters import drafter_class
 from real.measure.profile import cached, place
-from real.models.compiled import slots
 from real.serving.settings import Serving
 from real.systems.loaded import Models
 from real.systems.rows import Method
 from real.traffic.prompts import read_prompts
 from real.traffic.streams import Stream, as_given, scheduled
-from real.traffic.turns import longest
 from theory.runs.outputs import FILE
 from theory.runs.terminal import busy
 
@@ -26,25 +22,6 @@ def stream_of(prompts: str, seed: int) -> Stream:
     if Path(prompts).suffix == ".jsonl" or Path(prompts).is_file():
         return as_given(read_prompts(prompts))
     return scheduled(prompts, seed)
-
-
-def compile_for(
-    models: Models,
-    methods: Sequence[Method],
-    stream: Stream,
-    serving: Serving,
-    tuned: bool = False,
-    varied: bool = False,
-) -> None:
-    """Compile the models that the methods run, for the longest text of the stream.
-
-    varied: many drafts are shorter than gamma, and worth compiling for: those of 1, 2, 4, 8, … tokens.
-    """
-    shorter = [2**k for k in range(serving.gamma) if varied and 2**k < serving.gamma]
-    most = longest(models.pair, stream.prompts, models.chat, serving.max_new_tokens)
-    kinds = [drafter_class(method.drafter) for method in methods if method.drafter]
-    on_draft = any(kind.uses_draft for kind in kinds)
-    models.compile((*shorter, serving.gamma), slots(most + serving.gamma + 1, models.pair.device), on_draft, tuned)
 
 
 def costed(models: Models, chosen: Method, stream: Stream, serving: Serving, console: Console) -> Serving:

@@ -119,7 +119,7 @@ class Run:
                 f"{', '.join(map(repr, tenants))}; give each a prompts file and a state of its own"
             )
         comparison.turn_to(tenants[0])
-        belongs = of_tenant(about(comparison.models, comparison.methods[name], comparison.serving), tenants[0])
+        belongs = of_tenant(about(comparison.models, comparison.methods[name], comparison.servings[name]), tenants[0])
         decoder = comparison.decoders[name]
         take, give = partial(comparison.restore, name), partial(decoder.state, text)
         self.state = State(path, belongs, take, give, decoder.pair)
@@ -156,7 +156,7 @@ class Run:
 
     def _certified_settings(self) -> dict[str, str]:
         name = self.only("--certify")
-        return about(self.comparison.models, self.comparison.methods[name], self.comparison.serving)
+        return about(self.comparison.models, self.comparison.methods[name], self.comparison.servings[name])
 
     @property
     def certified_tenant(self) -> str | None:
@@ -253,7 +253,7 @@ class Run:
     def _check_certified(self) -> None:
         name = self.only("--certify")
         if name not in self.comparison.certifiers:
-            overlapped = ", overlapped" * self.comparison.serving.overlap
+            overlapped = ", overlapped" * self.comparison.servings[name].overlap
             raise ValueError(
                 f"--certify with {self.comparison.methods[name]}{overlapped}: on a convex drafter OGD and "
                 "OptimisticOGD with one step size and ensembles of OGD have a certificate, by forward KL on all "

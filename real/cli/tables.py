@@ -215,6 +215,37 @@ def _intervals(row: Mapping[str, Any]) -> dict[str, dict[str, float | None]]:
     return {name: {"value": row[name], "low": row[f"{name}_low"], "high": row[f"{name}_high"]} for name in names}
 
 
+PAYS = (
+    Column("block", "block"),
+    Column("family", "family"),
+    Column("domain", "domain"),
+    Column("system", "system"),
+    Column("tokens", "tokens", "d"),
+    Column("tokens_per_step", "tokens/step", ".2f"),
+    Column("steps_ratio", "÷ the draft's", ".3f"),
+    Column("net", "net ÷ the draft's", ".3f"),
+    Column("net_first", "first 1,000 tokens", ".3f"),
+    Column("learn_share", "learning", ".3f"),
+)
+OF_BLOCK = (
+    Column("block", "block"),
+    Column("family", "family"),
+    Column("cells", "cells", "d"),
+    Column("median_net", "median net", ".3f"),
+    Column("least", "asked", ".2f"),
+    Column("pooled", "pooled", ".3f"),
+    Column("pooled_limit", "one-sided 95 %", ".3f"),
+    Column("median_against_best_rival", "÷ best that learns nothing", ".3f"),
+    Column("median_first", "first 1,000", ".3f"),
+)
+
+
+def pays(rows: list[dict[str, Any]], blocks: list[dict[str, Any]]) -> Iterator[Table]:
+    """Every cell of every system, and every block."""
+    yield table([row | _intervals(row) for row in rows], PAYS, "net: total tokens over total seconds, learning charged")
+    yield table(blocks, OF_BLOCK, "the mixture over the domains but session; pooled over all their tokens and seconds")
+
+
 HEADLINE = (
     Column("block", "block"),
     Column("system", "system"),

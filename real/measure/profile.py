@@ -68,9 +68,14 @@ class Profile:
         return _cautious(self.step, self.limit)
 
     def applied(self, serving: Serving) -> Serving:
-        """The serving with lengths chosen by these costs, and the drafter's parts where they can rest."""
+        """The serving with lengths chosen by cautious costs, and whether the drafter's parts rest, where they can."""
         rest = _cautious(self.rest, self.rest_limit) if self.rest else ()
         return replace(serving, costs=self.cautious, switch_cost=self.switch_cost, rest_costs=rest)
+
+    def applied_as_measured(self, serving: Serving) -> Serving:
+        """The same by the costs themselves, for contests of systems: limits would favour whose noise was less."""
+        rest = _cautious(self.rest, np.ones(len(self.rest))) if self.rest else ()
+        return replace(serving, costs=self.costs, switch_cost=self.switch_cost, rest_costs=rest)
 
     @property
     def cost_ratio(self) -> float:
@@ -83,7 +88,7 @@ class Profile:
         return tuple(seconds / self.verify[0] for seconds in self.verify)
 
 
-def _cautious(step: Sequence[float], limit: Sequence[float]) -> tuple[float, ...]:
+def _cautious(step: Sequence[float], limit: Sequence[float] | np.ndarray) -> tuple[float, ...]:
     costs = np.maximum(np.maximum.accumulate(step) / step[0], limit)
     return tuple(float(cost) for cost in np.maximum.accumulate(costs))
 

@@ -4,7 +4,7 @@ An interrupted one goes on from its last checkpoint; a finished one is skipped.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -47,6 +47,7 @@ class Comparison:
 
     Args:
         models: what decodes. methods: by name. stream: what is served. seed: of every method's own randomness.
+        serving: of all methods, or of each by name.
         certify: keep what certificates need of every run that the theorem covers; memory grows with the rounds.
         low_noise: let all that can follow the first method's texts too, for the low-noise net; ``unfollowed`` says why
             the others cannot. It takes a second decoder a method, whose time counts for nothing.
@@ -57,15 +58,16 @@ class Comparison:
         models: Models,
         methods: dict[str, Method],
         stream: Stream,
-        serving: Serving,
+        serving: Serving | Mapping[str, Serving],
         seed: int = 0,
         certify: bool = False,
         low_noise: bool = False,
     ):
-        self.models, self.methods, self.stream, self.serving, self.seed = models, methods, stream, serving, seed
+        self.models, self.methods, self.stream, self.seed = models, methods, stream, seed
+        self.servings = serving_of_each(serving, methods)
         self.turns, self.left_out = stream.turns, list[str]()
         self.asked = models.encoded(stream.prompts)  # one that cannot be served costs no measurement
-        self.contenders = {name: Online(models, method, serving, seed) for name, method in methods.items()}
+        self.contenders = {name: Online(models, row, self.servings[name], seed) for name, row in methods.items()}
         self.in_turn = {name: InTurn(one, models.pair, models.chat) for name, one in self.contenders.items()}
         self.certifiers: dict[str, Certifier] = {}
         for name, decoder in self.decoders.items():
@@ -74,7 +76,9 @@ class Comparison:
                 decoder.learning.on_round = partial(self._certify, name)
         found = {name: why_unfollowed(decoder) for name, decoder in self.decoders.items() if low_noise}
         self.unfollowed = {name: why for name, why in found.items() if why}
-        self.followers = {name: Twin(models, methods[name], serving, seed) for name, why in found.items() if not why}
+        self.followers = {
+            name: Twin(models, methods[name], self.servings[name], seed) for name, why in found.items() if not why
+        }
         self.rows: dict[str, list[dict[str, float]]] = {name: [] for name in methods}
         self._kept = 0  # files of what certificates need
         self.provenance = provenance(device_name(models.device))  # the code that runs, not what it became meanwhile
@@ -104,7 +108,8 @@ class Comparison:
     def warm_up(self) -> None:
         """Decode a round with throw-away decoders, so that no method pays for first calls."""
         prompt = self.turns[0].ids(self.models.pair, self.models.chat)
-        warm_up_online(self.models, self.methods, self.serving, prompt)
+        for name, serving in self.servings.items():
+            warm_up_online(self.models, {name: self.methods[name]}, serving, prompt)
 
     def run(self, progress: Progress = lambda done, total: None, after: Callable[[], None] = lambda: None) -> None:
         """Serve what is left of the stream; ``after`` is called when a request is done by every method."""
@@ -274,6 +279,11 @@ def device_name(device: str) -> str:
     return f"cpu, {torch.get_num_threads()} thread"
 
 
+def serving_of_each(serving: Serving | Mapping[str, Serving], methods: Iterable[str]) -> dict[str, Serving]:
+    """The serving of every method, given as one for all or by name."""
+    return {name: serving if isinstance(serving, Serving) else serving[name] for name in methods}
+
+
 def settings_of(models: Models, method: Method, schedule: str, serving: Serving, seed: int) -> dict[str, Any]:
     """What identifies one method's run: made again with the same settings, it is skipped as done."""
     flat = plain(serving) | {"schedule": schedule, "seed": seed, "dtype": models.dtype}
@@ -285,7 +295,7 @@ def run_block(
     methods: dict[str, Method],
     schedule: str,
     stream: Stream,
-    serving: Serving,
+    serving: Serving | Mapping[str, Serving],
     seed: int,
     folder: Path,
     progress: Progress,
@@ -298,7 +308,8 @@ def run_block(
         Owned: if another process is serving it.
     """
     with owned(folder):
-        settings = {name: settings_of(models, method, schedule, serving, seed) for name, method in methods.items()}
+        each = serving_of_each(serving, methods)
+        settings = {name: settings_of(models, row, schedule, each[name], seed) for name, row in methods.items()}
         there = [done(folder / name, settings[name]) for name in methods]
         if all(there):
             drop_checkpoint(folder)

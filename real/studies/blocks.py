@@ -3,19 +3,24 @@
 Methods of a block share a process, so their seconds can be compared; blocks share nothing but the machine.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
+from real.measure.profile import Profile, cached
 from real.measure.served import run_block
 from real.models.load import quiet
+from real.serving.settings import Serving
 from real.studies.experiments import Experiment
-from real.systems.loaded import Models
-from real.systems.rows import ROWS
-from real.traffic.streams import scheduled
+from real.systems.loaded import Models, compile_for
+from real.systems.rows import ROWS, Method
+from real.traffic.streams import Stream, scheduled
 from theory.runs.workers import at_once
+
+PROFILED, PROFILE_SEED = "session:4", 1
+"""The requests that costs are measured on, of the domain on which hyper-parameters were set."""
 
 
 class Block(NamedTuple):
@@ -50,15 +55,60 @@ def _run(block: Block, out: Path, progress: Callable[[Block, int, int], Any]) ->
     quiet()
     experiment = block.experiment
     stream = scheduled(experiment.schedule, block.seed)
+    models, methods = Models(family=experiment.family), {name: ROWS[name] for name in experiment.methods}
     ran = run_block(
-        Models(family=experiment.family),
-        {name: ROWS[name] for name in experiment.methods},
+        models,
+        methods,
         experiment.schedule,
         stream,
-        experiment.serving,
+        _servings(experiment, models, methods, stream, out),
         block.seed,
         out / block.name / str(block.seed),
         lambda done, total: progress(block, done, total),
         experiment.certify,
     )
     return block, ran
+
+
+def _servings(
+    experiment: Experiment, models: Models, methods: Mapping[str, Method], stream: Stream, out: Path
+) -> dict[str, Serving]:
+    """How each method serves: as the experiment says, or by the costs of its own profile, kept under ``out``.
+
+    Models are compiled first, where they are to be.
+    """
+    serving = experiment.serving
+    if experiment.compiled:
+        compile_for(models, list(methods.values()), stream, serving)
+    if not experiment.by_cost:
+        return dict.fromkeys(methods, serving)
+    asked = models.encoded(scheduled(PROFILED, PROFILE_SEED).prompts)
+    return {
+        name: serving
+        if row.drafter is None
+        else _profile(models, row, serving, asked, out).applied_as_measured(serving)
+        for name, row in methods.items()
+    }
+
+
+def _profile(models: Models, row: Method, serving: Serving, asked: Sequence[list[int]], out: Path) -> Profile:
+    return cached(models, row, serving, asked, out / "profiles")
+
+
+def profile_first(experiments: Mapping[str, Experiment], out: Path) -> Iterator[str]:
+    """Measure the costs that the experiments choose by, one after the other, before anything is served → each's name.
+
+    Experiments that differ in what they serve have the same costs.
+    """
+    by_cost = {name: row for name, row in experiments.items() if row.by_cost}
+    alike = {(row.methods, row.serving, row.family, row.compiled): name for name, row in reversed(by_cost.items())}
+    chosen = [(name, experiments[name], out) for name in reversed(alike.values())]
+    yield from at_once(_costs, chosen, 1, lambda *_: None)
+
+
+def _costs(name: str, experiment: Experiment, out: Path, progress: Callable[..., Any]) -> str:
+    torch.set_num_threads(1)
+    quiet()
+    models, methods = Models(family=experiment.family), {name: ROWS[name] for name in experiment.methods}
+    _servings(experiment, models, methods, scheduled(experiment.schedule, experiment.seeds[0]), out)
+    return name

@@ -15,6 +15,7 @@ class Experiment:
     """Methods served side by side on one stream, once per seed.
 
     ``family`` is the embedded target's; with ``certify`` every run that a theorem covers ends with its certificate.
+    ``by_cost``: every system's draft lengths are chosen by its own costs, measured first. ``compiled``: the models are.
     """
 
     schedule: str
@@ -23,6 +24,8 @@ class Experiment:
     seeds: tuple[int, ...] = (0,)
     family: str = "qwen3"
     certify: bool = False
+    by_cost: bool = False
+    compiled: bool = False
 
 
 FULL = ("plain", "frozen", "ngram", "ogd", "optimistic", "ensemble", "adam", "generalist")

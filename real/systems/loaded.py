@@ -8,14 +8,15 @@ from typing import Any
 from real.drafters import Drafter, drafter_class, make_drafter
 from real.drafters.objective import Objective
 from real.drafters.start import load_start
+from real.models.compiled import slots
 from real.models.hf import Pair
 from real.models.load import load_context, load_model, load_pair, load_tokenizer
 from real.serving.decoder import Decoder, online_decoder
 from real.serving.settings import Serving
 from real.systems.rows import Method
 from real.traffic.prompts import Prompt
-from real.traffic.streams import ASSETS
-from real.traffic.turns import encoded
+from real.traffic.streams import ASSETS, Stream
+from real.traffic.turns import encoded, longest
 
 FAMILIES = {"qwen3": "target", "llama": "llama", "gpt_neox": "gpt_neox"}
 """Embedded targets by family: folders of ``real/assets``, one tokenizer, trained on the same text."""
@@ -136,6 +137,25 @@ def start_path(family: str, method: Method) -> Path:
     """Where the method's warm-up lies, if it is shipped; an adapter's belongs to its draft, whatever the target."""
     folder = next(iter(FAMILIES)) if method.drafter == "adapter" else family
     return ASSETS / "starts" / folder / f"{method.drafter}-{method.start}.safetensors"
+
+
+def compile_for(
+    models: Models,
+    methods: Sequence[Method],
+    stream: Stream,
+    serving: Serving,
+    tuned: bool = False,
+    varied: bool = False,
+) -> None:
+    """Compile the models that the methods run, for the longest text of the stream.
+
+    varied: many drafts are shorter than gamma, and worth compiling for: those of 1, 2, 4, 8, … tokens.
+    """
+    shorter = [2**k for k in range(serving.gamma) if varied and 2**k < serving.gamma]
+    most = longest(models.pair, stream.prompts, models.chat, serving.max_new_tokens)
+    kinds = [drafter_class(method.drafter) for method in methods if method.drafter]
+    on_draft = any(kind.uses_draft for kind in kinds)
+    models.compile((*shorter, serving.gamma), slots(most + serving.gamma + 1, models.pair.device), on_draft, tuned)
 
 
 def drafter_of(pair: Pair, method: Method, serving: Serving) -> Drafter | None:

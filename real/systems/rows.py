@@ -162,5 +162,16 @@ SPECIALISTS = {
 }
 """The same rows from drafters that have seen one domain."""
 
-ROWS = {**SYSTEMS, **SPECIALISTS, **METHODS, **STEPS, **HINTS, **CONTROLS}
+NOT_LEARNING = {
+    f"{start}-{name}": replace(method, draft=start)
+    for start in ("specialist", "generalist")
+    for name, method in {
+        "draft": Method("independent"),
+        "copies": Method("backoff"),
+        "fixed-mixture": Method("mixture", settings=(("parts", ("independent", "backoff@independent")),)),
+    }.items()
+}
+"""What learns nothing from traffic: the draft itself, copies within a request, and both mixed half and half."""
+
+ROWS = {**SYSTEMS, **SPECIALISTS, **METHODS, **STEPS, **HINTS, **CONTROLS, **NOT_LEARNING}
 """Every named row; ``plain`` and ``ngram`` are the same in all."""

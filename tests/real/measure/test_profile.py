@@ -10,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from real.cli.prepare import compile_for  # noqa: E402
+from real.systems.loaded import compile_for  # noqa: E402
 from real.measure import profile as profiling  # noqa: E402
 from real.measure.floor import AT_REST, rows_of  # noqa: E402
 from real.measure.profile import SEEN, Profile, Timing, cached, foretold, measure, place, profile  # noqa: E402

@@ -1,0 +1,197 @@
+"""`python -m real pays`: does learning pay on the clock? A mixture against what learns nothing, each by its own costs.
+
+A cell is one domain served to one target, all systems side by side, prompt by prompt, learning charged; draft lengths
+and resting parts are chosen by costs that were profiled before, alike for every system. Streams are the large ones, whose prompts are
+all different. A block is all cells of one start, temperature and way to run the models; its pooled ratio is over the tokens and seconds of all cells together.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from real.measure.contest import SECONDS, verdict
+from real.measure.intervals import draws, interval, lower_limit
+from real.measure.summary import Sample, by_question, load_runs
+from real.models.sampling import Sampling
+from real.serving.settings import Serving
+from real.studies.experiments import Experiment
+from real.systems.loaded import FAMILIES
+from real.traffic.streams import domains
+
+TUNED = "session"
+"""The domain on which hyper-parameters were set; no claim is about it."""
+HELD_OUT = ("javascript", "cmake")
+"""Domains made after that, on whose kind no embedded model has trained; they are reported beside the others."""
+HOME = "prose"
+"""The domain that a specialist was trained on; the others are shifts to it."""
+EARLY = 1000
+"""Committed tokens that count as the first after a shift."""
+POOLED = 0.985
+"""Of frozen's speed over all cells of a block together, by the one-sided 95 % limit."""
+
+
+class BlockOf(NamedTuple):
+    """Cells that are judged together. ``net`` and ``reach``: of frozen's speed, the least median and what is hoped."""
+
+    start: str
+    sampling: Sampling
+    compiled: bool
+    net: float
+    reach: float
+
+
+BLOCKS = {
+    "specialist": BlockOf("specialist", Sampling(1.0), False, 1.10, 1.15),
+    "generalist": BlockOf("generalist", Sampling(1.0), False, 1.02, 1.05),
+    "specialist-compiled": BlockOf("specialist", Sampling(1.0), True, 1.06, 1.10),
+    "generalist-compiled": BlockOf("generalist", Sampling(1.0), True, 1.00, 1.02),
+    "specialist-greedy": BlockOf("specialist", Sampling(0.0), False, 1.9, 1.9),
+    "generalist-greedy": BlockOf("generalist", Sampling(0.0), False, 1.9, 1.9),
+}
+FROZEN, LEARNS, COPIES, FIXED = "draft", "tv-mixture", "copies", "fixed-mixture"
+ADAPTERS = ("adapter-ogd", "adapter-ensemble")
+"""Named before the runs: the draft alone, the system whose gain is the claim, what learns nothing from traffic, and the
+learners of an adapter."""
+
+
+def name_of(system: str, start: str) -> str:
+    """The name of a row for a start, as in ``ROWS``."""
+    if system in (FROZEN, COPIES, FIXED):
+        return f"{start}-{system}"
+    return system if start == "generalist" or system == "ngram" else f"{start}-{system}"
+
+
+def systems(block: str) -> dict[str, str]:
+    """The systems of a block by the name of their row; where decoding is greedy n-grams and adapters are the rivals."""
+    start, sampling = BLOCKS[block][:2]
+    rivals = ("ngram", *ADAPTERS) if sampling.greedy else (COPIES, FIXED)
+    return {system: name_of(system, start) for system in (FROZEN, LEARNS, *rivals)}
+
+
+def cells(
+    chosen: Sequence[str], families: Sequence[str], names: Sequence[str], tokens: int, seed: int = 0
+) -> dict[str, Experiment]:
+    """One experiment for every block, family and domain, of at least so many new tokens.
+
+    Raises:
+        ValueError: for a block, family or domain that is not there, or too few tokens for an interval.
+    """
+    for name, given, known in (
+        ("block", chosen, BLOCKS),
+        ("family", families, FAMILIES),
+        ("domain", names, (*domains(), *HELD_OUT)),
+    ):
+        for value in given:
+            if value not in known:
+                raise ValueError(f"{name}={value!r}: must be one of {', '.join(known)}")
+    new = Serving().max_new_tokens
+    if tokens < 8 * new:
+        raise ValueError(f"tokens={tokens!r}: at least {8 * new}, eight requests, or there is no interval")
+    return {
+        f"{block}/{family}/{name}": Experiment(
+            f"{name}-large:{-(-tokens // new)}",
+            tuple(systems(block).values()),
+            Serving(sampling=BLOCKS[block].sampling),
+            (seed,),
+            family,
+            by_cost=True,
+            compiled=BLOCKS[block].compiled,
+        )
+        for block in chosen
+        for family in families
+        for name in names
+    }
+
+
+def finished(out: Path) -> list[str]:
+    """Cells that have results under ``out``, whichever call made them."""
+    found = (path.parent.relative_to(out).as_posix() for path in sorted(out.glob("*/*/*/0")))
+    return [name for name in found if any((out / name).glob("*/*.json"))]
+
+
+def early(columns: Mapping[str, np.ndarray], limit: int = EARLY) -> np.ndarray:
+    """The requests that begin within the first ``limit`` committed tokens: bool ``[requests]``."""
+    tokens = columns["tokens"]
+    return np.cumsum(tokens) - tokens < limit
+
+
+def table(out: Path, names: Iterable[str]) -> list[dict[str, Any]]:
+    """One row a system and cell: tokens, tokens a step, and net speed over frozen's, whole and at first."""
+    rows = []
+    for name in names:
+        sample = Sample(load_runs(out / name), units=by_question)
+        block, family, domain = name.split("/")
+        known = systems(block)
+        frozen = known[FROZEN]
+        first = sample.part(early(sample.columns[frozen]))
+        for system, row in known.items():
+            entry = {"block": block, "family": family, "domain": domain, "system": system}
+            entry |= {"tokens": int(sample.columns[row]["tokens"].sum()), "seconds": float(sample.sum(row, SECONDS)[0])}
+            entry |= _limits("tokens_per_step", sample.rate(row, "steps"))
+            entry |= _limits("steps_ratio", sample.ratio(row, frozen, "steps"))
+            entry |= _limits("net", sample.ratio(row, frozen))
+            entry |= _limits("net_first", first.ratio(row, frozen))
+            entry |= {"learn_share": float(sample.per(row, "seconds_learn", SECONDS)[0])}
+            rows.append(entry)
+    return rows
+
+
+def _limits(name: str, ratio: np.ndarray) -> dict[str, float | None]:
+    found = interval(ratio)
+    return {name: found["value"], f"{name}_low": found["low"], f"{name}_high": found["high"]}
+
+
+def pooled(out: Path, names: Sequence[str], one: str, other: str) -> np.ndarray:
+    """Net ratio of two systems over all cells together, each cell's requests resampled on their own."""
+    above, below = np.zeros((2, len(draws(2)))), np.zeros((2, len(draws(2))))
+    for i, name in enumerate(names):
+        known = systems(name.split("/")[0])
+        sample = Sample(load_runs(out / name), units=by_question, seed=i)
+        for sums, system in ((above, one), (below, other)):
+            sums += np.stack([sample.sum(known[system], column) for column in ("tokens", SECONDS)])
+    return (above[0] / above[1]) / (below[0] / below[1])
+
+
+def best_rival(rows: Sequence[Mapping[str, Any]], rivals: Sequence[str]) -> dict[tuple[str, str], float]:
+    """The net ratio of the best of these systems, by family and domain."""
+    found: dict[tuple[str, str], float] = {}
+    for row in rows:
+        if row["system"] in rivals and row["net"] is not None:
+            place = row["family"], row["domain"]
+            found[place] = max(found.get(place, 0.0), row["net"])
+    return found
+
+
+def headline(out: Path, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """For every block and family: medians over the domains but ``TUNED``'s, pooled limits, and whether they hold."""
+    found = []
+    for block, family in dict.fromkeys((row["block"], row["family"]) for row in rows):
+        ours = [row for row in rows if (row["block"], row["family"]) == (block, family)]
+        ours = [row for row in ours if row["domain"] not in (TUNED, *HELD_OUT)]
+        if not ours:
+            continue
+        names = [f"{block}/{family}/{domain}" for domain in dict.fromkeys(row["domain"] for row in ours)]
+        learns = [row for row in ours if row["system"] == LEARNS]
+        known, wanted = systems(block), BLOCKS[block]
+        rivals = [system for system in known if system != LEARNS]
+        best = best_rival(ours, rivals)
+        shifted = [row for row in learns if row["domain"] != HOME]
+        against = [row["net"] / best[family, row["domain"]] for row in shifted]
+        first = [row["net_first"] for row in shifted if row["net_first"] is not None]
+        all_cells = pooled(out, names, LEARNS, FROZEN)
+        entry = {"block": block, "family": family, "cells": len(names), "tokens": sum(row["tokens"] for row in learns)}
+        entry |= {"median_net": median(row["net"] for row in learns), "least": wanted.net, "reach": wanted.reach}
+        entry |= {"steps_ratios": sorted((row["steps_ratio"] for row in learns), reverse=True)}
+        entry |= {"pooled": interval(all_cells), "pooled_limit": lower_limit(all_cells)}
+        entry |= {"pooled_holds": verdict(all_cells, POOLED, one_sided=True).holds}
+        entry |= {"median_against_best_rival": median(against) if against else None}
+        entry |= {"median_first": median(first) if first else None}
+        if wanted.sampling.greedy:
+            whole = {rival: pooled(out, names, rival, FROZEN) for rival in rivals if rival != FROZEN}
+            leader = max(whole, key=lambda rival: whole[rival][0])
+            entry |= {"best_rival": leader, "pooled_against_best_rival": interval(all_cells / whole[leader])}
+        found.append(entry)
+    return found
