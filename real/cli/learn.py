@@ -126,13 +126,13 @@ def pays(
     """A mixture that learns against what does not, each by its own costs: OUT/pays.csv. Done cells are skipped."""
     from real.measure.summary import made_by
     from real.studies import pays as study
-    from real.studies.blocks import profile_first
+    from real.studies.blocks import costs_first
     from real.studies.systems_table import write
     from real.traffic.streams import domains
 
     named = domain or [name for name in (*domains(), *study.HELD_OUT) if name != study.TUNED]
     chosen = study.cells(block or list(study.BLOCKS), family or ["qwen3"], named, tokens)
-    for name in profile_first(chosen, out):
+    for name in costs_first(chosen, out):
         console.print(f"{name}: costs known", highlight=False)
     run_experiments(chosen, out, jobs)
     names = study.finished(out)

@@ -72,11 +72,6 @@ class Profile:
         rest = _cautious(self.rest, self.rest_limit) if self.rest else ()
         return replace(serving, costs=self.cautious, switch_cost=self.switch_cost, rest_costs=rest)
 
-    def applied_as_measured(self, serving: Serving) -> Serving:
-        """The same by the costs themselves, for contests of systems: limits would favour whose noise was less."""
-        rest = _cautious(self.rest, np.ones(len(self.rest))) if self.rest else ()
-        return replace(serving, costs=self.costs, switch_cost=self.switch_cost, rest_costs=rest)
-
     @property
     def cost_ratio(self) -> float:
         """One drafted token in plain steps, on average over the lengths."""
@@ -88,7 +83,7 @@ class Profile:
         return tuple(seconds / self.verify[0] for seconds in self.verify)
 
 
-def _cautious(step: Sequence[float], limit: Sequence[float] | np.ndarray) -> tuple[float, ...]:
+def _cautious(step: Sequence[float], limit: Sequence[float]) -> tuple[float, ...]:
     costs = np.maximum(np.maximum.accumulate(step) / step[0], limit)
     return tuple(float(cost) for cost in np.maximum.accumulate(costs))
 

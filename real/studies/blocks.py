@@ -3,23 +3,27 @@
 Methods of a block share a process, so their seconds can be compared; blocks share nothing but the machine.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from real.measure.profile import Profile, cached
-from real.measure.served import run_block
+from real.measure.costs import Costs, applied, measure
+from real.measure.served import device_name, run_block
 from real.models.load import quiet
 from real.serving.settings import Serving
 from real.studies.experiments import Experiment
 from real.systems.loaded import Models, compile_for
 from real.systems.rows import ROWS, Method
 from real.traffic.streams import Stream, scheduled
+from theory.runs.result import load_result, save_result
+from theory.runs.trace import plain
 from theory.runs.workers import at_once
 
-PROFILED, PROFILE_SEED = "session:4", 1
+TIMED, TIMED_SEED = "session:24", 1
 """The requests that costs are measured on, of the domain on which hyper-parameters were set."""
 
 
@@ -73,7 +77,7 @@ def _run(block: Block, out: Path, progress: Callable[[Block, int, int], Any]) ->
 def _servings(
     experiment: Experiment, models: Models, methods: Mapping[str, Method], stream: Stream, out: Path
 ) -> dict[str, Serving]:
-    """How each method serves: as the experiment says, or by the costs of its own profile, kept under ``out``.
+    """How each method serves: as the experiment says, or by the costs of its steps, kept under ``out``.
 
     Models are compiled first, where they are to be.
     """
@@ -82,31 +86,36 @@ def _servings(
         compile_for(models, list(methods.values()), stream, serving)
     if not experiment.by_cost:
         return dict.fromkeys(methods, serving)
-    asked = models.encoded(scheduled(PROFILED, PROFILE_SEED).prompts)
-    return {
-        name: serving
-        if row.drafter is None
-        else _profile(models, row, serving, asked, out).applied_as_measured(serving)
-        for name, row in methods.items()
-    }
+    found = _costs_of(experiment, models, methods, out)
+    at_rest = found[experiment.at_rest]
+    return {name: applied(serving, found[name], at_rest) if name in found else serving for name in methods}
 
 
-def _profile(models: Models, row: Method, serving: Serving, asked: Sequence[list[int]], out: Path) -> Profile:
-    return cached(models, row, serving, asked, out / "profiles")
+def _costs_of(experiment: Experiment, models: Models, methods: Mapping[str, Method], out: Path) -> dict[str, Costs]:
+    """The costs on disk, or measured and written there."""
+    told = {"family": experiment.family, "compiled": experiment.compiled, **plain(experiment.serving)}
+    told |= {"methods": {name: plain(row) for name, row in methods.items()}, "device": device_name(models.device)}
+    key = sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
+    path = out / "costs" / f"{key}.json"
+    if not path.exists():
+        asked = models.encoded(scheduled(TIMED, TIMED_SEED).prompts)
+        found = measure(models, methods, experiment.serving, asked)
+        save_result(path, "costs", {"settings": told, "costs": {name: one._asdict() for name, one in found.items()}})
+    kept = load_result(path, "costs")["costs"]
+    return {name: Costs(tuple(one["seconds"]), one["rests"]) for name, one in kept.items()}
 
 
-def profile_first(experiments: Mapping[str, Experiment], out: Path) -> Iterator[str]:
+def costs_first(experiments: Mapping[str, Experiment], out: Path) -> Iterator[str]:
     """Measure the costs that the experiments choose by, one after the other, before anything is served → each's name.
 
     Experiments that differ in what they serve have the same costs.
     """
     by_cost = {name: row for name, row in experiments.items() if row.by_cost}
     alike = {(row.methods, row.serving, row.family, row.compiled): name for name, row in reversed(by_cost.items())}
-    chosen = [(name, experiments[name], out) for name in reversed(alike.values())]
-    yield from at_once(_costs, chosen, 1, lambda *_: None)
+    yield from at_once(_measure_costs, [(name, experiments[name], out) for name in reversed(alike.values())], 1)
 
 
-def _costs(name: str, experiment: Experiment, out: Path, progress: Callable[..., Any]) -> str:
+def _measure_costs(name: str, experiment: Experiment, out: Path, progress: Callable[..., Any]) -> str:
     torch.set_num_threads(1)
     quiet()
     models, methods = Models(family=experiment.family), {name: ROWS[name] for name in experiment.methods}

@@ -1,8 +1,9 @@
 """`python -m real pays`: does learning pay on the clock? A mixture against what learns nothing, each by its own costs.
 
 A cell is one domain served to one target, all systems side by side, prompt by prompt, learning charged; draft lengths
-and resting parts are chosen by costs that were profiled before, alike for every system. Streams are the large ones, whose prompts are
-all different. A block is all cells of one start, temperature and way to run the models; its pooled ratio is over the tokens and seconds of all cells together.
+and resting parts are chosen by costs that were measured before, alike for every system. Streams are the large ones,
+whose prompts are all different. A block is all cells of one start, temperature and way to run the models; its pooled
+ratio is over the tokens and seconds of all cells together.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -98,6 +99,7 @@ def cells(
             (seed,),
             family,
             by_cost=True,
+            at_rest=systems(block)[FROZEN],
             compiled=BLOCKS[block].compiled,
         )
         for block in chosen
