@@ -8,7 +8,6 @@ arrays: it would have to wait for every token that is looked up.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 
@@ -57,10 +56,9 @@ def with_copies(laws: Tensor, found: Sequence[Copies]) -> Tensor:
     """Laws ``[n, V]`` on the CPU, each with the copies found for it."""
     if not any(one.ids for one in found):
         return laws
-    width = laws.shape[-1]
-    shares = laws.new_tensor([one.share for one in found])
-    ids = torch.tensor([row * width + token for row, one in enumerate(found) for token in one.ids])
-    weights = laws.new_tensor([weight for one in found for weight in one.weights])
-    mixed = laws * (shares[:, None] if len(found) > 1 else shares)
-    mixed.view(-1).index_add_(0, ids, weights)
+    mixed = laws * laws.new_tensor([one.share for one in found])[:, None]
+    rows = mixed.numpy()  # over the same memory
+    for row, one in enumerate(found):
+        for token, weight in zip(one.ids, one.weights, strict=True):
+            rows[row, token] += weight
     return mixed

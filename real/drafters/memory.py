@@ -12,7 +12,8 @@ expert, and the theorem is about the mixture (``mixture.py``). Large vocabularie
 max(p, q₀) and one log-ratio for all others.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from math import log
 from typing import Any
 
@@ -23,6 +24,7 @@ from real.drafters.base import Drafter
 from real.drafters.independent import Independent
 from real.drafters.refining import Refining, base_of
 from real.drafters.whitening import Whitening
+from real.models.fused import fused
 from real.models.hf import Pair
 from real.models.state import alike, between, under
 from real.models.text import Text, close_up
@@ -71,8 +73,13 @@ class ResidualMemory(Refining):
         self.entries, self.nearest, self.top = entries, nearest, top
         self.whitener = Whitening(base.model.width, burn_in, ridge, self.device)
         directions = torch.randn(base.model.width, width, generator=torch.Generator().manual_seed(0))
-        self.directions, self._scale = directions.to(self.device), SHARPNESS / width
+        self.directions = directions.to(self.device)
         self._forget_all()
+        self._one: Callable[..., Tensor] | None = None  # ``corrected`` for one text, where models are compiled
+        if getattr(base.model, "compiled", None) is not None and not self.top and self.device.type == "cpu":
+            known = self._projection, self._keys, self._values, self._stamps
+            shapes = ((1, base.vocab), (1, base.model.width), *(tuple(part.shape) for part in known))
+            self._one = fused(_asking(nearest), shapes)
         self._seen: list[tuple[Tensor, Tensor]] = []  # hidden states and logits of this step's drafted positions
         self._fresh: list[tuple[Tensor, Tensor, Tensor]] = []  # states, logits, target's laws to be remembered next
         self._open: list[list[Tensor]] = []  # of each text: the target's laws where the draft has not read yet
@@ -112,21 +119,20 @@ class ResidualMemory(Refining):
     def _corrected(self, logits: Tensor, hidden: Tensor) -> Tensor:
         if not self.filled:
             return logits
-        scores = torch.addmm(self._stamps, self._key(hidden), self._keys.T, alpha=self._scale)  # [n, N + 1]
-        best, at = scores.topk(self.nearest + 1, -1)
-        weights = best.softmax(-1)  # [n, k + 1]
         if not self.top:
             logits = logits if logits.dtype == torch.float64 else logits.float()
-            near = self._values.index_select(0, at.flatten()).view(*at.shape, -1).to(logits.dtype)  # [n, k + 1, V]
-            return torch.baddbmm(logits[:, None], weights[:, None].to(logits.dtype), near)[:, 0]
+            known = self._projection, self._keys, self._values, self._stamps
+            if self._one is not None and len(logits) == 1 and logits.dtype == torch.float32:
+                return self._one(logits, hidden.float(), *known)
+            return corrected(logits, hidden.float(), *known, nearest=self.nearest)
+        weights, at = _nearest(self._key(hidden), self._keys, self._stamps, self.nearest)
         rest = self._rest[at]
         own = weights[..., None] * (self._values[at] - rest[..., None])  # [n, k + 1, top]
         residual = (weights * rest).sum(-1, keepdim=True).expand(-1, self.vocab).clone()
         return logits + residual.scatter_add_(1, self._ids[at].flatten(1), own.flatten(1))
 
     def _key(self, hidden: Tensor) -> Tensor:
-        width = self.directions.shape[1]
-        return torch.layer_norm(hidden.float() @ self._projection, (width,), eps=TINY)  # of norm √w
+        return key_of(hidden.float(), self._projection)
 
     # what is remembered
 
@@ -245,6 +251,32 @@ class ResidualMemory(Refining):
         self._stamps[self.entries] += self.count / AGE
         if self.top:
             self._ids[at], self._rest[at] = state["ids"].to(self._ids), state["rest"][:, 0].to(self._rest)
+
+
+def key_of(hidden: Tensor, projection: Tensor) -> Tensor:
+    """States ``[n, d]`` → keys ``[n, w]``, of norm √w."""
+    return torch.layer_norm(hidden @ projection, (projection.shape[1],), eps=TINY)
+
+
+def _nearest(key: Tensor, keys: Tensor, stamps: Tensor, nearest: int) -> tuple[Tensor, Tensor]:
+    """Weights ``[n, k + 1]`` of the entries that are asked, and which they are."""
+    best, at = torch.addmm(stamps, key, keys.T, alpha=SHARPNESS / keys.shape[1]).topk(nearest + 1, -1)
+    return best.softmax(-1), at
+
+
+def corrected(
+    logits: Tensor, hidden: Tensor, projection: Tensor, keys: Tensor, values: Tensor, stamps: Tensor, nearest: int
+) -> Tensor:
+    """Logits ``[n, V]`` and states ``[n, d]`` → logits with the log-ratios that are remembered near by."""
+    weights, at = _nearest(key_of(hidden, projection), keys, stamps, nearest)
+    near = values.index_select(0, at.flatten()).view(*at.shape, -1).to(logits.dtype)  # [n, k + 1, V]
+    return torch.baddbmm(logits[:, None], weights[:, None].to(logits.dtype), near)[:, 0]
+
+
+@lru_cache
+def _asking(nearest: int) -> Callable[..., Tensor]:
+    """``corrected`` of so many entries; the same function for the same number."""
+    return partial(corrected, nearest=nearest)
 
 
 def _ratio(target: Tensor, draft: Tensor) -> Tensor:

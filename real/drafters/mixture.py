@@ -150,6 +150,7 @@ class Mixture(Several):
         self.goes(counts)
         for i in range(max(lengths)):
             laws = self._laws_alone(chosen, tokens, sampling) if chosen else self._said(tokens, sampling)  # [n, L, V]
+            mixing = mixing.to(laws)
             raw = _mixed(mixing, laws)
             law = self._as_served(raw, tokens)
             counts = self._going(counts, before_empty(raw, law, counts, i))

@@ -30,11 +30,11 @@ class Several(Drafter):
     def __init__(self, parts: Sequence[Drafter]):
         self.parts, self.vocab = list(parts), parts[0].vocab
         self.bases = [place_of(part, self.parts[:i]) for i, part in enumerate(parts)]
-        lawful = [k for k, base in enumerate(self.bases) if base is not None and getattr(parts[k], "of_laws", False)]
-        self._of_logits = [k for k in range(len(parts)) if k not in lawful]
-        self._of_laws, order = lawful, self._of_logits + lawful  # as laws are found
-        self._place = [order.index(k) for k in range(len(parts))]
-        self._in_order = order == sorted(order)
+        self._of_laws = [
+            k for k, base in enumerate(self.bases) if base is not None and getattr(parts[k], "of_laws", False)
+        ]
+        self._of_logits = [k for k in range(len(parts)) if k not in self._of_laws]
+        self._in_order = sorted(self._of_logits + self._of_laws) == self._of_logits + self._of_laws
         self.reads_target = any(part.reads_target for part in parts)
         self.watches = any(part.watches for part in parts)
         self.uses_draft = any(part.uses_draft for part in parts)
@@ -45,13 +45,11 @@ class Several(Drafter):
         for k in self._of_logits:
             if k not in logits:
                 logits[k] = self._refined(k, logits, refined)
-        laws = law_of(torch.stack([logits[k] for k in self._of_logits], 1), sampling)
-        if self._of_laws:
-            found = dict(zip(self._of_logits, laws.unbind(1), strict=True))
-            for k in self._of_laws:
-                found[k] = self._refined(k, found, refined)
-            laws = torch.stack(list(found.values()), 1)
-        return laws if self._in_order else laws[:, self._place]
+        laws = {k: law_of(logits[k], sampling) for k in self._of_logits}
+        for k in self._of_laws:
+            laws[k] = self._refined(k, laws, refined)
+        found = list(laws.values())
+        return torch.stack(found if self._in_order else [laws[k] for k in range(len(found))], 1)
 
     def _refined(self, k: int, said: dict[int, Tensor], refined: Refined) -> Tensor:
         part, base = self.parts[k], self.bases[k]

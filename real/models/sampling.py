@@ -46,11 +46,18 @@ class Sampling:
     def greedy(self) -> bool:
         return self.temperature == 0
 
+    @property
+    def whole(self) -> bool:
+        """Whether a law is the softmax itself: what ``process`` gives then, and a decoder asks for it every token."""
+        return self.temperature == 1 and self.top_k == 0 and self.top_p == 1
+
     def law(self, logits: Tensor) -> Tensor:
         """Next-token law ``[..., V]`` of logits, at least in float32; a greedy law is the one-hot argmax."""
         logits = logits if logits.dtype.itemsize == 8 else logits.float()
         if self.greedy:
             return one_hot(logits.argmax(-1), logits)
+        if self.whole:
+            return logits.softmax(-1)
         return process(logits, self.temperature, self.top_k, self.top_p)
 
     def judge(self, logits: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor]:
