@@ -10,14 +10,13 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from real.systems.loaded import compile_for  # noqa: E402
 from real.measure import profile as profiling  # noqa: E402
 from real.measure.floor import AT_REST, rows_of  # noqa: E402
 from real.measure.profile import SEEN, Profile, Timing, cached, foretold, measure, place, profile  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
 from real.serving.ledger import Ledger  # noqa: E402
 from real.serving.settings import Serving  # noqa: E402
-from real.systems.loaded import decoder_of, drafter_of  # noqa: E402
+from real.systems.loaded import compile_for, decoder_of, drafter_of  # noqa: E402
 from real.systems.rows import Method  # noqa: E402
 from real.traffic.prompts import Prompt  # noqa: E402
 from real.verify.lossless import COSTS, random_pair, random_prompts, reference  # noqa: E402

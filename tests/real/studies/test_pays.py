@@ -1,0 +1,116 @@
+# pyright: reportArgumentType=false
+"""The study of whether learning pays: who is compared, by whose costs, and what a headline is made of."""
+
+import json
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from real.measure.costs import Costs, applied  # noqa: E402
+from real.measure.summary import Sample, load_runs  # noqa: E402
+from real.serving.settings import Serving  # noqa: E402
+from real.studies import pays  # noqa: E402
+from real.systems.rows import ROWS  # noqa: E402
+from tests.real.cli.test_real_cli import real, said  # noqa: E402
+from theory.runs.trace import Trace  # noqa: E402
+
+SECONDS = {"draft": 2.0, "tv-mixture": 1.6, "copies": 1.8, "fixed-mixture": 2.2, "ngram": 1.0, "adapter-ogd": 1.7,
+           "adapter-ensemble": 1.5}  # fmt: skip
+
+
+def cell(out, name, scale=1.0, count=12):
+    """Runs of a cell whose systems take so many seconds a request of 100 tokens in 40 steps, and a little noise."""
+    noise = 1 + 0.01 * np.random.default_rng(len(name)).standard_normal(count)
+    for system, row in pays.systems(name.split("/")[0]).items():
+        seconds = SECONDS[system] * noise * (scale if system == "tv-mixture" else 1.0)
+        columns = {"tokens": np.full(count, 100), "steps": np.full(count, 40), "seconds_total": seconds}
+        columns |= {"seconds_learn": 0.01 * seconds, "prompt": np.arange(count), "segment": np.zeros(count)}
+        header = {
+            "method": row,
+            "segments": [name],
+            "provenance": {"commit": "c"},
+            "settings": {"schedule": "c-large:12", "seed": 0},
+        }
+        Trace(header, columns).save(out / name / "0" / row)
+
+
+def test_every_system_of_a_block_is_a_row_and_starts_alike():
+    for block, (start, sampling, *_) in pays.BLOCKS.items():
+        for system, row in pays.systems(block).items():
+            assert ROWS[row].drafter is not None
+            assert system == "ngram" or ROWS[row].draft == start
+        rivals = set(pays.systems(block)) - {pays.FROZEN, pays.LEARNS}
+        assert ("ngram" in rivals) == sampling.greedy
+
+
+def test_cells_are_of_the_large_streams_and_by_cost():
+    found = pays.cells(["specialist-compiled"], ["qwen3"], ["c", "cmake"], 8000)
+    assert list(found) == ["specialist-compiled/qwen3/c", "specialist-compiled/qwen3/cmake"]
+    row = found["specialist-compiled/qwen3/cmake"]
+    assert (row.schedule, row.by_cost, row.compiled, row.at_rest) == ("cmake-large:63", True, True, "specialist-draft")
+    for given, told in (
+        ({"chosen": ["fast"]}, "block='fast'"),
+        ({"families": ["gpt"]}, "family='gpt'"),
+        ({"names": ["latin"]}, "domain='latin'"),
+        ({"tokens": 100}, "tokens=100"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            pays.cells(**{"chosen": ["specialist"], "families": ["qwen3"], "names": ["c"], "tokens": 8000} | given)
+
+
+def test_a_headline_leaves_out_what_was_tuned_on_and_what_is_held_out(tmp_path):
+    scales = {"prose": 1.25, "c": 1.0, "sql": 0.8, "session": 0.1, "javascript": 0.1}
+    for domain, scale in scales.items():
+        cell(tmp_path, f"specialist/qwen3/{domain}", scale)
+    rows = pays.table(tmp_path, pays.finished(tmp_path))
+    assert len(rows) == 4 * len(scales)
+    (found,) = pays.headline(tmp_path, rows)
+    assert found["cells"] == 3
+    assert found["median_net"] == pytest.approx(2.0 / 1.6, rel=1e-9)
+    assert found["pooled"]["value"] == pytest.approx(3 * 2.0 / (1.6 * (1.25 + 1 + 0.8)), rel=0.01)
+    assert found["pooled_holds"]
+    # of the shifted ones alone, against the copies, which are the best that learns nothing
+    assert found["median_against_best_rival"] == pytest.approx((1.8 / 1.6 + 1.8 / 1.28) / 2, rel=0.01)
+
+
+def test_greedy_is_held_against_the_best_rival_over_all_cells(tmp_path):
+    for domain in ("c", "sql"):
+        cell(tmp_path, f"generalist-greedy/qwen3/{domain}")
+    (found,) = pays.headline(tmp_path, pays.table(tmp_path, pays.finished(tmp_path)))
+    assert found["best_rival"] == "ngram"
+    assert found["pooled_against_best_rival"]["value"] == pytest.approx(1.0 / 1.6, rel=0.01)
+
+
+def test_the_first_tokens_are_those_of_the_requests_that_begin_within_them():
+    columns = {"tokens": np.array([600, 300, 200, 50])}
+    assert pays.early(columns).tolist() == [True, True, True, False]
+
+
+def test_costs_are_in_plain_steps_and_parts_rest_at_those_of_the_first():
+    found, draft = Costs((2.0, 3.0, 2.9), True), Costs((2.0, 2.4, 2.6), False)
+    assert found.costs == (1.0, 1.5, 1.5)
+    serving = Serving(2, 8)
+    assert applied(serving, found, draft).rest_costs == (1.0, 1.2, 1.3)
+    assert applied(serving, draft, draft).rest_costs == ()
+
+
+def test_pays_from_the_command_line(tmp_path, monkeypatch):
+    """Two systems, few tokens: costs are measured once, a cell is served by them, and what is done is skipped."""
+    monkeypatch.setattr(
+        pays, "systems", lambda block: {"draft": "specialist-draft", "tv-mixture": "specialist-tv-mixture"}
+    )
+    monkeypatch.setattr("real.studies.blocks.TIMED", "session:2")
+    asked = ["pays", "--block", "specialist", "--domain", "c", "--tokens", "1024", "--out", str(tmp_path)]
+    assert "specialist/qwen3/c, seed 0: run" in said(real(*asked))
+    headline = json.loads((tmp_path / "pays.json").read_text())["headline"]
+    assert headline[0]["tokens"] >= 900
+    (costs,) = (tmp_path / "costs").glob("*.json")
+    kept = json.loads(costs.read_text())["costs"]
+    assert set(kept) == {"specialist-draft", "specialist-tv-mixture"}
+    assert kept["specialist-tv-mixture"]["rests"]
+    settings = Sample(load_runs(tmp_path / "specialist/qwen3/c")).names
+    assert settings == ["specialist-draft", "specialist-tv-mixture"]
+    assert "skipped" in said(real(*asked))
