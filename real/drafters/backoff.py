@@ -74,6 +74,7 @@ class Backoff(Refining):
         self._later = -(orders[:, None] >= orders).float()  # ln A = ln(n + 1) @ later
         self._on_host = scope == "local" and self.device.type == "cpu"
         self._last: list[list[int]] = []  # the same on the host, where tables are looked up there
+        self._shares = list[list[float] | Tensor]()  # of the base in each law of this step
         self._asked = torch.zeros(0)  # the last tokens of every text and of what it drafted, nearest first [n, K]
         self._table: Table | None = None  # of the step under way
         self._forget_all()
@@ -109,6 +110,8 @@ class Backoff(Refining):
         self.count += len(logits)
 
     def follow(self, said: Tensor, drafted: list[Tensor]) -> None:
+        if not drafted:
+            self._shares = []
         if self._on_host and drafted:
             self._last = [[new, *last] for new, last in zip(drafted[-1].tolist(), self._last, strict=True)]
             return
@@ -149,8 +152,11 @@ class Backoff(Refining):
 
     def refined(self, said: Tensor) -> Tensor:
         if self._on_host:
-            found = zip(self.texts, self._last, strict=True)
-            return with_copies(said, [self._copies(text.tokens, len(text.tokens), last) for text, last in found])
+            asked = zip(self.texts, self._last, strict=True)
+            found = [self._copies(text.tokens, len(text.tokens), last) for text, last in asked]
+            self._shares.append([one.share for one in found])
+            return with_copies(said, found)
+        self._shares.append([1.0] * len(said))
         return said if self._table is None else self._backed_off(said, self._asked, self._table)
 
     def _copies(self, tokens: list[int], stop: int, last: list[int]) -> Copies:
@@ -171,9 +177,13 @@ class Backoff(Refining):
         met = (table.contexts == asked[..., None]).float().cumprod(1)[:, self.least - 1 :]  # the last k tokens match
         shares = (met.sum(-1).log1p() @ self._later).exp()  # A_k [n, orders]
         weights = (shares[:, None] @ met)[:, 0]  # [n, E]
+        self._shares[-1:] = [shares[:, 0]]
         if table.probs is not None:
             weights = (weights[..., None] * table.probs).flatten(1)
         return (shares[:, :1] * law).scatter_add_(1, table.ids.expand(len(law), -1), weights.to(law.dtype))
+
+    def rebased(self, law: Tensor, said: Tensor, other: Tensor, i: int, row: int) -> Tensor:
+        return law + self._shares[i][row] * (other - said)
 
     def state(self) -> dict[str, Tensor]:
         """The global table; a local one ends with its text."""

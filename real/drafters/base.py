@@ -94,7 +94,7 @@ class Drafter(ABC):
         made_of: names of the drafters that it is made of, unless the setting ``parts`` says others.
         context: the longest text that it can follow.
         watches: it is told of the target's laws after every step (``reveal``).
-        rests: it can draft with its first part alone, where the others are not worth what they cost.
+        levels: of its parts more or fewer draft: 0 its first alone, the last all; one where it has no such choice.
     """
 
     vocab: int
@@ -117,7 +117,7 @@ class Drafter(ABC):
     context: int = UNLIMITED
     texts: Sequence[Text] = ()
     watches: bool = False
-    rests: bool = False
+    levels: int = 1
     lengths: list[int] | None = None  # how many tokens each text drafts in the step under way; None: all go on
     witnesses: Sequence[Tensor] = ()  # of the tokens just proposed, each [n] (Sampling.choose); none: they go unchecked
 
@@ -251,14 +251,14 @@ class Drafter(ABC):
         """
         return None
 
-    def rest(self, resting: bool) -> None:
-        """Draft with the first part alone from the next step on, and take nothing in; or with all parts again."""
+    def work(self, level: int) -> None:
+        """Draft at this level from the next step on; parts that do not take part take nothing in."""
         return None
 
-    def gained(self, row: int, target_probs: Tensor) -> float:
-        """By how much its total variations were smaller than its first part's, summed over the drafted positions that
-        the step has just committed to a text; target's laws at the committed positions ``[c, V]``, after ``commit``."""
-        return 0.0
+    def gained(self, row: int, target_probs: Tensor) -> list[float]:
+        """By how much each level up to that of the step made total variations smaller than the one before it, summed
+        over the drafted positions just committed to a text; the target's laws there ``[c, V]``, after ``commit``."""
+        return []
 
     def reseed(self, seed: int) -> None:
         """Take up the run's seed, where a drafter has choices of its own to make; their randomness is its ``state``."""

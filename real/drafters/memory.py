@@ -53,6 +53,7 @@ class ResidualMemory(Refining):
 
     prefix_only = False
     watches = True
+    dear = True
     whitens = False
 
     def __init__(
@@ -104,6 +105,8 @@ class ResidualMemory(Refining):
     # what is drafted
 
     def follow(self, said: Tensor, drafted: list[Tensor]) -> None:
+        if self.idle:
+            return
         if not drafted:
             self._take_in()
         self._seen.append((self.draft.newest, said))
@@ -117,7 +120,7 @@ class ResidualMemory(Refining):
         return self._corrected(said, hidden)
 
     def _corrected(self, logits: Tensor, hidden: Tensor) -> Tensor:
-        if not self.filled:
+        if not self.filled or self.idle:
             return logits
         if not self.top:
             logits = logits if logits.dtype == torch.float64 else logits.float()
@@ -154,7 +157,8 @@ class ResidualMemory(Refining):
         if row == len(self.texts) - 1:
             self._seen = []
 
-    def pause(self) -> None:
+    def pause(self, idle: bool) -> None:
+        super().pause(idle)
         self._open, self._seen = [[] for _ in self._open], []
 
     def leave(self, row: int) -> None:

@@ -13,6 +13,7 @@ Reference: theory/README.md.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -58,7 +59,9 @@ class Mixture(Several):
         super().__init__(parts)
         self.mode = mode
         self.convex = mode != "route"
-        self.rests = mode == "tv"
+        self._dear = [k for k, part in enumerate(parts) if self.bases[k] is not None and getattr(part, "dear", False)]
+        if mode == "tv":
+            self.levels = 3 if self._dear else 2
         self.rng = torch.Generator().manual_seed(seed)
         self._x = torch.full((len(parts),), 1 / len(parts))
         self._weights = self._x.double() / self._x.double().sum()
@@ -67,7 +70,7 @@ class Mixture(Several):
         self._told: list[int] = []  # tokens of each text up to the last commit
         self._open: list[int] = []  # committed positions at the end of each text whose laws are to come
         self._served = Sampling(1.0)
-        self._resting, self._last = False, list[tuple[int, int]]()  # where each text's last drafted positions lie
+        self._level, self._last = max(self.levels - 1, 1), list[tuple[int, int]]()  # each text's last drafted positions
         self._drafted: tuple[Proposal, list[Tensor], list[int]] | None = None  # of the step in flight: laws, starts
 
     @classmethod
@@ -138,7 +141,7 @@ class Mixture(Several):
     def propose(
         self, lengths: Sequence[int], sampling: Sampling, uniforms: Tensor | None, confidence: float = 0.0
     ) -> Proposal:
-        if self._resting:
+        if not self._level:
             proposal = self.parts[0].propose(lengths, sampling, uniforms, confidence)
             self.witnesses = self.parts[0].witnesses
             return proposal
@@ -215,26 +218,44 @@ class Mixture(Several):
 
     def reveal(self, row: int, logits: Tensor, drafted: int) -> None:
         for part, base in zip(self.parts, self.bases, strict=True):
-            if not self._resting or base is None:
+            if base is None or (self._level and not (isinstance(part, Refining) and part.idle)):
                 part.reveal(row, logits, drafted)
 
-    def rest(self, resting: bool) -> None:
-        self._resting = resting
-        for part in self.parts:
-            if resting and isinstance(part, Refining):
-                part.pause()
+    def work(self, level: int) -> None:
+        self._level = level
+        for k, part in enumerate(self.parts):
+            if self.bases[k] is not None and isinstance(part, Refining):
+                idle = level < (self.levels - 1 if k in self._dear else 1)
+                if idle or part.idle:
+                    part.pause(idle)
         self._open = [0] * len(self._open)
 
-    def gained(self, row: int, target_probs: Tensor) -> float:
+    def gained(self, row: int, target_probs: Tensor) -> list[float]:
         start, known = self._last[row]
-        if not known:
-            return 0.0
+        if not known or not self._level:
+            return [0.0] * self._level
         parts = torch.stack([self._laws[row][start + i] for i in range(known)])  # [m, N, V]
-        laws = torch.stack([_mixed(self._weights.expand(known, -1), parts), parts[:, 0]])
+        weights = self._weights.expand(known, -1)
+        laws = [parts[:, 0], _mixed(weights, parts)]
+        if self._level == 2:
+            laws.insert(1, _mixed(weights, self._without_dear(parts, row)))
+        served = torch.stack(laws)
         if self._served.greedy:
-            laws = one_hot(laws.argmax(-1), laws)
-        mixed, first = alpha(target_probs[:known].to(laws), laws).sum(-1).tolist()
-        return mixed - first
+            served = one_hot(served.argmax(-1), served)
+        kept = alpha(target_probs[:known].to(served), served).sum(-1).tolist()
+        return [after - before for before, after in pairwise(kept)]
+
+    def _without_dear(self, parts: Tensor, row: int) -> Tensor:
+        """The parts' laws ``[m, N, V]`` at a text's drafted positions, had the dear ones said what their bases said."""
+        said, found, others = parts.unbind(1), list(parts.unbind(1)), set(self._dear)
+        for k, (part, base) in enumerate(zip(self.parts, self.bases, strict=True)):
+            if k in self._dear and base is not None:
+                found[k] = found[base]
+            elif base in others and isinstance(part, Refining):
+                three = zip(said[k], said[base], found[base], strict=True)
+                found[k] = torch.stack([part.rebased(*laws, i, row) for i, laws in enumerate(three)])
+                others.add(k)
+        return torch.stack(found, 1)
 
     def known(self, row: int) -> int:
         return len(self.texts[row].tokens) - self._open[row]
@@ -264,7 +285,7 @@ class Mixture(Several):
                 self._laws[row].update((starts[row] + i, laws[i][row]) for i in range(known))
                 new[row] -= known
                 self._last[row] = starts[row], known
-        if self.mode == "tv" and not self._resting:
+        if self.mode == "tv" and self._level:
             self._open = [count + more for count, more in zip(self._open, new, strict=True)]
 
     def features(self, start: int, stop: int, row: int = 0) -> Tensor:

@@ -26,9 +26,13 @@ class Refining(Drafter):
     Attributes:
         of_laws: it refines the base's law as it is served, and gives one; otherwise logits.
         leads: whether the base is told what this one is told; a mixture of both sets it to False.
+        dear: it costs so much that a mixture chooses on its own whether it takes part. idle: it does not, and says what
+            its base says.
     """
 
     of_laws = False
+    dear = False
+    idle = False
 
     def __init__(self, base: Drafter):
         self.base, self.vocab, self.context, self.leads = base, base.vocab, base.context, True
@@ -46,9 +50,13 @@ class Refining(Drafter):
     def refined_at(self, said: Tensor, start: int, stop: int, row: int = 0) -> Tensor:
         """The same at committed positions of one text ``[stop − start, V]``, by what was remembered before them."""
 
-    def pause(self) -> None:
-        """It is not told of the steps to come, until it is asked again: what it was yet to take in it never will."""
-        return None
+    def pause(self, idle: bool) -> None:
+        """Take no part in the steps to come, nor be told of them; or again. What was yet to be taken in never is."""
+        self.idle = idle
+
+    def rebased(self, law: Tensor, said: Tensor, other: Tensor, i: int, row: int) -> Tensor:
+        """What it would have made of ``other``, having made ``law`` of ``said`` for a text's i-th drafted token."""
+        raise NotImplementedError(f"{type(self).__name__}: what it says of another law is not known")
 
     def logits_after(self, drafted: list[Tensor]) -> Tensor:
         logits = self.base.logits_after(drafted)

@@ -45,7 +45,11 @@ class Several(Drafter):
         for k in self._of_logits:
             if k not in logits:
                 logits[k] = self._refined(k, logits, refined)
-        laws = {k: law_of(logits[k], sampling) for k in self._of_logits}
+        laws = dict[int, Tensor]()
+        for k in self._of_logits:
+            base = self.bases[k]
+            alike = base is not None and logits[k] is logits[base]  # where it has nothing to say
+            laws[k] = laws[base] if alike and base is not None else law_of(logits[k], sampling)
         for k in self._of_laws:
             laws[k] = self._refined(k, laws, refined)
         found = list(laws.values())

@@ -167,13 +167,14 @@ class AtLength:
     plainly.
 
     What the drafter remembers of requests is forgotten before each. A measurement is the steps, prefill left out.
-    ``resting``: its parts rest, all but the first.
+    ``level``: that it works at, the last if left out.
     """
 
     def __init__(
-        self, target: CausalLM, drafter: Drafter, serving: Serving, lengths: Iterable[int], resting: bool = False
+        self, target: CausalLM, drafter: Drafter, serving: Serving, lengths: Iterable[int], level: int | None = None
     ):
-        self.target, self.serving, self.lengths, self.resting = target, serving, tuple(lengths), resting
+        self.target, self.serving, self.lengths = target, serving, tuple(lengths)
+        self.level = drafter.levels - 1 if level is None else level
         self.drafter = drafter if any(self.lengths) else None
         self.blank = drafter.state()
 
@@ -182,7 +183,8 @@ class AtLength:
         sampling, rng = self.serving.sampling, torch.Generator().manual_seed(request.number)
         if self.drafter is not None:
             self.drafter.restore(self.blank)
-            self.drafter.rest(self.resting)
+            if self.drafter.levels > 1:
+                self.drafter.work(self.level)
         session = alone(self.target, self.drafter, request.prompt, self.serving.max_new_tokens)
         (text,) = session.texts
         ledger, steps = Ledger(self.target.device), list[Timed]()

@@ -8,12 +8,12 @@ turns what their steps drafted and committed into the speed-up measured. A profi
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -44,7 +44,7 @@ class Profile:
 
     ``limit``: the one-sided 95 % upper limit of a step's cost, in plain steps, by a bootstrap over requests; the cost
     itself, or a little less, where there are too few.
-    ``rest``, ``rest_limit``: seconds and limits where the drafter's parts rest; empty where none can.
+    ``lower``, ``lower_limit``: seconds and limits at each of the drafter's levels but the last.
     ``switch_cost``: the same of what a step that drafts one token ``APART`` steps after the last costs more than one
     among its like, with what it adds to the plain ones after it; at least 0, and taken for a draft of any length.
     """
@@ -54,8 +54,8 @@ class Profile:
     step: tuple[float, ...]
     limit: tuple[float, ...]
     switch_cost: float = 0.0
-    rest: tuple[float, ...] = ()
-    rest_limit: tuple[float, ...] = ()
+    lower: tuple[tuple[float, ...], ...] = ()
+    lower_limit: tuple[tuple[float, ...], ...] = ()
 
     @property
     def costs(self) -> tuple[float, ...]:
@@ -68,9 +68,9 @@ class Profile:
         return _cautious(self.step, self.limit)
 
     def applied(self, serving: Serving) -> Serving:
-        """The serving with lengths chosen by cautious costs, and whether the drafter's parts rest, where they can."""
-        rest = _cautious(self.rest, self.rest_limit) if self.rest else ()
-        return replace(serving, costs=self.cautious, switch_cost=self.switch_cost, rest_costs=rest)
+        """The serving with lengths and levels chosen by cautious costs."""
+        lower = tuple(_cautious(*of_level) for of_level in zip(self.lower, self.lower_limit, strict=True))
+        return replace(serving, costs=self.cautious, switch_cost=self.switch_cost, lower_costs=lower)
 
     @property
     def cost_ratio(self) -> float:
@@ -88,6 +88,13 @@ def _cautious(step: Sequence[float], limit: Sequence[float]) -> tuple[float, ...
     return tuple(float(cost) for cost in np.maximum.accumulate(costs))
 
 
+class AtLevel(NamedTuple):
+    """A draft length at one of the drafter's lower levels."""
+
+    level: int
+    gamma: int
+
+
 @dataclass(frozen=True)
 class Timing:
     """One request served at one draft length: tokens and seconds of its steps, how many tokens each drafted, and the
@@ -102,6 +109,10 @@ class Timing:
     seconds: float
     full: tuple[tuple[float, float, float], ...]
     lone: tuple[float, ...] = ()
+
+
+Runs = Mapping[int | AtLevel, list[Timing]]
+"""What was measured at every draft length, at the last level and at lower ones."""
 
 
 def _timing(steps: Sequence[Timed], lone: tuple[float, ...]) -> Timing:
@@ -122,8 +133,8 @@ def measure(
     serving: Serving,
     prompts: Sequence[list[int]],
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> dict[int, list[Timing]]:
-    """A contest of every length 0 … gamma, nothing learning; and of −1 … −gamma: as long, the drafter's parts at rest.
+) -> Runs:
+    """A contest of every length 0 … gamma, nothing learning, and of every length at the drafter's lower levels.
 
     One contender more decodes plainly but for every ``APART``-th step, nearer where requests are short, which drafts
     one token.
@@ -136,9 +147,11 @@ def measure(
         raise ValueError(f"{method}, {len(prompts)} prompts: needs a system that drafts, and at least one prompt")
     apart = max(SEEN, min(APART, serving.max_new_tokens // SEEN))
     plans = {gamma: [gamma] for gamma in range(serving.gamma + 1)} | {MIXED: [*[0] * (apart - 1), 1]}
-    resting = [-gamma for gamma in range(1, serving.gamma + 1) if drafter.rests]
-    contenders = {name: AtLength(target, drafter, serving, lengths) for name, lengths in plans.items()}
-    contenders |= {name: AtLength(target, drafter, serving, [-name], resting=True) for name in resting}
+    lower = [AtLevel(level, gamma) for level in range(drafter.levels - 1) for gamma in range(1, serving.gamma + 1)]
+    contenders: dict[Any, AtLength] = {
+        name: AtLength(target, drafter, serving, lengths) for name, lengths in plans.items()
+    }
+    contenders |= {one: AtLength(target, drafter, serving, [one.gamma], one.level) for one in lower}
     requests = [Asked(prompt, i + 1) for i, prompt in enumerate(prompts)]
     warm_up(contenders, requests[:1])
     runs = contest(contenders, requests, after=lambda served: progress(served, len(requests)))
@@ -146,18 +159,18 @@ def measure(
     none = [()] * len(requests)
     return {
         gamma: [_timing(steps, lone) for steps, lone in zip(runs[gamma], alone.get(gamma, none), strict=True)]
-        for gamma in [*range(serving.gamma + 1), *resting]
+        for gamma in [*range(serving.gamma + 1), *lower]
     }
 
 
-def profile(runs: dict[int, list[Timing]]) -> Profile:
+def profile(runs: Runs) -> Profile:
     """Medians over the full steps of all requests.
 
     Raises:
         ValueError: if a length never drafted in full, or one token never alone: the requests are too short, or the
             drafter does not reach so far.
     """
-    seconds, limit = {}, {}
+    seconds, limit = dict[Any, list[float]](), dict[Any, float]()
     alone = _resampled([[step[-1] for step in request.full] for request in runs[0]])
     for gamma, requests in runs.items():
         steps = [step for request in requests for step in request.full]
@@ -173,13 +186,14 @@ def profile(runs: dict[int, list[Timing]]) -> Profile:
     without, once = (_resampled([request.lone for request in runs[gamma]]) for gamma in (0, 1))
     first = _resampled([[step[-1] for step in request.full] for request in runs[1]]) / alone
     switch_cost = max(0.0, upper_limit(1 + SEEN * (once / without - 1) - first))
-    lengths = [gamma for gamma in runs if gamma > 0]
+    lengths = [gamma for gamma in runs if isinstance(gamma, int) and gamma > 0]
     draft, verify, step = zip(*(seconds[gamma] for gamma in (0, *lengths)), strict=True)
     found = Profile(draft, verify, step, (1.0, *(limit[gamma] for gamma in lengths)), switch_cost)
-    if not any(gamma < 0 for gamma in runs):
-        return found
-    rest = tuple(seconds[-gamma][-1] for gamma in (0, *lengths))
-    return replace(found, rest=rest, rest_limit=(1.0, *(limit[-gamma] for gamma in lengths)))
+    levels = sorted({one.level for one in runs if isinstance(one, AtLevel)})
+    lower = tuple((step[0], *(seconds[AtLevel(at, gamma)][-1] for gamma in lengths)) for at in levels)
+    return replace(
+        found, lower=lower, lower_limit=tuple((1.0, *(limit[AtLevel(at, g)] for g in lengths)) for at in levels)
+    )
 
 
 def _resampled(requests: Sequence[Sequence[float]]) -> np.ndarray:
@@ -195,13 +209,13 @@ def _resampled(requests: Sequence[Sequence[float]]) -> np.ndarray:
     return np.array(medians)
 
 
-def foretold(known: Profile, runs: dict[int, list[Timing]]) -> list[dict[str, Any]]:
+def foretold(known: Profile, runs: Runs) -> list[dict[str, Any]]:
     """For each length: the speed-up over plain of these requests, predicted and measured.
 
     Predicted are their tokens over the costs of their steps by what each drafted.
     """
     totals, rows = Totals.of({gamma: [_columns(one, known) for one in timings] for gamma, timings in runs.items()}), []
-    for gamma in [gamma for gamma in runs if gamma > 0]:
+    for gamma in [gamma for gamma in runs if isinstance(gamma, int) and gamma > 0]:
         predicted, measured = totals.rate(gamma, "cost"), totals.ratio(gamma, 0)
         found = carried_over(predicted, measured)
         row = {"gamma": gamma, "cost": known.costs[gamma], "tokens_per_step": float(totals.rate(gamma, "steps")[0])}
@@ -261,7 +275,8 @@ def _kept(path: Path) -> Profile | None:
     except (OSError, ValueError):
         return None
     switch_cost = measured.pop("switch_cost")
-    return Profile(**{name: tuple(values) for name, values in measured.items()}, switch_cost=switch_cost)
+    of_levels: Any = {name: tuple(map(tuple, measured.pop(name, ()))) for name in ("lower", "lower_limit")}
+    return Profile(**{name: tuple(values) for name, values in measured.items()}, switch_cost=switch_cost, **of_levels)
 
 
 def keep(path: Path, settings: dict[str, Any], found: Profile, rows: Sequence[dict[str, Any]] = ()) -> None:

@@ -1,10 +1,12 @@
-"""What is chosen by cost before every step: how many tokens it drafts, and whether the drafter's parts draft or rest.
+"""What is chosen by cost before every step: how many tokens it drafts, and at which level the drafter works.
 
 Both choices read the steps before alone, so that the text stays lossless, and keep a promise on every path
-(``theory/speculation/draft_length.py``, ``worth.py``). A drafter of several parts that rests drafts with its first one,
-and neither it nor its learner looks at what verification reveals. Costs do not hold a learner's updates.
+(``theory/speculation/draft_length.py``, ``worth.py``). A drafter of several parts drafts with its first one at level 0,
+with all that are cheap at level 1, and with all at the last. Every level has an account of its own, and is on only
+where those below it are. Costs do not hold a learner's updates.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from real.drafters import Drafter
@@ -16,53 +18,62 @@ from theory.speculation.worth import Worth
 
 
 class Known(NamedTuple):
-    """What the past tells: the state of the choice of lengths, and what the parts may still spend, in plain steps."""
+    """What the past tells: the state of the choice of lengths, and what each level may still spend, in plain steps."""
 
     lengths: Lengths
-    balance: float
+    balances: tuple[float, ...]
 
 
 class Chosen(NamedTuple):
-    """Of the next step: tokens to draft, and whether the parts rest."""
+    """Of the next step: tokens to draft, and the drafter's level."""
 
     gamma: int
-    rests: bool
+    level: int
 
 
 class Control:
-    """Chooses for one drafter; ``serving`` has its costs, and those at rest if it can."""
+    """Chooses for one drafter; ``serving`` has its costs, and those of its lower levels.
+
+    Raises:
+        ValueError: for costs of more or fewer levels than the drafter has.
+    """
 
     def __init__(self, serving: Serving, drafter: Drafter):
-        self.working = DraftLength(serving.costs, serving.switch_cost)
-        rests = drafter.rests and bool(serving.rest_costs)
-        self.resting = DraftLength(serving.rest_costs, serving.switch_cost) if rests else None
+        costs = [*serving.lower_costs, serving.costs] if drafter.levels > 1 else [serving.costs]
+        if serving.lower_costs and len(costs) not in (1, drafter.levels):
+            raise ValueError(
+                f"lower_costs={serving.lower_costs!r}: {type(drafter).__name__} has {drafter.levels} levels; give the "
+                "costs of all but the last"
+            )
+        self.levels = [DraftLength(tuple(of_level), serving.switch_cost) for of_level in costs]
         self.worth = Worth()
 
     def init(self) -> Known:
         """Before the first step."""
-        return Known(self.working.init(), self.worth.init())
+        return Known(self.levels[-1].init(), (self.worth.init(),) * (len(self.levels) - 1))
 
     def choose(self, known: Known) -> Chosen:
         """Before a step."""
-        lengths, balance = known
-        gamma = self.working.choose(lengths)
-        if self.resting is None:
-            return Chosen(gamma, False)
-        if gamma and self.worth.on(balance, gamma, self.working.cost(lengths, gamma), self._extra(gamma)):
-            return Chosen(gamma, False)
-        return Chosen(self.resting.choose(lengths), True)
+        lengths, level = known.lengths, 0
+        for above, balance in enumerate(known.balances, 1):
+            gamma = self.levels[above].choose(lengths)
+            cost = self.levels[above].cost(lengths, gamma)
+            if not (gamma and self.worth.on(balance, gamma, cost, self._extra(above, gamma))):
+                break
+            level = above
+        return Chosen(self.levels[level].choose(lengths), level)
 
-    def observe(self, known: Known, taken: Step, rested: bool, less: float = 0.0) -> Known:
-        """After a step; ``less``: by how much the parts' total variations were smaller than the first one's."""
-        lengths, balance = known
-        used = self.resting if rested and self.resting is not None else self.working
-        if self.resting is not None:
-            extra = 0.0 if rested else self._extra(taken.drafted)
-            balance = self.worth.observe(balance, taken.drafted, used.cost(lengths, taken.drafted), extra, less)
+    def observe(self, known: Known, taken: Step, level: int, gained: Sequence[float] = ()) -> Known:
+        """After a step; ``gained``: see ``Drafter.gained``."""
+        used, lengths, gamma = self.levels[level], known.lengths, taken.drafted
+        cost, balances = used.cost(lengths, gamma), []
+        for above, balance in enumerate(known.balances, 1):
+            worked = above <= level
+            extra, less = (self._extra(above, gamma), gained[above - 1]) if worked else (0.0, 0.0)
+            balances.append(self.worth.observe(balance, gamma, cost, extra, less))
         outcome = len(taken.tokens), taken.accepted + taken.rejected, int(taken.rejected)
-        return Known(used.observe(lengths, taken.drafted, *outcome), balance)
+        return Known(used.observe(lengths, gamma, *outcome), tuple(balances))
 
-    def _extra(self, gamma: int) -> float:
-        """What the parts cost in a step, in plain steps."""
-        assert self.resting is not None
-        return max(0.0, self.working.costs[gamma] - self.resting.costs[gamma])
+    def _extra(self, level: int, gamma: int) -> float:
+        """What a level costs in a step more than the one below it, in plain steps."""
+        return max(0.0, self.levels[level].costs[gamma] - self.levels[level - 1].costs[gamma])

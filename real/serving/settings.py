@@ -25,8 +25,8 @@ class Serving:
             step's length is chosen by cost (``theory/speculation/draft_length.py``), gamma being the longest; without
             them every step drafts gamma tokens.
         switch_cost: what the first step that drafts after a plain one costs besides, where lengths are chosen.
-        rest_costs: the costs where the parts of a mixture rest; with them it rests where they gain less than they cost
-            (``real/serving/control.py``).
+        lower_costs: the costs at each level below the last of a drafter that has levels, level 0 first; with them parts
+            rest where they gain less than they cost (``real/serving/control.py``).
     """
 
     gamma: int = field(default=4, metadata={"help": "Tokens drafted a step."})
@@ -47,7 +47,7 @@ class Serving:
     overlap: bool = field(default=False, metadata={"help": "Learn beside the next round, on a thread."})
     costs: tuple[float, ...] = ()
     switch_cost: float = 0.0
-    rest_costs: tuple[float, ...] = ()
+    lower_costs: tuple[tuple[float, ...], ...] = ()
 
     def __post_init__(self):
         for name in ("gamma", "nu", "max_new_tokens", "law_top_k", "burn_in"):
@@ -62,16 +62,20 @@ class Serving:
             raise ValueError(f"nu={self.nu!r}: a round must hold a whole step, at least gamma + 1 = {self.gamma + 1}")
         if not self.switch_cost >= 0:
             raise ValueError(f"switch_cost={self.switch_cost!r}: must be at least 0, in plain steps")
-        for name in ("costs", "rest_costs"):
-            costs = getattr(self, name)
+        if not isinstance(self.lower_costs, tuple | list):
+            raise ValueError(
+                f"lower_costs={self.lower_costs!r}: must be a tuple of costs, one for each level but the last"
+            )
+        each = [("costs", self.costs), *((f"lower_costs[{i}]", costs) for i, costs in enumerate(self.lower_costs))]
+        for name, costs in each:
             if not (isinstance(costs, tuple | list) and all(map(is_number, costs))):
                 raise ValueError(f"{name}={costs!r}: must be a tuple of numbers, in plain steps")
-            if costs and len(costs) != self.gamma + 1:
+            if (costs or name != "costs") and len(costs) != self.gamma + 1:
                 raise ValueError(
                     f"{name}={costs!r}: needs one entry for each of 0 … gamma = {self.gamma} drafted tokens; profile it"
                 )
-        if self.rest_costs and not self.costs:
-            raise ValueError(f"rest_costs={self.rest_costs!r}: go with costs; give both, from one profile")
+        if self.lower_costs and not self.costs:
+            raise ValueError(f"lower_costs={self.lower_costs!r}: go with costs; give both, from one profile")
         if self.max_new_tokens < 1:
             raise ValueError(f"max_new_tokens={self.max_new_tokens!r}: must be at least 1")
         if self.law_top_k < 0:

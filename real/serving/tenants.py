@@ -60,7 +60,7 @@ class Own:
         """Named tensors."""
         named = {"rng": self.rng.get_state(), "entered": torch.tensor(self.entered)}
         if self.known is not None:
-            named["lengths"] = torch.tensor([*self.known.lengths, self.known.balance], dtype=torch.float64)
+            named["lengths"] = torch.tensor([*self.known.lengths, *self.known.balances], dtype=torch.float64)
         return named
 
     def restored(self, named: dict[str, Tensor]) -> "Own":
@@ -70,9 +70,9 @@ class Own:
         between("entered", named["entered"], 0)
         made.entered = int(named["entered"])
         if self.known is not None:
-            between("lengths", named["lengths"][[0, 1, 3, 4]], 0)  # all but the account
-            *lengths, balance = named["lengths"].tolist()
-            made.known = Known(Lengths(*lengths), balance)
+            between("lengths", named["lengths"][[0, 1, *range(3, len(named["lengths"]))]], 0)  # all but the account
+            numbers = named["lengths"].tolist()
+            made.known = Known(Lengths(*numbers[:4]), tuple(numbers[4:]))
         return made
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from real.measure.costs import Costs, applied, measure
+from real.measure.costs import Costs, measure
 from real.measure.served import device_name, run_block
 from real.models.load import quiet
 from real.serving.settings import Serving
@@ -23,7 +23,7 @@ from theory.runs.result import load_result, save_result
 from theory.runs.trace import plain
 from theory.runs.workers import at_once
 
-TIMED, TIMED_SEED = "session:24", 1
+TIMED, TIMED_SEED = "session:16", 1
 """The requests that costs are measured on, of the domain on which hyper-parameters were set."""
 
 
@@ -87,8 +87,7 @@ def _servings(
     if not experiment.by_cost:
         return dict.fromkeys(methods, serving)
     found = _costs_of(experiment, models, methods, out)
-    at_rest = found[experiment.at_rest]
-    return {name: applied(serving, found[name], at_rest) if name in found else serving for name in methods}
+    return {name: found[name].applied(serving) if name in found else serving for name in methods}
 
 
 def _costs_of(experiment: Experiment, models: Models, methods: Mapping[str, Method], out: Path) -> dict[str, Costs]:
@@ -100,9 +99,9 @@ def _costs_of(experiment: Experiment, models: Models, methods: Mapping[str, Meth
     if not path.exists():
         asked = models.encoded(scheduled(TIMED, TIMED_SEED).prompts)
         found = measure(models, methods, experiment.serving, asked)
-        save_result(path, "costs", {"settings": told, "costs": {name: one._asdict() for name, one in found.items()}})
+        save_result(path, "costs", {"settings": told, "costs": {name: one.levels for name, one in found.items()}})
     kept = load_result(path, "costs")["costs"]
-    return {name: Costs(tuple(one["seconds"]), one["rests"]) for name, one in kept.items()}
+    return {name: Costs(tuple(map(tuple, levels))) for name, levels in kept.items()}
 
 
 def costs_first(experiments: Mapping[str, Experiment], out: Path) -> Iterator[str]:

@@ -15,8 +15,7 @@ class Experiment:
     """Methods served side by side on one stream, once per seed.
 
     ``family`` is the embedded target's; with ``certify`` every run that a theorem covers ends with its certificate.
-    ``by_cost``: every system's draft lengths are chosen by its own costs, measured first; ``at_rest`` is the one among
-    them that a mixture is where its parts rest. ``compiled``: the models are.
+    ``by_cost``: every system's draft lengths are chosen by its own costs, measured first. ``compiled``: the models are.
     """
 
     schedule: str
@@ -26,7 +25,6 @@ class Experiment:
     family: str = "qwen3"
     certify: bool = False
     by_cost: bool = False
-    at_rest: str = ""
     compiled: bool = False
 
 

@@ -99,7 +99,6 @@ def cells(
             (seed,),
             family,
             by_cost=True,
-            at_rest=systems(block)[FROZEN],
             compiled=BLOCKS[block].compiled,
         )
         for block in chosen

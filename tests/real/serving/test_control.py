@@ -19,7 +19,7 @@ from theory.speculation.worth import Worth, gain  # noqa: E402
 
 V, NEW = 512, 60
 REST = (1.0, 1.1, 1.2, 1.3)
-"""Costs without the parts; with them every drafted token costs ``dear`` more."""
+"""Costs of the first part alone; those with copies and with all cost ``light`` and ``dear`` more a drafted token."""
 
 
 @pytest.fixture(scope="module")
@@ -27,10 +27,14 @@ def pair() -> Pair:
     return random_pair("llama", "float64", 0.3)
 
 
-def served(pair, dear, temperature=1.0, count=6, **settings):
-    """Requests served by cost → their texts, the decoder and (step, rested, gain) of every step."""
-    costs = tuple(cost + dear * gamma for gamma, cost in enumerate(REST))
-    serving = Serving(3, 8, Sampling(temperature), NEW, costs=costs, rest_costs=REST, **settings)
+def costs_of(*more):
+    return tuple(tuple(cost + one * gamma for gamma, cost in enumerate(REST)) for one in more)
+
+
+def served(pair, light, dear, temperature=1.0, count=6):
+    """Requests served by cost → their texts, the decoder and [step, level, gains] of every step."""
+    lower, costs = costs_of(0.0, light), costs_of(dear)[0]
+    serving = Serving(3, 8, Sampling(temperature), NEW, costs=costs, lower_costs=lower)
     drafter = make_drafter("mixture", pair)
     told, gained = [], drafter.gained
     decoder = online_decoder(pair, drafter, Hedge(0.3), serving, seed=1)
@@ -43,7 +47,7 @@ def served(pair, dear, temperature=1.0, count=6, **settings):
     step = decoder._step
 
     def stepped(ledger):
-        told.append([None, decoder.rests, 0.0])
+        told.append([None, decoder.level, []])
         ((request, taken),) = step(ledger)
         told[-1][0] = taken
         return [(request, taken)]
@@ -53,64 +57,77 @@ def served(pair, dear, temperature=1.0, count=6, **settings):
     return texts, decoder, told
 
 
-@pytest.mark.parametrize("dear", [0.0, 0.02, 0.4])
+@pytest.mark.parametrize(("light", "dear"), [(0.0, 0.0), (0.01, 0.4), (0.3, 0.4)])
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_what_parts_cost_is_paid_by_what_they_gain(pair, dear, temperature):
-    """The promise on every stretch: Σ extra ≤ Σ (δ·cost + gain) + B, all recomputed from the steps."""
-    _, decoder, told = served(pair, dear, temperature)
-    worth, working, resting = Worth(), decoder.control.working, decoder.control.resting
-    spent, owed = [0.0], [0.0]
-    for taken, rested, less in told:
-        costs = (resting if rested else working).costs
-        extra = 0.0 if rested else working.costs[taken.drafted] - resting.costs[taken.drafted]
-        spent.append(spent[-1] + extra)
-        owed.append(owed[-1] + worth.share * costs[taken.drafted] + gain(taken.drafted, costs[taken.drafted], less))
-    slack = [o - s for o, s in zip(owed, spent, strict=True)]
-    assert min(late - early for i, early in enumerate(slack) for late in slack[i:]) >= -worth.account - 1e-9
-    shares = sum(rested for _, rested, _ in told) / len(told)
-    assert shares > 0.5 if dear == 0.4 else shares < 0.9
+def test_what_a_level_costs_is_paid_by_what_it_gains(pair, light, dear, temperature):
+    """The promise on every stretch, of every level: Σ extra ≤ Σ (δ·cost + gain) + B, recomputed from the steps."""
+    _, decoder, told = served(pair, light, dear, temperature)
+    worth, levels = Worth(), decoder.control.levels
+    for above in (1, 2):
+        slack = [0.0]
+        for taken, level, gained in told:
+            cost, gamma = levels[level].costs[taken.drafted], taken.drafted
+            extra = levels[above].costs[gamma] - levels[above - 1].costs[gamma] if level >= above else 0.0
+            less = gained[above - 1] if level >= above else 0.0
+            slack.append(slack[-1] + worth.share * cost + gain(gamma, cost, less) - extra)
+        assert min(late - early for i, early in enumerate(slack) for late in slack[i:]) >= -worth.account - 1e-9
+    reached = [sum(level >= above for _, level, _ in told) / len(told) for above in (1, 2)]
+    assert reached[0] >= reached[1] > 0
+    assert reached[1] < 0.5 or dear == 0.0
+    assert reached[0] < 0.5 or light < 0.3
 
 
-def test_a_gain_is_the_difference_of_two_total_variations(pair):
-    _, decoder, told = served(pair, 0.0, count=2)
-    drafter = decoder.drafter
-    drafter.begin([1, 2, 3, 1, 2, 3, 1])
-    text = drafter.texts[0].tokens
-    proposal = drafter.propose([3], Sampling(1.0), torch.tensor([[0.3, 0.6, 0.9]], dtype=torch.float64))
-    first = torch.stack([laws[0, 0] for laws in drafter._drafted[1]])
-    text += [*proposal.tokens[0, :2].tolist(), (int(proposal.tokens[0, 2]) + 1) % V]
+@torch.inference_mode()
+def drafted(pair, level):
+    """A mixture that has served and follows a text at a level: the laws of three drafted tokens, and itself."""
+    drafter = served(pair, 0.0, 0.0, count=2)[1].drafter
+    drafter.begin([1, 2, 3, 1, 2, 3, 1, 2])
+    drafter.work(level)
+    drafts = drafter if level else drafter.parts[0]
+    return drafts.laws_along(torch.tensor([[3, 1, 2]]), Sampling(1.0))[0], drafter
+
+
+def test_gains_are_differences_of_total_variations_of_what_each_level_drafts(pair):
+    """Levels draft the same path apart, and the gains told at the last one are those of their laws."""
+    laws = [drafted(pair, level)[0] for level in range(3)]
+    drafter = drafted(pair, 2)[1]
+    drafter.texts[0].tokens += [3, 1, 9]
     drafter.commit()
-    target = torch.rand(3, V, dtype=torch.float64).softmax(-1)
-    wanted = float((alpha(target, proposal.probs[0]) - alpha(target, first)).sum())
-    assert type(drafter).gained(drafter, 0, target) == pytest.approx(wanted, abs=1e-9)
-    assert abs(wanted) > 1e-6
-    assert len(told) > 10
+    target = torch.rand(3, V, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).pow(8)
+    target /= target.sum(-1, keepdim=True)
+    kept = [float(alpha(target, law).sum()) for law in laws]
+    assert drafter.gained(0, target) == pytest.approx([kept[1] - kept[0], kept[2] - kept[1]], abs=1e-6)
+    assert min(abs(kept[1] - kept[0]), abs(kept[2] - kept[1])) > 1e-5
 
 
-def test_greedy_texts_are_the_targets_whoever_rests(pair):
+def test_greedy_texts_are_the_targets_at_whatever_level(pair):
     plain = [online_decoder(pair, None, Hedge(0.3), Serving(3, 8, Sampling(0.0), NEW)).serve(prompt, Ledger())[0]
              for prompt in random_prompts(6, V, 3)]  # fmt: skip
-    for dear in (0.0, 0.05, 0.4):
-        assert served(pair, dear, 0.0)[0] == plain
+    for light, dear in ((0.0, 0.0), (0.01, 0.4), (0.05, 0.06), (0.3, 0.4)):
+        assert served(pair, light, dear, 0.0)[0] == plain
 
 
-def test_at_rest_the_first_part_drafts_and_nothing_is_taken_in(pair):
+def test_at_level_0_the_first_part_drafts_and_nothing_is_taken_in(pair):
     prompts = random_prompts(2, V, 5)
     serving = Serving(3, 8, Sampling(1.0), NEW)
     mixture, alone = make_drafter("mixture", pair), make_drafter("independent", pair)
     decoders = [online_decoder(pair, one, Hedge(0.3), serving, seed=2) for one in (mixture, alone)]
-    mixture.rest(True)
+    mixture.work(0)
     texts = [[decoder.serve(prompt, Ledger())[0] for prompt in prompts] for decoder in decoders]
     assert texts[0] == texts[1]
     memory = mixture.parts[1]
     assert memory.count == 0
-    mixture.rest(False)
+    mixture.work(1)
+    decoders[0].serve(prompts[0], Ledger())
+    assert memory.count == 0
+    assert (rounds := decoders[0].learning.log.rounds) > 0
+    mixture.work(2)
     decoders[0].serve(prompts[0], Ledger())
     assert 0 < memory.count <= NEW
-    assert decoders[0].learning.log.rounds > 0
+    assert decoders[0].learning.log.rounds > rounds
 
 
-def test_turning_parts_off_and_on_within_a_text_keeps_positions_apart(pair):
+def test_levels_change_within_a_text_and_positions_stay_apart(pair):
     """What is remembered after a rest is of the positions after it, and every law that is learned from is theirs."""
     mixture = make_drafter("mixture", pair)
     decoder = online_decoder(pair, mixture, Hedge(0.3), Serving(3, 8, Sampling(1.0), NEW), seed=2)
@@ -118,11 +135,11 @@ def test_turning_parts_off_and_on_within_a_text_keeps_positions_apart(pair):
     decoder.learning.record = seen.extend
     steps = decoder.steps([random_prompts(1, V, 5)[0]], Ledger())
     for i, _ in enumerate(steps):
-        rests = i % 3 == 1
-        if rests and not mixture._resting:
+        level = (2, 0, 1, 2, 2, 0)[i % 6]
+        if level == 0:
             decoder.learning.rest(decoder.session, Ledger())
-        mixture.rest(rests)
-        decoder.rests = rests
+        mixture.work(level)
+        decoder.level = level
     assert seen
     for piece in seen:
         laws = piece.features
@@ -133,18 +150,24 @@ def test_turning_parts_off_and_on_within_a_text_keeps_positions_apart(pair):
         torch.testing.assert_close(laws[known][:, 0], draft[known], rtol=1e-6, atol=1e-9)
 
 
-def test_the_balance_is_saved_and_taken_up_again(pair):
-    texts, one, _ = served(pair, 0.05)
-    first, second = served(pair, 0.05, count=3)[1], served(pair, 0.05, count=0)[1]
+def test_accounts_are_saved_and_taken_up_again(pair):
+    texts, one, _ = served(pair, 0.02, 0.05)
+    first, second = served(pair, 0.02, 0.05, count=3)[1], served(pair, 0.02, 0.05, count=0)[1]
     second.restore(first.state())
     assert second.own.known == first.own.known
-    assert second.rests == first.rests
+    assert second.level == first.level
     assert [second.serve(prompt, Ledger())[0] for prompt in random_prompts(6, V, 3)[3:]] == texts[3:]
-    assert second.own.known.balance == pytest.approx(one.own.known.balance)
+    assert second.own.known.balances == pytest.approx(one.own.known.balances)
 
 
-def test_costs_at_rest_go_with_costs():
-    with pytest.raises(ValueError, match=r"rest_costs=.*go with costs"):
-        Serving(3, rest_costs=REST)
-    with pytest.raises(ValueError, match=r"rest_costs=.*needs one entry"):
-        Serving(3, costs=REST, rest_costs=REST[:2])
+def test_costs_of_levels_go_with_costs_and_with_the_drafter(pair):
+    for given, told in (
+        ({"lower_costs": (REST,)}, "go with costs"),
+        ({"costs": REST, "lower_costs": (REST[:2],)}, r"lower_costs\[0\]=.*needs one entry"),
+        ({"costs": REST, "lower_costs": 3}, "lower_costs=3"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            Serving(3, **given)
+    serving = Serving(3, 8, costs=REST, lower_costs=(REST,))
+    with pytest.raises(ValueError, match=r"lower_costs=.*has 3 levels"):
+        online_decoder(pair, make_drafter("mixture", pair), Hedge(0.3), serving)

@@ -9,7 +9,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from real.measure.costs import Costs, applied  # noqa: E402
+from real.measure.contenders import Timed  # noqa: E402
+from real.measure.costs import Costs, Turn, costs  # noqa: E402
 from real.measure.summary import Sample, load_runs  # noqa: E402
 from real.serving.settings import Serving  # noqa: E402
 from real.studies import pays  # noqa: E402
@@ -50,7 +51,7 @@ def test_cells_are_of_the_large_streams_and_by_cost():
     found = pays.cells(["specialist-compiled"], ["qwen3"], ["c", "cmake"], 8000)
     assert list(found) == ["specialist-compiled/qwen3/c", "specialist-compiled/qwen3/cmake"]
     row = found["specialist-compiled/qwen3/cmake"]
-    assert (row.schedule, row.by_cost, row.compiled, row.at_rest) == ("cmake-large:63", True, True, "specialist-draft")
+    assert (row.schedule, row.by_cost, row.compiled) == ("cmake-large:63", True, True)
     for given, told in (
         ({"chosen": ["fast"]}, "block='fast'"),
         ({"families": ["gpt"]}, "family='gpt'"),
@@ -89,12 +90,20 @@ def test_the_first_tokens_are_those_of_the_requests_that_begin_within_them():
     assert pays.early(columns).tolist() == [True, True, True, False]
 
 
-def test_costs_are_in_plain_steps_and_parts_rest_at_those_of_the_first():
-    found, draft = Costs((2.0, 3.0, 2.9), True), Costs((2.0, 2.4, 2.6), False)
-    assert found.costs == (1.0, 1.5, 1.5)
-    serving = Serving(2, 8)
-    assert applied(serving, found, draft).rest_costs == (1.0, 1.2, 1.3)
-    assert applied(serving, draft, draft).rest_costs == ()
+def test_a_step_costs_what_it_drafts_and_what_all_verify():
+    """Seconds made by the formula, one system's turns disturbed; its own draft and rest are found again."""
+    rng, full = np.random.default_rng(0), {}
+    for system, draft, rest in (("", 0.0, 0.0), ("a", 1.0, 0.1), ("b", 2.0, 0.5)):
+        for gamma in (1, 2) if system else (0,):
+            times = zip(draft * gamma + 0.01 * rng.random(80), 10 + gamma + 0.01 * rng.random(80), strict=True)
+            steps = [Timed(gamma, gamma, 1, one, verify, one + verify + rest) for one, verify in times]
+            full[Turn(system, 0, gamma)] = steps
+    slow = [one._replace(verify=one.verify * 3, whole=one.whole + 2 * one.verify) for one in full[Turn("b", 0, 1)][:20]]
+    full[Turn("b", 0, 1)][:20] = slow
+    assert costs(full, "a", 0) == pytest.approx((1.0, 1.21, 1.41), abs=0.01)
+    assert costs(full, "b", 0) == pytest.approx((1.0, 1.35, 1.65), abs=0.01)
+    serving = Costs(((1.0, 1.1, 1.2), (1.0, 1.3, 1.4))).applied(Serving(2, 8))
+    assert (serving.costs, serving.lower_costs) == ((1.0, 1.3, 1.4), ((1.0, 1.1, 1.2),))
 
 
 def test_pays_from_the_command_line(tmp_path, monkeypatch):
@@ -110,7 +119,7 @@ def test_pays_from_the_command_line(tmp_path, monkeypatch):
     (costs,) = (tmp_path / "costs").glob("*.json")
     kept = json.loads(costs.read_text())["costs"]
     assert set(kept) == {"specialist-draft", "specialist-tv-mixture"}
-    assert kept["specialist-tv-mixture"]["rests"]
+    assert [len(kept[name]) for name in sorted(kept)] == [1, 3]
     settings = Sample(load_runs(tmp_path / "specialist/qwen3/c")).names
     assert settings == ["specialist-draft", "specialist-tv-mixture"]
     assert "skipped" in said(real(*asked))
