@@ -6,7 +6,7 @@ from typing import Any
 
 from real.drafters.adapter import Adapter
 from real.drafters.backoff import Backoff
-from real.drafters.base import Drafter, Proposal
+from real.drafters.base import Drafter
 from real.drafters.eagle import Eagle
 from real.drafters.heads import Heads
 from real.drafters.hydra import Hydra
@@ -15,6 +15,7 @@ from real.drafters.memory import ResidualMemory
 from real.drafters.mixture import Mixture
 from real.drafters.ngram import NGram
 from real.drafters.piece import Piece
+from real.drafters.proposal import Proposal
 from real.drafters.uniform import Uniform
 from real.drafters.weights import Weights
 from real.models.hf import Pair

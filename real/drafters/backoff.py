@@ -182,8 +182,8 @@ class Backoff(Refining):
             weights = (weights[..., None] * table.probs).flatten(1)
         return (shares[:, :1] * law).scatter_add_(1, table.ids.expand(len(law), -1), weights.to(law.dtype))
 
-    def rebased(self, law: Tensor, said: Tensor, other: Tensor, i: int, row: int) -> Tensor:
-        return law + self._shares[i][row] * (other - said)
+    def carried(self, moved: Tensor, row: int) -> Tensor:
+        return moved * moved.new_tensor([float(shares[row]) for shares in self._shares[: len(moved)]])[:, None]
 
     def state(self) -> dict[str, Tensor]:
         """The global table; a local one ends with its text."""

@@ -13,15 +13,16 @@ The trainable part is one flat float32 vector: ``drafter.x`` reads it, ``drafter
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from real.drafters.objective import DISTIL, Objective
 from real.drafters.piece import Piece
+from real.drafters.proposal import Proposal, before_empty, chain, ended
 from real.models.memory import Memory
-from real.models.sampling import Sampling, has_law
+from real.models.sampling import Sampling
 from real.models.text import Text, shaped
 from theory.learner import Learner
 from theory.loss import Loss
@@ -31,44 +32,6 @@ UNLIMITED = 2**31
 """More tokens than any text has."""
 LONGEST = 64
 """Most tokens that a setting may look back on or ahead to: time or memory grows with their number or its square."""
-
-
-class Proposal(NamedTuple):
-    """What was drafted for n texts.
-
-    ``tokens`` int64 ``[n, g]``; ``probs`` ``[n, g, V]``, the law of each, None when greedy (one-hot); ``counts``: how
-    many of a row's g tokens are drafted ones, the rest is padding.
-    """
-
-    tokens: Tensor
-    probs: Tensor | None
-    counts: list[int]
-
-
-def ended(laws: Tensor, token: Tensor, lengths: Sequence[int], drafted: int, confidence: float) -> list[int]:
-    """The lengths of drafts of which those end whose newest token was given less probability than ``confidence``.
-
-    laws ``[n, V]``, token ``[n]``: the newest, the ``drafted``-th. Waits for a GPU.
-    """
-    sure = (laws.gather(-1, token[:, None])[:, 0] >= confidence).tolist()
-    return [length if sure[row] else min(length, drafted) for row, length in enumerate(lengths)]
-
-
-def before_empty(raw: Tensor, served: Tensor, lengths: Sequence[int], drafted: int) -> list[int]:
-    """The lengths of drafts of which those end whose logits ``raw`` ``[n, V]`` have a law after ``drafted`` tokens, and
-    shaped as ``served`` have none: every id that a generation config leaves may be one that only the target has.
-
-    Waits for a GPU where a text is shaped.
-    """
-    if served is raw:
-        return list(lengths)
-    empty = (has_law(raw) & ~has_law(served)).tolist()
-    return [min(length, drafted) if none else length for length, none in zip(lengths, empty, strict=True)]
-
-
-def chain(tokens: Sequence[Tensor], like: Tensor) -> Tensor:
-    """Drafted tokens, each ``[n]``, as one chain ``[n, g]`` on the device of ``like`` ``[n, V]``; g may be 0."""
-    return torch.stack(list(tokens), 1) if tokens else like.new_empty(len(like), 0, dtype=torch.long)
 
 
 class Drafter(ABC):

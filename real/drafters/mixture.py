@@ -19,9 +19,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from real.drafters.base import Drafter, Proposal, before_empty, chain, ended
+from real.drafters.base import Drafter
 from real.drafters.objective import DISTIL, Objective
 from real.drafters.piece import Piece, features_of
+from real.drafters.proposal import Proposal, before_empty, chain, ended
 from real.drafters.refining import Refining
 from real.drafters.several import Several, law_of
 from real.models.hf import Pair
@@ -57,8 +58,7 @@ class Mixture(Several):
         if len(parts) < 2 or mode not in MODES:
             raise ValueError(f"Mixture({len(parts)} parts, mode={mode!r}): two parts or more, {', '.join(MODES)}")
         super().__init__(parts)
-        self.mode = mode
-        self.convex = mode != "route"
+        self.mode, self.convex = mode, mode != "route"
         self._dear = [k for k, part in enumerate(parts) if self.bases[k] is not None and getattr(part, "dear", False)]
         if mode == "tv":
             self.levels = 3 if self._dear else 2
@@ -145,9 +145,8 @@ class Mixture(Several):
             proposal = self.parts[0].propose(lengths, sampling, uniforms, confidence)
             self.witnesses = self.parts[0].witnesses
             return proposal
-        starts, counts = [len(text.tokens) for text in self.texts], list(lengths)
-        weights, self._served = self._choose(len(starts)), sampling
-        chosen = self._chosen(weights)
+        starts, counts, self._served = [len(text.tokens) for text in self.texts], list(lengths), sampling
+        chosen = self._chosen(weights := self._choose(len(starts)))
         mixing = weights[:, chosen] if chosen else weights
         tokens, mixed, seen, witnesses = list[Tensor](), list[Tensor](), list[Tensor](), list[Tensor]()
         self.goes(counts)
@@ -222,7 +221,7 @@ class Mixture(Several):
                 part.reveal(row, logits, drafted)
 
     def work(self, level: int) -> None:
-        self._level = level
+        self._level = level if self.levels > 1 else 1
         for k, part in enumerate(self.parts):
             if self.bases[k] is not None and isinstance(part, Refining):
                 idle = level < (self.levels - 1 if k in self._dear else 1)
@@ -234,11 +233,9 @@ class Mixture(Several):
         start, known = self._last[row]
         if not known or not self._level:
             return [0.0] * self._level
-        parts = torch.stack([self._laws[row][start + i] for i in range(known)])  # [m, N, V]
-        weights = self._weights.expand(known, -1)
-        laws = [parts[:, 0], _mixed(weights, parts)]
-        if self._level == 2:
-            laws.insert(1, _mixed(weights, self._without_dear(parts, row)))
+        parts = torch.stack([self._laws[row][start + i] for i in range(known)], 1)  # [N, m, V]
+        mixed = torch.tensordot(self._weights.to(parts), parts, 1)
+        laws = [parts[0], mixed] if self._level == 1 else [parts[0], mixed + self._without_dear(parts, row), mixed]
         served = torch.stack(laws)
         if self._served.greedy:
             served = one_hot(served.argmax(-1), served)
@@ -246,16 +243,15 @@ class Mixture(Several):
         return [after - before for before, after in pairwise(kept)]
 
     def _without_dear(self, parts: Tensor, row: int) -> Tensor:
-        """The parts' laws ``[m, N, V]`` at a text's drafted positions, had the dear ones said what their bases said."""
-        said, found, others = parts.unbind(1), list(parts.unbind(1)), set(self._dear)
+        """How far the mixed laws ``[m, V]`` of a text's drafted tokens move where dear parts say what their bases say;
+        parts' laws ``[N, m, V]``."""
+        moved, weights = dict[int, Tensor](), self._weights.tolist()
         for k, (part, base) in enumerate(zip(self.parts, self.bases, strict=True)):
             if k in self._dear and base is not None:
-                found[k] = found[base]
-            elif base in others and isinstance(part, Refining):
-                three = zip(said[k], said[base], found[base], strict=True)
-                found[k] = torch.stack([part.rebased(*laws, i, row) for i, laws in enumerate(three)])
-                others.add(k)
-        return torch.stack(found, 1)
+                moved[k] = parts[base] - parts[k] + moved.get(base, 0.0)
+            elif base in moved and isinstance(part, Refining):
+                moved[k] = part.carried(moved[base], row)
+        return torch.stack([weights[k] * one for k, one in moved.items()]).sum(0)
 
     def known(self, row: int) -> int:
         return len(self.texts[row].tokens) - self._open[row]
@@ -276,8 +272,7 @@ class Mixture(Several):
         """Keep the parts' laws where the committed text agrees with the drafted one up to the position."""
         super().commit()
         new = [len(text.tokens) - told for text, told in zip(self.texts, self._told, strict=True)]
-        self._told = [len(text.tokens) for text in self.texts]
-        self._last = [(0, 0)] * len(self.texts)
+        self._told, self._last = [len(text.tokens) for text in self.texts], [(0, 0)] * len(self.texts)
         if self._drafted is not None:
             (proposal, laws, starts), self._drafted = self._drafted, None
             for row, tokens in enumerate(proposal.tokens.tolist()):

@@ -54,8 +54,8 @@ class Refining(Drafter):
         """Take no part in the steps to come, nor be told of them; or again. What was yet to be taken in never is."""
         self.idle = idle
 
-    def rebased(self, law: Tensor, said: Tensor, other: Tensor, i: int, row: int) -> Tensor:
-        """What it would have made of ``other``, having made ``law`` of ``said`` for a text's i-th drafted token."""
+    def carried(self, moved: Tensor, row: int) -> Tensor:
+        """How far its laws of a text's first m drafted tokens move where its base's move so far ``[m, V]``."""
         raise NotImplementedError(f"{type(self).__name__}: what it says of another law is not known")
 
     def logits_after(self, drafted: list[Tensor]) -> Tensor:

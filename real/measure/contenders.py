@@ -183,8 +183,7 @@ class AtLength:
         sampling, rng = self.serving.sampling, torch.Generator().manual_seed(request.number)
         if self.drafter is not None:
             self.drafter.restore(self.blank)
-            if self.drafter.levels > 1:
-                self.drafter.work(self.level)
+            self.drafter.work(self.level)
         session = alone(self.target, self.drafter, request.prompt, self.serving.max_new_tokens)
         (text,) = session.texts
         ledger, steps = Ledger(self.target.device), list[Timed]()

@@ -24,15 +24,11 @@ class Known(NamedTuple):
     balances: tuple[float, ...]
 
 
-class Chosen(NamedTuple):
-    """Of the next step: tokens to draft, and the drafter's level."""
-
-    gamma: int
-    level: int
-
-
 class Control:
     """Chooses for one drafter; ``serving`` has its costs, and those of its lower levels.
+
+    Attributes:
+        level: of the next step, as the place of its costs; the last where there is no choice.
 
     Raises:
         ValueError: for costs of more or fewer levels than the drafter has.
@@ -46,14 +42,30 @@ class Control:
                 "costs of all but the last"
             )
         self.levels = [DraftLength(tuple(of_level), serving.switch_cost) for of_level in costs]
-        self.worth = Worth()
+        self.drafter, self.worth, self.level = drafter, Worth(), len(costs) - 1
+
+    @property
+    def rests(self) -> bool:
+        """Whether all parts of the drafter rest in the next step but the first."""
+        return self.level < len(self.levels) - 1 and self.level == 0
 
     def init(self) -> Known:
         """Before the first step."""
         return Known(self.levels[-1].init(), (self.worth.init(),) * (len(self.levels) - 1))
 
-    def choose(self, known: Known) -> Chosen:
-        """Before a step."""
+    def next(self, known: Known, after: Sequence[Step]) -> tuple[Known, int]:
+        """What is known after the steps of all texts, and how many tokens the next one drafts; sets its level."""
+        for row, taken in enumerate(after):
+            gained = self.drafter.gained(row, taken.target_probs) if len(self.levels) > 1 else []
+            known = self.observe(known, taken, self.level, gained)
+        level = self.highest(known)
+        if level != self.level:
+            self.level = level
+            self.drafter.work(level)
+        return known, self.levels[level].choose(known.lengths)
+
+    def highest(self, known: Known) -> int:
+        """The highest level whose account, and those below it, have room for the next step."""
         lengths, level = known.lengths, 0
         for above, balance in enumerate(known.balances, 1):
             gamma = self.levels[above].choose(lengths)
@@ -61,7 +73,7 @@ class Control:
             if not (gamma and self.worth.on(balance, gamma, cost, self._extra(above, gamma))):
                 break
             level = above
-        return Chosen(self.levels[level].choose(lengths), level)
+        return level
 
     def observe(self, known: Known, taken: Step, level: int, gained: Sequence[float] = ()) -> Known:
         """After a step; ``gained``: see ``Drafter.gained``."""

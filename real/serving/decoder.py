@@ -69,13 +69,11 @@ class Decoder:
         self.requests: list[Request] = []
         self.control = Control(serving, drafter) if serving.costs and drafter is not None else None
         self.gamma = 0 if drafter is None else serving.gamma
-        self.level = 0 if drafter is None else drafter.levels - 1
         self._blank = {} if drafter is None else copied(drafter.state())  # of a tenant of whom nothing is remembered
         self.tenant: str | None = ""
         self.own = Own(seed, self.tenant, self.control)
         if drafter is not None:
-            if drafter.levels > 1:
-                drafter.work(self.level)
+            drafter.work(drafter.levels - 1)
             drafter.reseed(self.own.seed)
         self._choose([])
 
@@ -249,8 +247,9 @@ class Decoder:
         lengths = [session.room(text, self.gamma) for text in session.texts]
         uniforms = session.uniforms(lengths, serving.sampling, self.own.rng)
         steps = step(session, lengths, serving.sampling, uniforms, ledger, serving.rule, serving.confidence)
-        worked, learning = self.level > 0 or self.drafter is None or self.drafter.levels == 1, self.learning
-        if self.control is not None:
+        learning, control = self.learning, self.control
+        rested = control is not None and control.rests
+        if control is not None:
             with ledger("draft"):
                 self._choose(steps)
         with ledger("measure"):
@@ -258,27 +257,19 @@ class Decoder:
                 request.counts.add(taken)
                 if self.watch:
                     self.watch(taken)
-        if learning is not None and learning.collects and worked:
+        if learning is not None and learning.collects and not rested:
             learning.note(session, steps, ledger)
-            if self.drafter is not None and self.level == 0 < self.drafter.levels - 1:
+            if control is not None and control.rests:
                 learning.rest(session, ledger)
         return list(zip(self.requests, steps, strict=True))
 
     def _choose(self, after: Sequence[Step]) -> None:
-        """Set how many tokens the next step drafts, 0 decoding plainly, and the drafter's level.
+        """Set how many tokens the next step drafts, 0 decoding plainly, given the steps before it.
 
         The promises are in units of ``Serving.costs``: with several rows they must be those of so many.
         """
-        if self.control is None or self.own.known is None or self.drafter is None:
-            return
-        leveled = len(self.control.levels) > 1
-        for row, taken in enumerate(after):
-            gained = self.drafter.gained(row, taken.target_probs) if leveled and self.level else []
-            self.own.known = self.control.observe(self.own.known, taken, self.level if leveled else 0, gained)
-        self.gamma, level = self.control.choose(self.own.known)
-        if leveled and level != self.level:
-            self.level = level
-            self.drafter.work(level)
+        if self.control is not None and self.own.known is not None:
+            self.own.known, self.gamma = self.control.next(self.own.known, after)
 
     def _leave_done(self, ledger: Ledger) -> None:
         for row in reversed(range(len(self.requests))):

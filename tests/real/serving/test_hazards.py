@@ -13,8 +13,8 @@ pytest.importorskip("transformers")
 
 import real.serving.step  # noqa: E402
 from real.drafters import Adapter, Eagle  # noqa: E402
-from real.drafters.base import Proposal  # noqa: E402
 from real.drafters.independent import Independent  # noqa: E402
+from real.drafters.proposal import Proposal  # noqa: E402
 from real.models.memory import OneText  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
 from real.serving.feedback import Counts  # noqa: E402
