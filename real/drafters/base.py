@@ -54,7 +54,7 @@ class Drafter(ABC):
         learns_prompts: a prompt's positions can be feedback.
         takes_losses: its loss may be any divergence; otherwise it has one of its own.
         alone: why it follows one text at a time only; empty if it follows several.
-        made_of: names of the drafters that it is made of, unless the setting ``parts`` says others.
+        made_of: the drafters that it is made of, by name, unless the setting ``parts`` says others.
         context: the longest text that it can follow.
         watches: it is told of the target's laws after every step (``reveal``).
         levels: of its parts more or fewer draft: 0 its first alone, the last all; one where it has no such choice.
@@ -76,7 +76,7 @@ class Drafter(ABC):
     learns_prompts: bool = True
     takes_losses: bool = True
     alone: str = ""
-    made_of: tuple[str, ...] = ()
+    made_of: tuple[Any, ...] = ()
     context: int = UNLIMITED
     texts: Sequence[Text] = ()
     watches: bool = False

@@ -1,29 +1,49 @@
-r"""Where the last tokens of a text stood in it before, and what followed: copies on the host, for drafts on a CPU.
+r"""What followed the last few tokens before, in one text or in many: copies, looked up on the host.
 
-The back-off of ``backoff.py`` as one sum, law = A·base + Σ_i weight_i·token_i, for a table of one text. The last tokens
-stood nowhere before or a few times, so that to look them up costs less than to compare whole arrays. A GPU compares
-arrays: it would have to wait for every token that is looked up.
+The back-off of ``backoff.py`` as one sum, law = A·base + Σ_i weight_i·next_i over the entries i that match. The last
+tokens stood nowhere before or a few times, so that to look them up costs a fraction of comparing whole arrays.
 """
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+import torch
 from torch import Tensor
+
+from real.models.device import sent
+
+MOST = 32
+"""Entries of a table of many texts that are counted after one context, the newest."""
 
 
 class Copies(NamedTuple):
-    """A ``share`` of the base's law, and what every token that followed adds: as many ``ids`` as ``weights``."""
+    """A ``share`` of the base's law, and what is added to it: ``weights`` of the tokens ``ids``, as many of each."""
 
     share: float
-    ids: list[int]
-    weights: list[float]
+    ids: Sequence[int] | np.ndarray
+    weights: Sequence[float] | np.ndarray
 
 
-NOWHERE = Copies(1.0, [], [])
+NOWHERE = Copies(1.0, (), ())
 
 
-def copies(tokens: Sequence[int], stop: int, last: Sequence[int], least: int, longest: int, entries: int) -> Copies:
-    """What followed in ``tokens[:stop]`` after the tokens ``last``, nearest first; of the newest ``entries`` positions.
+def shares(depths: Sequence[int], least: int, longest: int) -> tuple[float, list[float]]:
+    """A, and what an entry weighs by the number of last tokens that it matches; ``depths``: of all entries.
+
+    With n_j entries that match j tokens, A_k = Π_{j≥k} 1/(n_j + 1): A = A_least, the weight Σ_{least ≤ j ≤ k} A_j.
+    """
+    share, weights = 1.0, [0.0] * (longest + 1)
+    for k in range(longest, least - 1, -1):
+        share /= sum(depth >= k for depth in depths) + 1
+        weights[k] = share
+    for k in range(least + 1, longest + 1):
+        weights[k] += weights[k - 1]
+    return share, weights
+
+
+def in_text(tokens: Sequence[int], stop: int, last: Sequence[int], least: int, longest: int, entries: int) -> Copies:
+    """The tokens that followed ``last``, nearest first, in ``tokens[:stop]``; of its newest ``entries`` positions.
 
     A position counts for every length from ``least`` to ``longest`` to which its own last tokens are the same.
     """
@@ -43,22 +63,84 @@ def copies(tokens: Sequence[int], stop: int, last: Sequence[int], least: int, lo
             depths.append(k)
     if not ids:
         return NOWHERE
-    share, of_depth = 1.0, [0.0] * (longest + 1)  # Σ_{least ≤ j ≤ k} A_j, A_k = Π_{j≥k} 1/(n_j + 1)
-    for k in range(longest, least - 1, -1):
-        share /= sum(depth >= k for depth in depths) + 1
-        of_depth[k] = share
-    for k in range(least + 1, longest + 1):
-        of_depth[k] += of_depth[k - 1]
-    return Copies(share, ids, [of_depth[depth] for depth in depths])
+    share, weights = shares(depths, least, longest)
+    return Copies(share, ids, [weights[depth] for depth in depths])
+
+
+class Followed:
+    """What followed, in many texts: the target's laws after contexts of ``least`` to ``longest`` tokens.
+
+    Args:
+        entries: laws that are kept, the oldest go first. top: tokens that are kept of a law.
+
+    Attributes:
+        contexts: of each entry, nearest first. ids, probs: its law ``[entries, top]``. count: entries ever made.
+    """
+
+    def __init__(self, least: int, longest: int, entries: int, top: int):
+        self.least, self.longest, self.entries = least, longest, entries
+        self.contexts: list[tuple[int, ...]] = []
+        self.ids, self.probs = np.zeros((entries, top), np.int64), np.zeros((entries, top), np.float32)
+        self.count = 0
+        self._places: dict[tuple[int, ...], list[int]] = {}  # least tokens → entries after them, the oldest first
+
+    def add(self, context: tuple[int, ...], ids: np.ndarray, probs: np.ndarray) -> None:
+        """A law followed a context."""
+        place = self.count % self.entries
+        if self.count >= self.entries:
+            old = self.contexts[place][: self.least]
+            self._places.get(old, [place]).remove(place)
+            if old in self._places and not self._places[old]:
+                del self._places[old]
+            self.contexts[place] = context
+        else:
+            self.contexts.append(context)
+        self.ids[place], self.probs[place] = ids, probs
+        self.count += 1
+        if len(context) >= self.least:
+            self._places.setdefault(context[: self.least], []).append(place)
+
+    def take_up(self, contexts: list[tuple[int, ...]], ids: np.ndarray, probs: np.ndarray, count: int) -> None:
+        """Hold these entries, each in its place, of so many ever made."""
+        filled = len(contexts)
+        self.contexts, self.count = contexts, count
+        self.ids[:filled], self.probs[:filled] = ids, probs
+        oldest = count % self.entries if filled == self.entries else 0
+        for place in [*range(oldest, filled), *range(oldest)]:
+            if len(contexts[place]) >= self.least:
+                self._places.setdefault(contexts[place][: self.least], []).append(place)
+
+    def after(self, last: Sequence[int]) -> Copies:
+        """What followed the tokens ``last``, nearest first."""
+        places = self._places.get(tuple(last[: self.least]))
+        if not places:
+            return NOWHERE
+        places, depths = places[-MOST:], []
+        for place in places:
+            context, k = self.contexts[place], self.least
+            most = min(self.longest, len(context), len(last))
+            while k < most and context[k] == last[k]:
+                k += 1
+            depths.append(k)
+        share, weights = shares(depths, self.least, self.longest)
+        of_entry = np.array([weights[depth] for depth in depths], np.float32)
+        return Copies(share, self.ids[places].ravel(), (of_entry[:, None] * self.probs[places]).ravel())
 
 
 def with_copies(laws: Tensor, found: Sequence[Copies]) -> Tensor:
-    """Laws ``[n, V]`` on the CPU, each with the copies found for it."""
-    if not any(one.ids for one in found):
+    """Laws ``[n, V]``, each with the copies found for it."""
+    if not any(len(one.ids) for one in found):
         return laws
-    mixed = laws * laws.new_tensor([one.share for one in found])[:, None]
-    rows = mixed.numpy()  # over the same memory
-    for row, one in enumerate(found):
-        for token, weight in zip(one.ids, one.weights, strict=True):
-            rows[row, token] += weight
+    if len(found) == 1:
+        mixed = laws * found[0].share
+    else:
+        mixed = laws * sent(laws.new_tensor([one.share for one in found], device="cpu"), laws.device)[:, None]
+    if laws.device.type == "cpu":
+        rows = mixed.numpy()  # over the same memory
+        for row, one in zip(rows, found, strict=True):
+            np.add.at(row, one.ids if len(one.ids) else [], one.weights)
+        return mixed
+    ids = np.concatenate([np.asarray(one.ids, np.int64) + row * laws.shape[1] for row, one in enumerate(found)])
+    weights = torch.from_numpy(np.concatenate([np.asarray(one.weights, np.float32) for one in found])).to(laws.dtype)
+    mixed.view(-1).index_add_(0, sent(torch.from_numpy(ids), laws.device), sent(weights, laws.device))
     return mixed

@@ -45,7 +45,7 @@ class Mixture(Several):
         seed: of the choices of ``route``, until ``reseed``.
     """
 
-    made_of = ("independent", "memory@independent", "backoff@memory")
+    made_of = ("independent", "memory@independent", "backoff@memory", ("backoff@backoff", {"scope": "global"}))
     trains = True
     simplex = True
     uses_draft = True

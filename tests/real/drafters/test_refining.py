@@ -9,6 +9,7 @@ pytest.importorskip("transformers")
 
 from real.drafters import make_drafter  # noqa: E402
 from real.drafters.backoff import SCOPES, Backoff  # noqa: E402
+from real.drafters.copies import Followed, with_copies  # noqa: E402
 from real.drafters.independent import Independent  # noqa: E402
 from real.drafters.memory import ResidualMemory  # noqa: E402
 from real.drafters.mixture import Mixture  # noqa: E402
@@ -86,8 +87,31 @@ def test_what_followed_in_other_texts_is_the_targets_law(pair):
         base = pair.draft.logits(torch.tensor(before))[-1].softmax(-1).numpy()
         made.begin([*before])
         found = made.logits_after([]).softmax(-1)[0].numpy()
-    np.testing.assert_allclose(found, backed_off(base, entries, before, *SCOPES["global"]), rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(found, backed_off(base, entries, before, *SCOPES["global"][:2]), rtol=1e-4, atol=1e-7)
     assert abs(found - base).max() > 1e-3
+
+
+@pytest.mark.parametrize("entries", [3, 10, 100])
+def test_a_table_of_many_texts_counts_the_newest_entries_and_is_taken_up_again(entries, monkeypatch):
+    """Against the recursion over all that a ring of so many holds; five at most are counted after a context."""
+    monkeypatch.setattr("real.drafters.copies.MOST", 5)
+    rng, table, kept = np.random.default_rng(0), Followed(2, 4, entries, 3), []
+    for step in range(60):
+        context = tuple(rng.integers(0, 2, rng.integers(0, 5)).tolist())
+        ids, probs = rng.permutation(6)[:3], rng.dirichlet(np.ones(3)).astype(np.float32)
+        table.add(context, ids, probs)
+        kept = [*kept, (list(context[::-1]), np.bincount(ids, probs, 6))][-entries:]
+        if step % 7 == 0:
+            again = Followed(2, 4, entries, 3)
+            again.take_up(
+                table.contexts, table.ids[: len(table.contexts)], table.probs[: len(table.contexts)], table.count
+            )
+            table = again
+        last = rng.integers(0, 2, 4).tolist()
+        met = [entry for entry in kept if len(entry[0]) >= 2 and entry[0][-2:] == last[::-1][-2:]][-5:]
+        law = torch.full((1, 6), 1 / 6, dtype=torch.float64)
+        wanted = backed_off(law[0].numpy(), met, last[::-1], 2, 4)
+        np.testing.assert_allclose(with_copies(law, [table.after(last)])[0].numpy(), wanted, rtol=1e-5)
 
 
 class Watched:
@@ -183,6 +207,7 @@ def test_parts_say_in_a_mixture_what_they_say_alone(pair):
     made = make_drafter("mixture", pair)
     alone_made = [make_drafter("independent", pair), make_drafter("memory", pair)]
     alone_made.append(Backoff(make_drafter("memory", pair)))
+    alone_made.append(Backoff(Backoff(make_drafter("memory", pair)), "global"))
     for drafter in (made, *alone_made):
         drafter.begin([1, 2, 3, 1, 2, 3, 1, 2])
     drafted: list = []
@@ -252,7 +277,7 @@ def test_refusals(pair):
         ("memory", {"base": "ngram"}, "base=NGram"),
         ("backoff", {"scope": "mine"}, "scope='mine'"),
         ("backoff", {"least": 7}, "least=7"),
-        ("backoff", {"entries": 0}, "entries=0"),
+        ("backoff", {"entries": -1}, "entries=-1"),
         ("mixture", {"parts": ("memory@independent", "independent")}, "builds on 'independent'"),
         ("mixture", {"parts": ("independent", "backoff@independent", "memory@backoff")}, "base=Backoff"),
     ):

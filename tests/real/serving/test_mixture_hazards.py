@@ -8,6 +8,7 @@ pytest.importorskip("transformers")
 
 import real.drafters.memory as memory  # noqa: E402
 from real.drafters.backoff import Backoff  # noqa: E402
+from real.drafters.copies import in_text, with_copies  # noqa: E402
 from real.drafters.independent import Independent  # noqa: E402
 from real.drafters.memory import ResidualMemory  # noqa: E402
 from real.drafters.mixture import Mixture  # noqa: E402
@@ -48,9 +49,9 @@ class RemembersTooSoon(Backoff):
         again.begin([*self.texts[0].tokens, *made.tokens[0].tolist()])
         text, laws = again.texts[0].tokens, []
         for at in range(len(self.texts[0].tokens), len(text)):
-            asked = again._before(text, at, at + 1).T
+            found = in_text(text, len(text), text[:at][::-1], 1, again.longest, again.entries)
             row = again.base.model.table[text[at - 2] * self.vocab + text[at - 1]]
-            laws.append(again._backed_off(sampling.law(row)[None], asked, again._local([again.texts[0]]))[0])
+            laws.append(with_copies(sampling.law(row)[None], [found])[0])
         return made._replace(probs=torch.stack(laws)[None])
 
 
