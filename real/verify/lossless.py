@@ -10,6 +10,7 @@ probability.
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,13 +40,14 @@ FLOAT32_PROMPTS = 50  # at most: float32 flips and the sampled law are reported 
 ROUND, BURN_IN = 16, 64  # committed tokens between weight swaps, and before the first
 
 
-def served(
-    method: Method, gamma: int = 4, rule: str = "token", costs: tuple[float, ...] = (), switch_cost: float = 0.0
-) -> Served:
-    """Decode with a method of ``real/systems/rows.py``, weights swapped inside requests every ``ROUND`` tokens."""
+def served(method: Method, **settings: Any) -> Served:
+    """Decode with a method of ``real/systems/rows.py``, weights swapped inside requests every ``ROUND`` tokens.
+
+    settings: others of ``Serving``.
+    """
 
     def texts(pair: Pair, prompts: Prompts, new: int, sampling: Sampling, seed: int) -> Iterator[list[int]]:
-        serving = Serving(gamma, ROUND, sampling, new, burn_in=BURN_IN, rule=rule, costs=costs, switch_cost=switch_cost)
+        serving = Serving(nu=ROUND, sampling=sampling, max_new_tokens=new, burn_in=BURN_IN, **settings)
         decoder = decoder_of(pair, method, drafter_of(pair, method, serving), serving, seed)
         for prompt in prompts:
             yield decoder.serve(prompt, Ledger(pair.device))[0]
@@ -88,6 +90,9 @@ CHECKED |= IN_ROWS
 COSTS, SWITCH_COST = (1.0, 1.3, 1.5, 1.6, 1.7), 0.2
 """Of drafts of 0 … 4 tokens and of a switch, at which lengths chosen by cost take several values."""
 CHECKED["lengths by cost"] = served(Method("adapter", OGD(8.0)), costs=COSTS, switch_cost=SWITCH_COST)
+LOWER_COSTS = (1.0, 1.26, 1.42, 1.48, 1.54), (1.0, 1.28, 1.46, 1.54, 1.62)
+"""Of a mixture's lower levels, at which it works at all of them."""
+CHECKED["mixture, levels by cost"] = served(Method("mixture", Hedge(0.3)), costs=COSTS, lower_costs=LOWER_COSTS)
 
 
 @dataclass(frozen=True)

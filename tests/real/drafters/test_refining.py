@@ -96,12 +96,12 @@ def test_a_table_of_many_texts_counts_the_newest_entries_and_is_taken_up_again(e
     """Against the recursion over all that a ring of so many holds; five at most are counted after a context."""
     monkeypatch.setattr("real.drafters.copies.MOST", 5)
     rng, table, kept = np.random.default_rng(0), Followed(2, 4, entries, 3), []
-    for step in range(60):
+    for i in range(60):
         context = tuple(rng.integers(0, 2, rng.integers(0, 5)).tolist())
         ids, probs = rng.permutation(6)[:3], rng.dirichlet(np.ones(3)).astype(np.float32)
         table.add(context, ids, probs)
         kept = [*kept, (list(context[::-1]), np.bincount(ids, probs, 6))][-entries:]
-        if step % 7 == 0:
+        if i % 7 == 0:
             again = Followed(2, 4, entries, 3)
             again.take_up(
                 table.contexts, table.ids[: len(table.contexts)], table.probs[: len(table.contexts)], table.count
