@@ -73,7 +73,7 @@ def test_every_position_of_every_request_has_a_rate(whole):
 def test_a_part_of_a_mixture_is_what_it_is_as_a_drafter_of_its_own(whole, once):
     """The draft and the memory have rows; the copies on the memory are made here."""
     assert whole.header["mixtures"]["tv-mixture"]["parts"] == [
-        "independent", "residualmemory on independent", "backoff on residualmemory"
+        "independent", "residualmemory on independent", "backoff on residualmemory", "backoff on backoff"
     ]  # fmt: skip
     parts = whole.parts["tv-mixture"].T
     np.testing.assert_allclose(parts[0], whole.rates["sd"], atol=1e-5)

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from theory.runs.outputs import FILE, FOLDER, TRACE, Output, outputs
 from theory.runs.terminal import Commands
 
-READ = {("run", "prompts"), ("export", "state")}
+READ = {("run", "prompts"), ("export", "state"), ("curves", "bench")}
 """Paths that options name and commands only read."""
 
 
