@@ -10,6 +10,7 @@ Reference: interpolated back-off with one count for the unseen; prompt lookup is
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -174,6 +175,15 @@ class Backoff(Refining):
         contexts = [tuple(token for token in row if token != NEVER) for row in state["contexts"].tolist()]
         ids, probs = state["ids"].numpy(force=True), state["probs"].numpy(force=True)
         self.table.take_up(contexts, ids, probs, int(state["count"]))
+
+    def put_aside(self) -> Any:
+        """The table itself, not copied."""
+        return {name: part.clone() for name, part in super().state().items()}, self.table
+
+    def take_up(self, memory: Any) -> None:
+        named, table = memory
+        super().restore(named)
+        self.table, self._fresh = table, []
 
 
 def _before(tokens: list[int], at: int, longest: int) -> list[int]:
