@@ -9,8 +9,8 @@ With A_k = Π_{j≥k} 1/(n_j + 1) the recursion is law = A·base + Σ_i (Σ_{k: 
 Reference: interpolated back-off with one count for the unseen; prompt lookup is its deterministic relative.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from real.drafters.copies import Copies, Followed, in_text, with_copies
 from real.drafters.refining import Refining, base_of
 from real.models.hf import Pair
 from real.models.state import MOST, alike, between
-from real.models.text import Text
+from real.models.text import Text, close_up
 
 SCOPES = {"local": (2, 6, 1024), "global": (3, 6, 8192)}
 """Shortest and longest context, and positions kept, in a table of one text, and of all texts of a tenant."""
@@ -33,6 +33,13 @@ TOGETHER = 8
 """Positions that a global table takes in at once, or all that there are when a text ends."""
 
 
+class Revealed(NamedTuple):
+    """Contexts of consecutive positions, nearest first, and the target's logits there ``[c, V]``."""
+
+    contexts: list[tuple[int, ...]]
+    logits: Tensor
+
+
 class Backoff(Refining):
     """Refines a law by a table of contexts.
 
@@ -42,6 +49,7 @@ class Backoff(Refining):
     """
 
     of_laws = True
+    carries = True
 
     def __init__(self, base: Drafter, scope: str = "local", least: int = 0, longest: int = 0, entries: int = 0):
         super().__init__(base)
@@ -69,7 +77,7 @@ class Backoff(Refining):
         """An empty global table."""
         entries = self.entries if self.scope == "global" else 0
         self.table = Followed(self.least, self.longest, entries, min(TOP, self.vocab))
-        self._fresh: list[tuple[list[tuple[int, ...]], Tensor]] = []  # contexts and target's logits to be taken in
+        self._fresh: list[list[Revealed]] = []  # of each text, what is to be taken in
 
     @property
     def filled(self) -> int:
@@ -83,8 +91,8 @@ class Backoff(Refining):
             self._last = [[new, *last] for new, last in zip(drafted[-1].tolist(), self._last, strict=True)]
             return
         self._shares, self._last = [], [text.tokens[: -self.longest - 1 : -1] for text in self.texts]
-        if sum(len(logits) for _, logits in self._fresh) >= TOGETHER:
-            self._take_in()
+        if sum(len(one.logits) for several in self._fresh for one in several) >= TOGETHER:
+            self._take_in(row for row, text in enumerate(self.texts) if self.known(row) >= len(text.tokens))
 
     def refined(self, said: Tensor) -> Tensor:
         asked = zip(self.texts, self._last, strict=True)
@@ -116,22 +124,31 @@ class Backoff(Refining):
         if self.scope == "global":
             tokens = self.texts[row].tokens
             ends = range(len(tokens) - len(logits), len(tokens))
-            self._fresh.append(([tuple(_before(tokens, at, self.longest)) for at in ends], logits))
+            self._fresh[row].append(Revealed([tuple(_before(tokens, at, self.longest)) for at in ends], logits))
+
+    def enter(self, keep_prompt: bool = False) -> None:
+        super().enter(keep_prompt)
+        self._fresh.append([])
 
     def leave(self, row: int) -> None:
-        self._take_in()
+        self._take_in([row])
+        close_up(self._fresh, row)
         super().leave(row)
 
     def pause(self, idle: bool) -> None:
         super().pause(idle)
-        self._take_in()
+        self._take_in(range(len(self._fresh)))
 
-    def _take_in(self) -> None:
-        if not self._fresh:
+    def _take_in(self, rows: Iterable[int]) -> None:
+        """What was revealed of these texts; of none that the base is yet to read, for it will be asked about there."""
+        told = list[Revealed]()
+        for row in rows:
+            told += self._fresh[row]
+            self._fresh[row] = []
+        if not told:
             return
-        contexts = [context for several, _ in self._fresh for context in several]
-        laws = torch.cat([logits for _, logits in self._fresh]).float().softmax(-1)
-        self._fresh = []
+        contexts = [context for one in told for context in one.contexts]
+        laws = torch.cat([one.logits for one in told]).float().softmax(-1)
         top = laws.topk(self.table.ids.shape[1], -1)
         probs = (top.values / top.values.sum(-1, keepdim=True)).numpy(force=True)
         for context, ids, law in zip(contexts, top.indices.numpy(force=True), probs, strict=True):
@@ -166,6 +183,8 @@ class Backoff(Refining):
             between(f"{at}count", state["count"], filled, MOST if filled == self.entries else filled)
             between(f"{at}ids", state["ids"], 0, self.vocab - 1)
             between(f"{at}probs", state["probs"], 0, 1)
+            between(f"{at}probs", state["probs"].double().sum(-1), 1 - 1e-3, 1 + 1e-3)
+            between(f"{at}contexts", state["contexts"], NEVER, self.vocab - 1)
 
     def restore(self, state: dict[str, Tensor]) -> None:
         super().restore(state)

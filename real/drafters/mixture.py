@@ -60,8 +60,8 @@ class Mixture(Several):
         super().__init__(parts)
         self.mode, self.convex = mode, mode != "route"
         self._dear = [k for k, part in enumerate(parts) if self.bases[k] is not None and getattr(part, "dear", False)]
-        if mode == "tv":
-            self.levels = 3 if self._dear else 2
+        carried = all(getattr(parts[k], "carries", False) for k, base in enumerate(self.bases) if base in self._dear)
+        self.levels = 1 if mode != "tv" else 3 if self._dear and carried else 2
         self.rng = torch.Generator().manual_seed(seed)
         self._x = torch.full((len(parts),), 1 / len(parts))
         self._weights = self._x.double() / self._x.double().sum()
@@ -216,15 +216,15 @@ class Mixture(Several):
         return one_hot(chosen, self._x)
 
     def reveal(self, row: int, logits: Tensor, drafted: int) -> None:
-        for part, base in zip(self.parts, self.bases, strict=True):
-            if base is None or (self._level and not (isinstance(part, Refining) and part.idle)):
+        for part in self.parts:
+            if not (isinstance(part, Refining) and part.idle):
                 part.reveal(row, logits, drafted)
 
     def work(self, level: int) -> None:
         self._level = level if self.levels > 1 else 1
         for k, part in enumerate(self.parts):
-            if self.bases[k] is not None and isinstance(part, Refining):
-                idle = level < (self.levels - 1 if k in self._dear else 1)
+            if isinstance(part, Refining) and self.bases[k] is not None:
+                idle = self._level < (self.levels - 1 if k in self._dear else 1)
                 if idle or part.idle:
                     part.pause(idle)
         self._open = [0] * len(self._open)
@@ -257,6 +257,8 @@ class Mixture(Several):
         return len(self.texts[row].tokens) - self._open[row]
 
     def laws_along(self, tokens: Tensor, sampling: Sampling) -> Tensor:
+        if not self._level:
+            return self.parts[0].laws_along(tokens, sampling)
         starts, drafted, self._served = [len(text.tokens) for text in self.texts], list(tokens.unbind(1)), sampling
         if any(base is not None for base in self.bases):
             every = torch.stack([self._said(drafted[:i], sampling) for i in range(len(drafted))], 1)

@@ -26,12 +26,14 @@ class Refining(Drafter):
     Attributes:
         of_laws: it refines the base's law as it is served, and gives one; otherwise logits.
         leads: whether the base is told what this one is told; a mixture of both sets it to False.
-        dear: it costs so much that a mixture chooses on its own whether it takes part. idle: it does not, and says what
-            its base says.
+        carries: it knows how its laws move with its base's (``carried``).
+        dear: it costs so much that a mixture chooses on its own whether it takes part.
+        idle: it takes no part, and says what its base says.
     """
 
     of_laws = False
     dear = False
+    carries = False
     idle = False
 
     def __init__(self, base: Drafter):
@@ -51,7 +53,7 @@ class Refining(Drafter):
         """The same at committed positions of one text ``[stop − start, V]``, by what was remembered before them."""
 
     def pause(self, idle: bool) -> None:
-        """Take no part in the steps to come, nor be told of them; or again. What was yet to be taken in never is."""
+        """Take no part in the steps to come, nor be told of them; or again. What is not known yet never will be."""
         self.idle = idle
 
     def carried(self, moved: Tensor, row: int) -> Tensor:
@@ -84,6 +86,9 @@ class Refining(Drafter):
     @property
     def memories(self) -> list[Memory]:
         return [memory for base in self.followed for memory in base.memories]
+
+    def known(self, row: int) -> int:
+        return self.base.known(row)
 
     def reach(self, text: Text) -> int:
         return self.base.reach(text)
@@ -158,11 +163,14 @@ def place_of(part: Drafter, before: Sequence[Drafter]) -> int | None:
     """Which of the parts ``before`` this one refines, if it does: the mixture tells that one itself.
 
     Raises:
-        ValueError: for logits to be refined of a part that has laws.
+        ValueError: for logits to be refined of a part that has laws, or a memory that brings a draft of its own.
     """
     if not isinstance(part, Refining):
         return None
     place = next((i for i, other in enumerate(before) if other is part.base), None)
+    if place is None and part.dear:
+        name = type(part).__name__
+        raise ValueError(f"parts: {name} brings a draft of its own; let it build on a part, as memory@independent does")
     if place is None:
         return None
     if not part.of_laws and getattr(part.base, "of_laws", False):

@@ -5,9 +5,9 @@ that drafts γ tokens costs
 
     verify(γ) + γ·draft + rest,
 
-verify(γ) being the median over the steps of all systems, for they verify alike; draft, the median of a drafted token,
-and rest, the mean of what neither drafts nor verifies, are a system's own. So a machine whose speed wanders favours
-nobody. ``profile.py`` measures one system alone, with limits for promises.
+verify(γ) being the median over the steps of all systems, for they verify alike; draft, the mean of a drafted token, and
+rest, the mean of what neither drafts nor verifies, are a system's own: what it takes in, it takes in seldom. So nobody
+is favoured by a machine whose speed wanders. ``profile.py`` measures one system alone, with limits for promises.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -88,11 +88,15 @@ def measure(
 def costs(full: Mapping[Turn, Sequence[Timed]], system: str, level: int) -> tuple[float, ...]:
     """Of one system at one level, by the formula; they never fall with the length."""
     own = [(turn.gamma, one) for turn, steps in full.items() if turn[:2] == (system, level) for one in steps]
-    draft = median(one.draft / gamma for gamma, one in own)
-    rest = sorted(one.whole - one.draft - one.verify for _, one in own)
-    rest = mean(rest[: max(1, round(TYPICAL * len(rest)))])
+    draft = _typical([one.draft / gamma for gamma, one in own])
+    rest = _typical([one.whole - one.draft - one.verify for _, one in own])
     plain = median(one.whole for one in full[PLAIN])
     lengths = range(1, max(gamma for gamma, _ in own) + 1)
     verify = [median(one.verify for t, steps in full.items() if t.gamma == gamma for one in steps) for gamma in lengths]
     found = [1.0, *((seconds + gamma * draft + rest) / plain for gamma, seconds in zip(lengths, verify, strict=True))]
     return tuple(float(cost) for cost in np.maximum.accumulate(found))
+
+
+def _typical(seconds: Sequence[float]) -> float:
+    """The mean of all but the longest."""
+    return mean(sorted(seconds)[: max(1, round(TYPICAL * len(seconds)))])

@@ -18,12 +18,16 @@ CLOSE = 1e-4
 """Most that the results may differ by, relative to the largest or 1."""
 
 
-@lru_cache(16)
 def fused(function: Callable[..., Tensor], shapes: tuple[tuple[int, ...], ...]) -> Callable[..., Tensor]:
     """``function`` of contiguous float32 tensors of these shapes, compiled; itself, with a warning, where that fails.
 
-    Compiling takes some ten seconds, once a process for every function and shapes.
+    Compiling takes some ten seconds, once a process for every function, shapes and number of threads.
     """
+    return _fused(function, shapes, torch.get_num_threads())
+
+
+@lru_cache(16)
+def _fused(function: Callable[..., Tensor], shapes: tuple[tuple[int, ...], ...], threads: int) -> Callable[..., Tensor]:
     rng = torch.Generator().manual_seed(0)
     given = tuple(torch.randn(shape, generator=rng) for shape in shapes)
     try:
@@ -54,5 +58,5 @@ def _compiled(function: Callable[..., Tensor], given: tuple[Tensor, ...]) -> Cal
 
 
 def _as_it_is(function: Callable[..., Tensor], reason: str) -> Callable[..., Tensor]:
-    warnings.warn(f"{getattr(function, '__name__', function)} was not compiled: {reason}", stacklevel=3)
+    warnings.warn(f"{getattr(function, '__name__', function)} was not compiled: {reason}", stacklevel=4)
     return function

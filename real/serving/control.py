@@ -31,12 +31,12 @@ class Control:
         level: of the next step, as the place of its costs; the last where there is no choice.
 
     Raises:
-        ValueError: for costs of more or fewer levels than the drafter has.
+        ValueError: for costs of more or fewer levels than a drafter has that has some.
     """
 
     def __init__(self, serving: Serving, drafter: Drafter):
         costs = [*serving.lower_costs, serving.costs] if drafter.levels > 1 else [serving.costs]
-        if serving.lower_costs and len(costs) not in (1, drafter.levels):
+        if serving.lower_costs and len(costs) != drafter.levels and drafter.levels > 1:
             raise ValueError(
                 f"lower_costs={serving.lower_costs!r}: {type(drafter).__name__} has {drafter.levels} levels; give the "
                 "costs of all but the last"
@@ -55,9 +55,11 @@ class Control:
 
     def next(self, known: Known, after: Sequence[Step]) -> tuple[Known, int]:
         """What is known after the steps of all texts, and how many tokens the next one drafts; sets its level."""
-        for row, taken in enumerate(after):
-            gained = self.drafter.gained(row, taken.target_probs) if len(self.levels) > 1 else []
-            known = self.observe(known, taken, self.level, gained)
+        if len(self.levels) > 1 and after:
+            known = self._paid(known, after)
+        for taken in after:
+            outcome = len(taken.tokens), taken.accepted + taken.rejected, int(taken.rejected)
+            known = known._replace(lengths=self.levels[self.level].observe(known.lengths, taken.drafted, *outcome))
         level = self.highest(known)
         if level != self.level:
             self.level = level
@@ -65,26 +67,26 @@ class Control:
         return known, self.levels[level].choose(known.lengths)
 
     def highest(self, known: Known) -> int:
-        """The highest level whose account, and those below it, have room for the next step."""
-        lengths, level = known.lengths, 0
-        for above, balance in enumerate(known.balances, 1):
-            gamma = self.levels[above].choose(lengths)
-            cost = self.levels[above].cost(lengths, gamma)
-            if not (gamma and self.worth.on(balance, gamma, cost, self._extra(above, gamma))):
-                break
-            level = above
-        return level
+        """The highest level at whose next step no account can be overdrawn, its own and those below it."""
+        for level in range(len(self.levels) - 1, 0, -1):
+            gamma = self.levels[level].choose(known.lengths)
+            cost = self.levels[level].cost(known.lengths, gamma)
+            spent = [self._extra(below, gamma) for below in range(1, level + 1)]
+            if gamma and all(map(self.worth.on, known.balances, [gamma] * level, [cost] * level, spent)):
+                return level
+        return 0
 
-    def observe(self, known: Known, taken: Step, level: int, gained: Sequence[float] = ()) -> Known:
-        """After a step; ``gained``: see ``Drafter.gained``."""
-        used, lengths, gamma = self.levels[level], known.lengths, taken.drafted
-        cost, balances = used.cost(lengths, gamma), []
+    def _paid(self, known: Known, after: Sequence[Step]) -> Known:
+        """The accounts after one step of all texts: the mean of what they gained, at the longest draft."""
+        gamma, balances = max(taken.drafted for taken in after), []
+        cost = self.levels[self.level].cost(known.lengths, gamma)
+        gained = [self.drafter.gained(row, taken.target_probs) for row, taken in enumerate(after)]
         for above, balance in enumerate(known.balances, 1):
-            worked = above <= level
-            extra, less = (self._extra(above, gamma), gained[above - 1]) if worked else (0.0, 0.0)
+            worked = above <= self.level
+            extra = self._extra(above, gamma) if worked else 0.0
+            less = sum(one[above - 1] for one in gained) / len(gained) if worked else 0.0
             balances.append(self.worth.observe(balance, gamma, cost, extra, less))
-        outcome = len(taken.tokens), taken.accepted + taken.rejected, int(taken.rejected)
-        return Known(used.observe(lengths, gamma, *outcome), tuple(balances))
+        return known._replace(balances=tuple(balances))
 
     def _extra(self, level: int, gamma: int) -> float:
         """What a level costs in a step more than the one below it, in plain steps."""

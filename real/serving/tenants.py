@@ -51,6 +51,7 @@ class Own:
         self.seed = _number([seed, *name]) if tenant else seed
         self.rng, self.entered = torch.Generator().manual_seed(self.seed), 0
         self.known = None if control is None else control.init()
+        self.most = [] if self.known is None else [self.known.lengths.account, *self.known.balances]
 
     def text_rng(self) -> torch.Generator:
         """The generator of the next text among several, whoever is beside it."""
@@ -70,7 +71,9 @@ class Own:
         between("entered", named["entered"], 0)
         made.entered = int(named["entered"])
         if self.known is not None:
-            between("lengths", named["lengths"][[0, 1, *range(3, len(named["lengths"]))]], 0)  # all but the account
+            between("lengths", named["lengths"][[0, 1, 3]], 0)
+            most = torch.tensor(self.most)
+            between("lengths", named["lengths"][[2, *range(4, len(named["lengths"]))]] / most, 0, 1)  # the accounts
             numbers = named["lengths"].tolist()
             made.known = Known(Lengths(*numbers[:4]), tuple(numbers[4:]))
         return made

@@ -2,8 +2,8 @@
 
 A cell is one domain served to one target, all systems side by side, prompt by prompt, learning charged; draft lengths
 and resting parts are chosen by costs that were measured before, alike for every system. Streams are the large ones,
-whose prompts are all different. A block is all cells of one start, temperature and way to run the models; its pooled
-ratio is over the tokens and seconds of all cells together.
+whose prompts are all different. A block is all cells of one family, start, temperature and way to run the models; its
+pooled ratio is over the tokens and seconds of all cells together.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -108,9 +108,10 @@ def cells(
 
 
 def finished(out: Path) -> list[str]:
-    """Cells that have results under ``out``, whichever call made them."""
-    found = (path.parent.relative_to(out).as_posix() for path in sorted(out.glob("*/*/*/0")))
-    return [name for name in found if any((out / name).glob("*/*.json"))]
+    """Cells all of whose systems have results under ``out``, whichever call made them."""
+    found = [path.parent.relative_to(out).as_posix() for path in sorted(out.glob("*/*/*/0"))]
+    known = {name: systems(block).values() for name in found if (block := name.split("/")[0]) in BLOCKS}
+    return [name for name, rows in known.items() if all((out / name / "0" / f"{row}.json").exists() for row in rows)]
 
 
 def early(columns: Mapping[str, np.ndarray], limit: int = EARLY) -> np.ndarray:
@@ -167,7 +168,8 @@ def best_rival(rows: Sequence[Mapping[str, Any]], rivals: Sequence[str]) -> dict
 
 
 def headline(out: Path, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """For every block and family: medians over the domains but ``TUNED``'s, pooled limits, and whether they hold."""
+    """For every block and family: medians over the domains but ``TUNED``'s and those held out, pooled limits, and
+    whether they hold. Against the best rival, and in the first tokens, ``HOME`` is left out too: it is no shift."""
     found = []
     for block, family in dict.fromkeys((row["block"], row["family"]) for row in rows):
         ours = [row for row in rows if (row["block"], row["family"]) == (block, family)]

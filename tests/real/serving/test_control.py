@@ -1,6 +1,8 @@
 # pyright: reportArgumentType=false, reportOptionalMemberAccess=false, reportAttributeAccessIssue=false
 """A mixture rests where its parts gain less than they cost; the text stays the target's, and the promise is kept."""
 
+from types import SimpleNamespace
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -9,6 +11,7 @@ pytest.importorskip("transformers")
 from real.drafters import make_drafter  # noqa: E402
 from real.models.hf import Pair  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
+from real.serving.control import Control, Known  # noqa: E402
 from real.serving.decoder import online_decoder  # noqa: E402
 from real.serving.ledger import Ledger  # noqa: E402
 from real.serving.settings import Serving  # noqa: E402
@@ -172,3 +175,55 @@ def test_costs_of_levels_go_with_costs_and_with_the_drafter(pair):
     serving = Serving(3, 8, costs=REST, lower_costs=(REST,))
     with pytest.raises(ValueError, match=r"lower_costs=.*has 3 levels"):
         online_decoder(pair, make_drafter("mixture", pair), Hedge(0.3), serving)
+
+
+@pytest.mark.parametrize("mode", ["kl", "route"])
+def test_parts_of_a_mixture_without_levels_never_rest(pair, mode):
+    mixture = make_drafter("mixture", pair, mode=mode)
+    online_decoder(pair, mixture, Hedge(0.3), Serving(3, 8, max_new_tokens=NEW)).serve([1, 2, 3, 4], Ledger())
+    assert mixture.levels == 1
+    assert mixture.parts[3].filled > 0
+    assert mixture.parts[1].filled > 0
+
+
+def test_a_memory_with_a_draft_of_its_own_is_no_part(pair):
+    with pytest.raises(ValueError, match="brings a draft of its own"):
+        make_drafter("mixture", pair, parts=("independent", "memory", "backoff"))
+
+
+def step_of(tokens, drafted):
+    return SimpleNamespace(tokens=[0] * tokens, accepted=tokens - 1, drafted=drafted, rejected=tokens <= drafted,
+                           target_probs=None)  # fmt: skip
+
+
+@pytest.mark.parametrize("rows", [1, 16])
+def test_no_account_is_overdrawn_whatever_is_lost(rows):
+    """All parts lose as much as can be lost in every step; no account ever falls below zero, though nothing is cut."""
+    told = []
+    drafter = SimpleNamespace(levels=3, work=lambda level: None, gained=lambda row, target: [-5.0, -5.0])
+    lower = (1.0, 1.1, 1.2, 1.3, 1.4), (1.0, 1.2, 1.3, 1.4, 1.5)
+    control = Control(Serving(4, costs=(1.0, 2.0, 2.2, 2.4, 2.6), lower_costs=lower), drafter)
+
+    def observe(balance, gamma, cost, extra=0.0, less=0.0):
+        told.append(balance + control.worth.share * cost + gain(gamma, cost, less) - extra)
+        return min(told[-1], control.worth.account)
+
+    control.worth = SimpleNamespace(on=Worth().on, observe=observe, share=0.3, account=16.0)
+    known = Known(control.levels[-1].init(), (6.3, 16.0))
+    known, gamma = control.next(known, [])
+    for _ in range(200):
+        known, gamma = control.next(known, [step_of(gamma + 1, gamma)] * rows)
+    assert min(told) >= -1e-9
+    assert max(told) > 6
+
+
+@pytest.mark.parametrize("place", range(6))
+def test_an_account_that_no_run_could_have_is_refused(pair, place):
+    """Nothing is taken up of it."""
+    one = served(pair, 0.02, 0.05, count=1)[1]
+    before, state = one.own.known, one.state()
+    state["lengths"] = state["lengths"].clone()
+    state["lengths"][place] = -5.0 if place < 4 else 1e9
+    with pytest.raises(ValueError, match="lengths"):
+        one.restore(state)
+    assert one.own.known == before
