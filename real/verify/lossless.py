@@ -40,14 +40,14 @@ FLOAT32_PROMPTS = 50  # at most: float32 flips and the sampled law are reported 
 ROUND, BURN_IN = 16, 64  # committed tokens between weight swaps, and before the first
 
 
-def served(method: Method, **settings: Any) -> Served:
+def served(method: Method, gamma: int = 4, **settings: Any) -> Served:
     """Decode with a method of ``real/systems/rows.py``, weights swapped inside requests every ``ROUND`` tokens.
 
     settings: others of ``Serving``.
     """
 
     def texts(pair: Pair, prompts: Prompts, new: int, sampling: Sampling, seed: int) -> Iterator[list[int]]:
-        serving = Serving(nu=ROUND, sampling=sampling, max_new_tokens=new, burn_in=BURN_IN, **settings)
+        serving = Serving(gamma, ROUND, sampling, new, burn_in=BURN_IN, **settings)
         decoder = decoder_of(pair, method, drafter_of(pair, method, serving), serving, seed)
         for prompt in prompts:
             yield decoder.serve(prompt, Ledger(pair.device))[0]
