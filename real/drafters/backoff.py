@@ -92,6 +92,7 @@ class Backoff(Refining):
             return
         self._shares, self._last = [], [text.tokens[: -self.longest - 1 : -1] for text in self.texts]
         if sum(len(one.logits) for several in self._fresh for one in several) >= TOGETHER:
+            # of a text that the base has not read to its end, what would have been drafted there is asked later
             self._take_in(row for row, text in enumerate(self.texts) if self.known(row) >= len(text.tokens))
 
     def refined(self, said: Tensor) -> Tensor:
@@ -140,7 +141,7 @@ class Backoff(Refining):
         self._take_in(range(len(self._fresh)))
 
     def _take_in(self, rows: Iterable[int]) -> None:
-        """What was revealed of these texts; of none that the base is yet to read, for it will be asked about there."""
+        """Remember what was revealed of these texts."""
         told = list[Revealed]()
         for row in rows:
             told += self._fresh[row]
