@@ -7,6 +7,7 @@ for that: those that follow have numbers beyond the trained ones, and count if t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from functools import cache
 from itertools import chain, count, islice
@@ -23,6 +24,8 @@ COUNT = 800
 CANDIDATES = 8000
 FOLDER = Path("streams") / "large"
 DOMAINS = corpus.SERVED | corpus.HELD_OUT
+OF_THE_MACHINE = re.compile(r"(^|/)_sysconfigdata")
+"""Names of files that tell where and how this Python was built: no two machines have the same."""
 
 
 @cache
@@ -58,7 +61,7 @@ def _unasked(questions: Iterable[Prompt], kept: int, texts: list[str]) -> Iterat
 
 def large(tokenizer: Tokenizer, domain: str, texts: list[str]) -> list[Prompt]:
     """The domain's prompts, at most 800, in the stream's order; `texts` are all that was trained on."""
-    documents = prompts.untrained(domain)
+    documents = [d for d in prompts.untrained(domain) if not OF_THE_MACHINE.search(d.name)]
     if domain in corpus.GENERATED:
         sheets = chain(documents, corpus.sheets(domain, count(corpus.SHEETS)))
         found = _unasked(prompts.questions(tokenizer, sheets, domain), PROMPTS, texts)

@@ -22,7 +22,7 @@ from torch import Tensor
 from real.drafters.base import Drafter
 from real.drafters.objective import DISTIL, Objective
 from real.drafters.piece import Piece, features_of
-from real.drafters.proposal import Proposal, before_empty, chain, ended
+from real.drafters.proposal import Proposal, agreeing, before_empty, chain, ended
 from real.drafters.refining import Refining
 from real.drafters.several import Several, law_of
 from real.models.hf import Pair
@@ -236,7 +236,11 @@ class Mixture(Several):
         parts = torch.stack([self._laws[row][start + i] for i in range(known)], 1)  # [N, m, V]
         mixed = torch.tensordot(self._weights.to(parts), parts, 1)
         laws = [parts[0], mixed] if self._level == 1 else [parts[0], mixed + self._without_dear(parts, row), mixed]
-        served = torch.stack(laws)
+        served = torch.stack(laws)  # [levels, m, V]
+        if (text := self.texts[row]).shape is not None:
+            before = [text.until(start + i) for i in range(known)] * len(laws)
+            served = shaped(before, [], served.clamp_min(0).flatten(0, 1).log()).softmax(-1).nan_to_num(0)
+            served = served.unflatten(0, (len(laws), known))
         if self._served.greedy:
             served = one_hot(served.argmax(-1), served)
         kept = alpha(target_probs[:known].to(served), served).sum(-1).tolist()
@@ -278,7 +282,7 @@ class Mixture(Several):
         if self._drafted is not None:
             (proposal, laws, starts), self._drafted = self._drafted, None
             for row, tokens in enumerate(proposal.tokens.tolist()):
-                known = _agreeing(tokens[: proposal.counts[row]], self.texts[row].tokens[starts[row] :])
+                known = agreeing(tokens[: proposal.counts[row]], self.texts[row].tokens[starts[row] :])
                 self._laws[row].update((starts[row] + i, laws[i][row]) for i in range(known))
                 new[row] -= known
                 self._last[row] = starts[row], known
@@ -334,14 +338,6 @@ class Mixture(Several):
         rng, parts = memory
         self.rng.set_state(rng)
         super().take_up(parts)
-
-
-def _agreeing(drafted: Sequence[int], committed: Sequence[int]) -> int:
-    """Positions whose law was that of the committed text: the first that differs is the last."""
-    for i, (token, found) in enumerate(zip(drafted, committed, strict=False)):
-        if token != found:
-            return i + 1
-    return min(len(drafted), len(committed))
 
 
 def _mixed(weights: Tensor, laws: Tensor) -> Tensor:

@@ -42,6 +42,14 @@ def before_empty(raw: Tensor, served: Tensor, lengths: Sequence[int], drafted: i
     return [min(length, drafted) if none else length for length, none in zip(lengths, empty, strict=True)]
 
 
+def agreeing(drafted: Sequence[int], committed: Sequence[int]) -> int:
+    """Drafted positions whose law was that of the committed text: the first whose token differs is the last."""
+    for i, (token, found) in enumerate(zip(drafted, committed, strict=False)):
+        if token != found:
+            return i + 1
+    return min(len(drafted), len(committed))
+
+
 def chain(tokens: Sequence[Tensor], like: Tensor) -> Tensor:
     """Drafted tokens, each ``[n]``, as one chain ``[n, g]`` on the device of ``like`` ``[n, V]``; g may be 0."""
     return torch.stack(list(tokens), 1) if tokens else like.new_empty(len(like), 0, dtype=torch.long)

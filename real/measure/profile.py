@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -44,7 +45,8 @@ class Profile:
 
     ``limit``: the one-sided 95 % upper limit of a step's cost, in plain steps, by a bootstrap over requests; the cost
     itself, or a little less, where there are too few.
-    ``lower``, ``lower_limit``: seconds and limits at each of the drafter's levels but the last.
+    ``lower``, ``lower_limit``: seconds and limits at each of the drafter's levels but the last. ``extra_limit``: the
+    limit of what a step at each level but the first costs more than at the one below.
     ``switch_cost``: the same of what a step that drafts one token ``APART`` steps after the last costs more than one
     among its like, with what it adds to the plain ones after it; at least 0, and taken for a draft of any length.
     """
@@ -56,6 +58,7 @@ class Profile:
     switch_cost: float = 0.0
     lower: tuple[tuple[float, ...], ...] = ()
     lower_limit: tuple[tuple[float, ...], ...] = ()
+    extra_limit: tuple[tuple[float, ...], ...] = ()
 
     @property
     def costs(self) -> tuple[float, ...]:
@@ -65,12 +68,21 @@ class Profile:
     @property
     def cautious(self) -> tuple[float, ...]:
         """``costs`` at their upper limits: what a promise to be no slower than plain decoding rests on."""
-        return _cautious(self.step, self.limit)
+        return self.levels[-1]
+
+    @property
+    def levels(self) -> tuple[tuple[float, ...], ...]:
+        """Cautious costs of every level; between two of them lies at least the upper limit of what the higher adds."""
+        steps, limits = (*self.lower, self.step), (*self.lower_limit, self.limit)
+        found = [_cautious(steps[0], limits[0])]
+        for step, limit, extra in zip(steps[1:], limits[1:], self.extra_limit, strict=True):
+            found.append(_cautious(step, np.maximum(limit, np.add(found[-1], extra))))
+        return tuple(found)
 
     def applied(self, serving: Serving) -> Serving:
         """The serving with lengths and levels chosen by cautious costs."""
-        lower = tuple(_cautious(*of_level) for of_level in zip(self.lower, self.lower_limit, strict=True))
-        return replace(serving, costs=self.cautious, switch_cost=self.switch_cost, lower_costs=lower)
+        *lower, costs = self.levels
+        return replace(serving, costs=costs, switch_cost=self.switch_cost, lower_costs=tuple(lower))
 
     @property
     def cost_ratio(self) -> float:
@@ -83,7 +95,7 @@ class Profile:
         return tuple(seconds / self.verify[0] for seconds in self.verify)
 
 
-def _cautious(step: Sequence[float], limit: Sequence[float]) -> tuple[float, ...]:
+def _cautious(step: Sequence[float], limit: Sequence[float] | np.ndarray) -> tuple[float, ...]:
     costs = np.maximum(np.maximum.accumulate(step) / step[0], limit)
     return tuple(float(cost) for cost in np.maximum.accumulate(costs))
 
@@ -170,30 +182,32 @@ def profile(runs: Runs) -> Profile:
         ValueError: if a length never drafted in full, or one token never alone: the requests are too short, or the
             drafter does not reach so far.
     """
-    seconds, limit = dict[Any, list[float]](), dict[Any, float]()
+    seconds, ratio = dict[Any, list[float]](), dict[Any, np.ndarray]()
     alone = _resampled([[step[-1] for step in request.full] for request in runs[0]])
     for gamma, requests in runs.items():
         steps = [step for request in requests for step in request.full]
         if not steps:
             raise ValueError(f"gamma={gamma}: no step drafted so many tokens; take longer requests or a smaller gamma")
         seconds[gamma] = [median(column) for column in zip(*steps, strict=True)]
-        limit[gamma] = upper_limit(_resampled([[step[-1] for step in r.full] for r in requests]) / alone)
+        ratio[gamma] = _resampled([[step[-1] for step in request.full] for request in requests]) / alone
     if not all(any(request.lone for request in runs[gamma]) for gamma in (0, 1)):
         raise ValueError(
             f"requests of {max(request.tokens for request in runs[0])} tokens at most are too short to be profiled: "
             f"none had a draft alone among plain steps; let them have {2 * SEEN} new tokens or more"
         )
     without, once = (_resampled([request.lone for request in runs[gamma]]) for gamma in (0, 1))
-    first = _resampled([[step[-1] for step in request.full] for request in runs[1]]) / alone
-    switch_cost = max(0.0, upper_limit(1 + SEEN * (once / without - 1) - first))
+    switch_cost = max(0.0, upper_limit(1 + SEEN * (once / without - 1) - ratio[1]))
     lengths = [gamma for gamma in runs if isinstance(gamma, int) and gamma > 0]
     draft, verify, step = zip(*(seconds[gamma] for gamma in (0, *lengths)), strict=True)
-    found = Profile(draft, verify, step, (1.0, *(limit[gamma] for gamma in lengths)), switch_cost)
-    levels = sorted({one.level for one in runs if isinstance(one, AtLevel)})
-    lower = tuple((step[0], *(seconds[AtLevel(at, gamma)][-1] for gamma in lengths)) for at in levels)
-    return replace(
-        found, lower=lower, lower_limit=tuple((1.0, *(limit[AtLevel(at, g)] for g in lengths)) for at in levels)
+    below = sorted({one.level for one in runs if isinstance(one, AtLevel)})
+    lower = [[AtLevel(at, gamma) for gamma in lengths] for at in below]
+    *low, limit = ((1.0, *(upper_limit(ratio[one]) for one in level)) for level in [*lower, lengths])
+    extra = tuple(
+        (0.0, *(max(0.0, upper_limit(ratio[high] - ratio[less])) for less, high in zip(*pair, strict=True)))
+        for pair in pairwise([*lower, lengths])
     )
+    slow = tuple((step[0], *(seconds[one][-1] for one in level)) for level in lower)
+    return Profile(draft, verify, step, limit, switch_cost, slow, tuple(low), extra)
 
 
 def _resampled(requests: Sequence[Sequence[float]]) -> np.ndarray:
@@ -275,7 +289,11 @@ def _kept(path: Path) -> Profile | None:
     except (OSError, ValueError):
         return None
     switch_cost = measured.pop("switch_cost")
-    of_levels: Any = {name: tuple(map(tuple, measured.pop(name, ()))) for name in ("lower", "lower_limit")}
+    of_levels: Any = {
+        name: tuple(map(tuple, measured.pop(name, ()))) for name in ("lower", "lower_limit", "extra_limit")
+    }
+    if not len(of_levels["lower"]) == len(of_levels["lower_limit"]) == len(of_levels["extra_limit"]):
+        return None
     return Profile(**{name: tuple(values) for name, values in measured.items()}, switch_cost=switch_cost, **of_levels)
 
 

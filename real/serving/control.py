@@ -57,9 +57,12 @@ class Control:
         """What is known after the steps of all texts, and how many tokens the next one drafts; sets its level."""
         if len(self.levels) > 1 and after:
             known = self._paid(known, after)
-        for taken in after:
-            outcome = len(taken.tokens), taken.accepted + taken.rejected, int(taken.rejected)
-            known = known._replace(lengths=self.levels[self.level].observe(known.lengths, taken.drafted, *outcome))
+        if after:
+            tokens = sum(len(taken.tokens) for taken in after) / len(after)  # a plain step gives each text one
+            rejected = sum(taken.rejected for taken in after)
+            outcome = tokens, sum(taken.accepted for taken in after) + rejected, rejected
+            gamma = max(taken.drafted for taken in after)
+            known = known._replace(lengths=self.levels[self.level].observe(known.lengths, gamma, *outcome))
         level = self.highest(known)
         if level != self.level:
             self.level = level

@@ -89,9 +89,10 @@ class DraftLength:
             gamma -= 1
         return gamma
 
-    def observe(self, state: State, gamma: int, tokens: int, verified: int, rejected: int) -> State:
+    def observe(self, state: State, gamma: int, tokens: float, verified: int, rejected: int) -> State:
         """After a step that drafted ``gamma``, no more than was chosen, and committed ``tokens`` ≥ 1; of ``verified``
-        positions examined ``rejected`` were."""
+        positions examined ``rejected`` were. Of several texts in one step: the longest draft, the mean of the tokens
+        (plainly decoded, each has one), and all positions."""
         keep = (1 - 1 / self.memory) ** verified
         account = state.account + (1 + self.share) * tokens - self.cost(state, gamma)
         account = min(self.account, max(0.0, account))  # not below 0 but for rounding

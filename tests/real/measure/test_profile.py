@@ -12,7 +12,7 @@ pytest.importorskip("transformers")
 
 from real.measure import profile as profiling  # noqa: E402
 from real.measure.floor import AT_REST, rows_of  # noqa: E402
-from real.measure.profile import SEEN, Profile, Timing, cached, foretold, measure, place, profile  # noqa: E402
+from real.measure.profile import SEEN, AtLevel, Profile, Timing, cached, foretold, measure, place, profile  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
 from real.serving.ledger import Ledger  # noqa: E402
 from real.serving.settings import Serving  # noqa: E402
@@ -52,6 +52,23 @@ def test_cautious_costs_are_upper_limits_over_requests():
         assert found.costs[gamma] < found.cautious[gamma] == pytest.approx(STEPS[gamma] * (1 + 0.1 * gamma))
     few = profile({gamma: requests[:2] for gamma, requests in uneven.items()})
     assert few.cautious == pytest.approx(few.costs)  # two requests have no interval
+
+
+def test_what_a_level_adds_is_charged_at_its_own_limit():
+    """In every other request the higher level is much dearer and the lower one as much cheaper, so their difference has
+    a wider limit than either: the costs that are applied lie as far apart."""
+    runs = {gamma: [request(gamma, 9, 9) for _ in range(8)] for gamma in range(3)}
+    for gamma in (1, 2):
+        dear = [request(gamma, 9, 9, slow=1.2 + 0.1 * (i % 2)) for i in range(8)]
+        runs[AtLevel(0, gamma)] = [request(gamma, 9, 9, slow=1.1 - 0.1 * (i % 2)) for i in range(8)]
+        runs[gamma] = dear
+    found = profile(runs)
+    served = found.applied(Serving(2))
+    (lower,) = served.lower_costs
+    assert lower == pytest.approx([1.0, *(1.1 * STEPS[gamma] for gamma in (1, 2))])
+    for gamma in (1, 2):
+        assert found.limit[gamma] - lower[gamma] == pytest.approx(0.2 * STEPS[gamma])
+        assert served.costs[gamma] - lower[gamma] == pytest.approx(0.3 * STEPS[gamma])
 
 
 def alone(cost: float, requests: int = 8, unlike: float = 0.0) -> dict[int, list[Timing]]:

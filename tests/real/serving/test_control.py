@@ -217,6 +217,43 @@ def test_no_account_is_overdrawn_whatever_is_lost(rows):
     assert max(told) > 6
 
 
+@pytest.mark.parametrize("right", [0, 1, 4])
+def test_texts_in_one_step_pay_from_one_account(right):
+    """A step of sixteen texts is charged once, against what plain decoding gives them: the promise on every stretch."""
+    control = Control(Serving(4, costs=(1.0, 2.0, 2.2, 2.4, 2.6)), SimpleNamespace(levels=1))
+    policy, known, lost = control.levels[0], control.init(), [0.0]
+    known, gamma = control.next(known, [])
+    for turn in range(300):
+        rows = [step_of(min(gamma, right * (row == turn % 16)) + 1, gamma) for row in range(16)]
+        tokens = sum(len(row.tokens) for row in rows) / len(rows)
+        lost.append(lost[-1] + policy.costs[gamma] - (1 + policy.share) * tokens)
+        known, gamma = control.next(known, rows)
+    assert max(late - early for i, early in enumerate(lost) for late in lost[i:]) <= policy.account + 1e-9
+
+
+@torch.inference_mode()
+def test_gains_are_of_the_laws_as_a_generation_config_shapes_them(pair):
+    """The levels of one path draft apart, shaped, and the gains told at the last are those of these laws."""
+    laws, path = [], [3, 1, 9]
+
+    def without_odd_ids(ids, logits):
+        return logits.index_fill(-1, torch.arange(1, V, 2), float("-inf"))
+
+    for level in range(3):
+        said, drafter = drafted(pair, level)
+        shaped = without_odd_ids(None, said.log())
+        laws.append(shaped.softmax(-1))
+    drafter.texts[0].shape = without_odd_ids
+    drafter.texts[0].tokens += path
+    drafter.commit()
+    target = torch.rand(3, V, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).pow(8)
+    target[:, 1::2] = 0.0
+    target /= target.sum(-1, keepdim=True)
+    kept = [float(alpha(target, law).sum()) for law in laws]
+    assert drafter.gained(0, target) == pytest.approx([kept[1] - kept[0], kept[2] - kept[1]], abs=1e-6)
+    assert min(abs(kept[1] - kept[0]), abs(kept[2] - kept[1])) > 1e-5
+
+
 @pytest.mark.parametrize("place", range(6))
 def test_an_account_that_no_run_could_have_is_refused(pair, place):
     """Nothing is taken up of it."""
