@@ -224,6 +224,7 @@ PAYS = (
     Column("tokens_per_step", "tokens/step", limits),
     Column("steps_ratio", "÷ the draft's", limits),
     Column("net", "net ÷ the draft's", limits),
+    Column("net_calm", "low-noise net", limits),
     Column("net_first", "first 1,000 tokens", limits),
     Column("learn_share", "learning", percent),
 )
@@ -237,6 +238,8 @@ OF_BLOCK = (
     Column("pooled_limit", "one-sided 95 %", ".3f"),
     Column("median_against_best_rival", "÷ best that learns nothing", ".3f"),
     Column("median_first", "first 1,000", ".3f"),
+    Column("median_calm", "low-noise", ".3f"),
+    Column("median_calm_first", "its first 1,000", ".3f"),
 )
 
 

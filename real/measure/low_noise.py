@@ -16,6 +16,11 @@ has much less noise. Since what follows depends on y, it is not exact: on random
 off by a thousandth in the median and by two hundredths at worst (``tests/real/measure/test_low_noise.py``), alike for
 contenders that are compared.
 
+Where contenders choose lengths or rest by cost, what they do depends on the steps before, and there is no such text.
+There the luck of verification alone is taken out (``without_luck``): the accepted tokens of a step are replaced by the
+overlaps at its examined positions. Whether a position is examined is known before it is, and then its overlap is the
+chance that it is accepted; so both have the same expectation, however the lengths were chosen.
+
 A draft needs a law of its own at every position of a given text. ``contenders.why_unfollowed``
 says who has none, and why.
 """
@@ -25,7 +30,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from real.measure.contest import SECONDS, Totals
+from real.measure.contest import SECONDS, Totals, quotient
 from real.measure.intervals import UNKNOWN, Interval, interval
 from theory.speculation.speedup import expected_steps
 
@@ -68,6 +73,12 @@ def low_noise_net(totals: Totals, one: str, other: str) -> Interval:
     """The low-noise net of one contender over another; unknown where either followed no text."""
     ours, theirs = (low_noise_rate(totals, name) for name in (one, other))
     return dict(UNKNOWN) if ours is None or theirs is None else interval(ours / theirs)
+
+
+def without_luck(totals: Totals, name: str) -> np.ndarray:
+    """Tokens a second, had every examined position been accepted as often as its laws say ``[resamples + 1]``."""
+    tokens = totals.sum(name, "tokens") - totals.sum(name, "accepted") + totals.sum(name, "alpha_sum")
+    return quotient(tokens, totals.sum(name, SECONDS))
 
 
 def followed(columns: Mapping[str, Mapping[str, Any]]) -> bool:

@@ -15,6 +15,7 @@ import numpy as np
 
 from real.measure.contest import SECONDS, verdict
 from real.measure.intervals import draws, interval, lower_limit
+from real.measure.low_noise import without_luck
 from real.measure.summary import Sample, by_question, load_runs
 from real.models.sampling import Sampling
 from real.serving.settings import Serving
@@ -121,7 +122,10 @@ def early(columns: Mapping[str, np.ndarray], limit: int = EARLY) -> np.ndarray:
 
 
 def table(out: Path, names: Iterable[str]) -> list[dict[str, Any]]:
-    """One row a system and cell: tokens, tokens a step, and net speed over frozen's, whole and at first."""
+    """One row a system and cell: tokens, tokens a step, and net speed over frozen's, whole and at first.
+
+    ``net_calm`` is the low-noise net: without the luck of verification.
+    """
     rows = []
     for name in names:
         sample = Sample(load_runs(out / name), units=by_question)
@@ -135,7 +139,9 @@ def table(out: Path, names: Iterable[str]) -> list[dict[str, Any]]:
             entry |= _limits("tokens_per_step", sample.rate(row, "steps"))
             entry |= _limits("steps_ratio", sample.ratio(row, frozen, "steps"))
             entry |= _limits("net", sample.ratio(row, frozen))
+            entry |= _limits("net_calm", without_luck(sample, row) / without_luck(sample, frozen))
             entry |= _limits("net_first", first.ratio(row, frozen))
+            entry |= _limits("net_calm_first", without_luck(first, row) / without_luck(first, frozen))
             entry |= {"learn_share": float(sample.per(row, "seconds_learn", SECONDS)[0])}
             rows.append(entry)
     return rows
@@ -184,6 +190,7 @@ def headline(out: Path, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any
         shifted = [row for row in learns if row["domain"] != HOME]
         against = [row["net"] / best[family, row["domain"]] for row in shifted]
         first = [row["net_first"] for row in shifted if row["net_first"] is not None]
+        calm_first = [row["net_calm_first"] for row in shifted if row["net_calm_first"] is not None]
         all_cells = pooled(out, names, LEARNS, FROZEN)
         entry = {"block": block, "family": family, "cells": len(names), "tokens": sum(row["tokens"] for row in learns)}
         entry |= {"median_net": median(row["net"] for row in learns), "least": wanted.net, "reach": wanted.reach}
@@ -191,7 +198,9 @@ def headline(out: Path, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any
         entry |= {"pooled": interval(all_cells), "pooled_limit": lower_limit(all_cells)}
         entry |= {"pooled_holds": verdict(all_cells, POOLED, one_sided=True).holds}
         entry |= {"median_against_best_rival": median(against) if against else None}
+        entry |= {"median_calm": median(row["net_calm"] for row in learns)}
         entry |= {"median_first": median(first) if first else None}
+        entry |= {"median_calm_first": median(calm_first) if calm_first else None}
         if wanted.sampling.greedy:
             whole = {rival: pooled(out, names, rival, FROZEN) for rival in rivals if rival != FROZEN}
             leader = max(whole, key=lambda rival: whole[rival][0])

@@ -11,9 +11,9 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from real.measure.contenders import Online, Twin  # noqa: E402
-from real.measure.contest import Totals  # noqa: E402
+from real.measure.contest import SECONDS, Totals  # noqa: E402
 from real.measure.in_turn import InTurn  # noqa: E402
-from real.measure.low_noise import EXPECTED, SHARED, expected, low_noise_net, low_noise_rate  # noqa: E402
+from real.measure.low_noise import EXPECTED, SHARED, expected, low_noise_net, low_noise_rate, without_luck  # noqa: E402
 from real.measure.served import Comparison  # noqa: E402
 from real.measure.summary import Sample, measures  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
@@ -235,3 +235,23 @@ def test_the_command_has_both_and_says_whose_is_missing():
     assert "low-noise" not in said(run("--prompts", "prose:4", "--measured-only"))
     result = run("--prompts", "prose:4", "--drafter", "heads", "--learner", "ogd")
     assert "no low-noise net of ogd: its law at a position depends on where the step began" in said(result)
+
+
+def test_without_the_luck_of_verification_the_mean_is_the_same_and_the_noise_less():
+    """Lengths follow the steps before, as they do by cost. 2,000 texts of 60 steps."""
+    rng = np.random.default_rng(0)
+    rates = rng.uniform(0.3, 0.9, (2000, 60, 4))
+    examined = np.ones((2000, 60, 4), bool)
+    kept = rng.random(rates.shape) < rates
+    length = np.full(2000, 4)
+    for step in range(60):
+        examined[:, step] = (np.arange(4) < length[:, None]) & np.cumprod(
+            np.concatenate([np.ones((2000, 1)), kept[:, step, :3]], 1), 1
+        ).astype(bool)
+        length = np.clip((kept & examined)[:, step].sum(-1) + 1, 1, 4)
+    accepted, alphas = (kept & examined).sum((1, 2)), (rates * examined).sum((1, 2))
+    columns = {"tokens": 60.0 + accepted, "accepted": 1.0 * accepted, "alpha_sum": alphas}
+    columns |= {SECONDS: np.full(2000, 60.0)}
+    calm, measured = without_luck(Totals({"a": columns}), "a")[0], Totals({"a": columns}).rate("a")[0]
+    assert abs(calm - measured) < 4 * (accepted - alphas).std() / 60 / np.sqrt(2000)
+    assert alphas.std() < 0.7 * accepted.std()

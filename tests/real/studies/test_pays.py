@@ -28,6 +28,7 @@ def cell(out, name, scale=1.0, count=12):
     for system, row in pays.systems(name.split("/")[0]).items():
         seconds = SECONDS[system] * noise * (scale if system == "tv-mixture" else 1.0)
         columns = {"tokens": np.full(count, 100), "steps": np.full(count, 40), "seconds_total": seconds}
+        columns |= {"accepted": np.full(count, 60), "alpha_sum": np.full(count, 70 if system == "tv-mixture" else 60)}
         columns |= {"seconds_learn": 0.01 * seconds, "prompt": np.arange(count), "segment": np.zeros(count)}
         header = {
             "method": row,
@@ -71,6 +72,8 @@ def test_a_headline_leaves_out_what_was_tuned_on_and_what_is_held_out(tmp_path):
     (found,) = pays.headline(tmp_path, rows)
     assert found["cells"] == 3
     assert found["median_net"] == pytest.approx(2.0 / 1.6, rel=1e-9)
+    assert found["median_calm"] == pytest.approx(1.1 * found["median_net"], rel=1e-9)  # it was unlucky
+    assert found["median_calm_first"] == pytest.approx(1.1 * found["median_first"], rel=1e-9)
     assert found["pooled"]["value"] == pytest.approx(3 * 2.0 / (1.6 * (1.25 + 1 + 0.8)), rel=0.01)
     assert found["pooled_holds"]
     # of the shifted ones alone, against the copies, which are the best that learns nothing
