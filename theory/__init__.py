@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from theory.learners import Tracking as Tracking
     from theory.learners.chunked import Chunked as Chunked
     from theory.learners.delayed import Delayed as Delayed
+    from theory.learners.repeated import Repeated as Repeated
     from theory.loss import Blocks as Blocks
     from theory.loss import Linear as Linear
     from theory.loss import Loss as Loss

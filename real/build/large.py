@@ -25,7 +25,7 @@ CANDIDATES = 8000
 FOLDER = Path("streams") / "large"
 DOMAINS = corpus.SERVED | corpus.HELD_OUT
 OF_THE_MACHINE = re.compile(r"(^|/)_sysconfigdata")
-"""Names of files that tell where and how this Python was built: no two machines have the same."""
+"""Names of files that tell where and how this Python was built; the small streams have a window of one."""
 
 
 @cache
@@ -61,13 +61,15 @@ def _unasked(questions: Iterable[Prompt], kept: int, texts: list[str]) -> Iterat
 
 def large(tokenizer: Tokenizer, domain: str, texts: list[str]) -> list[Prompt]:
     """The domain's prompts, at most 800, in the stream's order; `texts` are all that was trained on."""
-    documents = [d for d in prompts.untrained(domain) if not OF_THE_MACHINE.search(d.name)]
+    documents = prompts.untrained(domain)
     if domain in corpus.GENERATED:
         sheets = chain(documents, corpus.sheets(domain, count(corpus.SHEETS)))
         found = _unasked(prompts.questions(tokenizer, sheets, domain), PROMPTS, texts)
     else:
         windows = islice(prompts.windows(tokenizer, documents, f"prompts/{domain}"), CANDIDATES)
-        found = _fresh(list(windows), PROMPTS if domain in corpus.SERVED else 0, texts)
+        local = "\0".join(d.text for d in documents if OF_THE_MACHINE.search(d.name))
+        candidates = [prompt for i, prompt in enumerate(windows) if i < PROMPTS or prompt.text not in local]
+        found = _fresh(candidates, PROMPTS if domain in corpus.SERVED else 0, texts)
     return list(islice(found, COUNT))
 
 

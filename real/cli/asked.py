@@ -97,6 +97,9 @@ class LearningOptions:
     loss: str = field(
         default="", metadata={"help": f"{', '.join(DIVERGENCES)} or file.py:function; the row's own if left out."}
     )
+    anchor: float | None = field(
+        default=None, metadata={"help": "So many times KL from the draft served is added to a deep drafter's loss."}
+    )
     learn_prompt: bool = field(default=False, metadata={"help": "The prompt is feedback too."})
     prompt_hint: float | None = field(
         default=None, metadata={"help": "So many times the gradient on the prompt is a request's hint."}
@@ -124,7 +127,7 @@ class LearningOptions:
         else:
             found = methods_of(self.learner or [], settings, self.drafter or "adapter", temperature)
         found = {
-            name: changed(method, self.loss, self.learn_prompt, self.prompt_hint, of_drafter)
+            name: changed(method, self.loss, self.learn_prompt, self.prompt_hint, of_drafter, self.anchor)
             for name, method in found.items()
         }
         return found if own_nu else {name: replace(method, nu=0) for name, method in found.items()}

@@ -5,6 +5,7 @@ Not convex: losses are logged, no bound is claimed. Tied weights appear once.
 
 from collections.abc import Callable, Sequence
 from copy import copy, deepcopy
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from real.drafters.objective import Objective
+from theory.divergence import FORWARD_KL
 from theory.loss import Loss
 
 
@@ -76,6 +78,7 @@ class FlatLoss(Loss):
     Args:
         forward: parameters by name → the draft's logits, a list of ``[n_i, V]``, each one run of consecutive
             positions, and a penalty to be added or None.
+        flat: holds what is served, which the objective may anchor to.
         targets: the target's laws there, a list of ``[n_i, V]``. weights: of a position of each run; all 1 if left out.
     """
 
@@ -92,6 +95,7 @@ class FlatLoss(Loss):
             self.targets = [target.clone() for target in targets]  # an inference tensor cannot enter autograd
         shares = [len(target) * weight for target, weight in zip(targets, weights or [1.0] * len(targets), strict=True)]
         self.shares = [share / sum(shares) for share in shares]
+        self.x_t = flat.x if objective.anchor else None
 
     def of_runs(self, chosen: Sequence[bool]) -> "FlatLoss":
         """The same over some of the runs alone, each as it is weighed here among them."""
@@ -101,13 +105,26 @@ class FlatLoss(Loss):
         return other
 
     def _value(self, x: Tensor) -> Tensor:
-        runs, penalty = self.forward(self.flat.parameters(x))
+        laws, penalty = self._log_laws(x)
         total = torch.zeros((), device=x.device) if penalty is None else penalty
-        for run, target, share in zip(runs, self.targets, self.shares, strict=True):
+        for i, (law, target, share) in enumerate(zip(laws, self.targets, self.shares, strict=True)):
             if share:
-                law = (widened(run) / self.objective.temperature).log_softmax(-1)
                 total = total + share * self.objective.formula.value(target.to(law.dtype), law)
+                if self.x_t is not None:
+                    total = total + share * self.objective.anchor * FORWARD_KL.value(self._served[i], law)
         return total
+
+    def _log_laws(self, x: Tensor) -> tuple[list[Tensor], Tensor | None]:
+        """Log-laws of every run at x, and the penalty."""
+        runs, penalty = self.forward(self.flat.parameters(x))
+        return [(widened(run) / self.objective.temperature).log_softmax(-1) for run in runs], penalty
+
+    @cached_property
+    def _served(self) -> list[Tensor]:
+        """The laws of every run at what was served when the round began."""
+        assert self.x_t is not None
+        with torch.no_grad():
+            return [law.exp() for law in self._log_laws(self.x_t)[0]]
 
     def value_and_grad(self, x: Tensor) -> tuple[Tensor, Tensor]:
         values, grads = [], []

@@ -99,8 +99,10 @@ def changed(
     learn_prompt: bool = False,
     prompt_hint: float | None = None,
     settings: Mapping[str, Any] | None = None,
+    anchor: float | None = None,
 ) -> Method:
-    """The method with another loss (empty: its own), the prompt as feedback or as hint, its drafter made otherwise.
+    """The method with another loss (empty: its own) or anchor (None: its own), the prompt as feedback or as hint, its
+    drafter made otherwise.
 
     Raises:
         ValueError: for what its drafter does not take.
@@ -112,9 +114,15 @@ def changed(
         )
     if loss and (kind is None or not kind.trains or not kind.takes_losses):
         raise ValueError(f"loss={loss!r}: not for the drafter {chosen.drafter!r}, which has a loss of its own, or none")
+    if anchor and (kind is None or not kind.trains or not kind.takes_losses or kind.convex):
+        raise ValueError(
+            f"anchor={anchor!r}: not for the drafter {chosen.drafter!r}; it is a term of deep drafters' losses "
+            "(weights, hydra, eagle)"
+        )
     return replace(
         chosen,
         loss=loss or chosen.loss,
+        anchor=chosen.anchor if anchor is None else anchor,
         learn_prompt=learn_prompt or chosen.learn_prompt,
         prompt_hint=chosen.prompt_hint if prompt_hint is None else prompt_hint,
         settings=tuple({**dict(chosen.settings), **(settings or {})}.items()),

@@ -170,7 +170,7 @@ def decoder_of(
     pair: Pair, method: Method, drafter: Drafter | None, serving: Serving, seed: int = 0, **more: Any
 ) -> Decoder:
     """The method's decoder around a drafter."""
-    learning = {"objective": Objective(method.loss, method.positions), "prompt_hint": method.prompt_hint}
+    learning = {"objective": Objective(method.loss, method.positions, method.anchor), "prompt_hint": method.prompt_hint}
     serving = replace(serving, nu=method.nu or serving.nu)
     learning |= {"learn_prompt": method.learn_prompt} | more
     return online_decoder(pair, drafter, method.learner, serving, seed, **learning)

@@ -33,7 +33,7 @@ class Method:
         learner: of the drafter's decision. draft: which small model stands behind an independent draft.
         start: warm-up the drafter starts from, ``specialist`` or ``generalist``; empty for none, day 0.
         loss: what ``real.drafters.own_loss.divergence_of`` takes, most often a name.
-        positions: ``all``, or those where the draft was ``wrong``.
+        positions: ``all``, or those where the draft was ``wrong``. anchor: of a deep drafter's loss to what is served.
         prompt_hint: this many times the gradient on the prompt is a request's hint; None leaves the learner's own.
         learn_prompt: the prompt's positions are feedback too. nu: committed tokens a round; 0 takes the serving's.
     """
@@ -45,14 +45,16 @@ class Method:
     start: str = ""
     loss: Any = "kl"
     positions: str = "all"
+    anchor: float = 0.0
     prompt_hint: float | None = None
     learn_prompt: bool = False
     nu: int = 0
 
     def __str__(self) -> str:
-        rest = {"start": self.start, "loss": self.loss, "positions": self.positions, "prompt_hint": self.prompt_hint}
-        rest |= {"learn_prompt": self.learn_prompt, "nu": self.nu, **dict(self.settings)}
-        plain = {"start": "", "loss": "kl", "positions": "all", "prompt_hint": None, "learn_prompt": False, "nu": 0}
+        rest = {"start": self.start, "loss": self.loss, "positions": self.positions, "anchor": self.anchor}
+        rest |= {"prompt_hint": self.prompt_hint, "learn_prompt": self.learn_prompt, "nu": self.nu}
+        plain = {"start": "", "loss": "kl", "positions": "all", "anchor": 0.0, "prompt_hint": None}
+        rest, plain = rest | dict(self.settings), plain | {"learn_prompt": False, "nu": 0}
         told = "".join(f", {key}={value}" for key, value in rest.items() if plain.get(key, ...) != value)
         return "the target alone" if self.drafter is None else f"{self.drafter} × {self.learner}{told}"
 

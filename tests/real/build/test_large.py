@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 
 import pytest
 
@@ -50,6 +51,11 @@ def test_a_large_stream_has_800_distinct_prompts_that_can_be_served(domain):
     served = scheduled(f"{domain}-large:{len(found)}", 1).prompts
     assert sorted(prompt.turns[0] for prompt in served) == sorted(found)
     assert {prompt.category for prompt in served} == {domain}
+
+
+@pytest.mark.parametrize("domain", large.DOMAINS)
+def test_no_prompt_tells_where_it_was_built(domain):
+    assert not [text for text in texts(f"large/{domain}") if re.search(r"/(root|home/\w+)/", text)]
 
 
 def test_question_ids_are_unique_over_all_streams():

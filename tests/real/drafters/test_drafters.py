@@ -1,6 +1,7 @@
 # pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false
 """Drafters: features of committed prefixes equal a fresh forward, swaps and losses mean what they say."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -16,6 +17,8 @@ from real.models.hf import Pair  # noqa: E402
 from real.models.random import perturbed, random_model  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
 from real.serving.step import Session, alone, generate  # noqa: E402
+from real.systems.choose import changed  # noqa: E402
+from real.systems.rows import Method  # noqa: E402
 
 PROMPT = [5, 6, 7, 8]
 SAMPLED = Sampling(0.8)
@@ -176,6 +179,42 @@ def test_gradient_descent_lowers_the_loss_of_all_weights():
     for _ in range(5):
         x = x - 0.1 * loss.grad(x)
     assert float(loss.value(x)) < first
+
+
+@pytest.mark.parametrize("name", ["weights", "hydra", "eagle"])
+def test_an_anchored_loss_adds_what_the_draft_has_moved_from_the_one_that_served(name):
+    """λ·KL(served ‖ draft), by laws computed apart; nothing of it at the served draft, a pull towards it elsewhere."""
+    pair = make_pair("float64")
+    drafter = make_drafter(name, pair)
+    session, steps = serve(pair, drafter)
+    piece = _piece(session, steps)
+    if drafter.reads_target:
+        piece = replace(piece, hidden=session.texts[0].hidden[: len(piece.tokens) - 1])
+    alone_, anchored = (drafter.loss([piece], Objective("tv", anchor=anchor)) for anchor in (0.0, 0.7))
+    x = drafter.x
+    near = x + 0.02 * torch.randn(len(x), generator=torch.Generator().manual_seed(0))
+    assert float(anchored.value(x)) == pytest.approx(float(alone_.value(x)), abs=1e-9)
+    torch.testing.assert_close(anchored.grad(x), alone_.grad(x), rtol=1e-4, atol=1e-7)
+    drafter.load(near)  # the anchor is what served when the round began, whatever serves later
+    laws = [alone_.forward(drafter.flat.parameters(point))[0] for point in (x, near)]
+    apart = 0.0
+    for share, served, moved in zip(alone_.shares, *laws, strict=True):
+        served, moved = served.double().log_softmax(-1), moved.double().log_softmax(-1)
+        apart += share * float((served.exp() * (served - moved)).sum(-1).mean())
+    assert apart > 1e-4
+    assert float(anchored.value(near) - alone_.value(near)) == pytest.approx(0.7 * apart, rel=1e-4)
+    assert float((anchored.grad(near) - alone_.grad(near)) @ (near - x)) > 0
+
+
+def test_an_anchor_is_for_deep_drafters():
+    assert changed(Method("eagle"), anchor=0.1).anchor == 0.1
+    for drafter in ("adapter", "heads", "mixture", "ngram"):
+        with pytest.raises(ValueError, match=r"anchor=0\.1: not for the drafter"):
+            changed(Method(drafter), anchor=0.1)
+    for anchor in (-1.0, float("inf"), float("nan")):
+        with pytest.raises(ValueError, match="anchor="):
+            Objective(anchor=anchor)
+    assert not Objective(anchor=0.1).convex
 
 
 def test_weights_swap_equals_a_fresh_model_with_those_weights():

@@ -18,6 +18,7 @@ from theory.learners import OGD, AdaHedge, Ensemble, Hedge, Momentum, Optimistic
 from theory.learners import chunked as chunked_module
 from theory.learners.chunked import Chunked
 from theory.learners.delayed import Delayed
+from theory.learners.repeated import Repeated
 from theory.loss import Linear, Quadratic
 from theory.problem import Problem
 from theory.step_size import AdaGradNorm, InverseSqrt, SelfConfident
@@ -293,6 +294,30 @@ def test_waiting_costs_nothing_extra_where_nothing_happens():
         game = Played(BALL, np.array([-1.0, 0, 0]), np.broadcast_to([0.5, 0.0, 0.0], (horizon, 3)), "quadratic")
         sums.append(measured_regret(game, record(Delayed(OGD(0.1, BALL), 3), game)[0], game.parameters)[-1])
     assert sums[1] == pytest.approx(sums[0], rel=1e-6)
+
+
+# Repeats
+
+
+@pytest.mark.parametrize("times", [1, 2, 5])
+def test_repeats_are_the_scalar_loop(times):
+    """½‖x − c‖² shown several times: as many projected steps of OGD before the next play."""
+    x, path = np.array([0.6, 0.0, -0.3]), []
+    for center in SLOPES:
+        path.append(x)
+        for _ in range(times):
+            x = BALL.project(x - 0.1 * (x - center))
+    ours = plays(Repeated(OGD(0.1, BALL), times), path[0], [Quadratic(c) for c in SLOPES])
+    np.testing.assert_allclose(ours, path, atol=1e-12)
+
+
+def test_a_repeated_learner_claims_nothing_and_says_what_it_takes():
+    learner = Repeated(OptimisticOGD(0.1, domain=BALL), 2)
+    assert (learner.domain, learner.takes_hints, learner.certified) == (BALL, True, False)
+    assert learner.bound(learner.init(np.zeros(3)), 4.0) is None
+    assert learner.guarantee(Problem(BALL, 3, 9, 1.0)) is None
+    with pytest.raises(ValueError, match="times=0"):
+        Repeated(OGD(0.1), 0)
 
 
 # Both
