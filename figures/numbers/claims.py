@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from figures.numbers import pays
 from figures.numbers.files import Results
 from figures.numbers.markdown import limits, number
 from figures.numbers.proofs import broken
@@ -73,8 +74,8 @@ def number_claim(
 
 def claims(results: Results) -> list[Claim]:
     """All claims; no two have one name."""
-    parts = (learning, rivals, on_gpu, rows_of_a_batch, long_text, foretold, lowest_speed, systems, steps_and_hints,
-             correctness, two_worlds, theorems)  # fmt: skip
+    parts = (learning, learning_pays, rivals, on_gpu, rows_of_a_batch, long_text, foretold, lowest_speed, systems,
+             steps_and_hints, correctness, two_worlds, theorems)  # fmt: skip
     return [claim for part in parts for claim in part(results)]
 
 
@@ -89,6 +90,37 @@ def learning(results: Results) -> Iterator[Claim]:
         yield interval_claim(f"{subject}, tokens per step", "at least", 1.1, pace, source)
         yield interval_claim(f"{subject}, tokens per step", "surely above", 1, pace, source)
         yield interval_claim(f"{subject}, net speed", "surely above", 1, net, source)
+
+
+def learning_pays(results: Results) -> Iterator[Claim]:
+    """Does a mixture learned on acceptance pay on the clock, every system by its own costs?"""
+    for one in (row for row in results.json(pays.HEADLINE)["headline"] if row["family"] == "qwen3"):
+        block, greedy = one["block"], one["block"].endswith("greedy")
+        subject, cells = f"mixture, {block}", pays.cells_of(results, block)
+        yield number_claim(f"{subject}, median net ÷ draft", "at least", one["least"], one["median_net"], pays.HEADLINE)
+        if greedy:
+            whole = one["pooled_against_best_rival"]
+            named = f"{subject}, pooled ÷ {one['best_rival']}, its best rival"
+            yield interval_claim(named, "at least", 0.97, whole, pays.HEADLINE)
+            continue
+        value, low = one["pooled"]["value"], one["pooled_limit"]
+        pooled = f"{subject}, pooled net ÷ draft, one-sided"
+        yield Claim(pooled, "surely at least", 0.985, value, low, None, pays.HEADLINE)
+        home = pays.interval_of(cells[pays.HOME], "net")
+        if block == "specialist":
+            for place, limit in ((1, 1.24), (2, 1.2)):
+                ratio, which = one["steps_ratios"][place - 1], "best" if place == 1 else "second best"
+                named = f"{subject}, tokens per step ÷ draft, {which} domain"
+                yield number_claim(named, "at least", limit, ratio, pays.HEADLINE)
+            against, first = one["median_against_best_rival"], one["median_calm_first"]
+            named = f"{subject}, median net ÷ best that learns nothing from traffic, shifted domains"
+            yield number_claim(named, "at least", 1.05, against, pays.HEADLINE)
+            named = f"{subject}, median low-noise net in the first 1,000 tokens after a shift"
+            yield number_claim(named, "at least", 1.03, first, pays.HEADLINE)
+            yield interval_claim(f"{subject}, net ÷ draft at home", "at least", 0.985, home, pays.HEADLINE)
+            for domain in pays.HELD_OUT:
+                net = pays.interval_of(cells[domain], "net")
+                yield interval_claim(f"{subject}, net ÷ draft on held-out {domain}", "at least", 1.05, net, pays.TABLE)
 
 
 def rivals(results: Results, name: str = "bench.json", where: str = "bench") -> Iterator[Claim]:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from figures.numbers import proofs, shifted, speed, systems
+from figures.numbers import pays, proofs, shifted, speed, systems
 from figures.numbers.claims import Claim, claims
 from figures.numbers.files import Results
 from figures.numbers.markdown import table, yes
@@ -25,6 +25,7 @@ tokens over total seconds against plain decoding with the same kernels, on the s
 section says otherwise: the embedded pair, one CPU thread, float32."""
 SECTIONS: tuple[tuple[str, tuple[str, ...], Section], ...] = (
     ("Learning on streams that shift", ("real",), shifted.shifted),
+    ("What learning on acceptance pays", ("pays/pays.json",), pays.pays),
     ("Against transformers' own decoders", ("bench.json",), lambda results: speed.rivals(results, "bench.json")),
     ("Several requests at once", ("throughput.json",), speed.throughput),
     ("A long text", ("context.json",), speed.context),
@@ -54,7 +55,7 @@ PICTURES = {
     "How tight the bounds are": ("tightness",),
 }
 """Title → figures that show the same numbers."""
-OTHERS = ("summary.json", "gpu/run.txt", *(f"table1/{block}.csv" for block in systems.BLOCKS))
+OTHERS = ("pays/pays.csv", "summary.json", "gpu/run.txt", *(f"table1/{block}.csv" for block in systems.BLOCKS))
 """Files that sections read besides."""
 
 

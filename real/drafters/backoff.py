@@ -49,7 +49,6 @@ class Backoff(Refining):
     """
 
     of_laws = True
-    carries = True
 
     def __init__(self, base: Drafter, scope: str = "local", least: int = 0, longest: int = 0, entries: int = 0):
         super().__init__(base)
@@ -65,7 +64,6 @@ class Backoff(Refining):
         self.scope, self.watches = scope, scope == "global" or base.watches
         self.prefix_only = scope == "local" and base.prefix_only
         self._last: list[list[int]] = []  # the last tokens of every text and of what it drafted, nearest first
-        self._shares: list[list[float]] = []  # of the base in each law of this step, by text
         self._forget_all()
 
     @classmethod
@@ -90,24 +88,24 @@ class Backoff(Refining):
         if drafted:
             self._last = [[new, *last] for new, last in zip(drafted[-1].tolist(), self._last, strict=True)]
             return
-        self._shares, self._last = [], [text.tokens[: -self.longest - 1 : -1] for text in self.texts]
+        self._last = [text.tokens[: -self.longest - 1 : -1] for text in self.texts]
         if sum(len(one.logits) for several in self._fresh for one in several) >= TOGETHER:
             # of a text that the base has not read to its end, what would have been drafted there is asked later
             self._take_in(row for row, text in enumerate(self.texts) if self.known(row) >= len(text.tokens))
 
     def refined(self, said: Tensor) -> Tensor:
-        asked = zip(self.texts, self._last, strict=True)
-        found = [self._copies(text.tokens, len(text.tokens), last) for text, last in asked]
-        self._shares.append([one.share for one in found])
-        return with_copies(said, found)
+        return with_copies(said, self.copies())
 
     def refined_at(self, said: Tensor, start: int, stop: int, row: int = 0) -> Tensor:
-        tokens = self.texts[row].tokens
-        back = [_before(tokens, at, self.longest) for at in range(start, stop)]
-        return with_copies(said, [self._copies(tokens, start, last) for last in back])
+        return with_copies(said, self.copies_at(start, stop, row))
 
-    def carried(self, moved: Tensor, row: int) -> Tensor:
-        return moved * moved.new_tensor([shares[row] for shares in self._shares[: len(moved)]])[:, None]
+    def copies(self) -> list[Copies]:
+        asked = zip(self.texts, self._last, strict=True)
+        return [self._copies(text.tokens, len(text.tokens), last) for text, last in asked]
+
+    def copies_at(self, start: int, stop: int, row: int = 0) -> list[Copies]:
+        tokens = self.texts[row].tokens
+        return [self._copies(tokens, start, _before(tokens, at, self.longest)) for at in range(start, stop)]
 
     def _copies(self, tokens: list[int], stop: int, last: Sequence[int]) -> Copies:
         if self.scope == "global":

@@ -223,6 +223,10 @@ class Drafter(ABC):
         over the drafted positions just committed to a text; the target's laws there ``[c, V]``, after ``commit``."""
         return []
 
+    def keep_features(self) -> None:
+        """Told once, before any text: features of committed positions will be asked for."""
+        return None
+
     def reseed(self, seed: int) -> None:
         """Take up the run's seed, where a drafter has choices of its own to make; their randomness is its ``state``."""
         return None

@@ -132,15 +132,23 @@ def with_copies(laws: Tensor, found: Sequence[Copies]) -> Tensor:
     if not any(len(one.ids) for one in found):
         return laws
     if len(found) == 1:
-        mixed = laws * found[0].share
+        shared = laws * found[0].share
     else:
-        mixed = laws * sent(laws.new_tensor([one.share for one in found], device="cpu"), laws.device)[:, None]
+        shared = laws * sent(laws.new_tensor([one.share for one in found], device="cpu"), laws.device)[:, None]
+    return add_copies(shared, [[(one, 1.0)] for one in found])
+
+
+def add_copies(laws: Tensor, found: Sequence[Sequence[tuple[Copies, float]]]) -> Tensor:
+    """Add to laws ``[n, V]``, in place, the copies found for each, so many times as stands beside them."""
+    chosen = [(row, one, times) for row, several in enumerate(found) for one, times in several if len(one.ids)]
+    if not chosen:
+        return laws
     if laws.device.type == "cpu":
-        rows = mixed.numpy()  # over the same memory
-        for row, one in zip(rows, found, strict=True):
-            np.add.at(row, one.ids if len(one.ids) else [], one.weights)
-        return mixed
-    ids = np.concatenate([np.asarray(one.ids, np.int64) + row * laws.shape[1] for row, one in enumerate(found)])
-    weights = torch.from_numpy(np.concatenate([np.asarray(one.weights, np.float32) for one in found])).to(laws.dtype)
-    mixed.view(-1).index_add_(0, sent(torch.from_numpy(ids), laws.device), sent(weights, laws.device))
-    return mixed
+        rows = laws.numpy()  # over the same memory
+        for row, one, times in chosen:
+            np.add.at(rows[row], one.ids, np.multiply(one.weights, times, dtype=rows.dtype))
+        return laws
+    ids = np.concatenate([np.asarray(one.ids, np.int64) + row * laws.shape[1] for row, one, _ in chosen])
+    weights = torch.from_numpy(np.concatenate([np.multiply(one.weights, times) for _, one, times in chosen]))
+    laws.view(-1).index_add_(0, sent(torch.from_numpy(ids), laws.device), sent(weights.to(laws.dtype), laws.device))
+    return laws

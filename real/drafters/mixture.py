@@ -13,13 +13,16 @@ Reference: theory/README.md.
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from real.drafters.base import Drafter
+from real.drafters.blend import Blend, laid_out
+from real.drafters.copies import Copies
+from real.drafters.gains import Said, gains, without_parts
+from real.drafters.independent import Independent
 from real.drafters.objective import DISTIL, Objective
 from real.drafters.piece import Piece, features_of
 from real.drafters.proposal import Proposal, agreeing, before_empty, chain, ended
@@ -35,6 +38,8 @@ from theory.runs.practice import EXPERT_LEARNERS
 from theory.speculation.acceptance import alpha, categorical
 
 MODES = ("tv", "kl", "route")
+NOTHING = torch.zeros(0)
+"""What a part that copies is told of its base's law, which it does not ask for."""
 
 
 class Mixture(Several):
@@ -60,23 +65,30 @@ class Mixture(Several):
         super().__init__(parts)
         self.mode, self.convex = mode, mode != "route"
         self._dear = [k for k, part in enumerate(parts) if self.bases[k] is not None and getattr(part, "dear", False)]
-        carried = all(getattr(parts[k], "carries", False) for k, base in enumerate(self.bases) if base in self._dear)
-        self.levels = 1 if mode != "tv" else 3 if self._dear and carried else 2
+        copying = all(getattr(parts[k], "of_laws", False) for k, base in enumerate(self.bases) if base in self._dear)
+        self.levels = 1 if mode != "tv" else 3 if self._dear and copying else 2
         self.rng = torch.Generator().manual_seed(seed)
         self._x = torch.full((len(parts),), 1 / len(parts))
         self._weights = self._x.double() / self._x.double().sum()
         self.prefix_only = mode != "route" and all(part.prefix_only for part in parts)
-        self._laws: list[dict[int, Tensor]] = []  # of each text: position → the parts' laws there [N, V]
+        self._laws: list[dict[int, Said]] = []  # of each text: position → the parts' laws there
         self._told: list[int] = []  # tokens of each text up to the last commit
         self._open: list[int] = []  # committed positions at the end of each text whose laws are to come
-        self._served = Sampling(1.0)
+        self._looks_back, self._served = False, Sampling(1.0)
         self._level, self._last = max(self.levels - 1, 1), list[tuple[int, int]]()  # each text's last drafted positions
-        self._drafted: tuple[Proposal, list[Tensor], list[int]] | None = None  # of the step in flight: laws, starts
+        self._raw: list[Tensor] = []  # the mixed laws [n, V] of the tokens drafted last, not yet shaped
+        self._drafted: tuple[Proposal, list[Blend], list[int]] | None = None  # of the step in flight: laws, starts
 
     @classmethod
     def of(cls, pair: Pair, parts: Sequence[Drafter], **settings) -> "Mixture":
         """Make it of drafters for the same pair."""
         return cls(parts, **settings)
+
+    def keep_features(self) -> None:
+        self._looks_back = self.mode == "tv"
+        for part in self.parts:
+            if self._looks_back and isinstance(part, Independent):
+                part.keeps_states = True
 
     def reseed(self, seed: int) -> None:
         self.rng.manual_seed(seed)
@@ -110,11 +122,10 @@ class Mixture(Several):
 
     def logits_after(self, drafted: list[Tensor]) -> Tensor:
         """Log of the mixed laws of the parts at temperature 1."""
-        laws = self._said(drafted, Sampling(1.0))
-        return _mixed(self._weights.expand(len(laws), -1), laws).log()
+        return self._said(drafted, Sampling(1.0)).mixed([self._weights.tolist()] * len(self.texts)).log()
 
-    def _said(self, drafted: list[Tensor], sampling: Sampling) -> Tensor:
-        """The parts' laws after the tokens drafted ``[n, N, V]``."""
+    def _said(self, drafted: list[Tensor], sampling: Sampling) -> Blend:
+        """The parts' laws after the tokens drafted."""
         logits = {k: part.logits_after(drafted) for k, part in enumerate(self.parts) if self.bases[k] is None}
         if not drafted:
             for row, count in enumerate(self._open):
@@ -125,7 +136,11 @@ class Mixture(Several):
             part.follow(said, drafted)
             return part.refined(said)
 
-        return self._laws_of(logits, sampling, refined)
+        def copied(part: Refining) -> list[Copies]:
+            part.follow(NOTHING, drafted)
+            return part.copies()
+
+        return self._blend(logits, sampling, refined, copied)
 
     def _look_back(self, row: int, count: int) -> None:
         """The parts' laws at the last ``count`` positions of a text, under the memory they were committed with."""
@@ -134,8 +149,13 @@ class Mixture(Several):
         said = {k: self.parts[k].logits_at(*span) for k, base in enumerate(self.bases) if base is None}
         logits = {k: one for k, one in said.items() if one is not None}
         if len(logits) == len(said):
-            laws = self._laws_of(logits, self._served, lambda part, base: part.refined_at(base, *span))
-            self._laws[row].update(zip(range(stop - count, stop), laws, strict=True))
+            said_at = self._blend(
+                logits,
+                self._served,
+                lambda part, base: part.refined_at(base, *span),
+                lambda part: part.copies_at(*span),
+            )
+            self._laws[row].update((stop - count + i, (said_at, i)) for i in range(count))
 
     @torch.inference_mode()
     def propose(
@@ -147,20 +167,21 @@ class Mixture(Several):
             return proposal
         starts, counts, self._served = [len(text.tokens) for text in self.texts], list(lengths), sampling
         chosen = self._chosen(weights := self._choose(len(starts)))
-        mixing = weights[:, chosen] if chosen else weights
-        tokens, mixed, seen, witnesses = list[Tensor](), list[Tensor](), list[Tensor](), list[Tensor]()
+        mixing = (weights[:, chosen] if chosen else weights).tolist()
+        tokens, mixed, seen, witnesses = list[Tensor](), list[Tensor](), list[Blend](), list[Tensor]()
+        self._raw = []
         self.goes(counts)
         for i in range(max(lengths)):
-            laws = self._laws_alone(chosen, tokens, sampling) if chosen else self._said(tokens, sampling)  # [n, L, V]
-            mixing = mixing.to(laws)
-            raw = _mixed(mixing, laws)
+            said = self._said_alone(chosen, tokens, sampling) if chosen else self._said(tokens, sampling)
+            raw = said.mixed(mixing)
             law = self._as_served(raw, tokens)
             counts = self._going(counts, before_empty(raw, law, counts, i))
             if max(counts) <= i:
                 break
             tokens.append(law.argmax(-1) if uniforms is None else categorical(law, uniforms[:, i]))
             witnesses.append(law[:, 0])
-            seen.append(laws)
+            seen.append(said)
+            self._raw.append(raw)
             mixed.append(law)
             if confidence > 0 and i + 1 < max(counts):
                 counts = self._going(counts, ended(law, tokens[-1], counts, i + 1, confidence))
@@ -187,19 +208,22 @@ class Mixture(Several):
             return []
         return [k for k in range(len(self.parts)) if bool(weights[:, k].any())]
 
-    def _laws_alone(self, chosen: Sequence[int], drafted: list[Tensor], sampling: Sampling) -> Tensor:
-        """The laws ``[n, L, V]`` of these parts, which refine none."""
-        return law_of(torch.stack([self.parts[k].logits_after(drafted) for k in chosen], 1), sampling)
+    def _said_alone(self, chosen: Sequence[int], drafted: list[Tensor], sampling: Sampling) -> Blend:
+        """The laws of these parts, which refine none."""
+        return Blend.of(law_of(torch.stack([self.parts[k].logits_after(drafted) for k in chosen], 1), sampling))
 
     def _others_along(
-        self, chosen: Sequence[int], seen: list[Tensor], drafted: Tensor, sampling: Sampling
-    ) -> list[Tensor]:
-        """The laws of all parts ``[n, N, V]`` at every drafted token; those not chosen are asked along the path."""
+        self, chosen: Sequence[int], seen: list[Blend], drafted: Tensor, sampling: Sampling
+    ) -> list[Blend]:
+        """The laws of all parts at every drafted token; those not chosen are asked along the path."""
         others = [k for k in range(len(self.parts)) if k not in chosen]
-        along = [law_of(self.parts[k].logits_along(drafted), sampling) for k in others]
-        order = [*chosen, *others]
-        laws = torch.cat([torch.stack(seen, 1), *(one[:, :, None] for one in along)], 2)
-        return list(laws[:, :, [order.index(k) for k in range(len(order))]].unbind(1))
+        along = {k: law_of(self.parts[k].logits_along(drafted), sampling) for k in others}  # [n, g, V]
+        own = [{k: said.laws[j] for j, k in enumerate(chosen)} for said in seen]
+        alone = [None] * len(self.parts)
+        return [
+            Blend([mine[k] if k in mine else along[k][:, i] for k in range(len(alone))], alone)
+            for i, mine in enumerate(own)
+        ]
 
     def _as_served(self, law: Tensor, drafted: Sequence[Tensor]) -> Tensor:
         """The mixed law ``[n, V]`` as the texts shape it after these drafted tokens; NaN where that leaves none."""
@@ -233,29 +257,11 @@ class Mixture(Several):
         start, known = self._last[row]
         if not known or not self._level:
             return [0.0] * self._level
-        parts = torch.stack([self._laws[row][start + i] for i in range(known)], 1)  # [N, m, V]
-        mixed = torch.tensordot(self._weights.to(parts), parts, 1)
-        laws = [parts[0], mixed] if self._level == 1 else [parts[0], mixed + self._without_dear(parts, row), mixed]
-        served = torch.stack(laws)  # [levels, m, V]
-        if (text := self.texts[row]).shape is not None:
-            before = [text.until(start + i) for i in range(known)] * len(laws)
-            served = shaped(before, [], served.clamp_min(0).flatten(0, 1).log()).softmax(-1).nan_to_num(0)
-            served = served.unflatten(0, (len(laws), known))
-        if self._served.greedy:
-            served = one_hot(served.argmax(-1), served)
-        kept = alpha(target_probs[:known].to(served), served).sum(-1).tolist()
-        return [after - before for before, after in pairwise(kept)]
-
-    def _without_dear(self, parts: Tensor, row: int) -> Tensor:
-        """How far the mixed laws ``[m, V]`` of a text's drafted tokens move where dear parts say what their bases say;
-        parts' laws ``[N, m, V]``."""
-        moved, weights = dict[int, Tensor](), self._weights.tolist()
-        for k, (part, base) in enumerate(zip(self.parts, self.bases, strict=True)):
-            if k in self._dear and base is not None:
-                moved[k] = parts[base] - parts[k] + moved.get(base, 0.0)
-            elif base in moved and isinstance(part, Refining):
-                moved[k] = part.carried(moved[base], row)
-        return torch.stack([weights[k] * one for k, one in moved.items()]).sum(0)
+        said = [self._laws[row][start + i] for i in range(known)]
+        mixed, without = torch.stack([raw[row] for raw in self._raw[:known]]), None
+        if self._level == 2:
+            without = without_parts(said, mixed, self._weights.tolist(), self._dear, self.bases)
+        return gains(said, mixed, without, target_probs[:known], self.texts[row], start, self._served.greedy)
 
     def known(self, row: int) -> int:
         return len(self.texts[row].tokens) - self._open[row]
@@ -265,35 +271,39 @@ class Mixture(Several):
             return self.parts[0].laws_along(tokens, sampling)
         starts, drafted, self._served = [len(text.tokens) for text in self.texts], list(tokens.unbind(1)), sampling
         if any(base is not None for base in self.bases):
-            every = torch.stack([self._said(drafted[:i], sampling) for i in range(len(drafted))], 1)
+            every = [self._said(drafted[:i], sampling) for i in range(len(drafted))]
         else:
-            every = torch.stack([law_of(part.logits_along(tokens), sampling) for part in self.parts], 2)  # [n, g, N, V]
+            laws = torch.stack([law_of(part.logits_along(tokens), sampling) for part in self.parts], 2)  # [n, g, N, V]
+            every = [Blend.of(one) for one in laws.unbind(1)]
         counts = [tokens.shape[1]] * len(starts)
-        self._drafted = Proposal(tokens, None, counts), list(every.unbind(1)), starts
-        weights = self._weights.expand(every.shape[0] * every.shape[1], -1)
-        laws = _mixed(weights, every.flatten(0, 1)).unflatten(0, tokens.shape)
+        self._drafted = Proposal(tokens, None, counts), every, starts
+        self._raw = [said.mixed([self._weights.tolist()] * len(starts)) for said in every]
+        laws = torch.stack(self._raw, 1)
         return one_hot(laws.argmax(-1), laws) if sampling.greedy else laws
 
     def commit(self) -> None:
         """Keep the parts' laws where the committed text agrees with the drafted one up to the position."""
-        super().commit()
         new = [len(text.tokens) - told for text, told in zip(self.texts, self._told, strict=True)]
         self._told, self._last = [len(text.tokens) for text in self.texts], [(0, 0)] * len(self.texts)
         if self._drafted is not None:
-            (proposal, laws, starts), self._drafted = self._drafted, None
+            (proposal, said, starts), self._drafted = self._drafted, None
             for row, tokens in enumerate(proposal.tokens.tolist()):
                 known = agreeing(tokens[: proposal.counts[row]], self.texts[row].tokens[starts[row] :])
-                self._laws[row].update((starts[row] + i, laws[i][row]) for i in range(known))
+                self._laws[row].update((starts[row] + i, (said[i], row)) for i in range(known))
                 new[row] -= known
                 self._last[row] = starts[row], known
-        if self.mode == "tv" and self._level:
+        if self._looks_back and self._level:
             self._open = [count + more for count, more in zip(self._open, new, strict=True)]
+        super().commit()
 
     def features(self, start: int, stop: int, row: int = 0) -> Tensor:
         """The parts' laws at each position ``[stop − start, N, V]``; zeros where verification examined nothing."""
         kept = self._laws[row]
-        some = next(iter(kept.values()), torch.zeros(len(self.parts), self.vocab))
-        return torch.stack([kept.get(i, torch.zeros_like(some)) for i in range(start, stop)])
+        there = [at for at in range(start, stop) if at in kept]
+        laws = laid_out([kept[at] for at in there]) if there else torch.zeros(0, len(self.parts), self.vocab)
+        found = laws.new_zeros(stop - start, *laws.shape[1:])
+        found[[at - start for at in there]] = laws
+        return laws if len(there) == len(found) else found
 
     def forget(self, before: int, row: int = 0) -> None:
         self._laws[row] = {position: laws for position, laws in self._laws[row].items() if position >= before}
@@ -338,9 +348,3 @@ class Mixture(Several):
         rng, parts = memory
         self.rng.set_state(rng)
         super().take_up(parts)
-
-
-def _mixed(weights: Tensor, laws: Tensor) -> Tensor:
-    """Weights ``[n, N]``, laws ``[n, N, V]`` → ``[n, V]``."""
-    weights = weights.to(laws)
-    return (weights[:, None] @ laws)[:, 0] if len(laws) > 1 else weights @ laws[0]

@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from real.drafters.base import Drafter
+from real.drafters.copies import Copies
 from real.models.memory import Memory
 from real.models.sampling import Sampling
 from real.models.state import under
@@ -24,16 +25,14 @@ class Refining(Drafter):
     """Refines what ``base`` says.
 
     Attributes:
-        of_laws: it refines the base's law as it is served, and gives one; otherwise logits.
+        of_laws: it adds copies to the base's law as it is served; otherwise it refines logits.
         leads: whether the base is told what this one is told; a mixture of both sets it to False.
-        carries: it knows how its laws move with its base's (``carried``).
         dear: it costs so much that a mixture chooses on its own whether it takes part.
         idle: it takes no part, and says what its base says.
     """
 
     of_laws = False
     dear = False
-    carries = False
     idle = False
 
     def __init__(self, base: Drafter):
@@ -56,9 +55,13 @@ class Refining(Drafter):
         """Take no part in the steps to come, nor be told of them; or again. What is not known yet never will be."""
         self.idle = idle
 
-    def carried(self, moved: Tensor, row: int) -> Tensor:
-        """How far its laws of a text's first m drafted tokens move where its base's move so far ``[m, V]``."""
-        raise NotImplementedError(f"{type(self).__name__}: what it says of another law is not known")
+    def copies(self) -> list[Copies]:
+        """``of_laws``: what is added to the base's law of each text after what was followed last."""
+        raise NotImplementedError(f"{type(self).__name__}: refines logits, and adds no copies")
+
+    def copies_at(self, start: int, stop: int, row: int = 0) -> list[Copies]:
+        """``of_laws``: the same at committed positions of one text, by what was remembered before them."""
+        raise NotImplementedError(f"{type(self).__name__}: refines logits, and adds no copies")
 
     def logits_after(self, drafted: list[Tensor]) -> Tensor:
         logits = self.base.logits_after(drafted)

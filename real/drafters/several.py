@@ -6,10 +6,11 @@ A part may refine another's law (``refining.py``): that one has said it already,
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from real.drafters.base import Drafter
+from real.drafters.blend import Blend
+from real.drafters.copies import Copies
 from real.drafters.refining import Refining, place_of
 from real.models.memory import Memory
 from real.models.sampling import Sampling
@@ -17,7 +18,9 @@ from real.models.state import under
 from real.models.text import Text
 
 Refined = Callable[[Refining, Tensor], Tensor]
-"""A part that refines another, what that one says → what this one says."""
+"""A part that refines another's logits, what that one says → what this one says."""
+Copied = Callable[[Refining], list[Copies]]
+"""A part that copies → what it finds for every text, or position."""
 
 
 class Several(Drafter):
@@ -30,36 +33,26 @@ class Several(Drafter):
     def __init__(self, parts: Sequence[Drafter]):
         self.parts, self.vocab = list(parts), parts[0].vocab
         self.bases = [place_of(part, self.parts[:i]) for i, part in enumerate(parts)]
-        self._of_laws = [
-            k for k, base in enumerate(self.bases) if base is not None and getattr(parts[k], "of_laws", False)
-        ]
-        self._of_logits = [k for k in range(len(parts)) if k not in self._of_laws]
-        self._in_order = sorted(self._of_logits + self._of_laws) == self._of_logits + self._of_laws
         self.reads_target = any(part.reads_target for part in parts)
         self.watches = any(part.watches for part in parts)
         self.uses_draft = any(part.uses_draft for part in parts)
         self.context = min(part.context for part in parts)
 
-    def _laws_of(self, logits: dict[int, Tensor], sampling: Sampling, refined: Refined) -> Tensor:
-        """Laws ``[n, N, V]`` from the logits of parts that refine none; ``refined`` asks the others."""
-        for k in self._of_logits:
-            if k not in logits:
-                logits[k] = self._refined(k, logits, refined)
-        laws = dict[int, Tensor]()
-        for k in self._of_logits:
-            base = self.bases[k]
-            alike = base is not None and logits[k] is logits[base]  # where it has nothing to say
-            laws[k] = laws[base] if alike and base is not None else law_of(logits[k], sampling)
-        for k in self._of_laws:
-            laws[k] = self._refined(k, laws, refined)
-        found = list(laws.values())
-        return torch.stack(found if self._in_order else [laws[k] for k in range(len(found))], 1)
-
-    def _refined(self, k: int, said: dict[int, Tensor], refined: Refined) -> Tensor:
-        part, base = self.parts[k], self.bases[k]
-        assert isinstance(part, Refining)
-        assert base is not None
-        return refined(part, said[base])
+    def _blend(self, logits: dict[int, Tensor], sampling: Sampling, refined: Refined, copied: Copied) -> Blend:
+        """Laws of all parts from the logits ``[n, V]`` of those that refine none; the others are asked."""
+        laws = list[Tensor | list[Copies]]()
+        for k, (part, base) in enumerate(zip(self.parts, self.bases, strict=True)):
+            if base is None or not isinstance(part, Refining):
+                laws.append(law_of(logits[k], sampling))
+            elif part.of_laws:
+                laws.append(copied(part))
+            else:
+                logits[k] = refined(part, logits[base])
+                same = logits[k] is logits[base]  # where it has nothing to say
+                laws.append(laws[base] if same else law_of(logits[k], sampling))
+        return Blend(
+            laws, [base if isinstance(law, list) else None for law, base in zip(laws, self.bases, strict=True)]
+        )
 
     def reach(self, text: Text) -> int:
         return min(part.reach(text) for part in self.parts)
@@ -82,10 +75,11 @@ class Several(Drafter):
             part.leave(row)
 
     def commit(self) -> None:
+        known = [self.known(row) for row in range(len(self.texts))]
         for part in self.parts:
             part.commit()
-            for row, text in enumerate(self.texts):
-                part.forget(len(text.tokens), row)
+            for row, length in enumerate(known):
+                part.forget(length, row)
 
     def goes(self, lengths: list[int] | None) -> None:
         super().goes(lengths)

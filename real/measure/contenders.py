@@ -166,8 +166,8 @@ class AtLength:
     """A drafter that does not learn, whose steps are asked to draft the next of ``lengths``, over and over; 0 decodes
     plainly.
 
-    What the drafter remembers of requests is forgotten before each. A measurement is the steps, prefill left out.
-    ``level``: that it works at, the last if left out.
+    What the drafter remembers of requests is forgotten before each, unless it has levels: there it is asked what it
+    costs to remember. A measurement is the steps, prefill left out. ``level``: that it works at, the last if left out.
     """
 
     def __init__(
@@ -182,7 +182,8 @@ class AtLength:
         """Serve one request and time its steps."""
         sampling, rng = self.serving.sampling, torch.Generator().manual_seed(request.number)
         if self.drafter is not None:
-            self.drafter.restore(self.blank)
+            if self.drafter.levels == 1:
+                self.drafter.restore(self.blank)
             self.drafter.work(self.level)
         session = alone(self.target, self.drafter, request.prompt, self.serving.max_new_tokens)
         (text,) = session.texts
@@ -197,3 +198,16 @@ class AtLength:
             draft, verify = (ledger.seconds[line] - before[line] for line in ("draft", "verify"))
             steps.append(Timed(asked, taken.drafted, len(taken.tokens), draft, verify, whole))
         return steps
+
+
+class Learns:
+    """A decoder as it serves. A measurement is the seconds a step that learning takes."""
+
+    def __init__(self, decoder: Decoder, device: str | torch.device):
+        self.decoder, self.device = decoder, device
+
+    def serve(self, request: Asked) -> float:
+        """Serve one request."""
+        ledger = Ledger(self.device)
+        counts = self.decoder.serve(request.prompt, ledger)[1]
+        return ledger.seconds["learn"] / max(counts.steps, 1)

@@ -1,32 +1,31 @@
 """What steps of several systems cost, measured in one contest, so that they are chosen by the same clock.
 
-Every system at every draft length and level, and plain decoding, serve short requests in turn, nothing learning. A step
-that drafts γ tokens costs
+Every system at every draft length and level, and plain decoding, serve short requests in turn. A step that drafts γ
+tokens costs
 
-    verify(γ) + γ·draft + rest,
+    verify(γ) + first + γ·more + learning,
 
-verify(γ) being the median over the steps of all systems, for they verify alike; draft, the mean of a drafted token, and
-rest, the mean of what neither drafts nor verifies, are a system's own: what it takes in, it takes in seldom. So nobody
-is favoured by a machine whose speed wanders. ``profile.py`` measures one system alone, with limits for promises.
+verify(γ) being the median over the steps of all systems, for they verify alike. What else a step does is a system's
+own, a line in γ: it is fitted to the medians over requests of a request's mean, for what a drafter takes in, it takes
+in seldom. Learning is charged to the levels of a drafter that has some, but the lowest: nothing is learned there. So
+nobody is favoured by a machine whose speed wanders. ``profile.py`` measures one system alone, with limits for promises.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from statistics import mean, median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from real.measure.contenders import Asked, AtLength, Timed
-from real.measure.contest import contest, warm_up
+from real.measure.contenders import Asked, AtLength, Learns, Timed
+from real.measure.contest import Contender, contest, warm_up
 from real.serving.settings import Serving
 from real.systems.loaded import Models
 from real.systems.rows import Method
 
 NEW = 32
 """New tokens of a request: turns are short."""
-TYPICAL = 0.95
-"""Of all steps those that enter a mean, the shortest: the others were disturbed."""
 
 
 class Costs(NamedTuple):
@@ -48,6 +47,8 @@ class Turn(NamedTuple):
 
 
 PLAIN = Turn("", 0, 0)
+Steps = Mapping[Turn, Sequence[Sequence[Timed]]]
+"""Of every turn and request, the steps that drafted in full."""
 
 
 def measure(
@@ -66,37 +67,43 @@ def measure(
     made = {name: (models.pair_of(row).target, models.drafter(row, serving)) for name, row in methods.items()}
     drafters = {name: (target, drafter) for name, (target, drafter) in made.items() if drafter is not None}
     target, drafter = next(iter(drafters.values()))
-    contenders = {PLAIN: AtLength(target, drafter, brief, [0])} | {
-        Turn(name, level, gamma): AtLength(target, drafter, brief, [gamma], level)
-        for name, (target, drafter) in drafters.items()
-        for level in range(drafter.levels)
-        for gamma in range(1, serving.gamma + 1)
-    }
+    contenders: dict[Any, Contender[Asked, Any]] = {PLAIN: AtLength(target, drafter, brief, [0])}
+    for name, (target, drafter) in drafters.items():
+        for level in range(drafter.levels):
+            for gamma in range(1, serving.gamma + 1):
+                contenders[Turn(name, level, gamma)] = AtLength(target, drafter, brief, [gamma], level)
+        if drafter.levels > 1:
+            contenders[name] = Learns(models.decoder(methods[name], brief), models.device)
     requests = [Asked(prompt, i + 1) for i, prompt in enumerate(prompts)]
     warm_up(contenders, requests[:1])
     runs = contest(contenders, requests, after=lambda served: progress(served, len(requests)))
-    full = {turn: [one for steps in runs[turn] for one in steps if one.drafted == turn.gamma] for turn in contenders}
+    full = {
+        turn: [[one for one in steps if one.drafted == turn.gamma] for steps in runs[turn]]
+        for turn in contenders
+        if isinstance(turn, Turn)
+    }
     for turn, steps in full.items():
-        if not steps:
+        if not any(steps):
             raise ValueError(f"prompts={len(prompts)}: no step of {turn.system!r} drafted {turn.gamma}; take more")
     return {
-        name: Costs(tuple(costs(full, name, level) for level in range(drafter.levels)))
+        name: Costs(
+            tuple(costs(full, name, level, median(runs[name]) if level else 0.0) for level in range(drafter.levels))
+        )
         for name, (_, drafter) in drafters.items()
     }
 
 
-def costs(full: Mapping[Turn, Sequence[Timed]], system: str, level: int) -> tuple[float, ...]:
-    """Of one system at one level, by the formula; they never fall with the length."""
-    own = [(turn.gamma, one) for turn, steps in full.items() if turn[:2] == (system, level) for one in steps]
-    draft = _typical([one.draft / gamma for gamma, one in own])
-    rest = _typical([one.whole - one.draft - one.verify for _, one in own])
-    plain = median(one.whole for one in full[PLAIN])
-    lengths = range(1, max(gamma for gamma, _ in own) + 1)
-    verify = [median(one.verify for t, steps in full.items() if t.gamma == gamma for one in steps) for gamma in lengths]
-    found = [1.0, *((seconds + gamma * draft + rest) / plain for gamma, seconds in zip(lengths, verify, strict=True))]
+def costs(full: Steps, system: str, level: int, learning: float = 0.0) -> tuple[float, ...]:
+    """Of one system at one level, by the formula, ``learning`` in seconds a step; they never fall with the length."""
+    own = {turn.gamma: [steps for steps in all_ if steps] for turn, all_ in full.items() if turn[:2] == (system, level)}
+    beside = [median(mean(one.whole - one.verify for one in steps) for steps in own[gamma]) for gamma in sorted(own)]
+    more, first = np.polyfit(sorted(own), beside, 1) if len(own) > 1 else (0.0, beside[0])
+    plain = median(one.whole for steps in full[PLAIN] for one in steps)
+    verify = {
+        gamma: median(
+            one.verify for turn, all_ in full.items() if turn.gamma == gamma for steps in all_ for one in steps
+        )
+        for gamma in own
+    }
+    found = [1.0, *((verify[gamma] + first + gamma * more + learning) / plain for gamma in sorted(own))]
     return tuple(float(cost) for cost in np.maximum.accumulate(found))
-
-
-def _typical(seconds: Sequence[float]) -> float:
-    """The mean of all but the longest."""
-    return mean(sorted(seconds)[: max(1, round(TYPICAL * len(seconds)))])

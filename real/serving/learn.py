@@ -99,6 +99,8 @@ class Learning:
         self.beside = Beside(self.device) if serving.overlap and self.learns else None
         self._x_1 = drafter.x.cpu() if self.learns else None  # of a tenant of whom nothing is remembered
         self.guarded = Guarded(learner, drafter.dimension)
+        if self.collects:
+            drafter.keep_features()
         self._new()
         if self.learns:
             self._play()

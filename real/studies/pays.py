@@ -53,10 +53,10 @@ BLOCKS = {
     "specialist-greedy": BlockOf("specialist", Sampling(0.0), False, 1.9, 1.9),
     "generalist-greedy": BlockOf("generalist", Sampling(0.0), False, 1.9, 1.9),
 }
-FROZEN, LEARNS, COPIES, FIXED = "draft", "tv-mixture", "copies", "fixed-mixture"
+FROZEN, LEARNS, MEMORY, COPIES, FIXED = "draft", "copies-mixture", "tv-mixture", "copies", "fixed-mixture"
 ADAPTERS = ("adapter-ogd", "adapter-ensemble")
-"""Named before the runs: the draft alone, the system whose gain is the claim, what learns nothing from traffic, and the
-learners of an adapter."""
+"""Named before the runs: the draft alone, the system whose gain is the claim, the same with a residual memory, what
+learns nothing from traffic, and the learners of an adapter."""
 
 
 def name_of(system: str, start: str) -> str:
@@ -70,7 +70,7 @@ def systems(block: str) -> dict[str, str]:
     """The systems of a block by the name of their row; where decoding is greedy n-grams and adapters are the rivals."""
     start, sampling = BLOCKS[block][:2]
     rivals = ("ngram", *ADAPTERS) if sampling.greedy else (COPIES, FIXED)
-    return {system: name_of(system, start) for system in (FROZEN, LEARNS, *rivals)}
+    return {system: name_of(system, start) for system in (FROZEN, LEARNS, MEMORY, *rivals)}
 
 
 def cells(
@@ -185,7 +185,7 @@ def headline(out: Path, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any
         names = [f"{block}/{family}/{domain}" for domain in dict.fromkeys(row["domain"] for row in ours)]
         learns = [row for row in ours if row["system"] == LEARNS]
         known, wanted = systems(block), BLOCKS[block]
-        rivals = [system for system in known if system != LEARNS]
+        rivals = [system for system in known if system not in (LEARNS, MEMORY)]
         best = best_rival(ours, rivals)
         shifted = [row for row in learns if row["domain"] != HOME]
         against = [row["net"] / best[family, row["domain"]] for row in shifted]

@@ -5,7 +5,7 @@ their own papers give them, the public code's variants as controls, and what lie
 drafters are in units of whitened features (``theory/runs/practice.py``).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from theory.hints import LastGradient, MovingAverage, Zero
@@ -21,6 +21,7 @@ from theory.learners.ogd import OGD
 from theory.learners.optimistic import OptimisticOGD
 from theory.runs.practice import ADAPTER_LEARNERS, DEEP_LEARNERS, HEADS_GRID, HEADS_LEARNERS, HEADS_STEP
 from theory.runs.practice import GRID as ADAPTER_GRID
+from theory.runs.trace import LATER
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Method:
     start: str = ""
     loss: Any = "kl"
     positions: str = "all"
-    anchor: float = 0.0
+    anchor: float = field(default=0.0, metadata={LATER: True})
     prompt_hint: float | None = None
     learn_prompt: bool = False
     nu: int = 0
@@ -110,6 +111,13 @@ DEEP_ENSEMBLE = Ensemble(Adam(DEEP_GRID, beta_2=0.99), Hedge(10.0), surrogate=Fa
 sums of their own losses, each taken before the update. Where losses are not convex, no linear surrogate will do."""
 
 
+COPYING = ("independent", "backoff@independent", ("backoff@backoff", {"scope": "global"}))
+"""Parts of a mixture that costs little: the draft, copies within a request, and those of all requests."""
+MIXTURE_NU = 32
+"""Of a mixture: half as many rounds as of ``Serving`` cost half as much, and on session lose a twentieth of a per cent
+of the tokens a step."""
+
+
 def _systems(start: str) -> dict[str, Method]:
     """The table's rows, all from drafters warmed up as ``start``."""
     adapter, heads = (Method(name, draft=start, start=start) for name in ("adapter", "heads"))
@@ -151,7 +159,8 @@ def _systems(start: str) -> dict[str, Method]:
         "mixture": replace(mixture, learner=Mixture(), settings=(("mode", "kl"), with_counts)),
         "routing": replace(mixture, learner=Hedge(0.2), settings=(("mode", "route"), with_counts)),
         "memory": Method("memory", draft=start),
-        "tv-mixture": replace(mixture, learner=Hedge(0.3)),
+        "copies-mixture": replace(mixture, learner=Hedge(0.3), nu=MIXTURE_NU, settings=(("parts", COPYING),)),
+        "tv-mixture": replace(mixture, learner=Hedge(0.3), nu=MIXTURE_NU),
     }
 
 

@@ -13,7 +13,7 @@ import sys
 import time
 import tomllib
 from contextlib import suppress
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from io import StringIO
@@ -253,10 +253,17 @@ def _said(text: str | bytes) -> Any:
     return {k: v for k, v in content.items() if k != "provenance"} if isinstance(content, dict) else content
 
 
+LATER = "later"
+
+
 def plain(value: Any) -> Any:
-    """JSON-able form of dataclasses, numpy scalars, paths and tuples, nested as they come."""
+    """JSON-able form of dataclasses, numpy scalars, paths and tuples, nested as they come.
+
+    A field with ``LATER`` in its metadata is left out at its default, as in results that are older than the field.
+    """
     if is_dataclass(value) and not isinstance(value, type):
-        return {"class": type(value).__name__, **{k: plain(getattr(value, k)) for k in value.__dataclass_fields__}}
+        told = (one for one in fields(value) if not one.metadata.get(LATER) or getattr(value, one.name) != one.default)
+        return {"class": type(value).__name__, **{one.name: plain(getattr(value, one.name)) for one in told}}
     if isinstance(value, dict):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple | set | frozenset):

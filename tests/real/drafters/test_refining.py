@@ -9,6 +9,7 @@ pytest.importorskip("transformers")
 
 from real.drafters import make_drafter  # noqa: E402
 from real.drafters.backoff import SCOPES, Backoff  # noqa: E402
+from real.drafters.blend import laid_out  # noqa: E402
 from real.drafters.copies import Followed, with_copies  # noqa: E402
 from real.drafters.independent import Independent  # noqa: E402
 from real.drafters.memory import ResidualMemory  # noqa: E402
@@ -213,7 +214,7 @@ def test_parts_say_in_a_mixture_what_they_say_alone(pair):
     drafted: list = []
     with torch.inference_mode():
         for token in (3, 1, 9):
-            laws = made._said(drafted, Sampling(1.0))[0]
+            laws = laid_out([(made._said(drafted, Sampling(1.0)), 0)])[0]
             for law, drafter in zip(laws, alone_made, strict=True):
                 torch.testing.assert_close(law, drafter.logits_after(drafted).softmax(-1)[0], rtol=1e-5, atol=1e-7)
             drafted.append(torch.tensor([token]))
@@ -246,6 +247,7 @@ def test_weights_learn_from_every_committed_position(pair, rows):
 
 def test_a_bonus_position_is_learned_under_the_memory_it_was_committed_with(pair):
     made = make_drafter("mixture", pair)
+    made.keep_features()
     memory = made.parts[1]
     session = alone(pair.target, made, [1, 2, 3, 1, 2, 3], 60)
     (text,), rng, seen = session.texts, torch.Generator().manual_seed(0), 0
@@ -262,9 +264,23 @@ def test_a_bonus_position_is_learned_under_the_memory_it_was_committed_with(pair
         with torch.inference_mode():
             hidden = pair.draft.hidden(torch.tensor(text.tokens[:at]))[-1:]
             wanted = before._corrected(before.draft.logits(hidden), hidden).softmax(-1)[0]
-        torch.testing.assert_close(made._laws[0][at][1].double(), wanted.double(), rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(made.features(at, at + 1)[0, 1].double(), wanted.double(), rtol=1e-4, atol=1e-6)
         seen += 1
     assert seen > 2
+
+
+@pytest.mark.parametrize("parts", [("independent", "backoff@independent"), ("independent", "memory@independent")])
+def test_all_committed_positions_are_learned_from(pair, parts):
+    """Also those after a draft that was accepted whole, which no draft was made for; but one at the end of a text."""
+    seen, steps = [], []
+    made = make_drafter("mixture", pair, parts=parts)
+    decoder = online_decoder(pair, made, Hedge(0.3), Serving(2, 8, Sampling(1.0), 60), seed=1, record=seen.extend)
+    decoder.watch = steps.append
+    for prompt in ([5, 6, 7, 8], [1, 2, 3, 1, 2, 3]):
+        decoder.serve(prompt, Ledger())
+    known = torch.cat([piece.features.sum((-1, -2)) > 0 for piece in seen])
+    assert sum(step.accepted == step.drafted for step in steps) > 4
+    assert int((~known).sum()) <= 2
 
 
 def test_refusals(pair):

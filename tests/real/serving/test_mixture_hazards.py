@@ -8,6 +8,7 @@ pytest.importorskip("transformers")
 
 import real.drafters.memory as memory  # noqa: E402
 from real.drafters.backoff import Backoff  # noqa: E402
+from real.drafters.blend import laid_out  # noqa: E402
 from real.drafters.copies import in_text, with_copies  # noqa: E402
 from real.drafters.independent import Independent  # noqa: E402
 from real.drafters.memory import ResidualMemory  # noqa: E402
@@ -31,7 +32,7 @@ class WeighedAfterTheSample(Mixed):
 
     def propose(self, lengths, sampling, uniforms, confidence=0.0):
         made = super().propose(lengths, sampling, uniforms)
-        laws = torch.stack(self._drafted[1], 1)  # [1, g, N, V]
+        laws = laid_out([(said, 0) for said in self._drafted[1]])[None]  # [1, g, N, V]
         given = laws.gather(-1, made.tokens[:, :, None, None].expand(-1, -1, laws.shape[2], 1))
         weights = given / given.sum(2, keepdim=True)
         return made._replace(probs=(weights * laws).sum(2))

@@ -18,17 +18,17 @@ from real.systems.rows import ROWS  # noqa: E402
 from tests.real.cli.test_real_cli import real, said  # noqa: E402
 from theory.runs.trace import Trace  # noqa: E402
 
-SECONDS = {"draft": 2.0, "tv-mixture": 1.6, "copies": 1.8, "fixed-mixture": 2.2, "ngram": 1.0, "adapter-ogd": 1.7,
-           "adapter-ensemble": 1.5}  # fmt: skip
+SECONDS = {"draft": 2.0, "tv-mixture": 1.7, "copies": 1.8, "fixed-mixture": 2.2, "copies-mixture": 1.6, "ngram": 1.0,
+           "adapter-ogd": 1.7, "adapter-ensemble": 1.5}  # fmt: skip
 
 
 def cell(out, name, scale=1.0, count=12):
     """Runs of a cell whose systems take so many seconds a request of 100 tokens in 40 steps, and a little noise."""
     noise = 1 + 0.01 * np.random.default_rng(len(name)).standard_normal(count)
     for system, row in pays.systems(name.split("/")[0]).items():
-        seconds = SECONDS[system] * noise * (scale if system == "tv-mixture" else 1.0)
+        seconds = SECONDS[system] * noise * (scale if system == pays.LEARNS else 1.0)
         columns = {"tokens": np.full(count, 100), "steps": np.full(count, 40), "seconds_total": seconds}
-        columns |= {"accepted": np.full(count, 60), "alpha_sum": np.full(count, 70 if system == "tv-mixture" else 60)}
+        columns |= {"accepted": np.full(count, 60), "alpha_sum": np.full(count, 70 if system == pays.LEARNS else 60)}
         columns |= {"seconds_learn": 0.01 * seconds, "prompt": np.arange(count), "segment": np.zeros(count)}
         header = {
             "method": row,
@@ -68,7 +68,7 @@ def test_a_headline_leaves_out_what_was_tuned_on_and_what_is_held_out(tmp_path):
     for domain, scale in scales.items():
         cell(tmp_path, f"specialist/qwen3/{domain}", scale)
     rows = pays.table(tmp_path, pays.finished(tmp_path))
-    assert len(rows) == 4 * len(scales)
+    assert len(rows) == 5 * len(scales)
     (found,) = pays.headline(tmp_path, rows)
     assert found["cells"] == 3
     assert found["median_net"] == pytest.approx(2.0 / 1.6, rel=1e-9)
@@ -100,9 +100,16 @@ def test_a_step_costs_what_it_drafts_and_what_all_verify():
         for gamma in (1, 2) if system else (0,):
             times = zip(draft * gamma + 0.01 * rng.random(80), 10 + gamma + 0.01 * rng.random(80), strict=True)
             steps = [Timed(gamma, gamma, 1, one, verify, one + verify + rest) for one, verify in times]
-            full[Turn(system, 0, gamma)] = steps
-    slow = [one._replace(verify=one.verify * 3, whole=one.whole + 2 * one.verify) for one in full[Turn("b", 0, 1)][:20]]
-    full[Turn("b", 0, 1)][:20] = slow
+            seldom = 0.4 if system else 0.0  # every fourth step takes in what came before
+            steps = [one._replace(whole=one.whole + seldom * (i % 4 == 0)) for i, one in enumerate(steps)]
+            full[Turn(system, 0, gamma)] = [steps[i : i + 8] for i in range(0, 80, 8)]
+    slow = full[Turn("b", 0, 1)][:3]
+    full[Turn("b", 0, 1)][:3] = [
+        [one._replace(verify=one.verify * 3, whole=one.whole + 3 * one.verify) for one in steps] for steps in slow
+    ]
+    assert costs(full, "a", 0, learning=0.5) == pytest.approx((1.0, 1.27, 1.47), abs=0.01)
+    full |= {turn: [[one._replace(whole=one.whole - 0.1) for one in steps] for steps in own]
+             for turn, own in full.items() if turn.system}  # fmt: skip
     assert costs(full, "a", 0) == pytest.approx((1.0, 1.21, 1.41), abs=0.01)
     assert costs(full, "b", 0) == pytest.approx((1.0, 1.35, 1.65), abs=0.01)
     serving = Costs(((1.0, 1.1, 1.2), (1.0, 1.3, 1.4))).applied(Serving(2, 8))
@@ -112,7 +119,7 @@ def test_a_step_costs_what_it_drafts_and_what_all_verify():
 def test_pays_from_the_command_line(tmp_path, monkeypatch):
     """Two systems, few tokens: costs are measured once, a cell is served by them, and what is done is skipped."""
     monkeypatch.setattr(
-        pays, "systems", lambda block: {"draft": "specialist-draft", "tv-mixture": "specialist-tv-mixture"}
+        pays, "systems", lambda block: {"draft": "specialist-draft", pays.LEARNS: "specialist-copies-mixture"}
     )
     monkeypatch.setattr("real.studies.blocks.TIMED", "session:2")
     asked = ["pays", "--block", "specialist", "--domain", "c", "--tokens", "1024", "--out", str(tmp_path)]
@@ -121,8 +128,8 @@ def test_pays_from_the_command_line(tmp_path, monkeypatch):
     assert headline[0]["tokens"] >= 900
     (costs,) = (tmp_path / "costs").glob("*.json")
     kept = json.loads(costs.read_text())["costs"]
-    assert set(kept) == {"specialist-draft", "specialist-tv-mixture"}
-    assert [len(kept[name]) for name in sorted(kept)] == [1, 3]
+    assert set(kept) == {"specialist-draft", "specialist-copies-mixture"}
+    assert [len(kept[name]) for name in sorted(kept)] == [2, 1]
     settings = Sample(load_runs(tmp_path / "specialist/qwen3/c")).names
-    assert settings == ["specialist-draft", "specialist-tv-mixture"]
+    assert settings == ["specialist-copies-mixture", "specialist-draft"]
     assert "skipped" in said(real(*asked))
