@@ -3,7 +3,7 @@
 Both choices read the steps before alone, so that the text stays lossless, and keep a promise on every path
 (``theory/speculation/draft_length.py``, ``worth.py``). A drafter of several parts drafts with its first one at level 0,
 with all that are cheap at level 1, and with all at the last. Every level has an account of its own, and is on only
-where those below it are. Costs do not hold a learner's updates.
+where those below it are. What learning costs is held by the costs of ``real/measure/costs.py``, not by a profile's.
 """
 
 from collections.abc import Sequence

@@ -36,12 +36,12 @@ from theory.runs.trace import SettingsDiffer, plain, provenance
 
 FORMAT = "onlinespec-replayed-1"
 STARTS = {"generalist": SYSTEMS, "specialist": SPECIALISTS}
-FROZEN, STATIC, SHARED = "sd", "tv-mixture", "tv-mixture-shared"
+FROZEN, STATIC, SHARED, COPYING = "sd", "tv-mixture", "tv-mixture-shared", "copies-mixture"
 """The draft at rest that all others are held against; the mixture whose weights have no memory of what paid before the
-last shift but their own, and the one that hands a share of every weight on."""
-SHARE = 0.01
-"""A round: .002 a step, at about five steps in a round."""
-BESIDE = ("adapter-ensemble", "memory", STATIC)
+last shift but their own, the one that hands a share of every weight on, and the one without a residual memory."""
+SHARE = 0.02
+"""A round: .002 a step, at about ten steps in a round."""
+BESIDE = ("adapter-ensemble", "memory", COPYING, STATIC)
 """Systems of a recording, unless told otherwise; with ``SHARED`` where the stream shifts."""
 RETURNING = ("prose", "sql", "prose", "python", "prose")
 TEXT = "text.npz"

@@ -19,6 +19,7 @@ from theory.learners.mixture import Mixture
 from theory.learners.momentum import Momentum
 from theory.learners.ogd import OGD
 from theory.learners.optimistic import OptimisticOGD
+from theory.learners.repeated import Repeated
 from theory.runs.practice import ADAPTER_LEARNERS, DEEP_LEARNERS, HEADS_GRID, HEADS_LEARNERS, HEADS_STEP
 from theory.runs.practice import GRID as ADAPTER_GRID
 from theory.runs.trace import LATER
@@ -106,6 +107,8 @@ HYDRA_STEP, DEEP_STEP, DEEP_GRID = 0.1, 2e-4, (1e-4, 2e-4, 4e-4)
 """Deep drafters: OGD's step on dependent heads, Adam's on the others, and Ens-EAGLE's grid, factors of 2 as in the
 paper. These orders of magnitude were read, for forward KL on all positions, from what ``python -m real tune --drafter
 NAME`` prints; Adam's step lies between the two best printed, and other losses and positions take the same."""
+ANCHOR = 0.3
+"""λ of a loss that is anchored to the draft served: of the order of the loss it is added to."""
 DEEP_ENSEMBLE = Ensemble(Adam(DEEP_GRID, beta_2=0.99), Hedge(10.0), surrogate=False)
 """Ens-EAGLE: every base descends its own gradient along its own trajectory, Hedge (the paper's ε = 10) weighs by the
 sums of their own losses, each taken before the update. Where losses are not convex, no linear surrogate will do."""
@@ -152,6 +155,10 @@ def _systems(start: str) -> dict[str, Method]:
         # feature autoregression
         "eagle": eagle,
         "osd-eagle": replace(eagle, learner=adam),
+        "tv-eagle": replace(eagle, learner=adam, loss="tv"),
+        "twice-eagle": replace(eagle, learner=Repeated(adam, 2)),
+        "tv-twice-eagle": replace(eagle, learner=Repeated(adam, 2), loss="tv"),
+        "tv-anchored-eagle": replace(eagle, learner=Repeated(adam, 2), loss="tv", anchor=ANCHOR),
         "ens-eagle": replace(eagle, learner=DEEP_ENSEMBLE),
         "last-loss-eagle": replace(eagle, learner=replace(DEEP_ENSEMBLE, meta=LastLoss(10.0))),
         "day0-eagle": replace(eagle, learner=Adam(1e-3, beta_2=0.99), start=""),

@@ -178,7 +178,7 @@ def test_a_row_that_has_changed_meanwhile_is_no_system_to_go_on_with(tmp_path, m
 
 def test_streams_that_shift_have_the_sharing_mixture_beside_the_static_one():
     one, other = cells(["qwen3"], ["generalist"], ["prose:3", "return(prose,c;2):6"])
-    assert one.systems == ("sd", "adapter-ensemble", "memory", "tv-mixture")
+    assert one.systems == ("sd", "adapter-ensemble", "memory", "copies-mixture", "tv-mixture")
     assert other.systems == (*one.systems, "tv-mixture-shared")
     assert other.name == "qwen3/return-prose-c-2-6/generalist"
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from theory.runs.trace import SettingsDiffer, Trace, done, save_json
+from theory.runs.trace import LATER, SettingsDiffer, Trace, done, plain, save_json
 
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=8))
@@ -127,3 +128,15 @@ def test_a_trace_from_before_checksums_still_loads_and_counts(tmp_path):
     assert Trace.load(path).columns["a"].tolist() == [1.0, 1.0]
     path.with_suffix(".csv").unlink()
     assert not done(path, {})
+
+
+@dataclass(frozen=True)
+class Grown:
+    old: int = 1
+    new: float = field(default=0.0, metadata={LATER: True})
+
+
+def test_a_field_that_came_later_is_told_where_it_is_set():
+    """So that a result from before it is still one of the same settings."""
+    assert plain(Grown()) == {"class": "Grown", "old": 1}
+    assert plain([Grown(new=2.0)]) == [{"class": "Grown", "old": 1, "new": 2.0}]
