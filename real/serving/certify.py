@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,13 +25,15 @@ from real.serving.feedback import Updated, Watched
 from real.serving.learn import Learning
 from real.serving.rounds import named_pieces, pieces_of
 from theory.checker.certificate import Certificate, Recorder, certificate, number, sequences
-from theory.hindsight import Total
+from theory.hindsight import Total, cutting_planes
 from theory.learner import Learner, Terms
 from theory.loss import Loss
 from theory.runs.trace import Trace
 
 SEGMENTS = 4
 """Equal parts of a run that get a comparator of their own."""
+CLOSE, PLANES = 1e-4, 60
+"""How near the best fixed mixture is looked for, in loss a round, and in how many planes; any is a comparator."""
 
 
 def certifiable(learning: Learning) -> bool:
@@ -149,8 +152,11 @@ class Certifier:
         if self.x_1 is None or self.last is None:
             raise ValueError("no round was learned yet: serve until the burn-in is over, then certify")
         if self.learner.weighs_experts():  # a few weights, whose theorem is an identity: in float64
-            recorder = Recorder(self.learner, list(torch.eye(len(self.x_1), dtype=torch.float64)))
             rounds = [[(_double(loss), hint) for loss, hint in updates] for updates in self.rounds]
+            candidates = list(torch.eye(len(self.x_1), dtype=torch.float64))
+            if not self.learner.experts_only:
+                candidates.append(best_mixture([loss for updates in rounds for loss, _ in updates], len(candidates)))
+            recorder = Recorder(self.learner, candidates)
             return self._played(recorder, type(self.first)(*(part.double() for part in self.first)), rounds, 0, header)
         expert = self.learner.leader(self.last.after)
         eta = number(self._terms(self.last, expert).step_size)
@@ -198,7 +204,7 @@ def _double(loss: Any) -> Loss:
 def certificates(log: Trace) -> dict[str, Certificate]:
     """Against the frozen start, the best fixed decision found, and one for each part of the run.
 
-    Of a mixture or of routing against the best part alone.
+    Of a mixture or of routing against the best part, or the best fixed mixture of them where the theorem covers it.
     """
     found = sequences(log)
     if log.header["static"]:
@@ -210,6 +216,29 @@ def certificates(log: Trace) -> dict[str, Certificate]:
         "fixed": certificate(log, fixed),
         "parts": certificate(log, found["checkpoints"]),
     }
+
+
+class _Read(Loss):
+    """A loss of torch weights, asked with numpy's."""
+
+    def __init__(self, loss: Any):
+        self.loss = loss
+
+    def value(self, x: np.ndarray) -> float:
+        return float(self.loss.value(torch.from_numpy(x)))
+
+    def grad(self, x: np.ndarray) -> np.ndarray:
+        return self.loss.grad(torch.from_numpy(x)).numpy(force=True)
+
+    def value_and_grad(self, x: np.ndarray) -> tuple[float, np.ndarray]:
+        return self.value(x), self.grad(x)
+
+
+def best_mixture(losses: list[Loss], parts: int) -> Tensor:
+    """Weights ``[N]`` whose total loss is within ``CLOSE`` a round of the least, as far as ``PLANES`` planes tell."""
+    best, _ = cutting_planes(_Read(Total(losses)), parts, CLOSE * len(losses), PLANES)
+    best = np.maximum(best, 0.0)  # a linear program's weights may be a rounding below
+    return torch.from_numpy(best / best.sum())
 
 
 def proximal_best(losses: list[Loss], x_1: Tensor, eta: float, steps: int = 15) -> Tensor:
