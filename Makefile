@@ -139,6 +139,7 @@ gpu: $(READY) $(INFLATED)/target $(INFLATED)/draft
 	$(PY) -m real bench --prompts prose:4 --new 48 --contender '*compiled' --contender generate --contender assisted \
 	  --contender 'prompt*' $(PAIR) --out out/gpu/bench.json
 	$(PY) -m real run --learner ensemble --prompts prose:6 --burn-in 256 --compile $(PAIR)
+	$(PY) -m real run tv-mixture --prompts prose:6 --compile $(PAIR)
 
 $(INFLATED)/target $(INFLATED)/draft: | $(READY)
 	$(PY) -m real inflate $(if $(filter %/target,$@),real/assets/target --like $(BIG),real/assets/specialist --like $(SMALL)) \

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from real.drafters.copies import Copies, add_copies
+from real.drafters.copies import Copies, add_copies, with_copies
 from real.models.device import sent
 
 
@@ -43,7 +43,7 @@ class Blend:
                 _, before = shares.get(id(law), (law, [0.0] * len(spread)))
                 shares[id(law)] = law, [sofar + own[k] for sofar, own in zip(before, spread, strict=True)]
         copied = [
-            [(one, own[k]) for k in self.copying if own[k] and len((one := self._copies(k, row)).ids)]
+            [(one, own[k]) for k in self.copying if own[k] and len((one := self.copies(k, row)).ids)]
             for row, own in enumerate(spread)
         ]
         if len(shares) == 1 and not any(copied):
@@ -56,7 +56,7 @@ class Blend:
         for k in reversed(self.copying):
             base = self.bases[k]
             assert base is not None
-            own[base] += own[k] * self._copies(k, row).share
+            own[base] += own[k] * self.copies(k, row).share
         return own
 
     def law(self, k: int, row: int) -> Tensor:
@@ -65,31 +65,23 @@ class Blend:
         assert isinstance(law, Tensor)
         return law[row]
 
-    def _copies(self, k: int, row: int) -> Copies:
+    def copies(self, k: int, row: int) -> Copies:
+        """What a part that copies found for one text."""
         found = self.laws[k]
         assert not isinstance(found, Tensor)
         return found[row]
 
 
 def laid_out(said: Sequence[tuple[Blend, int]]) -> Tensor:
-    """The laws of all parts ``[m, N, V]``, of one text of each of m blends."""
-    grounds, shares, copied = list[Tensor](), list[float](), list[list[tuple[Copies, float]]]()
-    for blend, row in said:
-        first = len(shares)
-        for k, (law, base) in enumerate(zip(blend.laws, blend.bases, strict=True)):
-            if isinstance(law, Tensor):
-                grounds.append(law if len(law) == 1 else law[row : row + 1])
-                shares.append(1.0)
-                copied.append([])
-            else:
-                assert base is not None
-                found, under = blend._copies(k, row), first + base
-                grounds.append(grounds[under])
-                shares.append(found.share * shares[under])
-                copied.append([(one, found.share * times) for one, times in copied[under]] + [(found, 1.0)])
-    laws = torch.cat(grounds)
-    laws *= sent(laws.new_tensor(shares, device="cpu"), laws.device)[:, None]
-    return add_copies(laws, copied).unflatten(0, (len(said), -1))
+    """The laws of all parts ``[m, N, V]``, of one text of each of m blends of the same parts."""
+    laws = list[Tensor]()
+    for k, base in enumerate(said[0][0].bases):
+        if k in said[0][0].copying:
+            assert base is not None
+            laws.append(with_copies(laws[base], [blend.copies(k, row) for blend, row in said]))
+        else:
+            laws.append(torch.cat([blend.law(k, row)[None] for blend, row in said]))
+    return torch.stack(laws, 1)
 
 
 def _summed(shares: Sequence[tuple[Tensor, list[float]]]) -> Tensor:

@@ -143,12 +143,16 @@ def add_copies(laws: Tensor, found: Sequence[Sequence[tuple[Copies, float]]]) ->
     chosen = [(row, one, times) for row, several in enumerate(found) for one, times in several if len(one.ids)]
     if not chosen:
         return laws
-    if laws.device.type == "cpu":
-        rows = laws.numpy()  # over the same memory
-        for row, one, times in chosen:
-            np.add.at(rows[row], one.ids, np.multiply(one.weights, times, dtype=rows.dtype))
+    if len(laws) == 1 and laws.device.type == "cpu":
+        (row,) = laws.numpy()  # over the same memory
+        for _, one, times in chosen:
+            np.add.at(row, one.ids, np.multiply(one.weights, times, dtype=row.dtype))
         return laws
     ids = np.concatenate([np.asarray(one.ids, np.int64) + row * laws.shape[1] for row, one, _ in chosen])
-    weights = torch.from_numpy(np.concatenate([np.multiply(one.weights, times) for _, one, times in chosen]))
-    laws.view(-1).index_add_(0, sent(torch.from_numpy(ids), laws.device), sent(weights.to(laws.dtype), laws.device))
+    weights = np.concatenate([np.multiply(one.weights, times) for _, one, times in chosen])
+    if laws.device.type == "cpu":
+        np.add.at(laws.numpy().reshape(-1), ids, weights.astype(laws.numpy().dtype))
+        return laws
+    there = torch.from_numpy(weights).to(laws.dtype)
+    laws.view(-1).index_add_(0, sent(torch.from_numpy(ids), laws.device), sent(there, laws.device))
     return laws

@@ -321,8 +321,9 @@ class Mixture(Several):
         """One loss for each position whose laws are known, in order; in ``tv`` one for all of them, their sum."""
         laws, target = features_of(pieces), torch.cat([piece.target_probs for piece in pieces])
         laws, target = laws.cpu().float(), target.cpu().float()
-        chosen = laws.sum((-1, -2)) > 0
-        laws, target = laws[chosen], target[chosen]
+        known = laws[:, 0].sum(-1) > 0  # laws sum to 1
+        if not bool(known.all()):
+            laws, target = laws[known], target[known]
         if self.mode == "kl":
             return [MixtureKL(*position) for position in zip(laws, target, strict=True)]
         if self.mode == "route":

@@ -39,8 +39,8 @@ STARTS = {"generalist": SYSTEMS, "specialist": SPECIALISTS}
 FROZEN, STATIC, SHARED, COPYING = "sd", "tv-mixture", "tv-mixture-shared", "copies-mixture"
 """The draft at rest that all others are held against; the mixture whose weights have no memory of what paid before the
 last shift but their own, the one that hands a share of every weight on, and the one without a residual memory."""
-SHARE = 0.02
-"""A round: .002 a step, at about ten steps in a round."""
+SHARE = 0.08
+"""A round: .002 a step, at about forty steps in a round."""
 BESIDE = ("adapter-ensemble", "memory", COPYING, STATIC)
 """Systems of a recording, unless told otherwise; with ``SHARED`` where the stream shifts."""
 RETURNING = ("prose", "sql", "prose", "python", "prose")
@@ -102,7 +102,7 @@ def stream_name(schedule: str) -> str:
 def rows_of(start: str) -> dict[str, Method]:
     """The systems of a start by their names in the systems' table, and the mixture that shares."""
     rows = {name.removeprefix("specialist-"): row for name, row in STARTS[start].items()}
-    return rows | {SHARED: replace(rows[STATIC], learner=FixedShare(0.3, SHARE, surrogate=True))}
+    return rows | {SHARED: replace(rows[STATIC], learner=FixedShare(0.1, SHARE, surrogate=True))}
 
 
 def system_of(name: str) -> str:
