@@ -59,11 +59,11 @@ class Blend:
             own[base] += own[k] * self.copies(k, row).share
         return own
 
-    def law(self, k: int, row: int) -> Tensor:
-        """The law ``[V]`` of a part that copies nothing, for one text."""
+    def law(self, k: int) -> Tensor:
+        """The laws ``[n, V]`` of a part that copies nothing."""
         law = self.laws[k]
         assert isinstance(law, Tensor)
-        return law[row]
+        return law
 
     def copies(self, k: int, row: int) -> Copies:
         """What a part that copies found for one text."""
@@ -80,8 +80,13 @@ def laid_out(said: Sequence[tuple[Blend, int]]) -> Tensor:
             assert base is not None
             laws.append(with_copies(laws[base], [blend.copies(k, row) for blend, row in said]))
         else:
-            laws.append(torch.cat([blend.law(k, row)[None] for blend, row in said]))
+            laws.append(torch.cat([rows_of(blend.law(k), row) for blend, row in said]))
     return torch.stack(laws, 1)
+
+
+def rows_of(laws: Tensor, row: int) -> Tensor:
+    """One text's law ``[1, V]`` of ``[n, V]``; the tensor itself where there is but one."""
+    return laws if len(laws) == 1 else laws[row : row + 1]
 
 
 def _summed(shares: Sequence[tuple[Tensor, list[float]]]) -> Tensor:

@@ -6,7 +6,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from real.drafters.blend import Blend
+from real.drafters.blend import Blend, rows_of
 from real.models.sampling import one_hot
 from real.models.text import Text, shaped
 from theory.speculation.acceptance import alpha
@@ -24,8 +24,9 @@ def gains(
     there is such a level between, ``target`` the target's laws. The text may shape laws. Of laws that are drafted from
     greedily, their argmax counts.
     """
-    first = torch.stack([blend.law(0, row) for blend, row in said])
-    served = torch.stack([first, mixed] if without is None else [first, without, mixed])  # [levels, m, V]
+    first = [rows_of(blend.law(0), row) for blend, row in said]
+    served = torch.cat([*first, *([] if without is None else [without]), mixed])
+    served = served.view(-1, len(said), served.shape[-1])  # [levels, m, V]
     if text.shape is not None:
         before = [text.until(start + i) for i in range(len(said))] * len(served)
         served = shaped(before, [], served.clamp_min(0).flatten(0, 1).log()).softmax(-1).nan_to_num(0)
@@ -43,5 +44,9 @@ def without_parts(
     moved = list[Tensor]()
     for blend, row in said:
         own = blend.spread(row, weights)
-        moved += [own[k] * (blend.law(base, row) - blend.law(k, row)) for k in dear if (base := bases[k]) is not None]
-    return mixed + torch.stack(moved).unflatten(0, (len(said), -1)).sum(1)
+        for k in dear:
+            if (base := bases[k]) is not None and blend.law(base) is not blend.law(k):
+                moved.append(own[k] * (rows_of(blend.law(base), row) - rows_of(blend.law(k), row)))
+            else:
+                moved.append(mixed.new_zeros(1, mixed.shape[1]))
+    return mixed + torch.cat(moved).unflatten(0, (len(said), -1)).sum(1)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from real.drafters.base import Drafter
-from real.drafters.blend import Blend, laid_out
+from real.drafters.blend import Blend, laid_out, rows_of
 from real.drafters.copies import Copies
 from real.drafters.gains import Said, gains, without_parts
 from real.drafters.independent import Independent
@@ -258,7 +258,7 @@ class Mixture(Several):
         if not known or not self._level:
             return [0.0] * self._level
         said = [self._laws[row][start + i] for i in range(known)]
-        mixed, without = torch.stack([raw[row] for raw in self._raw[:known]]), None
+        mixed, without = torch.cat([rows_of(raw, row) for raw in self._raw[:known]]), None
         if self._level == 2:
             without = without_parts(said, mixed, self._weights.tolist(), self._dear, self.bases)
         return gains(said, mixed, without, target_probs[:known], self.texts[row], start, self._served.greedy)

@@ -24,10 +24,6 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
-import numpy as np
-
-from theory.speculation.speedup import tokens_per_step
-
 
 class State(NamedTuple):
     """Discounted counts of the past, the account in plain steps, and whether the last step drafted (1) or not (0)."""
@@ -101,5 +97,13 @@ class DraftLength:
 
 @lru_cache(16)
 def _fastest(costs: tuple[float, ...], epsilon: float) -> int:
-    """γ of the most tokens a cost by the speed law. Remembered: steps that verify nothing leave ε where it was."""
-    return int(np.argmax(tokens_per_step(epsilon, np.arange(len(costs))) / costs))
+    """γ of the most tokens a cost by the speed law, the least of equals.
+
+    Asked before every step, so it is plain Python: ``tokens_per_step``, one power of 1 − ε after the other.
+    """
+    best, fastest, tokens, power = 0, 0.0, 0.0, 1.0
+    for gamma, cost in enumerate(costs):
+        tokens, power = tokens + power, power * (1 - epsilon)
+        if tokens / cost > fastest:
+            best, fastest = gamma, tokens / cost
+    return best

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from theory.speculation.draft_length import DraftLength
+from theory.speculation.draft_length import _fastest as fastest
 from theory.speculation.speedup import best_gamma, tokens_per_step
 
 COSTS = (1.0, 1.3, 1.5, 1.7, 1.9, 2.1, 2.3)
@@ -67,6 +68,15 @@ def served(policy: DraftLength, epsilon: float, steps: int, seed: int, state=Non
         tokens, cost = tokens + accepted + 1, cost + policy.cost(before, gamma)
         lengths.append(gamma)
     return state, tokens, cost, lengths
+
+
+@given(
+    costs=st.lists(st.floats(1, 3), min_size=1, max_size=8).map(sorted),
+    epsilon=st.one_of(st.floats(1e-6, 1), st.sampled_from([0.5, 1.0])),
+)
+def test_the_fastest_length_is_that_of_the_speed_law(costs, epsilon):
+    rates = tokens_per_step(epsilon, np.arange(len(costs) + 1)) / np.array([1.0, *costs])
+    assert rates[fastest((1.0, *costs), epsilon)] >= rates.max() * (1 - 1e-12)
 
 
 @pytest.mark.parametrize("epsilon", [0.02, 0.1, 0.25, 0.4])
