@@ -1,6 +1,7 @@
 """Numbers of the mixture: what learning on acceptance gains on the clock, each system by its own costs."""
 
 from collections.abc import Iterator, Mapping
+from statistics import median
 from typing import Any
 
 from figures.numbers.files import Results
@@ -21,7 +22,11 @@ net replaces accepted tokens by their chances; the measured one decides."""
 def pays(results: Results) -> Iterator[str]:
     """What holds over a block's cells, then every cell of the mixture, then the others."""
     yield INTRODUCTION
+    made = [f"`{one['command']}` (commit `{one['commit'][:7]}`)" for one in results.json(HEADLINE)["runs"]]
+    yield f"Its cells were made by {'; '.join(made)}."
     yield _blocks(results)
+    yield "### Every system over all domains but the held-out ones"
+    yield _systems(results)
     yield "### The mixture, cell by cell"
     yield _cells(results, lambda row: row["system"] == LEARNS)
     yield "### What it is held against"
@@ -30,13 +35,26 @@ def pays(results: Results) -> Iterator[str]:
 
 def _blocks(results: Results) -> str:
     heads = ["", "cells", "median net", "asked", "low-noise", "pooled net", "one-sided", "÷ best rival", "first 1,000"]
-    heads += ["low-noise"]
+    heads += ["its low-noise"]
     rows = []
     for one in results.json(HEADLINE)["headline"]:
         found = [number(one[name], 3) for name in ("median_net", "least", "median_calm")]
         rest = [number(one[name], 3) for name in
                 ("pooled_limit", "median_against_best_rival", "median_first", "median_calm_first")]  # fmt: skip
         rows.append([_name(one), str(one["cells"]), *found, limits(one["pooled"], 3), *rest])
+    return table(heads, rows)
+
+
+def _systems(results: Results) -> str:
+    heads = ["", "system", "median net ÷ draft's", "worst cell", "best cell"]
+    found = dict[tuple[str, str], list[tuple[float, str]]]()
+    for row in results.rows(TABLE):
+        if row["system"] != "draft" and row["domain"] not in (TUNED, *HELD_OUT):
+            found.setdefault((_name(row), row["system"]), []).append((float(row["net"]), row["domain"]))
+    rows = []
+    for (block, system), cells in found.items():
+        ends = [f"{number(net)} {domain}" for net, domain in (min(cells), max(cells))]
+        rows.append([block, system, number(median(net for net, _ in cells), 3), *ends])
     return table(heads, rows)
 
 
