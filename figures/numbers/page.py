@@ -41,6 +41,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...], Section], ...] = (
     ("Is the text the target's own?", ("audit.json",), proofs.audit),
     ("Two worlds, one answer", ("agreement.json",), proofs.agreement),
     ("Regret and bounds in the simulator", ("sim",), proofs.simulator),
+    ("Mixtures of drafts in the simulator", (proofs.DRAFTS,), proofs.drafts),
     ("How tight the bounds are", ("theory/tightness.csv",), proofs.tightness),
 )
 """Title, the files that the section is made from if none before has named them, and what writes it."""

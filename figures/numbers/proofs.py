@@ -6,6 +6,9 @@ from typing import Any
 from figures.numbers.files import Results
 from figures.numbers.markdown import NONE, counted, limits, number, percent, table, yes
 
+DRAFTS = "theory/drafts.json"
+"""A sweep of ``sim run``: mixtures of several drafts."""
+
 
 def audit(results: Results) -> Iterator[str]:
     """Bets against the served text being the target's own."""
@@ -86,6 +89,23 @@ def simulator(results: Results) -> Iterator[str]:
 def broken(headers: dict[str, dict[str, Any]]) -> int:
     """Bounds that were broken, over all rows, rounds and copies."""
     return sum(header["violations"] for header in headers.values())
+
+
+def drafts(results: Results) -> Iterator[str]:
+    """The largest tightness of every learner over all streams of several drafts."""
+    found = results.json(DRAFTS)
+    best = dict[str, tuple[float, str]]()
+    for name, ratio in found["tightness"].items():
+        if ratio is not None:
+            stream, _, learner = name.partition(",")[0].rpartition("/")
+            best[learner] = max(best.get(learner, (ratio, stream)), (ratio, stream))
+    yield (
+        f"{found['rows']} rows, {found['copies']} copies each, {found['with_bounds']} of them with a bound, "
+        f"{found['violations']} broken in any round and copy. Beside every learner the stream on which its regret "
+        "comes nearest to its bound."
+    )
+    yield table(["", "tightness", "stream"], ([name, number(ratio, 3), f"`{stream}`"]
+                                              for name, (ratio, stream) in sorted(best.items())))  # fmt: skip
 
 
 def tightness(results: Results) -> Iterator[str]:
