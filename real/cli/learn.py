@@ -119,7 +119,7 @@ def pays(
     block: Annotated[list[str] | None, typer.Option(help="Block by name, repeatable; all if left out.")] = None,
     family: Families = None,
     domain: Domains = None,
-    tokens: Annotated[int, typer.Option(help="New tokens of a cell, at least.")] = 8000,
+    tokens: Annotated[int, typer.Option(help="New tokens of a cell; fewer where texts end.")] = 8000,
     out: Out = Path("out/pays"),
     jobs: Annotated[int, typer.Option(min=1, help="Cells served at once, a thread each.")] = 1,
 ) -> None:

@@ -76,7 +76,7 @@ def systems(block: str) -> dict[str, str]:
 def cells(
     chosen: Sequence[str], families: Sequence[str], names: Sequence[str], tokens: int, seed: int = 0
 ) -> dict[str, Experiment]:
-    """One experiment for every block, family and domain, of at least so many new tokens.
+    """One experiment for every block, family and domain, of so many new tokens, or fewer where texts end.
 
     Raises:
         ValueError: for a block, family or domain that is not there, or too few tokens for an interval.

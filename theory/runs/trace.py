@@ -254,6 +254,7 @@ def _said(text: str | bytes) -> Any:
 
 
 LATER = "later"
+"""Key of a field's metadata: results are kept that are older than the field."""
 
 
 def plain(value: Any) -> Any:
