@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from real.drafters.base import LONGEST, Drafter
-from real.drafters.copies import Copies, Followed, in_text, with_copies
-from real.drafters.refining import Refining, base_of
+from real.drafters.base import LONGEST, MIXED, Drafter
+from real.drafters.copies import Copies, Followed, found_for_all, in_text, with_copies
+from real.drafters.refining import NOTHING, Refining, base_of
 from real.models.hf import Pair
 from real.models.state import MOST, alike, between
 from real.models.text import Text, close_up
@@ -49,6 +49,7 @@ class Backoff(Refining):
     """
 
     of_laws = True
+    copying = True
 
     def __init__(self, base: Drafter, scope: str = "local", least: int = 0, longest: int = 0, entries: int = 0):
         super().__init__(base)
@@ -61,15 +62,19 @@ class Backoff(Refining):
             raise ValueError(f"{said}: tokens of context, 1 ≤ least ≤ longest ≤ {LONGEST}")
         if self.entries < 1:
             raise ValueError(f"entries={entries!r}: positions kept, at least 1")
+        self.device = torch.device("cpu")
         self.scope, self.watches = scope, scope == "global" or base.watches
         self.prefix_only = scope == "local" and base.prefix_only
         self._last: list[list[int]] = []  # the last tokens of every text and of what it drafted, nearest first
+        self._first: list[Copies] | None = None  # after the texts themselves, where that was asked before a step
         self._forget_all()
 
     @classmethod
     def of(cls, pair: Pair, base: Drafter | str = "independent", **settings) -> "Backoff":
         """Make it for a pair, on a drafter by name or already made."""
-        return cls(base_of(pair, base), **settings)
+        made = cls(base_of(pair, base), **settings)
+        made.device = pair.device
+        return made
 
     def _forget_all(self) -> None:
         """An empty global table."""
@@ -87,11 +92,46 @@ class Backoff(Refining):
     def follow(self, said: Tensor, drafted: list[Tensor]) -> None:
         if drafted:
             self._last = [[new, *last] for new, last in zip(drafted[-1].tolist(), self._last, strict=True)]
+            self._first = None
             return
-        self._last = [text.tokens[: -self.longest - 1 : -1] for text in self.texts]
-        if sum(len(one.logits) for several in self._fresh for one in several) >= TOGETHER:
+        if self._first is None:
+            self._begin()
+        if self._waiting >= TOGETHER:
             # of a text that the base has not read to its end, what would have been drafted there is asked later
-            self._take_in(row for row, text in enumerate(self.texts) if self.known(row) >= len(text.tokens))
+            self._remember(row for row, text in enumerate(self.texts) if self.known(row) >= len(text.tokens))
+            self._first = None
+
+    @property
+    def _waiting(self) -> int:
+        """Positions that were revealed and not taken in yet."""
+        return sum(len(one.logits) for several in self._fresh for one in several)
+
+    def take_in(self) -> None:
+        if self._waiting >= TOGETHER:
+            self._remember(range(len(self._fresh)))
+
+    def _begin(self) -> None:
+        self._last = [text.tokens[: -self.longest - 1 : -1] for text in self.texts]
+
+    def find(self) -> list[Copies]:
+        """``copies`` after the texts themselves, before a step."""
+        self._begin()
+        self._first = self.copies()
+        return self._first
+
+    def finds(self) -> bool:
+        return found_for_all([part.find() for part in self._chain()])
+
+    def copied_after(self, drafted: list[Tensor]) -> Tensor:
+        mass = torch.zeros(len(self.texts), self.vocab, device=self.device)
+        for part in self._chain():
+            part.follow(NOTHING, drafted)
+            mass = with_copies(mass, part.copies())
+        return mass
+
+    def _chain(self) -> list["Backoff"]:
+        """The drafters that copy, one on the other, up to this one."""
+        return [*(self.base._chain() if isinstance(self.base, Backoff) else ()), self]
 
     def refined(self, said: Tensor) -> Tensor:
         return with_copies(said, self.copies())
@@ -100,6 +140,8 @@ class Backoff(Refining):
         return with_copies(said, self.copies_at(start, stop, row))
 
     def copies(self) -> list[Copies]:
+        if self._first is not None:
+            return self._first
         asked = zip(self.texts, self._last, strict=True)
         return [self._copies(text.tokens, len(text.tokens), last) for text, last in asked]
 
@@ -128,17 +170,25 @@ class Backoff(Refining):
     def enter(self, keep_prompt: bool = False) -> None:
         super().enter(keep_prompt)
         self._fresh.append([])
+        self._first = None
+
+    def commit(self) -> None:
+        super().commit()
+        self._first = None
+        if self.way != MIXED:
+            self.take_in()
 
     def leave(self, row: int) -> None:
-        self._take_in([row])
+        self._remember([row])
         close_up(self._fresh, row)
         super().leave(row)
+        self._first = None
 
     def pause(self, idle: bool) -> None:
         super().pause(idle)
-        self._take_in(range(len(self._fresh)))
+        self._remember(range(len(self._fresh)))
 
-    def _take_in(self, rows: Iterable[int]) -> None:
+    def _remember(self, rows: Iterable[int]) -> None:
         """Remember what was revealed of these texts."""
         told = list[Revealed]()
         for row in rows:

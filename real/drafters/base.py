@@ -30,6 +30,8 @@ from theory.runs.practice import DEEP_LEARNERS
 
 UNLIMITED = 2**31
 """More tokens than any text has."""
+MIXED, MODEL, COPIES = "mixed", "model", "copies"
+"""What drafts in a step: all of a drafter; all but what it copies; what it copies alone, so that no model runs."""
 LONGEST = 64
 """Most tokens that a setting may look back on or ahead to: time or memory grows with their number or its square."""
 
@@ -58,6 +60,7 @@ class Drafter(ABC):
         context: the longest text that it can follow.
         watches: it is told of the target's laws after every step (``reveal``).
         levels: of its parts more or fewer draft: 0 its first alone, the last all; one where it has no such choice.
+        copying: it can draft from what it copies alone. way: by what it drafts in the next step (``draft_by``).
     """
 
     vocab: int
@@ -81,6 +84,8 @@ class Drafter(ABC):
     texts: Sequence[Text] = ()
     watches: bool = False
     levels: int = 1
+    copying: bool = False
+    way: str = MIXED
     lengths: list[int] | None = None  # how many tokens each text drafts in the step under way; None: all go on
     witnesses: Sequence[Tensor] = ()  # of the tokens just proposed, each [n] (Sampling.choose); none: they go unchecked
 
@@ -142,6 +147,21 @@ class Drafter(ABC):
 
         Asked for no drafted token, then one more each time, without a gap.
         """
+
+    def finds(self) -> bool:
+        """Whether there is something to copy after every text in flight; asked before a step."""
+        return False
+
+    def draft_by(self, way: str) -> None:
+        """Draft by this way, one of ``MIXED``, ``MODEL`` and ``COPIES``, from the next step on."""
+        self.way = way
+
+    def copied_after(self, drafted: list[Tensor]) -> Tensor:
+        """The mass ``[n, V]`` of every token that it copies, asked like ``logits_after``; all 0 where nothing is found.
+
+        What a draft of copies alone is made from (``copying.py``).
+        """
+        raise NotImplementedError(f"{type(self).__name__}: copies nothing")
 
     @torch.inference_mode()
     def propose(

@@ -42,13 +42,21 @@ class Blend:
             if isinstance(law, Tensor):
                 _, before = shares.get(id(law), (law, [0.0] * len(spread)))
                 shares[id(law)] = law, [sofar + own[k] for sofar, own in zip(before, spread, strict=True)]
-        copied = [
-            [(one, own[k]) for k in self.copying if own[k] and len((one := self.copies(k, row)).ids)]
-            for row, own in enumerate(spread)
-        ]
+        copied = self._copied(spread)
         if len(shares) == 1 and not any(copied):
             return next(law for law, _ in shares.values())
         return add_copies(_summed(list(shares.values())), copied)
+
+    def copied(self, weights: Sequence[Sequence[float]], zeros: Tensor) -> Tensor:
+        """What of the mixture is copied, added to ``zeros`` ``[n, V]``."""
+        return add_copies(zeros, self._copied([self.spread(row, own) for row, own in enumerate(weights)]))
+
+    def _copied(self, spread: Sequence[Sequence[float]]) -> list[list[tuple[Copies, float]]]:
+        """Each text's copies, with what they weigh."""
+        return [
+            [(one, own[k]) for k in self.copying if own[k] and len((one := self.copies(k, row)).ids)]
+            for row, own in enumerate(spread)
+        ]
 
     def spread(self, row: int, weights: Sequence[float]) -> list[float]:
         """Of one text's weights, what each part's own law or own copies get: x'."""

@@ -127,6 +127,11 @@ class Followed:
         return Copies(share, self.ids[places].ravel(), (of_entry[:, None] * self.probs[places]).ravel())
 
 
+def found_for_all(parts: Sequence[Sequence[Copies]]) -> bool:
+    """Whether there is something to copy for each of n texts, of which each part has found n copies."""
+    return all(any(len(one.ids) for one in of_text) for of_text in zip(*parts, strict=True))
+
+
 def with_copies(laws: Tensor, found: Sequence[Copies]) -> Tensor:
     """Laws ``[n, V]``, each with the copies found for it."""
     if not any(len(one.ids) for one in found):

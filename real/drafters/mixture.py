@@ -18,28 +18,26 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from real.drafters.base import Drafter
+from real.drafters.base import COPIES, MODEL, Drafter
 from real.drafters.blend import Blend, laid_out, rows_of
-from real.drafters.copies import Copies
+from real.drafters.copies import NOWHERE, Copies
 from real.drafters.gains import Said, gains, without_parts
 from real.drafters.independent import Independent
 from real.drafters.objective import DISTIL, Objective
 from real.drafters.piece import Piece, features_of
 from real.drafters.proposal import Proposal, agreeing, before_empty, chain, ended
-from real.drafters.refining import Refining
+from real.drafters.refining import NOTHING, Refining
 from real.drafters.several import Several, law_of
 from real.models.hf import Pair
 from real.models.sampling import Sampling, one_hot
 from real.models.state import generator
-from real.models.text import Text, close_up, shaped
+from real.models.text import Text, close_up
 from theory.learners.hedge import route
 from theory.loss import Linear, Loss, MixtureKL, MixtureTV
 from theory.runs.practice import EXPERT_LEARNERS
 from theory.speculation.acceptance import alpha, categorical
 
 MODES = ("tv", "kl", "route")
-NOTHING = torch.zeros(0)
-"""What a part that copies is told of its base's law, which it does not ask for."""
 
 
 class Mixture(Several):
@@ -67,6 +65,7 @@ class Mixture(Several):
         self._dear = [k for k, part in enumerate(parts) if self.bases[k] is not None and getattr(part, "dear", False)]
         copying = all(getattr(parts[k], "of_laws", False) for k, base in enumerate(self.bases) if base in self._dear)
         self.levels = 1 if mode != "tv" else 3 if self._dear and copying else 2
+        self.copying = mode == "tv" and bool(self.copiers)
         self.rng = torch.Generator().manual_seed(seed)
         self._x = torch.full((len(parts),), 1 / len(parts))
         self._weights = self._x.double() / self._x.double().sum()
@@ -82,7 +81,9 @@ class Mixture(Several):
     @classmethod
     def of(cls, pair: Pair, parts: Sequence[Drafter], **settings) -> "Mixture":
         """Make it of drafters for the same pair."""
-        return cls(parts, **settings)
+        made = cls(parts, **settings)
+        made.device = pair.device
+        return made
 
     def keep_features(self) -> None:
         self._looks_back = self.mode == "tv"
@@ -138,7 +139,7 @@ class Mixture(Several):
 
         def copied(part: Refining) -> list[Copies]:
             part.follow(NOTHING, drafted)
-            return part.copies()
+            return [NOWHERE] * len(self.texts) if self.way == MODEL else part.copies()
 
         return self._blend(logits, sampling, refined, copied)
 
@@ -161,7 +162,7 @@ class Mixture(Several):
     def propose(
         self, lengths: Sequence[int], sampling: Sampling, uniforms: Tensor | None, confidence: float = 0.0
     ) -> Proposal:
-        if not self._level:
+        if self._first_alone:
             proposal = self.parts[0].propose(lengths, sampling, uniforms, confidence)
             self.witnesses = self.parts[0].witnesses
             return proposal
@@ -196,12 +197,6 @@ class Mixture(Several):
         self._drafted = (proposal, seen, starts) if tokens else None
         return proposal
 
-    def _going(self, before: list[int], counts: list[int]) -> list[int]:
-        """The lengths of drafts, told to the parts if they have changed."""
-        if counts != before:
-            self.goes(counts)
-        return counts
-
     def _chosen(self, weights: Tensor) -> list[int]:
         """The parts that texts are routed to, where the others need not be asked; else none."""
         if self.mode != "route" or any(base is not None for base in self.bases):
@@ -225,24 +220,22 @@ class Mixture(Several):
             for i, mine in enumerate(own)
         ]
 
-    def _as_served(self, law: Tensor, drafted: Sequence[Tensor]) -> Tensor:
-        """The mixed law ``[n, V]`` as the texts shape it after these drafted tokens; NaN where that leaves none."""
-        if all(text.shape is None for text in self.texts):
-            return law
-        return shaped(self.texts, drafted, law.log()).softmax(-1)
-
     def _choose(self, texts: int) -> Tensor:
         """The weights that each text drafts with ``[n, N]``: of all parts, or of the one that it is routed to."""
         if self.mode != "route":
             return self._weights.expand(texts, -1)
         uniforms = torch.rand(texts, generator=self.rng, dtype=torch.float64)
-        chosen = torch.stack([route(self._x.double(), uniform) for uniform in uniforms])
-        return one_hot(chosen, self._x)
+        return one_hot(torch.stack([route(self._x.double(), uniform) for uniform in uniforms]), self._x)
 
-    def reveal(self, row: int, logits: Tensor, drafted: int) -> None:
-        for part in self.parts:
-            if not (isinstance(part, Refining) and part.idle):
-                part.reveal(row, logits, drafted)
+    @property
+    def _first_alone(self) -> bool:
+        """Whether the first part is all that drafts in the next step."""
+        rest = len(self._dear) if self._level < self.levels - 1 else 0
+        return not self._level or (self.way == MODEL and len(self.parts) - len(self.copiers) - rest == 1)
+
+    def copied_after(self, drafted: list[Tensor]) -> Tensor:
+        """What of the mixture's law is copied: how likely a token is, and is copied."""
+        return self._copied(drafted, [self._weights.tolist()] * len(self.texts))
 
     def work(self, level: int) -> None:
         self._level = level if self.levels > 1 else 1
@@ -292,7 +285,11 @@ class Mixture(Several):
                 self._laws[row].update((starts[row] + i, (said[i], row)) for i in range(known))
                 new[row] -= known
                 self._last[row] = starts[row], known
-        if self._looks_back and self._level:
+        if self.way == COPIES or self._first_alone:
+            self._open = [0] * len(new)  # the parts' laws there are not asked for
+            for part in self.copiers.values():
+                part.take_in()
+        elif self._looks_back:
             self._open = [count + more for count, more in zip(self._open, new, strict=True)]
         super().commit()
 

@@ -8,9 +8,10 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from real.drafters.base import Drafter
+from real.drafters.base import MODEL, Drafter
 from real.drafters.copies import Copies
 from real.models.memory import Memory
 from real.models.sampling import Sampling
@@ -19,6 +20,8 @@ from real.models.text import Text
 
 PLAIN = Sampling(1.0)
 """How a law is sampled that stands alone."""
+NOTHING = torch.zeros(0)
+"""What a part that copies is told of its base's law, which it does not ask for."""
 
 
 class Refining(Drafter):
@@ -59,12 +62,23 @@ class Refining(Drafter):
         """``of_laws``: what is added to the base's law of each text after what was followed last."""
         raise NotImplementedError(f"{type(self).__name__}: refines logits, and adds no copies")
 
+    def find(self) -> list[Copies]:
+        """``copies`` after the texts themselves, asked before a step; nothing is taken in for it."""
+        self.follow(NOTHING, [])
+        return self.copies()
+
+    def take_in(self) -> None:
+        """``of_laws``: remember what was revealed before, if enough of it waits; nothing before it is asked for now."""
+        return None
+
     def copies_at(self, start: int, stop: int, row: int = 0) -> list[Copies]:
         """``of_laws``: the same at committed positions of one text, by what was remembered before them."""
         raise NotImplementedError(f"{type(self).__name__}: refines logits, and adds no copies")
 
     def logits_after(self, drafted: list[Tensor]) -> Tensor:
         logits = self.base.logits_after(drafted)
+        if self.copying and self.way == MODEL:
+            return logits
         said = PLAIN.law(logits) if self.of_laws else logits
         self.follow(said, drafted)
         found = self.refined(said)
@@ -116,6 +130,11 @@ class Refining(Drafter):
     def reveal(self, row: int, logits: Tensor, drafted: int) -> None:
         for base in self.followed:
             base.reveal(row, logits, drafted)
+
+    def draft_by(self, way: str) -> None:
+        super().draft_by(way)
+        for base in self.followed:
+            base.draft_by(way)
 
     def goes(self, lengths: list[int] | None) -> None:
         super().goes(lengths)

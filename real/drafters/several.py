@@ -6,16 +6,17 @@ A part may refine another's law (``refining.py``): that one has said it already,
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from real.drafters.base import Drafter
 from real.drafters.blend import Blend
-from real.drafters.copies import Copies
-from real.drafters.refining import Refining, place_of
+from real.drafters.copies import Copies, found_for_all
+from real.drafters.refining import NOTHING, Refining, place_of
 from real.models.memory import Memory
 from real.models.sampling import Sampling
 from real.models.state import under
-from real.models.text import Text
+from real.models.text import Text, shaped
 
 Refined = Callable[[Refining, Tensor], Tensor]
 """A part that refines another's logits, what that one says → what this one says."""
@@ -28,11 +29,21 @@ class Several(Drafter):
 
     Args:
         parts: in order; one that refines another comes after it.
+
+    Attributes:
+        copiers: by their place, those that copy onto another's law. device: of laws that no part gives.
     """
+
+    device = torch.device("cpu")
 
     def __init__(self, parts: Sequence[Drafter]):
         self.parts, self.vocab = list(parts), parts[0].vocab
         self.bases = [place_of(part, self.parts[:i]) for i, part in enumerate(parts)]
+        self.copiers = {
+            k: part
+            for k, (part, base) in enumerate(zip(parts, self.bases, strict=True))
+            if base is not None and isinstance(part, Refining) and part.of_laws
+        }
         self.reads_target = any(part.reads_target for part in parts)
         self.watches = any(part.watches for part in parts)
         self.uses_draft = any(part.uses_draft for part in parts)
@@ -54,6 +65,30 @@ class Several(Drafter):
             laws, [base if isinstance(law, list) else None for law, base in zip(laws, self.bases, strict=True)]
         )
 
+    def finds(self) -> bool:
+        return found_for_all([part.find() for part in self.copiers.values()])
+
+    def _copied(self, drafted: list[Tensor], weights: Sequence[Sequence[float]]) -> Tensor:
+        """The mass ``[n, V]`` that parts copy after the tokens drafted, by the weights of each text; no model runs."""
+        laws: list[Tensor | list[Copies]] = [NOTHING] * len(self.parts)
+        for k, part in self.copiers.items():
+            part.follow(NOTHING, drafted)
+            laws[k] = part.copies()
+        blend = Blend(laws, [base if k in self.copiers else None for k, base in enumerate(self.bases)])
+        return blend.copied(weights, torch.zeros(len(self.texts), self.vocab, device=self.device))
+
+    def _as_served(self, law: Tensor, drafted: Sequence[Tensor]) -> Tensor:
+        """A mixed law ``[n, V]`` as the texts shape it after these drafted tokens; NaN where that leaves none."""
+        if all(text.shape is None for text in self.texts):
+            return law
+        return shaped(self.texts, drafted, law.log()).softmax(-1)
+
+    def _going(self, before: list[int], counts: list[int]) -> list[int]:
+        """The lengths of drafts, told to the parts if they have changed."""
+        if counts != before:
+            self.goes(counts)
+        return counts
+
     def reach(self, text: Text) -> int:
         return min(part.reach(text) for part in self.parts)
 
@@ -69,6 +104,11 @@ class Several(Drafter):
     def enter(self, keep_prompt: bool = False) -> None:
         for part in self.parts:
             part.enter()
+
+    def reveal(self, row: int, logits: Tensor, drafted: int) -> None:
+        for part in self.parts:
+            if not (isinstance(part, Refining) and part.idle):
+                part.reveal(row, logits, drafted)
 
     def leave(self, row: int) -> None:
         for part in reversed(self.parts):  # what refines a part reads it once more

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 
 from real.drafters import Drafter, make_drafter
+from real.drafters.base import COPIES, MIXED, MODEL
 from real.measure.clock import Stopwatch, timed_forwards
 from real.measure.contest import warm_up
 from real.models.hf import CausalLM, Pair
@@ -152,7 +153,7 @@ class InRows:
 
 
 class Timed(NamedTuple):
-    """One step: tokens it was asked to draft, drafted and committed, and its seconds."""
+    """One step: tokens it was asked to draft, drafted and committed, its seconds, and by which way it drafted."""
 
     asked: int
     drafted: int
@@ -160,6 +161,7 @@ class Timed(NamedTuple):
     draft: float
     verify: float
     whole: float
+    way: str = MIXED
 
 
 class AtLength:
@@ -168,23 +170,31 @@ class AtLength:
 
     What the drafter remembers of requests is forgotten before each, unless it has levels: there it is asked what it
     costs to remember. A measurement is the steps, prefill left out. ``level``: that it works at, the last if left out.
+    ``apart``: copies alone draft wherever something is found to copy, models where nothing is.
     """
 
     def __init__(
-        self, target: CausalLM, drafter: Drafter, serving: Serving, lengths: Iterable[int], level: int | None = None
+        self,
+        target: CausalLM,
+        drafter: Drafter,
+        serving: Serving,
+        lengths: Iterable[int],
+        level: int | None = None,
+        apart: bool = False,
     ):
         self.target, self.serving, self.lengths = target, serving, tuple(lengths)
-        self.level = drafter.levels - 1 if level is None else level
+        self.level, self.apart = drafter.levels - 1 if level is None else level, apart
         self.drafter = drafter if any(self.lengths) else None
         self.blank = drafter.state()
 
     def serve(self, request: Asked) -> list[Timed]:
         """Serve one request and time its steps."""
-        sampling, rng = self.serving.sampling, torch.Generator().manual_seed(request.number)
+        sampling, rng, way = self.serving.sampling, torch.Generator().manual_seed(request.number), MIXED
         if self.drafter is not None:
             if self.drafter.levels == 1:
                 self.drafter.restore(self.blank)
             self.drafter.work(self.level)
+            self.drafter.draft_by(MIXED)
         session = alone(self.target, self.drafter, request.prompt, self.serving.max_new_tokens)
         (text,) = session.texts
         ledger, steps = Ledger(self.target.device), list[Timed]()
@@ -192,11 +202,13 @@ class AtLength:
             if text.done:
                 break
             before, start = dict(ledger.seconds), ledger.now()
+            if self.apart and self.drafter is not None:
+                self.drafter.draft_by(way := COPIES if self.drafter.finds() else MODEL)
             room = [session.room(text, asked)]
             (taken,) = step(session, room, sampling, session.uniforms(room, sampling, rng), ledger)
             whole = ledger.now() - start
             draft, verify = (ledger.seconds[line] - before[line] for line in ("draft", "verify"))
-            steps.append(Timed(asked, taken.drafted, len(taken.tokens), draft, verify, whole))
+            steps.append(Timed(asked, taken.drafted, len(taken.tokens), draft, verify, whole, way))
         return steps
 
 

@@ -287,8 +287,9 @@ def serving_of_each(serving: Serving | Mapping[str, Serving], methods: Iterable[
 def settings_of(models: Models, method: Method, schedule: str, serving: Serving, seed: int) -> dict[str, Any]:
     """What identifies one method's run: made again with the same settings, it is skipped as done."""
     flat = plain(serving) | {"schedule": schedule, "seed": seed, "dtype": models.dtype}
-    if not serving.lower_costs:
-        del flat["lower_costs"]  # results of before say nothing of them
+    for name in ("lower_costs", "way_costs"):
+        if not flat[name]:
+            del flat[name]  # results of before say nothing of them
     return flat | {"models": models.names, "method": plain(method)}
 
 

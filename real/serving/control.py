@@ -1,15 +1,24 @@
-"""What is chosen by cost before every step: how many tokens it drafts, and at which level the drafter works.
+"""What is chosen by cost before every step: how many tokens it drafts, at which level the drafter works, and by which
+way.
 
-Both choices read the steps before alone, so that the text stays lossless, and keep a promise on every path
+All read the steps before alone, so that the text stays lossless, and keep a promise on every path
 (``theory/speculation/draft_length.py``, ``worth.py``). A drafter of several parts drafts with its first one at level 0,
 with all that are cheap at level 1, and with all at the last. Every level has an account of its own, and is on only
 where those below it are. What learning costs is held by the costs of ``real/measure/costs.py``, not by a profile's.
+
+A drafter that copies has three ways. Where nothing is found to copy after some text, its models draft, and nothing more
+is looked up. Where something is found after all, copies alone draft, and no model runs, if the speed law says that this
+is faster than all of it together. Each way has its own estimate of what is rejected; of two that compete, the one that
+is not taken fades to what nothing is known of, and so is tried again. A step of copies alone tells no account what the
+draft would have been worth: it is held against the speed that the law gives the first part alone, by its steps where
+nothing was found. That is an estimate; the promise against plain decoding knows none.
 """
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from real.drafters import Drafter
+from real.drafters.base import COPIES, MIXED, MODEL
 from real.serving.settings import Serving
 from real.serving.step import Step
 from theory.speculation.draft_length import DraftLength
@@ -18,17 +27,23 @@ from theory.speculation.worth import Worth
 
 
 class Known(NamedTuple):
-    """What the past tells: the state of the choice of lengths, and what each level may still spend, in plain steps."""
+    """What the past tells: the state of the choice of lengths, and what each level may still spend, in plain steps.
+
+    ``model``, ``copies``: positions verified and rejected in steps of these two ways; ``lengths`` has those of all
+    together.
+    """
 
     lengths: Lengths
     balances: tuple[float, ...]
+    model: tuple[float, ...] = ()
+    copies: tuple[float, ...] = ()
 
 
 class Control:
-    """Chooses for one drafter; ``serving`` has its costs, and those of its lower levels.
+    """Chooses for one drafter; ``serving`` has its costs, those of its lower levels, and of its ways.
 
     Attributes:
-        level: of the next step, as the place of its costs; the last where there is no choice.
+        level: of the next step, as the place of its costs; the last where there is no choice. way: the same.
 
     Raises:
         ValueError: for costs of more or fewer levels than a drafter has that has some.
@@ -42,7 +57,9 @@ class Control:
                 "costs of all but the last"
             )
         self.levels = [DraftLength(tuple(of_level), serving.switch_cost) for of_level in costs]
-        self.drafter, self.worth, self.level = drafter, Worth(), len(costs) - 1
+        of_ways = serving.way_costs if drafter.copying else ()
+        self.ways = [DraftLength(tuple(of_way), serving.switch_cost) for of_way in of_ways]
+        self.drafter, self.worth, self.level, self.way = drafter, Worth(), len(costs) - 1, MIXED
 
     @property
     def rests(self) -> bool:
@@ -51,23 +68,28 @@ class Control:
 
     def init(self) -> Known:
         """Before the first step."""
-        return Known(self.levels[-1].init(), (self.worth.init(),) * (len(self.levels) - 1))
+        lengths, balances = self.levels[-1].init(), (self.worth.init(),) * (len(self.levels) - 1)
+        return Known(lengths, balances, *[lengths[:2]] * len(self.ways))
 
-    def next(self, known: Known, after: Sequence[Step]) -> tuple[Known, int]:
-        """What is known after the steps of all texts, and how many tokens the next one drafts; sets its level."""
-        if len(self.levels) > 1 and after:
-            known = self._paid(known, after)
+    def begin(self, known: Known) -> int:
+        """How many tokens the next step drafts; sets its way."""
+        way = self._choose_way(known) if self.ways and not self.rests else MIXED
+        if way != self.way:
+            self.way = way
+            self.drafter.draft_by(way)
+        return self._policy(way).choose(_lengths(known, way))
+
+    def end(self, known: Known, after: Sequence[Step]) -> Known:
+        """What is known after the steps of all texts; sets the level of the next one."""
         if after:
-            tokens = sum(len(taken.tokens) for taken in after) / len(after)  # a plain step gives each text one
-            rejected = sum(taken.rejected for taken in after)
-            outcome = tokens, sum(taken.accepted for taken in after) + rejected, rejected
-            gamma = max(taken.drafted for taken in after)
-            known = known._replace(lengths=self.levels[self.level].observe(known.lengths, gamma, *outcome))
+            if len(self.levels) > 1:
+                known = self._paid(known, after)
+            known = self._observed(known, after)
         level = self.highest(known)
         if level != self.level:
             self.level = level
             self.drafter.work(level)
-        return known, self.levels[level].choose(known.lengths)
+        return known
 
     def highest(self, known: Known) -> int:
         """The highest level at whose next step no account can be overdrawn, its own and those below it."""
@@ -79,18 +101,62 @@ class Control:
                 return level
         return 0
 
+    def _choose_way(self, known: Known) -> str:
+        if not self.drafter.finds():
+            return MODEL
+        mixed, copied = (self._policy(way).speed(_lengths(known, way)) for way in (MIXED, COPIES))
+        cost = self.ways[1].costs[-1]  # what a step of copies alone loses at most
+        return COPIES if copied >= mixed and all(cost <= balance for balance in known.balances) else MIXED
+
+    def _policy(self, way: str) -> DraftLength:
+        return self.levels[self.level] if way == MIXED else self.ways[way == COPIES]
+
+    def _observed(self, known: Known, after: Sequence[Step]) -> Known:
+        """What a step tells of its way."""
+        tokens = sum(len(taken.tokens) for taken in after) / len(after)  # a plain step gives each text one
+        rejected = sum(taken.rejected for taken in after)
+        outcome = tokens, sum(taken.accepted for taken in after) + rejected, rejected
+        policy, gamma = self._policy(self.way), max(taken.drafted for taken in after)
+        state = policy.observe(_lengths(known, self.way), gamma, *outcome)
+        if not self.ways:
+            return known._replace(lengths=state)
+        rest, fresh = known.lengths._replace(account=state.account, drafting=state.drafting), policy.init()
+        if self.way == MIXED:
+            return known._replace(lengths=state, copies=_faded(known.copies, fresh, policy.memory))
+        if self.way == MODEL:
+            return known._replace(lengths=rest, model=state[:2])
+        verified, rejected = _faded(rest[:2], fresh, policy.memory)
+        return known._replace(lengths=rest._replace(verified=verified, rejected=rejected), copies=state[:2])
+
     def _paid(self, known: Known, after: Sequence[Step]) -> Known:
         """The accounts after one step of all texts: the mean of what they gained, at the longest draft."""
-        gamma, balances = max(taken.drafted for taken in after), []
-        cost = self.levels[self.level].cost(known.lengths, gamma)
-        gained = [self.drafter.gained(row, taken.target_probs) for row, taken in enumerate(after)]
-        for above, balance in enumerate(known.balances, 1):
-            worked = above <= self.level
-            extra = self._extra(above, gamma) if worked else 0.0
-            less = sum(one[above - 1] for one in gained) / len(gained) if worked else 0.0
-            balances.append(self.worth.observe(balance, gamma, cost, extra, less))
-        return known._replace(balances=tuple(balances))
+        gamma, above = max(taken.drafted for taken in after), range(1, len(known.balances) + 1)
+        cost, free = self._policy(self.way).cost(_lengths(known, self.way), gamma), [0.0] * len(above)
+        extra = [self._extra(level, gamma) if level <= self.level else 0.0 for level in above]
+        if self.way == COPIES:
+            tokens = sum(len(taken.tokens) for taken in after) / len(after)
+            extra, less = [cost - tokens / self.levels[0].speed(_lengths(known, MODEL)), *free[1:]], free
+        else:
+            gained = [self.drafter.gained(row, taken.target_probs) for row, taken in enumerate(after)]
+            less = [sum(one) / len(one) for one in zip(*gained, strict=True)] + free[self.level :]
+        if self.way == MODEL:
+            extra[0] = max(0.0, cost - self.levels[0].costs[gamma])
+        paid = zip(known.balances, extra, less, strict=True)
+        return known._replace(balances=tuple(self.worth.observe(one, gamma, cost, *more) for one, *more in paid))
 
     def _extra(self, level: int, gamma: int) -> float:
         """What a level costs in a step more than the one below it, in plain steps."""
         return max(0.0, self.levels[level].costs[gamma] - self.levels[level - 1].costs[gamma])
+
+
+def _lengths(known: Known, way: str) -> Lengths:
+    """The state of the choice of lengths in steps of this way."""
+    if way == MIXED:
+        return known.lengths
+    verified, rejected = known.model if way == MODEL else known.copies
+    return known.lengths._replace(verified=verified, rejected=rejected)
+
+
+def _faded(counts: Sequence[float], fresh: Sequence[float], memory: float) -> tuple[float, ...]:
+    """The counts of a way that was not taken, a little nearer to those before the first step."""
+    return tuple(one + (new - one) / memory for one, new in zip(counts, fresh, strict=False))

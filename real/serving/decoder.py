@@ -75,7 +75,7 @@ class Decoder:
         if drafter is not None:
             drafter.work(drafter.levels - 1)
             drafter.reseed(self.own.seed)
-        self._choose([])
+        self._observe([])
 
     def serve(self, prompt: list[int], ledger: Ledger, tenant: str = "") -> tuple[list[int], Counts]:
         """Decode one request → committed tokens and counts; ``ledger`` is charged."""
@@ -171,7 +171,7 @@ class Decoder:
             drafter.take_up(memory.drafter)
         if learning is not None:
             learning.begin() if memory is None else learning.take_up(memory.learning)
-        self._choose([])
+        self._observe([])
         self.aside.taken(tenant)
         self.tenant = tenant
 
@@ -244,6 +244,9 @@ class Decoder:
 
     def _step(self, ledger: Ledger) -> list[tuple[Request, Step]]:
         session, serving = self.session, self.serving
+        if self.control is not None and self.own.known is not None:
+            with ledger("draft"):
+                self.gamma = self.control.begin(self.own.known)
         lengths = [session.room(text, self.gamma) for text in session.texts]
         uniforms = session.uniforms(lengths, serving.sampling, self.own.rng)
         steps = step(session, lengths, serving.sampling, uniforms, ledger, serving.rule, serving.confidence)
@@ -251,7 +254,7 @@ class Decoder:
         rested = control is not None and control.rests
         if control is not None:
             with ledger("draft"):
-                self._choose(steps)
+                self._observe(steps)
         with ledger("measure"):
             for request, taken in zip(self.requests, steps, strict=True):
                 request.counts.add(taken)
@@ -263,13 +266,11 @@ class Decoder:
                 learning.rest(session, ledger)
         return list(zip(self.requests, steps, strict=True))
 
-    def _choose(self, after: Sequence[Step]) -> None:
-        """Set how many tokens the next step drafts, 0 decoding plainly, given the steps before it.
-
-        The promises are in units of ``Serving.costs``: with several rows they must be those of so many.
-        """
+    def _observe(self, after: Sequence[Step]) -> None:
+        """Take up what steps tell of what the next ones cost and gain, in units of ``Serving.costs``: with several rows
+        those of so many."""
         if self.control is not None and self.own.known is not None:
-            self.own.known, self.gamma = self.control.next(self.own.known, after)
+            self.own.known = self.control.end(self.own.known, after)
 
     def _leave_done(self, ledger: Ledger) -> None:
         for row in reversed(range(len(self.requests))):
@@ -330,7 +331,7 @@ class Decoder:
                 part.take_up(memory)
             raise
         self.own = self.own.restored(named)
-        self._choose([])
+        self._observe([])
 
 
 def online_decoder(

@@ -27,6 +27,8 @@ class Serving:
         switch_cost: what the first step that drafts after a plain one costs besides, where lengths are chosen.
         lower_costs: the costs at each level below the last of a drafter that has levels, level 0 first; with them parts
             rest where they gain less than they cost (``real/serving/control.py``).
+        way_costs: of a drafter that copies, two rows more: its steps where nothing is found to copy, and those that
+            copies alone draft; with them a step runs no draft model where copies alone are faster.
     """
 
     gamma: int = field(default=4, metadata={"help": "Tokens drafted a step."})
@@ -48,6 +50,7 @@ class Serving:
     costs: tuple[float, ...] = ()
     switch_cost: float = 0.0
     lower_costs: tuple[tuple[float, ...], ...] = ()
+    way_costs: tuple[tuple[float, ...], ...] = ()
 
     def __post_init__(self):
         for name in ("gamma", "nu", "max_new_tokens", "law_top_k", "burn_in"):
@@ -62,11 +65,12 @@ class Serving:
             raise ValueError(f"nu={self.nu!r}: a round must hold a whole step, at least gamma + 1 = {self.gamma + 1}")
         if not self.switch_cost >= 0:
             raise ValueError(f"switch_cost={self.switch_cost!r}: must be at least 0, in plain steps")
-        if not isinstance(self.lower_costs, tuple | list):
-            raise ValueError(
-                f"lower_costs={self.lower_costs!r}: must be a tuple of costs, one for each level but the last"
-            )
-        each = [("costs", self.costs), *((f"lower_costs[{i}]", costs) for i, costs in enumerate(self.lower_costs))]
+        each = [("costs", self.costs)]
+        for name, of_which in (("lower_costs", "level but the last"), ("way_costs", "of the two ways")):
+            rows = getattr(self, name)
+            if not isinstance(rows, tuple | list):
+                raise ValueError(f"{name}={rows!r}: must be a tuple of costs, one for each {of_which}")
+            each += [(f"{name}[{i}]", costs) for i, costs in enumerate(rows)]
         for name, costs in each:
             if not (isinstance(costs, tuple | list) and all(map(is_number, costs))):
                 raise ValueError(f"{name}={costs!r}: must be a tuple of numbers, in plain steps")
@@ -74,8 +78,11 @@ class Serving:
                 raise ValueError(
                     f"{name}={costs!r}: needs one entry for each of 0 … gamma = {self.gamma} drafted tokens; profile it"
                 )
-        if self.lower_costs and not self.costs:
-            raise ValueError(f"lower_costs={self.lower_costs!r}: go with costs; give both, from one profile")
+        for name in ("lower_costs", "way_costs"):
+            if getattr(self, name) and not self.costs:
+                raise ValueError(f"{name}={getattr(self, name)!r}: go with costs; give both, measured together")
+        if len(self.way_costs) not in (0, 2):
+            raise ValueError(f"way_costs={self.way_costs!r}: must be two, where nothing is found and of copies alone")
         if self.max_new_tokens < 1:
             raise ValueError(f"max_new_tokens={self.max_new_tokens!r}: must be at least 1")
         if self.law_top_k < 0:

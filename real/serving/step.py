@@ -10,11 +10,13 @@ plain step among the others. Memories are then cut back to the committed texts.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from real.drafters.base import Drafter
+from real.drafters.base import COPIES, Drafter
+from real.drafters.copying import propose_copies
 from real.models.device import sent
 from real.models.hf import CausalLM
 from real.models.memory import memory_of
@@ -209,7 +211,8 @@ def step(
         assert drafter is not None
         with clock("draft"):
             drawing, drafter.witnesses = None if uniforms is None else uniforms[:, :longest], ()
-            drafts, draft_laws, counts = drafter.propose(lengths, sampling, drawing, confidence)  # [n, g], [n, g, V]
+            propose = partial(propose_copies, drafter) if drafter.way == COPIES else drafter.propose
+            drafts, draft_laws, counts = propose(lengths, sampling, drawing, confidence)  # [n, g], [n, g, V]
             witnesses = [witness[:, None] for witness in drafter.witnesses]
     with clock("verify"):
         ids = torch.cat([pending, drafts], 1)

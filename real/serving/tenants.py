@@ -6,6 +6,7 @@ day 0. So nothing of one tenant's text moves another's drafts, laws or random nu
 
 from collections.abc import Sequence
 from copy import copy
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -61,7 +62,7 @@ class Own:
         """Named tensors."""
         named = {"rng": self.rng.get_state(), "entered": torch.tensor(self.entered)}
         if self.known is not None:
-            named["lengths"] = torch.tensor([*self.known.lengths, *self.known.balances], dtype=torch.float64)
+            named["lengths"] = torch.tensor([*chain(*self.known)], dtype=torch.float64)
         return named
 
     def restored(self, named: dict[str, Tensor]) -> "Own":
@@ -71,11 +72,13 @@ class Own:
         between("entered", named["entered"], 0)
         made.entered = int(named["entered"])
         if self.known is not None:
-            between("lengths", named["lengths"][[0, 1, 3]], 0)
-            most = torch.tensor(self.most)
-            between("lengths", named["lengths"][[2, *range(4, len(named["lengths"]))]] / most, 0, 1)  # the accounts
-            numbers = named["lengths"].tolist()
-            made.known = Known(Lengths(*numbers[:4]), tuple(numbers[4:]))
+            between("lengths", named["lengths"], 0)
+            numbers, sizes = iter(named["lengths"].tolist()), map(len, self.known)
+            lengths, *others = (tuple(islice(numbers, size)) for size in sizes)
+            known = Known(Lengths(*lengths), *others)
+            accounts = torch.tensor([known.lengths.account, *known.balances])
+            between("lengths", accounts / torch.tensor(self.most), 0, 1)
+            made.known = known
         return made
 
 

@@ -99,9 +99,9 @@ def _costs_of(experiment: Experiment, models: Models, methods: Mapping[str, Meth
     if not path.exists():
         asked = models.encoded(scheduled(TIMED, TIMED_SEED).prompts)
         found = measure(models, methods, experiment.serving, asked)
-        save_result(path, "costs", {"settings": told, "costs": {name: one.levels for name, one in found.items()}})
+        save_result(path, "costs", {"settings": told, "costs": {name: one._asdict() for name, one in found.items()}})
     kept = load_result(path, "costs")["costs"]
-    return {name: Costs(tuple(map(tuple, levels))) for name, levels in kept.items()}
+    return {name: Costs(*(tuple(map(tuple, rows)) for rows in one.values())) for name, one in kept.items()}
 
 
 def costs_first(experiments: Mapping[str, Experiment], out: Path) -> Iterator[str]:

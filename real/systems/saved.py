@@ -20,8 +20,8 @@ from theory.runs.users_file import source
 
 def about(models: Models, method: Method, serving: Serving) -> dict[str, str]:
     """What a learner's state belongs to; costs are measured anew, and no part of what was learned."""
-    served = plain(replace(serving, costs=(), switch_cost=0.0, lower_costs=()))
-    del served["lower_costs"]  # older states say nothing of them
+    served = plain(replace(serving, costs=(), switch_cost=0.0, lower_costs=(), way_costs=()))
+    del served["lower_costs"], served["way_costs"]  # older states say nothing of them
     named = {"target": models.names["target"], "draft_model": models.names[method.draft], **plain(method)}
     named |= {f"serving.{name}": value for name, value in served.items()}
     named |= source(method.drafter, "drafter") | source(method.loss, "loss")

@@ -78,9 +78,13 @@ class DraftLength:
         """c_t of the next step if it drafts ``gamma``, in plain steps."""
         return self.costs[gamma] + (self.switch_cost if gamma and not state.drafting else 0.0)
 
+    def speed(self, state: State) -> float:
+        """Tokens in a plain step's time, by the speed law at the best length, 0 among them; so at least 1."""
+        return _fastest(self.costs, state.rejected / state.verified)[1]
+
     def choose(self, state: State) -> int:
         """γ of the next step."""
-        gamma = max(1, _fastest(self.costs, state.rejected / state.verified))
+        gamma = max(1, _fastest(self.costs, state.rejected / state.verified)[0])
         while self.cost(state, gamma) - 1 > state.account:
             gamma -= 1
         return gamma
@@ -96,8 +100,8 @@ class DraftLength:
 
 
 @lru_cache(16)
-def _fastest(costs: tuple[float, ...], epsilon: float) -> int:
-    """γ of the most tokens a cost by the speed law, the least of equals.
+def _fastest(costs: tuple[float, ...], epsilon: float) -> tuple[int, float]:
+    """γ of the most tokens a cost by the speed law, the least of equals, and these.
 
     Asked before every step, so it is plain Python: ``tokens_per_step``, one power of 1 − ε after the other.
     """
@@ -106,4 +110,4 @@ def _fastest(costs: tuple[float, ...], epsilon: float) -> int:
         tokens, power = tokens + power, power * (1 - epsilon)
         if tokens / cost > fastest:
             best, fastest = gamma, tokens / cost
-    return best
+    return best, fastest

@@ -98,7 +98,7 @@ def test_what_serves_has_an_option_for_every_field_or_says_which_it_lacks(comman
 def test_every_field_has_a_help_text_or_is_measured():
     rows = [Serving(), *(value for value in vars(Serving()).values() if is_dataclass(value))]
     silent = {one.name for row in rows for one in fields(row) if "help" not in one.metadata}
-    assert silent == {"sampling", "costs", "switch_cost", "lower_costs"}
+    assert silent == {"sampling", "costs", "switch_cost", "lower_costs", "way_costs"}
 
 
 @dataclass(frozen=True)

@@ -200,7 +200,9 @@ def step_of(tokens, drafted):
 def test_no_account_is_overdrawn_whatever_is_lost(rows):
     """All parts lose as much as can be lost in every step; no account ever falls below zero, though nothing is cut."""
     told = []
-    drafter = SimpleNamespace(levels=3, work=lambda level: None, gained=lambda row, target: [-5.0, -5.0])
+    drafter = SimpleNamespace(
+        levels=3, copying=False, work=lambda level: None, gained=lambda row, target: [-5.0] * control.level
+    )
     lower = (1.0, 1.1, 1.2, 1.3, 1.4), (1.0, 1.2, 1.3, 1.4, 1.5)
     control = Control(Serving(4, costs=(1.0, 2.0, 2.2, 2.4, 2.6), lower_costs=lower), drafter)
 
@@ -210,9 +212,10 @@ def test_no_account_is_overdrawn_whatever_is_lost(rows):
 
     control.worth = SimpleNamespace(on=Worth().on, observe=observe, share=0.3, account=16.0)
     known = Known(control.levels[-1].init(), (6.3, 16.0))
-    known, gamma = control.next(known, [])
+    known = control.end(known, [])
     for _ in range(200):
-        known, gamma = control.next(known, [step_of(gamma + 1, gamma)] * rows)
+        gamma = control.begin(known)
+        known = control.end(known, [step_of(gamma + 1, gamma)] * rows)
     assert min(told) >= -1e-9
     assert max(told) > 6
 
@@ -220,14 +223,14 @@ def test_no_account_is_overdrawn_whatever_is_lost(rows):
 @pytest.mark.parametrize("right", [0, 1, 4])
 def test_texts_in_one_step_pay_from_one_account(right):
     """A step of sixteen texts is charged once, against what plain decoding gives them: the promise on every stretch."""
-    control = Control(Serving(4, costs=(1.0, 2.0, 2.2, 2.4, 2.6)), SimpleNamespace(levels=1))
+    control = Control(Serving(4, costs=(1.0, 2.0, 2.2, 2.4, 2.6)), SimpleNamespace(levels=1, copying=False))
     policy, known, lost = control.levels[0], control.init(), [0.0]
-    known, gamma = control.next(known, [])
     for turn in range(300):
+        gamma = control.begin(known)
         rows = [step_of(min(gamma, right * (row == turn % 16)) + 1, gamma) for row in range(16)]
         tokens = sum(len(row.tokens) for row in rows) / len(rows)
         lost.append(lost[-1] + policy.costs[gamma] - (1 + policy.share) * tokens)
-        known, gamma = control.next(known, rows)
+        known = control.end(known, rows)
     assert max(late - early for i, early in enumerate(lost) for late in lost[i:]) <= policy.account + 1e-9
 
 
