@@ -230,7 +230,8 @@ class Drafter(ABC):
     def reveal(self, row: int, logits: Tensor, drafted: int) -> None:
         """What verification found at the c positions just committed to a text; after ``commit``, rows in order.
 
-        logits: the target's raw ones ``[c, V]``. drafted: so many of the positions, the first, were drafted.
+        logits: the target's raw ones ``[c, V]``. drafted: so many of the positions, the first, were drafted, 0 by
+            copies alone.
         """
         return None
 

@@ -39,7 +39,9 @@ class States:
     def forget(self, before: int, stop: int) -> None:
         """Keep the states that predict positions ``before``, …, ``stop`` only."""
         drop = min(before - 1, stop) - self.first
-        if self.parts and drop > 0:
+        if drop > 0 and drop >= sum(map(len, self.parts)):
+            self.parts = []
+        elif self.parts and drop > 0:
             kept = self.joined()[drop:].clone()
             self.parts = [kept] if len(kept) else []
         self.first += max(drop, 0)

@@ -245,7 +245,8 @@ def step(
     if drafter is not None and drafter.watches:
         with clock("learn"):
             for row, done in enumerate(steps):
-                drafter.reveal(row, done.logits, min(len(done.tokens), done.drafted))
+                asked = 0 if drafter.way == COPIES else done.drafted  # no model was, for copies alone
+                drafter.reveal(row, done.logits, min(len(done.tokens), asked))
     return steps
 
 

@@ -36,13 +36,17 @@ POOLED = 0.985
 
 
 class BlockOf(NamedTuple):
-    """Cells that are judged together. ``net`` and ``reach``: of frozen's speed, the least median and what is hoped."""
+    """Cells that are judged together. ``net`` and ``reach``: of frozen's speed, the least median and what is hoped.
+
+    ``gamma``: the longest draft that costs may choose.
+    """
 
     start: str
     sampling: Sampling
     compiled: bool
     net: float
     reach: float
+    gamma: int = 4
 
 
 BLOCKS = {
@@ -50,8 +54,8 @@ BLOCKS = {
     "generalist": BlockOf("generalist", Sampling(1.0), False, 1.02, 1.05),
     "specialist-compiled": BlockOf("specialist", Sampling(1.0), True, 1.06, 1.10),
     "generalist-compiled": BlockOf("generalist", Sampling(1.0), True, 1.00, 1.02),
-    "specialist-greedy": BlockOf("specialist", Sampling(0.0), False, 1.9, 1.9),
-    "generalist-greedy": BlockOf("generalist", Sampling(0.0), False, 1.9, 1.9),
+    "specialist-greedy": BlockOf("specialist", Sampling(0.0), False, 1.9, 1.9, 8),
+    "generalist-greedy": BlockOf("generalist", Sampling(0.0), False, 1.9, 1.9, 8),
 }
 FROZEN, LEARNS, MEMORY, COPIES, FIXED = "draft", "copies-mixture", "tv-mixture", "copies", "fixed-mixture"
 ADAPTERS = ("adapter-ogd", "adapter-ensemble")
@@ -96,7 +100,7 @@ def cells(
         f"{block}/{family}/{name}": Experiment(
             f"{name}-large:{-(-tokens // new)}",
             tuple(systems(block).values()),
-            Serving(sampling=BLOCKS[block].sampling),
+            Serving(BLOCKS[block].gamma, sampling=BLOCKS[block].sampling),
             (seed,),
             family,
             by_cost=True,
