@@ -129,7 +129,7 @@ def test_pays_from_the_command_line(tmp_path, monkeypatch):
     (costs,) = (tmp_path / "costs").glob("*.json")
     kept = json.loads(costs.read_text())["costs"]
     assert set(kept) == {"specialist-draft", "specialist-copies-mixture"}
-    assert [len(kept[name]) for name in sorted(kept)] == [2, 1]
+    assert [(len(kept[name]["levels"]), len(kept[name]["ways"])) for name in sorted(kept)] == [(2, 2), (1, 0)]
     settings = Sample(load_runs(tmp_path / "specialist/qwen3/c")).names
     assert settings == ["specialist-copies-mixture", "specialist-draft"]
     assert "skipped" in said(real(*asked))

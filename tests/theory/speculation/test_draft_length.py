@@ -76,7 +76,9 @@ def served(policy: DraftLength, epsilon: float, steps: int, seed: int, state=Non
 )
 def test_the_fastest_length_is_that_of_the_speed_law(costs, epsilon):
     rates = tokens_per_step(epsilon, np.arange(len(costs) + 1)) / np.array([1.0, *costs])
-    assert rates[fastest((1.0, *costs), epsilon)] >= rates.max() * (1 - 1e-12)
+    gamma, speed = fastest((1.0, *costs), epsilon)
+    assert rates[gamma] >= rates.max() * (1 - 1e-12)
+    assert speed == pytest.approx(rates[gamma], rel=1e-12)
 
 
 @pytest.mark.parametrize("epsilon", [0.02, 0.1, 0.25, 0.4])
