@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from real.drafters.base import COPIES, MODEL
 from real.measure.contenders import Asked, AtLength, Timed
 from real.measure.contest import SECONDS, Totals, contest, warm_up
 from real.measure.intervals import draws, interval, upper_limit
@@ -35,7 +36,7 @@ FOLDER = Path("out/profiles")
 APART, SEEN = 16, 4
 """Steps from one that drafts to the next where it is timed among plain ones, and steps that it is timed with: itself
 and the plain ones after it. Short requests have them nearer."""
-MIXED = -(2**31)
+LONE = -(2**31)
 """Such a request in the order of turns, beside those of one draft length."""
 
 
@@ -46,7 +47,8 @@ class Profile:
     ``limit``: the one-sided 95 % upper limit of a step's cost, in plain steps, by a bootstrap over requests; the cost
     itself, or a little less, where there are too few.
     ``lower``, ``lower_limit``: seconds and limits at each of the drafter's levels but the last. ``extra_limit``: the
-    limit of what a step at each level but the first costs more than at the one below.
+    limit of what a step at each level but the first costs more than at the one below. ``ways``: limits of a drafter
+    that copies, where nothing is found and of copies alone (``real/serving/control.py``).
     ``switch_cost``: the same of what a step that drafts one token ``APART`` steps after the last costs more than one
     among its like, with what it adds to the plain ones after it; at least 0, and taken for a draft of any length.
     """
@@ -59,6 +61,7 @@ class Profile:
     lower: tuple[tuple[float, ...], ...] = ()
     lower_limit: tuple[tuple[float, ...], ...] = ()
     extra_limit: tuple[tuple[float, ...], ...] = ()
+    ways: tuple[tuple[float, ...], ...] = ()
 
     @property
     def costs(self) -> tuple[float, ...]:
@@ -82,7 +85,8 @@ class Profile:
     def applied(self, serving: Serving) -> Serving:
         """The serving with lengths and levels chosen by cautious costs."""
         *lower, costs = self.levels
-        return replace(serving, costs=costs, switch_cost=self.switch_cost, lower_costs=tuple(lower))
+        found = {"costs": costs, "lower_costs": tuple(lower), "way_costs": self.ways}
+        return replace(serving, switch_cost=self.switch_cost, **found)
 
     @property
     def cost_ratio(self) -> float:
@@ -107,6 +111,13 @@ class AtLevel(NamedTuple):
     gamma: int
 
 
+class ByWay(NamedTuple):
+    """A draft length by one of the ways of a drafter that copies."""
+
+    way: str
+    gamma: int
+
+
 @dataclass(frozen=True)
 class Timing:
     """One request served at one draft length: tokens and seconds of its steps, how many tokens each drafted, and the
@@ -123,8 +134,8 @@ class Timing:
     lone: tuple[float, ...] = ()
 
 
-Runs = Mapping[int | AtLevel, list[Timing]]
-"""What was measured at every draft length, at the last level and at lower ones."""
+Runs = Mapping[int | AtLevel | ByWay, list[Timing]]
+"""What was measured at every draft length, at the last level, at lower ones and by other ways."""
 
 
 def _timing(steps: Sequence[Timed], lone: tuple[float, ...]) -> Timing:
@@ -158,21 +169,28 @@ def measure(
     if drafter is None or not prompts:
         raise ValueError(f"{method}, {len(prompts)} prompts: needs a system that drafts, and at least one prompt")
     apart = max(SEEN, min(APART, serving.max_new_tokens // SEEN))
-    plans = {gamma: [gamma] for gamma in range(serving.gamma + 1)} | {MIXED: [*[0] * (apart - 1), 1]}
+    plans = {gamma: [gamma] for gamma in range(serving.gamma + 1)} | {LONE: [*[0] * (apart - 1), 1]}
     lower = [AtLevel(level, gamma) for level in range(drafter.levels - 1) for gamma in range(1, serving.gamma + 1)]
     contenders: dict[Any, AtLength] = {
         name: AtLength(target, drafter, serving, lengths) for name, lengths in plans.items()
     }
     contenders |= {one: AtLength(target, drafter, serving, [one.gamma], one.level) for one in lower}
+    both = [ByWay("", gamma) for gamma in range(1, serving.gamma + 1)] if drafter.copying else []
+    contenders |= {one: AtLength(target, drafter, serving, [one.gamma], apart=True) for one in both}
     requests = [Asked(prompt, i + 1) for i, prompt in enumerate(prompts)]
     warm_up(contenders, requests[:1])
     runs = contest(contenders, requests, after=lambda served: progress(served, len(requests)))
-    alone = {0: [_groups(steps, 0, apart) for steps in runs[0]], 1: [_groups(steps, 1, apart) for steps in runs[MIXED]]}
+    alone = {0: [_groups(steps, 0, apart) for steps in runs[0]], 1: [_groups(steps, 1, apart) for steps in runs[LONE]]}
     none = [()] * len(requests)
-    return {
+    timed: dict[int | AtLevel | ByWay, list[Timing]] = {
         gamma: [_timing(steps, lone) for steps, lone in zip(runs[gamma], alone.get(gamma, none), strict=True)]
         for gamma in [*range(serving.gamma + 1), *lower]
     }
+    for one in both:
+        for way in (MODEL, COPIES):
+            taken = [[step for step in steps if step.way == way] for steps in runs[one]]
+            timed[ByWay(way, one.gamma)] = [_timing(steps, ()) for steps in taken]
+    return timed
 
 
 def profile(runs: Runs) -> Profile:
@@ -186,6 +204,8 @@ def profile(runs: Runs) -> Profile:
     alone = _resampled([[step[-1] for step in request.full] for request in runs[0]])
     for gamma, requests in runs.items():
         steps = [step for request in requests for step in request.full]
+        if not steps and isinstance(gamma, ByWay):
+            continue
         if not steps:
             raise ValueError(f"gamma={gamma}: no step drafted so many tokens; take longer requests or a smaller gamma")
         seconds[gamma] = [median(column) for column in zip(*steps, strict=True)]
@@ -207,7 +227,22 @@ def profile(runs: Runs) -> Profile:
         for pair in pairwise([*lower, lengths])
     )
     slow = tuple((step[0], *(seconds[one][-1] for one in level)) for level in lower)
-    return Profile(draft, verify, step, limit, switch_cost, slow, tuple(low), extra)
+    ways = tuple(
+        tuple(
+            np.maximum.accumulate(
+                [1.0, *(_of_way(ratio, ByWay(way, gamma), limit[gamma]) for gamma in lengths)]
+            ).tolist()
+        )
+        for way in (MODEL, COPIES)
+        if ByWay(way, 1) in runs
+    )
+    return Profile(draft, verify, step, limit, switch_cost, slow, tuple(low), extra, ways)
+
+
+def _of_way(ratio: Mapping[Any, np.ndarray], one: ByWay, usual: float) -> float:
+    """The limit of a draft length by a way; where too few requests took it, that of all of the drafter."""
+    found = ratio.get(one)
+    return usual if found is None or not np.isfinite(found).all() else upper_limit(found)
 
 
 def _resampled(requests: Sequence[Sequence[float]]) -> np.ndarray:
@@ -228,8 +263,9 @@ def foretold(known: Profile, runs: Runs) -> list[dict[str, Any]]:
 
     Predicted are their tokens over the costs of their steps by what each drafted.
     """
-    totals, rows = Totals.of({gamma: [_columns(one, known) for one in timings] for gamma, timings in runs.items()}), []
-    for gamma in [gamma for gamma in runs if isinstance(gamma, int) and gamma > 0]:
+    of_length = {gamma: timings for gamma, timings in runs.items() if isinstance(gamma, int)}
+    totals, rows = Totals.of({gamma: [_columns(one, known) for one in all_] for gamma, all_ in of_length.items()}), []
+    for gamma in [gamma for gamma in of_length if gamma > 0]:
         predicted, measured = totals.rate(gamma, "cost"), totals.ratio(gamma, 0)
         found = carried_over(predicted, measured)
         row = {"gamma": gamma, "cost": known.costs[gamma], "tokens_per_step": float(totals.rate(gamma, "steps")[0])}
@@ -290,7 +326,7 @@ def _kept(path: Path) -> Profile | None:
         return None
     switch_cost = measured.pop("switch_cost")
     of_levels: Any = {
-        name: tuple(map(tuple, measured.pop(name, ()))) for name in ("lower", "lower_limit", "extra_limit")
+        name: tuple(map(tuple, measured.pop(name, ()))) for name in ("lower", "lower_limit", "extra_limit", "ways")
     }
     if not len(of_levels["lower"]) == len(of_levels["lower_limit"]) == len(of_levels["extra_limit"]):
         return None

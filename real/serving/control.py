@@ -77,7 +77,10 @@ class Control:
         if way != self.way:
             self.way = way
             self.drafter.draft_by(way)
-        return self._policy(way).choose(_lengths(known, way))
+        gamma = self._policy(way).choose(_lengths(known, way))
+        while gamma and way != MIXED and not self._affordable(known, way, gamma):
+            gamma -= 1
+        return gamma
 
     def end(self, known: Known, after: Sequence[Step]) -> Known:
         """What is known after the steps of all texts; sets the level of the next one."""
@@ -105,8 +108,16 @@ class Control:
         if not self.drafter.finds():
             return MODEL
         mixed, copied = (self._policy(way).speed(_lengths(known, way)) for way in (MIXED, COPIES))
-        cost = self.ways[1].costs[-1]  # what a step of copies alone loses at most
-        return COPIES if copied >= mixed and all(cost <= balance for balance in known.balances) else MIXED
+        return COPIES if copied >= mixed else MIXED
+
+    def _affordable(self, known: Known, way: str, gamma: int) -> bool:
+        """Whether no account that pays for such a step can be overdrawn by it; ``highest`` has seen to ``MIXED``."""
+        cost = self._policy(way).cost(_lengths(known, way), gamma)
+        if way == COPIES:
+            return all(cost <= balance for balance in known.balances[:1])
+        extra = [self._looked(cost, gamma), *(self._extra(above, gamma) for above in range(2, self.level + 1))]
+        paying = known.balances[: self.level]
+        return all(self.worth.on(own, gamma, cost, more) for own, more in zip(paying, extra, strict=False))
 
     def _policy(self, way: str) -> DraftLength:
         return self.levels[self.level] if way == MIXED else self.ways[way == COPIES]
@@ -140,9 +151,13 @@ class Control:
             gained = [self.drafter.gained(row, taken.target_probs) for row, taken in enumerate(after)]
             less = [sum(one) / len(one) for one in zip(*gained, strict=True)] + free[self.level :]
         if self.way == MODEL:
-            extra[0] = max(0.0, cost - self.levels[0].costs[gamma])
+            extra[0] = self._looked(cost, gamma)
         paid = zip(known.balances, extra, less, strict=True)
         return known._replace(balances=tuple(self.worth.observe(one, gamma, cost, *more) for one, *more in paid))
+
+    def _looked(self, cost: float, gamma: int) -> float:
+        """What a step costs more in which nothing was found than one of the first part, in plain steps."""
+        return max(0.0, cost - self.levels[0].costs[gamma])
 
     def _extra(self, level: int, gamma: int) -> float:
         """What a level costs in a step more than the one below it, in plain steps."""

@@ -10,9 +10,10 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+from real.drafters.base import COPIES, MODEL  # noqa: E402
 from real.measure import profile as profiling  # noqa: E402
 from real.measure.floor import AT_REST, rows_of  # noqa: E402
-from real.measure.profile import SEEN, AtLevel, Profile, Timing, cached, foretold, measure, place, profile  # noqa: E402
+from real.measure.profile import SEEN, AtLevel, ByWay, Profile, Timing, cached, foretold, measure, place, profile  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
 from real.serving.ledger import Ledger  # noqa: E402
 from real.serving.settings import Serving  # noqa: E402
@@ -69,6 +70,20 @@ def test_what_a_level_adds_is_charged_at_its_own_limit():
     for gamma in (1, 2):
         assert found.limit[gamma] - lower[gamma] == pytest.approx(0.2 * STEPS[gamma])
         assert served.costs[gamma] - lower[gamma] == pytest.approx(0.3 * STEPS[gamma])
+
+
+def test_ways_have_limits_of_their_own_and_the_usual_ones_where_they_were_seldom_taken():
+    runs = {gamma: [request(gamma, 9, 9) for _ in range(8)] for gamma in range(3)}
+    nothing = Timing(0, (), 0.0, ())
+    for gamma in (1, 2):
+        runs[ByWay(MODEL, gamma)] = [request(gamma, 9, 9, slow=1.1) for _ in range(8)]
+        runs[ByWay(COPIES, gamma)] = [request(gamma, 9, 9, slow=0.9) if gamma == 1 else nothing for _ in range(8)]
+    model, copies = profile(runs).applied(Serving(2)).way_costs
+    assert model == pytest.approx([1.0, 1.1 * STEPS[1], 1.1 * STEPS[2]])
+    assert copies == pytest.approx([1.0, 0.9 * STEPS[1], STEPS[2]])
+    runs[ByWay(COPIES, 1)] = [request(1, 9, 9, slow=0.9), *[nothing] * 7]
+    assert profile(runs).ways[1] == pytest.approx(STEPS)  # one request alone has no interval
+    assert [row["gamma"] for row in foretold(profile(runs), runs)] == [1, 2]
 
 
 def alone(cost: float, requests: int = 8, unlike: float = 0.0) -> dict[int, list[Timing]]:

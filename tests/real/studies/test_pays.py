@@ -9,6 +9,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+from real.drafters.base import COPIES, MODEL  # noqa: E402
 from real.measure.contenders import Timed  # noqa: E402
 from real.measure.costs import Costs, Turn, costs  # noqa: E402
 from real.measure.summary import Sample, load_runs  # noqa: E402
@@ -112,8 +113,16 @@ def test_a_step_costs_what_it_drafts_and_what_all_verify():
              for turn, own in full.items() if turn.system}  # fmt: skip
     assert costs(full, "a", 0) == pytest.approx((1.0, 1.21, 1.41), abs=0.01)
     assert costs(full, "b", 0) == pytest.approx((1.0, 1.35, 1.65), abs=0.01)
+    ways = full | {turn._replace(way=way): steps if way == MODEL or turn.gamma == 1 else [[] for _ in steps]
+                   for turn, steps in full.items() if turn.system for way in (MODEL, COPIES)}  # fmt: skip
+    for turn in [turn for turn in ways if turn.way == MODEL]:
+        ways[turn] = [[one._replace(whole=one.whole + 0.2) for one in own] for own in ways[turn]]
+    assert costs(ways, "a", 0, way=MODEL) == pytest.approx((1.0, 1.23, 1.43), abs=0.01)
+    assert costs(ways, "a", 0, way=COPIES) == pytest.approx((1.0, 1.21, 1.41), abs=0.01)  # taken for one token alone
     serving = Costs(((1.0, 1.1, 1.2), (1.0, 1.3, 1.4))).applied(Serving(2, 8))
     assert (serving.costs, serving.lower_costs) == ((1.0, 1.3, 1.4), ((1.0, 1.1, 1.2),))
+    ways = ((1.0, 1.2, 1.3), (1.0, 1.1, 1.1))
+    assert Costs(((1.0, 1.3, 1.4),), ways).applied(Serving(2, 8)).way_costs == ways
 
 
 def test_pays_from_the_command_line(tmp_path, monkeypatch):

@@ -1,0 +1,223 @@
+# pyright: reportArgumentType=false, reportOptionalMemberAccess=false, reportAttributeAccessIssue=false
+"""Copies alone draft where that is faster; the text stays the target's, and every promise is kept."""
+
+from collections import Counter
+from types import SimpleNamespace
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from real.drafters import make_drafter  # noqa: E402
+from real.drafters.base import COPIES, MIXED, MODEL  # noqa: E402
+from real.models.sampling import Sampling  # noqa: E402
+from real.serving.control import Control, Known  # noqa: E402
+from real.serving.decoder import online_decoder  # noqa: E402
+from real.serving.ledger import Ledger  # noqa: E402
+from real.serving.settings import Serving  # noqa: E402
+from real.verify.lossless import COSTS, LOWER_COSTS, WAY_COSTS  # noqa: E402
+from real.verify.on_trial import pair_of  # noqa: E402
+from tests.real.drafters.test_copying import PARTS, repeated  # noqa: E402
+from theory.learners.frozen import Frozen  # noqa: E402
+from theory.learners.hedge import Hedge  # noqa: E402
+from theory.speculation.worth import Worth, gain  # noqa: E402
+
+GAMMA, NEW = 4, 60
+DEAR = (1.0, 2.0, 2.1, 2.2, 2.3)
+"""Of copies alone, at which they are never faster."""
+
+
+@pytest.fixture(scope="module")
+def pair():
+    return pair_of()
+
+
+def served(pair, name, temperature=0.0, prompts=None, ways=WAY_COSTS, rows=1):
+    """Requests served by cost → texts, the decoder, and of every step [level, way, known before, steps, gains]."""
+    settings = {"parts": PARTS} if name == "copies" else {}
+    drafter = make_drafter("backoff" if name == "backoff" else "mixture", pair, **settings)
+    serving = Serving(
+        GAMMA,
+        8,
+        Sampling(temperature),
+        NEW,
+        costs=COSTS,
+        lower_costs=LOWER_COSTS[: drafter.levels - 1],
+        way_costs=ways,
+    )
+    decoder = online_decoder(pair, drafter, Hedge(0.3) if drafter.trains else Frozen(), serving, seed=1, rows=rows)
+    told, control = [], decoder.control
+    begin, step, gained = control.begin, decoder._step, drafter.gained
+
+    def begun(known):
+        gamma = begin(known)
+        told.append([control.level, control.way, known, [], []])
+        return gamma
+
+    def spied(row, target_probs):
+        told[-1][4].append(gained(row, target_probs))
+        return told[-1][4][-1]
+
+    def stepped(ledger):
+        found = step(ledger)
+        told[-1][3] = [taken for _, taken in found]
+        return found
+
+    control.begin, decoder._step, drafter.gained = begun, stepped, spied
+    prompts = repeated(6) if prompts is None else prompts
+    requests = sorted(decoder.serve_all(prompts, Ledger()), key=lambda request: request.number)
+    return [request.tokens for request in requests], decoder, told
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("name", ["backoff", "copies", "mixture"])
+def test_greedy_texts_are_the_targets_by_whatever_way(pair, name, rows):
+    plain = online_decoder(pair, None, Hedge(0.3), Serving(GAMMA, 8, Sampling(0.0), NEW))
+    wanted = [plain.serve(prompt, Ledger())[0] for prompt in repeated(6)]
+    taken = []
+    for ways in (WAY_COSTS, (WAY_COSTS[0], COSTS), (WAY_COSTS[0], DEAR)):
+        texts, _, told = served(pair, name, ways=ways, rows=rows)
+        assert texts == wanted
+        taken.append(Counter(way for _, way, *_ in told))
+    assert taken[0][COPIES] > taken[2][COPIES]
+    assert min(one[MODEL] for one in taken) > 3
+    assert taken[2][MIXED] > 3 or rows > 1
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("name", ["backoff", "copies", "mixture"])
+def test_the_promises_are_kept_on_every_stretch(pair, name, temperature):
+    """Against plain decoding, Σ cost ≤ (1 + δ)·Σ tokens + B; of every level, Σ extra ≤ Σ (δ·cost + gain) + B, where a
+    step of copies alone is held against the first part's speed."""
+    _, decoder, told = served(pair, name, temperature)
+    control, worth = decoder.control, Worth()
+    plain, paid = [0.0], [[0.0] for _ in control.levels[1:]]
+    for level, way, known, steps, gained in told:
+        (taken,) = steps
+        policy = control.levels[level] if way == MIXED else control.ways[way == COPIES]
+        cost, tokens = policy.costs[taken.drafted], len(taken.tokens)
+        plain.append(plain[-1] + cost - (1 + policy.share) * tokens)
+        for above, sums in enumerate(paid, 1):
+            less = gained[0][above - 1] if above <= level and way != COPIES else 0.0
+            extra = control._extra(above, taken.drafted) if above <= level and way != COPIES else 0.0
+            if above == 1 and way == MODEL:
+                extra = max(0.0, cost - control.levels[0].costs[taken.drafted])
+            if above == 1 and way == COPIES:
+                verified, rejected = known.model
+                law = known.lengths._replace(verified=verified, rejected=rejected)
+                extra = cost - tokens / control.levels[0].speed(law)
+            sums.append(sums[-1] + worth.share * cost + gain(taken.drafted, cost, less) - extra)
+    assert max(late - early for i, early in enumerate(plain) for late in plain[i:]) <= 8.0 + 1e-9
+    for sums in paid:
+        assert min(late - early for i, early in enumerate(sums) for late in sums[i:]) >= -worth.account - 1e-9
+    ways = Counter(way for _, way, *_ in told)
+    assert ways[MODEL] > 3
+    assert ways[COPIES] > 3 or temperature
+
+
+@pytest.mark.parametrize("name", ["backoff", "copies"])
+def test_what_is_known_of_the_ways_is_saved_and_taken_up_again(pair, name):
+    prompts = repeated(6)
+    texts, one, _ = served(pair, name, 1.0, prompts)
+    first, second = served(pair, name, 1.0, prompts[:3])[1], served(pair, name, 1.0, [])[1]
+    second.restore(first.state())
+    assert second.own.known == first.own.known
+    assert [second.serve(prompt, Ledger())[0] for prompt in prompts[3:]] == texts[3:]
+    assert second.own.known.copies == pytest.approx(one.own.known.copies)
+    assert second.own.known.model == pytest.approx(one.own.known.model)
+
+
+def step_of(tokens, drafted):
+    return SimpleNamespace(tokens=[0] * tokens, accepted=tokens - 1, drafted=drafted, rejected=tokens <= drafted,
+                           target_probs=drafted)  # fmt: skip
+
+
+def driven(levels=1, ways=WAY_COSTS, finds=lambda: True):
+    """A control whose drafter only says whether it finds something."""
+    drafter = SimpleNamespace(levels=levels, copying=True, work=lambda level: None, draft_by=lambda way: None)
+    drafter.finds, drafter.gained = finds, lambda row, drafted: [-drafted - 1.0] * control.level  # all that can be lost
+    lower = LOWER_COSTS[: levels - 1]
+    control = Control(Serving(GAMMA, costs=COSTS, lower_costs=lower, way_costs=ways), drafter)
+    return control
+
+
+def test_copies_alone_draft_where_they_are_right_and_are_left_and_tried_again_where_they_are_not():
+    found, ways = [True], []
+    control = driven(finds=lambda: found[0])
+    known = control.init()
+    for turn in range(600):
+        gamma, found[0] = control.begin(known), turn % 5 > 0
+        ways.append(control.way)
+        right = 1 if control.way != COPIES else gamma if turn < 200 else 0  # copies are right for 200 steps, then never
+        known = control.end(known, [step_of(right + 1, gamma)])
+    early, late = (Counter(ways[start:stop]) for start, stop in ((20, 200), (300, 600)))
+    assert early[MIXED] == 0
+    assert early[COPIES] > 100
+    assert late[MIXED] > 150
+    assert 1 <= late[COPIES] < 60
+    assert early[MODEL] + late[MODEL] == pytest.approx((180 + 300) / 5, abs=1)
+
+
+def test_every_way_has_a_length_of_its_own():
+    found = [True]
+    control = driven(finds=lambda: found[0])
+    known = control.init()
+    for turn in range(400):
+        found[0] = turn % 2 == 0
+        gamma = control.begin(known)
+        known = control.end(known, [step_of(gamma + 1 if found[0] else 1, gamma)])
+    assert known.copies[1] / known.copies[0] < 0.05
+    assert known.model[1] / known.model[0] > 0.9
+    assert (control.begin(known), control.way) == (1, MODEL)
+    found[0] = True
+    assert (control.begin(known), control.way) == (GAMMA, COPIES)
+
+
+@pytest.mark.parametrize("right", [0.0, 0.5])
+@pytest.mark.parametrize("levels", [2, 3])
+def test_no_account_is_overdrawn_whatever_is_lost(levels, right):
+    """Whatever way is taken, parts lose as much as can be lost, and copies are never right or every other time."""
+    told, turn = [], [0]
+    control = driven(levels, ways=((1.0, 3.0, 4.0, 5.0, 6.0), WAY_COSTS[1]), finds=lambda: turn[0] % 3 > 0)
+
+    def observe(balance, gamma, cost, extra=0.0, less=0.0):
+        told.append(balance + control.worth.share * cost + gain(gamma, cost, less) - extra)
+        return min(told[-1], control.worth.account)
+
+    known, ways = control.end(control.init(), []), Counter()
+    control.worth = SimpleNamespace(on=Worth().on, observe=observe, share=0.3, account=16.0)
+    for turn[0] in range(600):
+        gamma = control.begin(known)
+        ways[control.way, control.level] += 1
+        tokens = gamma + 1 if turn[0] % 2 < 2 * right else 1
+        known = control.end(known, [step_of(tokens, gamma)])
+    assert min(told) >= -1e-9
+    assert sum(ways[COPIES, level] for level in range(1, levels)) > 3
+    assert sum(ways[MODEL, level] for level in range(1, levels)) > 3
+
+
+def test_ways_go_with_costs_and_are_two():
+    for given, told in (
+        ({"way_costs": WAY_COSTS}, "go with costs"),
+        ({"costs": COSTS, "way_costs": (COSTS[:2], COSTS)}, r"way_costs\[0\]=.*needs one entry"),
+        ({"costs": COSTS, "way_costs": 3}, "way_costs=3"),
+        ({"costs": COSTS, "way_costs": (COSTS,)}, "must be two"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            Serving(GAMMA, **given)
+    control = Control(Serving(GAMMA, costs=COSTS, way_costs=WAY_COSTS), SimpleNamespace(levels=1, copying=False))
+    assert control.ways == []  # a drafter that copies nothing has one way
+    assert control.init() == Known(control.levels[0].init(), ())
+
+
+@pytest.mark.parametrize("place", range(9))
+def test_numbers_that_no_run_could_have_are_refused(pair, place):
+    one = served(pair, "copies", 1.0, repeated(1))[1]
+    before, state = one.own.known, one.state()
+    assert len(state["lengths"]) == 9
+    state["lengths"] = state["lengths"].clone()
+    state["lengths"][place] = -5.0
+    with pytest.raises(ValueError, match="lengths"):
+        one.restore(state)
+    assert one.own.known == before
