@@ -6,12 +6,13 @@ All read the steps before alone, so that the text stays lossless, and keep a pro
 with all that are cheap at level 1, and with all at the last. Every level has an account of its own, and is on only
 where those below it are. What learning costs is held by the costs of ``real/measure/costs.py``, not by a profile's.
 
-A drafter that copies has three ways. Where nothing is found to copy after some text, its models draft, and nothing more
-is looked up. Where something is found after all, copies alone draft, and no model runs, if the speed law says that this
-is faster than all of it together. Each way has its own estimate of what is rejected; of two that compete, the one that
-is not taken fades to what nothing is known of, and so is tried again. A step of copies alone tells no account what the
-draft would have been worth: it is held against the speed that the law gives the first part alone, by its steps where
-nothing was found. That is an estimate; the promise against plain decoding knows none.
+A drafter that copies has three ways. Where nothing is found to copy after some text, its models draft, and nothing
+more is looked up. Where something is found after all, copies alone draft, and no model runs, if the speed law says
+that this is faster than all of it together. Each way has its own estimate of what is rejected, and at rest the first
+part has that of steps where nothing was found. Of two ways that compete, the one that is not taken fades to what
+nothing is known of, and so is tried again. A step of copies alone tells no account what the draft would have been
+worth: it is held against the speed that the law gives the first part alone, by its steps where nothing was found. That
+is an estimate; the promise against plain decoding knows none.
 """
 
 from collections.abc import Sequence
@@ -73,7 +74,7 @@ class Control:
 
     def begin(self, known: Known) -> int:
         """How many tokens the next step drafts; sets its way."""
-        way = self._choose_way(known) if self.ways and not self.rests else MIXED
+        way = MIXED if not self.ways else MODEL if self.rests else self._choose_way(known)
         if way != self.way:
             self.way = way
             self.drafter.draft_by(way)
@@ -97,7 +98,7 @@ class Control:
     def highest(self, known: Known) -> int:
         """The highest level at whose next step no account can be overdrawn, its own and those below it."""
         for level in range(len(self.levels) - 1, 0, -1):
-            gamma = self.levels[level].choose(known.lengths)
+            gamma = max(self.levels[level].choose(known.lengths), min(len(self.ways), 1))  # copies may be affordable
             cost = self.levels[level].cost(known.lengths, gamma)
             spent = [self._extra(below, gamma) for below in range(1, level + 1)]
             if gamma and all(map(self.worth.on, known.balances, [gamma] * level, [cost] * level, spent)):
@@ -120,7 +121,7 @@ class Control:
         return all(self.worth.on(own, gamma, cost, more) for own, more in zip(paying, extra, strict=False))
 
     def _policy(self, way: str) -> DraftLength:
-        return self.levels[self.level] if way == MIXED else self.ways[way == COPIES]
+        return self.levels[self.level] if way == MIXED or self.rests else self.ways[way == COPIES]
 
     def _observed(self, known: Known, after: Sequence[Step]) -> Known:
         """What a step tells of its way."""
@@ -150,7 +151,7 @@ class Control:
         else:
             gained = [self.drafter.gained(row, taken.target_probs) for row, taken in enumerate(after)]
             less = [sum(one) / len(one) for one in zip(*gained, strict=True)] + free[self.level :]
-        if self.way == MODEL:
+        if self.way == MODEL and not self.rests:
             extra[0] = self._looked(cost, gamma)
         paid = zip(known.balances, extra, less, strict=True)
         return known._replace(balances=tuple(self.worth.observe(one, gamma, cost, *more) for one, *more in paid))
