@@ -7,6 +7,7 @@ have had, and ``theory/speculation/audit.py`` bets against it, all texts of a sy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle
+from typing import Any
 
 import torch
 
@@ -17,7 +18,7 @@ from real.serving.step import RULES
 from real.systems.loaded import FAMILIES, Models, start_path
 from real.systems.rows import Method
 from real.traffic.streams import mixed
-from real.verify.lossless import BATCHES, MATRIX, Prompts, transforms
+from real.verify.lossless import BATCHES, BY_WAYS, MATRIX, Prompts, transforms
 from theory.speculation.audit import Audit
 
 
@@ -39,6 +40,9 @@ class Audited:
 
 
 BETTOR = Audit()
+SYSTEMS: dict[str, tuple[Method, dict[str, Any]]] = {name: (method, {}) for name, method in MATRIX.items()}
+SYSTEMS["mixture, ways"] = MATRIX["mixture"], BY_WAYS
+"""What is audited one text at a time, and how it is served."""
 
 
 def audit(
@@ -51,7 +55,7 @@ def audit(
     """
     if tokens < 1:
         raise ValueError(f"tokens={tokens!r}: at least one")
-    share = -(-tokens // (len(families) * (len(MATRIX) * len(RULES) + len(BATCHES))))
+    share = -(-tokens // (len(families) * (len(SYSTEMS) * len(RULES) + len(BATCHES))))
     for family in families:
         models = Models(family=family)
         asked = models.encoded(mixed(seed).prompts)
@@ -59,9 +63,9 @@ def audit(
             served, pace, state = _watch_rows(models, method, rows, asked, share, seed, bettor)
             evidence = float(state.log_wealth), float(state.log_peak), bool(bettor.alarm(state))
             yield Audited(family, name, "token", served, pace, *evidence)
-        for name, method in MATRIX.items():
+        for name, (method, settings) in SYSTEMS.items():
             for rule in RULES:
-                served, pace, state = _watch(models, method, rule, asked, share, seed, bettor)
+                served, pace, state = _watch(models, method, rule, asked, share, seed, bettor, settings)
                 evidence = float(state.log_wealth), float(state.log_peak), bool(bettor.alarm(state))
                 yield Audited(family, name, rule, served, pace, *evidence)
 
@@ -90,8 +94,18 @@ def _warmed(family: str, method: Method) -> Method:
     return warm if start_path(family, warm).is_file() else replace(warm, start="")
 
 
-def _watch(models: Models, method: Method, rule: str, asked: Prompts, share: int, seed: int, bettor: Audit):
-    serving = Serving(rule=rule, max_new_tokens=96, burn_in=320)
+def _watch(
+    models: Models,
+    method: Method,
+    rule: str,
+    asked: Prompts,
+    share: int,
+    seed: int,
+    bettor: Audit,
+    settings: dict[str, Any],
+):
+    """The same for requests served one at a time."""
+    serving = Serving(rule=rule, max_new_tokens=96, burn_in=320, **settings)
     decoder = models.decoder(_warmed(models.family, method), serving, seed)
     rng, served, steps = torch.Generator().manual_seed(seed + 1), 0, 0
     state = bettor.init(torch.zeros((), dtype=torch.float64))

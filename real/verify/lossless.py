@@ -95,8 +95,8 @@ LOWER_COSTS = (1.0, 1.26, 1.42, 1.48, 1.54), (1.0, 1.28, 1.46, 1.54, 1.62)
 CHECKED["mixture, levels by cost"] = served(Method("mixture", Hedge(0.3)), costs=COSTS, lower_costs=LOWER_COSTS)
 WAY_COSTS = (1.0, 1.28, 1.44, 1.5, 1.56), (1.0, 1.04, 1.06, 1.08, 1.1)
 """Where nothing is found to copy, and of copies alone, which draft then wherever they find something."""
-BY_WAYS = {"costs": COSTS, "lower_costs": LOWER_COSTS, "way_costs": WAY_COSTS}
-CHECKED |= {f"mixture, ways {rule}": served(Method("mixture", Hedge(0.3)), rule=rule, **BY_WAYS) for rule in RULES}
+BY_WAYS: dict[str, Any] = {"costs": COSTS, "lower_costs": LOWER_COSTS, "way_costs": WAY_COSTS}
+CHECKED |= {f"mixture, ways {rule}": served(MATRIX["mixture"], rule=rule, **BY_WAYS) for rule in RULES}
 CHECKED["copies, ways"] = served(Method("backoff"), costs=COSTS, way_costs=WAY_COSTS)
 
 
