@@ -75,7 +75,7 @@ class Control:
     def begin(self, known: Known) -> int:
         """How many tokens the next step drafts; sets its way."""
         way = MIXED if not self.ways else MODEL if self.rests else self._choose_way(known)
-        if way != self.way:
+        if self.ways:
             self.way = way
             self.drafter.draft_by(way)
         gamma = self._policy(way).choose(_lengths(known, way))

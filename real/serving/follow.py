@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from real.drafters.base import MIXED
 from real.models.device import sent
 from real.models.sampling import Sampling
 from real.serving.decoder import Decoder
@@ -58,6 +59,7 @@ def read(session: Session, tokens: list[int], sampling: Sampling) -> tuple[Step,
     """Commit ``tokens`` to a session's one text as if each was drafted and kept: the step, and overlaps ``[n]``."""
     (text,), drafter, device = session.texts, session.drafter, session.target.device
     assert drafter is not None
+    drafter.draft_by(MIXED)
     drafts = sent([tokens], device)  # [1, n]
     known = max(0, min(len(tokens), drafter.context + 1 - len(text.tokens)))  # what its context has room for
     drafted = drafter.laws_along(drafts[:, :known], sampling)[0] if known else None  # [known, V]

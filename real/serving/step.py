@@ -15,7 +15,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from real.drafters.base import COPIES, Drafter
+from real.drafters.base import COPIES, MIXED, Drafter
 from real.drafters.copying import propose_copies
 from real.models.device import sent
 from real.models.hf import CausalLM
@@ -95,6 +95,7 @@ class Session:
         self.texts: list[Text] = []
         self.memory = memory_of(target, rows)
         if drafter is not None:
+            drafter.draft_by(MIXED)
             drafter.open(self.texts, rows)
 
     @torch.inference_mode()

@@ -275,3 +275,11 @@ def test_what_copies_nothing_says_so(pair):
     with pytest.raises(NotImplementedError, match="Independent: copies nothing"):
         drafter.copied_after([])
     assert not make_drafter("mixture", pair, parts=PARTS, mode="kl").copying
+
+
+def test_a_session_begins_with_all_of_a_drafter(pair):
+    """Whatever way another decoder has left it at."""
+    drafter = made(pair, "backoff")
+    drafter.draft_by(MODEL)
+    alone(pair.target, drafter, [1, 2, 3], 4)
+    assert (drafter.way, drafter.base.way, drafter.base.base.way) == (MIXED,) * 3
