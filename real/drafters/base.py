@@ -152,6 +152,11 @@ class Drafter(ABC):
         """Whether there is something to copy after every text in flight; asked before a step."""
         return False
 
+    @property
+    def first_alone(self) -> bool:
+        """Of one with levels: whether its first part is all that drafts in the next step, as at level 0."""
+        return False
+
     def draft_by(self, way: str) -> None:
         """Draft by this way, one of ``MIXED``, ``MODEL`` and ``COPIES``, from the next step on."""
         self.way = way

@@ -35,6 +35,8 @@ LEAST, MOST = log(1e-6), 4.0
 """Log-probabilities below count as this; log-ratios beyond are cut."""
 TOGETHER = 8
 """Positions that are remembered at once, or all that there are when a text ends: it costs little more than for one."""
+WAITING = 64
+"""Positions of a text at most whose draft is still to come."""
 TINY = 1e-30
 """Added to a variance, so that a state of zeros has a key."""
 DENSE = 8192
@@ -153,7 +155,10 @@ class ResidualMemory(Refining):
             hidden, own = (torch.stack([one[row] for one in seen]) for seen in zip(*self._seen[:drafted], strict=True))
             self._fresh.append((hidden, own, logits[:drafted]))
         if drafted < len(logits):
-            self._open[row].append(logits[drafted:])
+            waits = self._open[row]
+            waits.append(logits[drafted:])
+            while sum(map(len, waits[1:])) >= WAITING:  # the draft has not read on for long, so these never will be
+                del waits[0]
         if row == len(self.texts) - 1:
             self._seen = []
 

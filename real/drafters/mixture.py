@@ -5,7 +5,8 @@ r"""Several drafters as one, with learned weights: their laws mixed, or one of t
     route   part i ~ x drafts alone; each position's loss is ⟨x, TV(target, law_i)⟩: one verified path scores all
 
 x lies on the simplex. ``tv`` learns from all committed positions, from a bonus one when the draft has read on; so its
-regret is in rejections of committed tokens, against the best fixed mixture. ``kl`` and ``route`` learn from the
+regret is in rejections of committed tokens, against the best fixed mixture. Left out are steps that its first part or
+copies alone have drafted (``real/serving/control.py``). ``kl`` and ``route`` learn from the
 positions that verification examined, one update each, as mixability wants (``theory/learners/mixture.py``,
 ``hedge.py``). In ``route`` the choice is made before anything is sampled; chosen after seeing a sample, decoding is no
 longer lossless. A part may refine another one's law (``refining.py``).
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from real.drafters.base import COPIES, MODEL, Drafter
 from real.drafters.blend import Blend, laid_out, rows_of
-from real.drafters.copies import NOWHERE, Copies
+from real.drafters.copies import Copies
 from real.drafters.gains import Said, gains, without_parts
 from real.drafters.independent import Independent
 from real.drafters.objective import DISTIL, Objective
@@ -139,7 +140,7 @@ class Mixture(Several):
 
         def copied(part: Refining) -> list[Copies]:
             part.follow(NOTHING, drafted)
-            return [NOWHERE] * len(self.texts) if self.way == MODEL else part.copies()
+            return part.copies()
 
         return self._blend(logits, sampling, refined, copied)
 
@@ -162,7 +163,7 @@ class Mixture(Several):
     def propose(
         self, lengths: Sequence[int], sampling: Sampling, uniforms: Tensor | None, confidence: float = 0.0
     ) -> Proposal:
-        if self._first_alone:
+        if self.first_alone:
             proposal = self.parts[0].propose(lengths, sampling, uniforms, confidence)
             self.witnesses = self.parts[0].witnesses
             return proposal
@@ -228,8 +229,7 @@ class Mixture(Several):
         return one_hot(torch.stack([route(self._x.double(), uniform) for uniform in uniforms]), self._x)
 
     @property
-    def _first_alone(self) -> bool:
-        """Whether the first part is all that drafts in the next step."""
+    def first_alone(self) -> bool:
         rest = len(self._dear) if self._level < self.levels - 1 else 0
         return not self._level or (self.way == MODEL and len(self.parts) - len(self.copiers) - rest == 1)
 
@@ -285,10 +285,9 @@ class Mixture(Several):
                 self._laws[row].update((starts[row] + i, (said[i], row)) for i in range(known))
                 new[row] -= known
                 self._last[row] = starts[row], known
-        if self.way == COPIES or self._first_alone:
+        if self.way == COPIES or self.first_alone:
             self._open = [0] * len(new)  # the parts' laws there are not asked for
-            for part in self.copiers.values():
-                part.take_in()
+            self.take_in()
         elif self._looks_back:
             self._open = [count + more for count, more in zip(self._open, new, strict=True)]
         super().commit()
@@ -297,7 +296,8 @@ class Mixture(Several):
         """The parts' laws at each position ``[stop − start, N, V]``; zeros where verification examined nothing."""
         kept = self._laws[row]
         there = [at for at in range(start, stop) if at in kept]
-        laws = laid_out([kept[at] for at in there]) if there else torch.zeros(0, len(self.parts), self.vocab)
+        nothing = torch.zeros(0, len(self.parts), self.vocab, device=self.device)
+        laws = laid_out([kept[at] for at in there]) if there else nothing
         found = laws.new_zeros(stop - start, *laws.shape[1:])
         found[[at - start for at in there]] = laws
         return laws if len(there) == len(found) else found

@@ -44,7 +44,11 @@ class Refining(Drafter):
 
     @abstractmethod
     def follow(self, said: Tensor, drafted: list[Tensor]) -> None:
-        """What the base said after the tokens ``drafted`` ``[n, V]``, told once and in order before it is refined."""
+        """What the base said after the tokens ``drafted`` ``[n, V]``, told in order before it is refined, and once.
+
+        A part ``of_laws`` is told of a step's beginning once more, without what the base said, where it was asked what
+        it finds.
+        """
 
     @abstractmethod
     def refined(self, said: Tensor) -> Tensor:

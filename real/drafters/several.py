@@ -110,6 +110,12 @@ class Several(Drafter):
             if not (isinstance(part, Refining) and part.idle):
                 part.reveal(row, logits, drafted)
 
+    def take_in(self) -> None:
+        """Let parts remember what was revealed before, if enough of it waits; nothing before it is asked for now."""
+        for part in self.parts:
+            if isinstance(part, Refining):
+                part.take_in()
+
     def leave(self, row: int) -> None:
         for part in reversed(self.parts):  # what refines a part reads it once more
             part.leave(row)

@@ -112,7 +112,7 @@ def costs(full: Steps, system: str, level: int, learning: float = 0.0, way: str 
         for turn, all_ in full.items()
         if (turn.system, turn.level, turn.way) == (system, level, way)
     }
-    if way != MIXED and sum(map(bool, own.values())) < 2:
+    if way != MIXED and sum(map(bool, own.values())) < min(2, len(own)):
         return costs(full, system, level)
     own = {gamma: steps for gamma, steps in own.items() if steps}
     lengths = sorted({turn.gamma for turn in full} - {0})

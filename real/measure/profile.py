@@ -157,7 +157,8 @@ def measure(
     prompts: Sequence[list[int]],
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Runs:
-    """A contest of every length 0 … gamma, nothing learning, and of every length at the drafter's lower levels.
+    """A contest of every length 0 … gamma, nothing learning, and of every length at the drafter's lower levels and, if
+    it copies, by its two other ways.
 
     One contender more decodes plainly but for every ``APART``-th step, nearer where requests are short, which drafts
     one token.
@@ -323,6 +324,8 @@ def _kept(path: Path) -> Profile | None:
     try:
         measured = load_result(path, "profile")["measured"]
     except (OSError, ValueError):
+        return None
+    if "ways" not in measured:
         return None
     switch_cost = measured.pop("switch_cost")
     of_levels: Any = {

@@ -149,7 +149,7 @@ def check(template: Named, named: Named, rounded: bool = False) -> None:
 
 def between(name: str, numbers: Tensor, least: float, most: float = MOST) -> None:
     """ValueError, with the name of their entry, for numbers outside of a range."""
-    bad = numbers[(numbers < least) | (numbers > most)]
+    bad = numbers[~((numbers >= least) & (numbers <= most))]  # also what is no number
     if len(bad):
         raise ValueError(f"state entry {name!r}: holds {bad[0].item()}, which must be from {least} to {most}; {REMEDY}")
 

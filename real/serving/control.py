@@ -10,13 +10,15 @@ A drafter that copies has three ways. Where nothing is found to copy after some 
 more is looked up. Where something is found after all, copies alone draft, and no model runs, if the speed law says
 that this is faster than all of it together. Each way has its own estimate of what is rejected, and at rest the first
 part has that of steps where nothing was found. Of two ways that compete, the one that is not taken fades to what
-nothing is known of, and so is tried again. A step of copies alone tells no account what the draft would have been
-worth: it is held against the speed that the law gives the first part alone, by its steps where nothing was found. That
-is an estimate; the promise against plain decoding knows none.
+nothing is known of, and is tried again where that promises more. A step of copies alone tells no account what the
+draft would have been worth: it is held against the speed that the law gives the first part alone, by its steps where
+nothing was found. That is an estimate; the promise against plain decoding knows none.
 """
 
 from collections.abc import Sequence
 from typing import NamedTuple
+
+import numpy as np
 
 from real.drafters import Drafter
 from real.drafters.base import COPIES, MIXED, MODEL
@@ -30,8 +32,8 @@ from theory.speculation.worth import Worth
 class Known(NamedTuple):
     """What the past tells: the state of the choice of lengths, and what each level may still spend, in plain steps.
 
-    ``model``, ``copies``: positions verified and rejected in steps of these two ways; ``lengths`` has those of all
-    together.
+    ``model``, ``copies``: positions verified and rejected in steps of these two ways; ``lengths`` has those of steps in
+    which all of the drafter drafts.
     """
 
     lengths: Lengths
@@ -58,9 +60,13 @@ class Control:
                 "costs of all but the last"
             )
         self.levels = [DraftLength(tuple(of_level), serving.switch_cost) for of_level in costs]
-        of_ways = serving.way_costs if drafter.copying else ()
-        self.ways = [DraftLength(tuple(of_way), serving.switch_cost) for of_way in of_ways]
+        self.model, self.copies = list[DraftLength](), None
+        if serving.way_costs and drafter.copying:
+            model, copies = serving.way_costs
+            self.model = [DraftLength(one, serving.switch_cost) for one in _model_costs(costs, model)]
+            self.copies = DraftLength(tuple(copies))  # no model has anything to catch up with
         self.drafter, self.worth, self.level, self.way = drafter, Worth(), len(costs) - 1, MIXED
+        self.gamma = 0  # that the step under way was asked for
 
     @property
     def rests(self) -> bool:
@@ -70,18 +76,17 @@ class Control:
     def init(self) -> Known:
         """Before the first step."""
         lengths, balances = self.levels[-1].init(), (self.worth.init(),) * (len(self.levels) - 1)
-        return Known(lengths, balances, *[lengths[:2]] * len(self.ways))
+        return Known(lengths, balances, *[lengths[:2]] * (2 if self.copies else 0))
 
     def begin(self, known: Known) -> int:
         """How many tokens the next step drafts; sets its way."""
-        way = MIXED if not self.ways else MODEL if self.rests else self._choose_way(known)
-        if self.ways:
-            self.way = way
-            self.drafter.draft_by(way)
-        gamma = self._policy(way).choose(_lengths(known, way))
-        while gamma and way != MIXED and not self._affordable(known, way, gamma):
-            gamma -= 1
-        return gamma
+        if self.copies:
+            self.way = MODEL if self.rests else self._choose_way(known, self.copies)
+            self.drafter.draft_by(self.way)
+        self.gamma = self._policy(self.way).choose(_lengths(known, self.way))
+        while self.gamma and self.way != MIXED and not self._affordable(known, self.gamma):
+            self.gamma -= 1
+        return self.gamma
 
     def end(self, known: Known, after: Sequence[Step]) -> Known:
         """What is known after the steps of all texts; sets the level of the next one."""
@@ -98,39 +103,47 @@ class Control:
     def highest(self, known: Known) -> int:
         """The highest level at whose next step no account can be overdrawn, its own and those below it."""
         for level in range(len(self.levels) - 1, 0, -1):
-            gamma = max(self.levels[level].choose(known.lengths), min(len(self.ways), 1))  # copies may be affordable
+            gamma = self.levels[level].choose(known.lengths) or int(self.copies is not None)  # they may be affordable
             cost = self.levels[level].cost(known.lengths, gamma)
             spent = [self._extra(below, gamma) for below in range(1, level + 1)]
             if gamma and all(map(self.worth.on, known.balances, [gamma] * level, [cost] * level, spent)):
                 return level
         return 0
 
-    def _choose_way(self, known: Known) -> str:
+    def _choose_way(self, known: Known, copies: DraftLength) -> str:
         if not self.drafter.finds():
             return MODEL
-        mixed, copied = (self._policy(way).speed(_lengths(known, way)) for way in (MIXED, COPIES))
-        return COPIES if copied >= mixed else MIXED
+        faster = copies.speed(_lengths(known, COPIES)) >= self.levels[self.level].speed(known.lengths)
+        return COPIES if faster else MIXED
 
-    def _affordable(self, known: Known, way: str, gamma: int) -> bool:
-        """Whether no account that pays for such a step can be overdrawn by it; ``highest`` has seen to ``MIXED``."""
-        cost = self._policy(way).cost(_lengths(known, way), gamma)
-        if way == COPIES:
-            return all(cost <= balance for balance in known.balances[:1])
-        extra = [self._looked(cost, gamma), *(self._extra(above, gamma) for above in range(2, self.level + 1))]
-        paying = known.balances[: self.level]
-        return all(self.worth.on(own, gamma, cost, more) for own, more in zip(paying, extra, strict=False))
+    def _affordable(self, known: Known, gamma: int) -> bool:
+        """Whether such a step can overdraw no account, by the way that is set; ``highest`` has seen to ``MIXED``."""
+        cost, own = self._policy(self.way).cost(_lengths(known, self.way), gamma), known.balances[: self.level]
+        if not own:
+            return True
+        if self.way == COPIES:
+            return cost <= own[0]
+        extra = [self._looked(gamma), *(self._extra(above, gamma) for above in range(2, self.level + 1))]
+        if self.drafter.first_alone:  # it loses nothing but what looking costs
+            return extra[0] <= own[0]
+        return all(self.worth.on(balance, gamma, cost, more) for balance, more in zip(own, extra, strict=False))
 
     def _policy(self, way: str) -> DraftLength:
-        return self.levels[self.level] if way == MIXED or self.rests else self.ways[way == COPIES]
+        if way == COPIES and self.copies:
+            return self.copies
+        return self.model[self.level] if way == MODEL else self.levels[self.level]
 
     def _observed(self, known: Known, after: Sequence[Step]) -> Known:
         """What a step tells of its way."""
         tokens = sum(len(taken.tokens) for taken in after) / len(after)  # a plain step gives each text one
         rejected = sum(taken.rejected for taken in after)
-        outcome = tokens, sum(taken.accepted for taken in after) + rejected, rejected
+        verified = sum(taken.accepted for taken in after) + rejected
+        if self.way == COPIES:  # a draft that ended early is no better than one that was rejected there
+            ended = sum(taken.drafted < self.gamma <= taken.room and not taken.rejected for taken in after)
+            verified, rejected = verified + ended, rejected + ended
         policy, gamma = self._policy(self.way), max(taken.drafted for taken in after)
-        state = policy.observe(_lengths(known, self.way), gamma, *outcome)
-        if not self.ways:
+        state = policy.observe(_lengths(known, self.way), gamma, tokens, verified, rejected)
+        if not self.copies:
             return known._replace(lengths=state)
         rest, fresh = known.lengths._replace(account=state.account, drafting=state.drafting), policy.init()
         if self.way == MIXED:
@@ -138,7 +151,7 @@ class Control:
         if self.way == MODEL:
             return known._replace(lengths=rest, model=state[:2])
         verified, rejected = _faded(rest[:2], fresh, policy.memory)
-        return known._replace(lengths=rest._replace(verified=verified, rejected=rejected), copies=state[:2])
+        return known._replace(lengths=Lengths(verified, rejected, state.account, 0.0), copies=state[:2])
 
     def _paid(self, known: Known, after: Sequence[Step]) -> Known:
         """The accounts after one step of all texts: the mean of what they gained, at the longest draft."""
@@ -152,17 +165,29 @@ class Control:
             gained = [self.drafter.gained(row, taken.target_probs) for row, taken in enumerate(after)]
             less = [sum(one) / len(one) for one in zip(*gained, strict=True)] + free[self.level :]
         if self.way == MODEL and not self.rests:
-            extra[0] = self._looked(cost, gamma)
+            extra[0] = self._looked(gamma)
         paid = zip(known.balances, extra, less, strict=True)
         return known._replace(balances=tuple(self.worth.observe(one, gamma, cost, *more) for one, *more in paid))
 
-    def _looked(self, cost: float, gamma: int) -> float:
-        """What a step costs more in which nothing was found than one of the first part, in plain steps."""
-        return max(0.0, cost - self.levels[0].costs[gamma])
+    def _looked(self, gamma: int) -> float:
+        """What a step in which nothing was found costs more than one of the first part alone, without what levels
+        above the first add, in plain steps."""
+        return max(0.0, self.model[1].costs[gamma] - self.levels[0].costs[gamma])
 
     def _extra(self, level: int, gamma: int) -> float:
         """What a level costs in a step more than the one below it, in plain steps."""
         return max(0.0, self.levels[level].costs[gamma] - self.levels[level - 1].costs[gamma])
+
+
+def _model_costs(levels: Sequence[Sequence[float]], measured: Sequence[float]) -> list[tuple[float, ...]]:
+    """What steps in which nothing was found cost at every level; ``measured`` at the last one."""
+    if len(levels) == 1:
+        return [tuple(measured)]
+    known = np.array(levels)
+    found = known - known[1] + known[0] + np.maximum(0.0, measured - known[-1] + known[1] - known[0])
+    found = np.maximum.accumulate(np.concatenate([known[:1], found[1:]]), 1)
+    found[:, 0] = 1.0
+    return [tuple(one) for one in found.tolist()]
 
 
 def _lengths(known: Known, way: str) -> Lengths:

@@ -67,6 +67,11 @@ class Step:
     verified_laws: Tensor | None = None
 
     @property
+    def room(self) -> int:
+        """How many tokens the text could have drafted before its end."""
+        return self.text.end - len(self.text.tokens) + len(self.tokens)
+
+    @property
     def rejected(self) -> bool:
         """Whether the committed token after the accepted ones is a recovered one: the draft was wrong there."""
         return len(self.tokens) > self.accepted and self.accepted < self.drafted

@@ -78,6 +78,8 @@ class Own:
             known = Known(Lengths(*lengths), *others)
             accounts = torch.tensor([known.lengths.account, *known.balances])
             between("lengths", accounts / torch.tensor(self.most), 0, 1)
+            for verified, rejected in filter(None, (known.lengths[:2], known.model, known.copies)):
+                between("lengths", torch.tensor(rejected) / torch.tensor(verified), 0, 1)
             made.known = known
         return made
 

@@ -13,6 +13,7 @@ from real.drafters.backoff import TOGETHER, Backoff  # noqa: E402
 from real.drafters.base import COPIES, MIXED, MODEL  # noqa: E402
 from real.drafters.copying import propose_copies  # noqa: E402
 from real.drafters.independent import Independent  # noqa: E402
+from real.drafters.memory import WAITING  # noqa: E402
 from real.drafters.mixture import Mixture  # noqa: E402
 from real.drafters.uniform import Uniform  # noqa: E402
 from real.models.hf import Pair  # noqa: E402
@@ -283,3 +284,46 @@ def test_a_session_begins_with_all_of_a_drafter(pair):
     drafter.draft_by(MODEL)
     alone(pair.target, drafter, [1, 2, 3], 4)
     assert (drafter.way, drafter.base.way, drafter.base.base.way) == (MIXED,) * 3
+
+
+@pytest.mark.parametrize("name", ["mixture", "backoff"])
+def test_what_waits_for_the_draft_is_bounded_where_it_never_reads(pair, name):
+    """A memory keeps the target's laws until the draft has read on, which copies alone never make it do."""
+    drafter = make_drafter("mixture", pair) if name == "mixture" else make_drafter(
+        "backoff", pair, base=make_drafter("memory", pair))  # fmt: skip
+    memory = drafter.parts[1] if name == "mixture" else drafter.base
+    serving = Serving(3, 8, Sampling(0.0), 300)
+    decoder = online_decoder(pair, drafter, Hedge(0.3) if name == "mixture" else Frozen(), serving, seed=1)
+    step, waiting = decoder._step, []
+
+    def copied(ledger):
+        drafter.draft_by(COPIES)
+        found = step(ledger)
+        waiting.append(sum(map(len, memory._open[0])) if memory._open else 0)
+        return found
+
+    decoder._step = copied
+    decoder.serve(repeated(1)[0], Ledger())
+    assert max(waiting) <= WAITING + 3
+    assert max(waiting) > WAITING - 4
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_where_nothing_is_found_a_memory_still_learns_every_parts_own_law(pair, rows):
+    """Of a mixture with a memory: its copying parts are looked up as ever, so that no other law is taken for theirs."""
+    laws = []
+    for ways in (MODEL, MIXED):
+        drafter = make_drafter("mixture", pair)
+        decoder = online_decoder(pair, drafter, Hedge(0.3), Serving(3, 8, max_new_tokens=40), seed=1, rows=rows)
+        seen = []
+        decoder.learning.record = seen.extend
+        step = decoder._step
+
+        def by(ledger, step=step, drafter=drafter, way=ways):
+            drafter.draft_by(way)
+            return step(ledger)
+
+        decoder._step = by
+        list(decoder.serve_all(repeated(4), Ledger()))
+        laws.append(torch.cat([piece.features for piece in seen]))
+    torch.testing.assert_close(*laws, rtol=0, atol=0)

@@ -95,14 +95,14 @@ def test_the_promises_are_kept_on_every_stretch(pair, name, temperature):
     plain, paid = [0.0], [[0.0] for _ in control.levels[1:]]
     for level, way, known, steps, gained in told:
         (taken,) = steps
-        policy = control.levels[level] if way == MIXED else control.ways[way == COPIES]
+        policy = {MIXED: control.levels[level], MODEL: control.model[level], COPIES: control.copies}[way]
         cost, tokens = policy.costs[taken.drafted], len(taken.tokens)
         plain.append(plain[-1] + cost - (1 + policy.share) * tokens)
         for above, sums in enumerate(paid, 1):
             less = gained[0][above - 1] if above <= level and way != COPIES else 0.0
             extra = control._extra(above, taken.drafted) if above <= level and way != COPIES else 0.0
-            if above == 1 and way == MODEL:
-                extra = max(0.0, cost - control.levels[0].costs[taken.drafted])
+            if above == 1 and way == MODEL and level:
+                extra = max(0.0, control.model[1].costs[taken.drafted] - control.levels[0].costs[taken.drafted])
             if above == 1 and way == COPIES:
                 verified, rejected = known.model
                 law = known.lengths._replace(verified=verified, rejected=rejected)
@@ -130,13 +130,16 @@ def test_what_is_known_of_the_ways_is_saved_and_taken_up_again(pair, name):
 
 def step_of(tokens, drafted):
     return SimpleNamespace(tokens=[0] * tokens, accepted=tokens - 1, drafted=drafted, rejected=tokens <= drafted,
-                           target_probs=drafted)  # fmt: skip
+                           target_probs=drafted, room=99)  # fmt: skip
 
 
-def driven(levels=1, ways=WAY_COSTS, finds=lambda: True):
-    """A control whose drafter only says whether it finds something."""
+def driven(levels=1, ways=WAY_COSTS, finds=lambda: True, first_alone=False):
+    """A control whose drafter only says whether it finds something; with all it loses what can be lost."""
     drafter = SimpleNamespace(levels=levels, copying=True, work=lambda level: None, draft_by=lambda way: None)
-    drafter.finds, drafter.gained = finds, lambda row, drafted: [-drafted - 1.0] * control.level  # all that can be lost
+    drafter.finds, drafter.first_alone = finds, first_alone
+    drafter.gained = lambda row, drafted: (
+        [0.0 if first_alone and control.way == MODEL else -drafted - 1.0] * control.level
+    )
     lower = LOWER_COSTS[: levels - 1]
     control = Control(Serving(GAMMA, costs=COSTS, lower_costs=lower, way_costs=ways), drafter)
     return control
@@ -174,6 +177,83 @@ def test_every_way_has_a_length_of_its_own():
     assert (control.begin(known), control.way) == (GAMMA, COPIES)
 
 
+def taken_ways(control, outcome, steps=400, gamma_of=lambda gamma: gamma):
+    """The ways of so many steps; ``outcome`` (way, drafted) → tokens that were accepted."""
+    known, ways = control.init(), []
+    for _ in range(steps):
+        gamma = control.begin(known)
+        drafted = gamma_of(gamma) if control.way == COPIES else gamma
+        ways.append(control.way)
+        known = control.end(known, [step_of(min(outcome(control.way, drafted), drafted) + 1, drafted)])
+    return Counter(ways[steps // 2 :]), known
+
+
+def test_copies_that_draft_nothing_or_little_are_left():
+    """A draft of copies may end early, even before its first token; then it is worth no more than it drafted."""
+    for longest in (0, 1):
+        ways, known = taken_ways(driven(), lambda way, drafted: drafted, gamma_of=lambda gamma, most=longest: most)
+        assert ways[MIXED] > 5 * ways[COPIES]
+        assert known.copies[1] > 0.2 * known.copies[0]
+    assert taken_ways(driven(), lambda way, drafted: drafted)[0][COPIES] == 200
+
+
+def test_near_the_end_of_a_text_a_short_draft_says_nothing():
+    control = driven()
+    known = control.init()
+    control.begin(known)
+    ended = control.end(known, [SimpleNamespace(**{**vars(step_of(2, 1)), "room": 1})])
+    control.begin(known)
+    short = control.end(known, [step_of(2, 1)])
+    assert ended.copies[1] == pytest.approx(known.copies[1] * (1 - 1 / 64))
+    assert short.copies[1] == pytest.approx(known.copies[1] * (1 - 1 / 64) ** 2 + 1)
+
+
+def test_what_a_model_has_to_catch_up_with_after_copies_is_charged_to_it():
+    found = [True]
+    drafter = SimpleNamespace(levels=1, copying=True, first_alone=False, draft_by=lambda way: None)
+    drafter.finds = lambda: found[0]
+    control = Control(Serving(GAMMA, costs=COSTS, switch_cost=0.5, way_costs=WAY_COSTS), drafter)
+    known = control.init()
+    for found[0], way, more in ((False, MODEL, 0.5), (False, MODEL, 0.0), (True, COPIES, 0.0), (False, MODEL, 0.5)):
+        before = known._replace(lengths=known.lengths._replace(account=4.0))
+        gamma = control.begin(before)
+        assert control.way == way
+        known = control.end(before, [step_of(gamma + 1, gamma)])
+        policy = control.copies if way == COPIES else control.model[0]
+        spent = 4.0 + (1 + policy.share) * (gamma + 1) - known.lengths.account
+        assert spent == pytest.approx(policy.costs[gamma] + more)
+
+
+def test_the_memory_is_not_charged_for_looking_and_a_first_part_alone_drafts_in_full():
+    """Three levels: where nothing is found, the first account pays for the look alone, and the last for its own."""
+    control = driven(3, ways=(tuple(cost + 0.01 * (gamma > 0) for gamma, cost in enumerate(COSTS)), WAY_COSTS[1]))
+    for gamma in range(1, GAMMA + 1):
+        light = LOWER_COSTS[1][gamma] - LOWER_COSTS[0][gamma]
+        assert control._looked(gamma) == pytest.approx(light + 0.01)
+        assert control.model[2].costs[gamma] == pytest.approx(COSTS[gamma] + 0.01)
+        assert control.model[1].costs[gamma] == pytest.approx(LOWER_COSTS[1][gamma] + 0.01)
+    alone = driven(2, finds=lambda: False, first_alone=True)
+    known = alone.end(alone.init(), [])
+    known = known._replace(
+        model=(60.0, 0.5), balances=(6.0,), lengths=known.lengths._replace(verified=3.0, rejected=2.9)
+    )
+    assert alone.begin(known) == GAMMA
+    together = driven(2, finds=lambda: False)
+    together.end(known, [])
+    assert together.begin(known) < GAMMA
+
+
+def test_numbers_that_are_none_are_refused(pair):
+    one = served(pair, "copies", 1.0, repeated(1))[1]
+    before, state = one.own.known, one.state()
+    for place, number in ((0, 0.0), (5, 0.0), (6, float("nan")), (7, 0.0), (8, 1e6)):
+        damaged = {**state, "lengths": state["lengths"].clone()}
+        damaged["lengths"][place] = number
+        with pytest.raises(ValueError, match="lengths"):
+            one.restore(damaged)
+        assert one.own.known == before
+
+
 @pytest.mark.parametrize("right", [0.0, 0.5])
 @pytest.mark.parametrize("levels", [2, 3])
 def test_no_account_is_overdrawn_whatever_is_lost(levels, right):
@@ -207,7 +287,7 @@ def test_ways_go_with_costs_and_are_two():
         with pytest.raises(ValueError, match=told):
             Serving(GAMMA, **given)
     control = Control(Serving(GAMMA, costs=COSTS, way_costs=WAY_COSTS), SimpleNamespace(levels=1, copying=False))
-    assert control.ways == []  # a drafter that copies nothing has one way
+    assert control.copies is None  # a drafter that copies nothing has one way
     assert control.init() == Known(control.levels[0].init(), ())
 
 
