@@ -31,7 +31,7 @@ from theory.runs.practice import DEEP_LEARNERS
 UNLIMITED = 2**31
 """More tokens than any text has."""
 MIXED, MODEL, COPIES = "mixed", "model", "copies"
-"""What drafts in a step: all of a drafter; all but what it copies; what it copies alone, so that no model runs."""
+"""What drafts in a step: all of a drafter; its models, as nothing is found to copy; copies alone, so that none runs."""
 LONGEST = 64
 """Most tokens that a setting may look back on or ahead to: time or memory grows with their number or its square."""
 

@@ -6,13 +6,13 @@ All read the steps before alone, so that the text stays lossless, and keep a pro
 with all that are cheap at level 1, and with all at the last. Every level has an account of its own, and is on only
 where those below it are. What learning costs is held by the costs of ``real/measure/costs.py``, not by a profile's.
 
-A drafter that copies has three ways. Where nothing is found to copy after some text, its models draft, and nothing
-more is looked up. Where something is found after all, copies alone draft, and no model runs, if the speed law says
-that this is faster than all of it together. Each way has its own estimate of what is rejected, and at rest the first
-part has that of steps where nothing was found. Of two ways that compete, the one that is not taken fades to what
-nothing is known of, and is tried again where that promises more. A step of copies alone tells no account what the
-draft would have been worth: it is held against the speed that the law gives the first part alone, by its steps where
-nothing was found. That is an estimate; the promise against plain decoding knows none.
+A drafter that copies has three ways. Where nothing is found to copy after some text, its models draft; if there is one
+alone, nothing more is looked up. Where something is found after all, copies alone draft, and no model runs, if the
+speed law says that this is faster than all of it together. Each way has its own estimate of what is rejected, and at
+rest the first part has that of steps where nothing was found. Of two ways that compete, the one that is not taken
+fades to what nothing is known of, and is tried again where that promises more. A step of copies alone tells no account
+what the draft would have been worth: it is held against the speed that the law gives the first part alone, by its
+steps where nothing was found. That is an estimate; the promise against plain decoding knows none.
 """
 
 from collections.abc import Sequence
@@ -103,7 +103,7 @@ class Control:
     def highest(self, known: Known) -> int:
         """The highest level at whose next step no account can be overdrawn, its own and those below it."""
         for level in range(len(self.levels) - 1, 0, -1):
-            gamma = self.levels[level].choose(known.lengths) or int(self.copies is not None)  # they may be affordable
+            gamma = self.levels[level].choose(known.lengths) or int(self.copies is not None)  # copies cost less
             cost = self.levels[level].cost(known.lengths, gamma)
             spent = [self._extra(below, gamma) for below in range(1, level + 1)]
             if gamma and all(map(self.worth.on, known.balances, [gamma] * level, [cost] * level, spent)):
