@@ -29,7 +29,7 @@ NEVER = -2
 """What stands in a saved context where a text had no token yet."""
 TOP = 16
 """Likeliest tokens of a target's law that a global table keeps, renormalised."""
-TOGETHER = 8
+TOGETHER = 32
 """Positions that a global table takes in at once, or all that there are when a text ends."""
 
 
@@ -200,8 +200,7 @@ class Backoff(Refining):
         laws = torch.cat([one.logits for one in told]).float().softmax(-1)
         top = laws.topk(self.table.ids.shape[1], -1)
         probs = (top.values / top.values.sum(-1, keepdim=True)).numpy(force=True)
-        for context, ids, law in zip(contexts, top.indices.numpy(force=True), probs, strict=True):
-            self.table.add(context, ids, law)
+        self.table.add(contexts, top.indices.numpy(force=True), probs)
 
     # what is kept
 

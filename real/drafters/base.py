@@ -61,6 +61,7 @@ class Drafter(ABC):
         watches: it is told of the target's laws after every step (``reveal``).
         levels: of its parts more or fewer draft: 0 its first alone, the last all; one where it has no such choice.
         copying: it can draft from what it copies alone. way: by what it drafts in the next step (``draft_by``).
+        first_alone: of one with levels: only its first part drafts in the next step, as at level 0.
     """
 
     vocab: int
@@ -86,6 +87,7 @@ class Drafter(ABC):
     levels: int = 1
     copying: bool = False
     way: str = MIXED
+    first_alone: bool = False
     lengths: list[int] | None = None  # how many tokens each text drafts in the step under way; None: all go on
     witnesses: Sequence[Tensor] = ()  # of the tokens just proposed, each [n] (Sampling.choose); none: they go unchecked
 
@@ -153,9 +155,9 @@ class Drafter(ABC):
         return False
 
     @property
-    def first_alone(self) -> bool:
-        """Of one with levels: whether its first part is all that drafts in the next step, as at level 0."""
-        return False
+    def asks_all(self) -> bool:
+        """Whether the next step tells of every part: it is not drafted by the first, or by copies, alone."""
+        return self.way != COPIES and not self.first_alone
 
     def draft_by(self, way: str) -> None:
         """Draft by this way, one of ``MIXED``, ``MODEL`` and ``COPIES``, from the next step on."""
@@ -302,9 +304,7 @@ class Drafter(ABC):
     def losses(self, pieces: Sequence[Piece], objective: Objective = DISTIL) -> list[Loss]:
         """What the learner sees of a round, in order: one loss, none where the objective chooses no position."""
         chosen = objective.chosen(pieces)
-        if chosen is not None and not bool(chosen.any()):
-            return []
-        return [self.loss(pieces, objective)]
+        return [self.loss(pieces, objective)] if chosen is None or bool(chosen.any()) else []
 
     def learnable(self, target_probs: Tensor) -> Tensor:
         """The target's laws ``[n, V]`` as a loss may ask for them."""

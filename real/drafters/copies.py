@@ -84,21 +84,27 @@ class Followed:
         self.count = 0
         self._places: dict[tuple[int, ...], list[int]] = {}  # least tokens → entries after them, the oldest first
 
-    def add(self, context: tuple[int, ...], ids: np.ndarray, probs: np.ndarray) -> None:
-        """A law followed a context."""
-        place = self.count % self.entries
-        if self.count >= self.entries:
-            old = self.contexts[place][: self.least]
-            self._places.get(old, [place]).remove(place)
-            if old in self._places and not self._places[old]:
+    def add(self, contexts: Sequence[tuple[int, ...]], ids: np.ndarray, probs: np.ndarray) -> None:
+        """Laws ``[n, top]`` followed these contexts."""
+        places = [(self.count + i) % self.entries for i in range(len(contexts))]
+        for place, context in zip(places, contexts, strict=True):
+            if place < len(self.contexts):
+                self._forget(place)
+                self.contexts[place] = context
+            else:
+                self.contexts.append(context)
+            if len(context) >= self.least:
+                self._places.setdefault(context[: self.least], []).append(place)
+        self.ids[places], self.probs[places] = ids, probs  # of a place that stands there twice, the last
+        self.count += len(places)
+
+    def _forget(self, place: int) -> None:
+        """The entry is replaced."""
+        old = self.contexts[place][: self.least]
+        if len(old) == self.least:
+            self._places[old].remove(place)
+            if not self._places[old]:
                 del self._places[old]
-            self.contexts[place] = context
-        else:
-            self.contexts.append(context)
-        self.ids[place], self.probs[place] = ids, probs
-        self.count += 1
-        if len(context) >= self.least:
-            self._places.setdefault(context[: self.least], []).append(place)
 
     def take_up(self, contexts: list[tuple[int, ...]], ids: np.ndarray, probs: np.ndarray, count: int) -> None:
         """Hold these entries, each in its place, of so many ever made."""

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from real.drafters.base import COPIES, MODEL, Drafter
+from real.drafters.base import MODEL, Drafter
 from real.drafters.blend import Blend, laid_out, rows_of
 from real.drafters.copies import Copies
 from real.drafters.gains import Said, gains, without_parts
@@ -285,7 +285,7 @@ class Mixture(Several):
                 self._laws[row].update((starts[row] + i, (said[i], row)) for i in range(known))
                 new[row] -= known
                 self._last[row] = starts[row], known
-        if self.way == COPIES or self.first_alone:
+        if not self.asks_all:
             self._open = [0] * len(new)  # the parts' laws there are not asked for
             self.take_in()
         elif self._looks_back:

@@ -10,12 +10,14 @@ A drafter that copies has three ways. Where nothing is found to copy after some 
 alone, nothing more is looked up. Where something is found after all, copies alone draft, and no model runs, if the
 speed law says that this is faster than all of it together. Each way has its own estimate of what is rejected, and at
 rest the first part has that of steps where nothing was found. Of two ways that compete, the one that is not taken
-fades to what nothing is known of, and is tried again where that promises more. A step of copies alone tells no account
+fades to a guess, and is tried again where that promises more: for copies the one before the first step, for all parts
+together the better of that and what the models do where nothing is found. A step of copies alone tells no account
 what the draft would have been worth: it is held against the speed that the law gives the first part alone, by its
 steps where nothing was found. That is an estimate; the promise against plain decoding knows none.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -67,6 +69,9 @@ class Control:
             self.copies = DraftLength(tuple(copies))  # no model has anything to catch up with
         self.drafter, self.worth, self.level, self.way = drafter, Worth(), len(costs) - 1, MIXED
         self.gamma = 0  # that the step under way was asked for
+        own = [level.costs for level in self.levels]
+        self._extra = [[0.0] * len(own[0]), *(_more(above, below) for below, above in pairwise(own))]
+        self._looked = _more(self.model[1].costs, own[0]) if len(self.model) > 1 else self._extra[0]
 
     @property
     def rests(self) -> bool:
@@ -105,10 +110,16 @@ class Control:
         for level in range(len(self.levels) - 1, 0, -1):
             gamma = self.levels[level].choose(known.lengths) or int(self.copies is not None)  # copies cost less
             cost = self.levels[level].cost(known.lengths, gamma)
-            spent = [self._extra(below, gamma) for below in range(1, level + 1)]
+            spent = [extra[gamma] for extra in self._extra[1 : level + 1]]
             if gamma and all(map(self.worth.on, known.balances, [gamma] * level, [cost] * level, spent)):
-                return level
+                return level if self._can_look(known, level) else 0
         return 0
+
+    def _can_look(self, known: Known, level: int) -> bool:
+        """Whether the first account can pay for a step in which nothing is found."""
+        if not self.copies:
+            return True
+        return self._looked[self.model[level].choose(_lengths(known, MODEL))] <= known.balances[0]
 
     def _choose_way(self, known: Known, copies: DraftLength) -> str:
         if not self.drafter.finds():
@@ -123,7 +134,7 @@ class Control:
             return True
         if self.way == COPIES:
             return cost <= own[0]
-        extra = [self._looked(gamma), *(self._extra(above, gamma) for above in range(2, self.level + 1))]
+        extra = [self._looked[gamma], *(more[gamma] for more in self._extra[2 : self.level + 1])]
         if self.drafter.first_alone:  # it loses nothing but what looking costs
             return extra[0] <= own[0]
         return all(self.worth.on(balance, gamma, cost, more) for balance, more in zip(own, extra, strict=False))
@@ -145,38 +156,36 @@ class Control:
         state = policy.observe(_lengths(known, self.way), gamma, tokens, verified, rejected)
         if not self.copies:
             return known._replace(lengths=state)
-        rest, fresh = known.lengths._replace(account=state.account, drafting=state.drafting), policy.init()
+        rest, fresh = known.lengths._replace(account=state.account, drafting=state.drafting), policy.init()[:2]
         if self.way == MIXED:
             return known._replace(lengths=state, copies=_faded(known.copies, fresh, policy.memory))
         if self.way == MODEL:
             return known._replace(lengths=rest, model=state[:2])
-        verified, rejected = _faded(rest[:2], fresh, policy.memory)
+        guess = _better(fresh, known.model)
+        tried = rest.verified > fresh[0]
+        verified, rejected = _faded(rest[:2], guess, policy.memory) if tried else guess
         return known._replace(lengths=Lengths(verified, rejected, state.account, 0.0), copies=state[:2])
 
     def _paid(self, known: Known, after: Sequence[Step]) -> Known:
         """The accounts after one step of all texts: the mean of what they gained, at the longest draft."""
-        gamma, above = max(taken.drafted for taken in after), range(1, len(known.balances) + 1)
-        cost, free = self._policy(self.way).cost(_lengths(known, self.way), gamma), [0.0] * len(above)
-        extra = [self._extra(level, gamma) if level <= self.level else 0.0 for level in above]
+        gamma, free = max(taken.drafted for taken in after), [0.0] * len(known.balances)
+        cost = self._policy(self.way).cost(_lengths(known, self.way), gamma)
+        extra, less = [more[gamma] for more in self._extra[1 : self.level + 1]] + free[self.level :], free
         if self.way == COPIES:
             tokens = sum(len(taken.tokens) for taken in after) / len(after)
-            extra, less = [cost - tokens / self.levels[0].speed(_lengths(known, MODEL)), *free[1:]], free
-        else:
+            extra = [cost - tokens / self.levels[0].speed(_lengths(known, MODEL)), *free[1:]]
+        elif self.drafter.asks_all:
             gained = [self.drafter.gained(row, taken.target_probs) for row, taken in enumerate(after)]
             less = [sum(one) / len(one) for one in zip(*gained, strict=True)] + free[self.level :]
         if self.way == MODEL and not self.rests:
-            extra[0] = self._looked(gamma)
+            extra[0] = self._looked[gamma]
         paid = zip(known.balances, extra, less, strict=True)
         return known._replace(balances=tuple(self.worth.observe(one, gamma, cost, *more) for one, *more in paid))
 
-    def _looked(self, gamma: int) -> float:
-        """What a step in which nothing was found costs more than one of the first part alone, without what levels
-        above the first add, in plain steps."""
-        return max(0.0, self.model[1].costs[gamma] - self.levels[0].costs[gamma])
 
-    def _extra(self, level: int, gamma: int) -> float:
-        """What a level costs in a step more than the one below it, in plain steps."""
-        return max(0.0, self.levels[level].costs[gamma] - self.levels[level - 1].costs[gamma])
+def _more(above: Sequence[float], below: Sequence[float]) -> list[float]:
+    """By how much steps of every length cost more, in plain steps."""
+    return [max(0.0, cost - less) for cost, less in zip(above, below, strict=True)]
 
 
 def _model_costs(levels: Sequence[Sequence[float]], measured: Sequence[float]) -> list[tuple[float, ...]]:
@@ -196,6 +205,12 @@ def _lengths(known: Known, way: str) -> Lengths:
         return known.lengths
     verified, rejected = known.model if way == MODEL else known.copies
     return known.lengths._replace(verified=verified, rejected=rejected)
+
+
+def _better(fresh: Sequence[float], known: Sequence[float]) -> tuple[float, float]:
+    """The counts before the first step, or as few as those in which what is known is rejected, if that is less."""
+    verified, rejected = fresh
+    return verified, min(rejected, verified * known[1] / known[0])
 
 
 def _faded(counts: Sequence[float], fresh: Sequence[float], memory: float) -> tuple[float, ...]:

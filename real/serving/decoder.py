@@ -247,12 +247,14 @@ class Decoder:
         if self.control is not None and self.own.known is not None:
             with ledger("draft"):
                 self.gamma = self.control.begin(self.own.known)
+        learning = self.learning
+        told = learning is not None and learning.collects and learning.drafter.asks_all
+        if learning is not None and not told:
+            learning.rest(session, ledger)
         lengths = [session.room(text, self.gamma) for text in session.texts]
         uniforms = session.uniforms(lengths, serving.sampling, self.own.rng)
         steps = step(session, lengths, serving.sampling, uniforms, ledger, serving.rule, serving.confidence)
-        learning, control = self.learning, self.control
-        rested = control is not None and control.rests
-        if control is not None:
+        if self.control is not None:
             with ledger("draft"):
                 self._observe(steps)
         with ledger("measure"):
@@ -260,10 +262,8 @@ class Decoder:
                 request.counts.add(taken)
                 if self.watch:
                     self.watch(taken)
-        if learning is not None and learning.collects and not rested:
+        if learning is not None and told:
             learning.note(session, steps, ledger)
-            if control is not None and control.rests:
-                learning.rest(session, ledger)
         return list(zip(self.requests, steps, strict=True))
 
     def _observe(self, after: Sequence[Step]) -> None:

@@ -196,7 +196,9 @@ class Learning:
         self._learn_complete(ledger)
 
     def rest(self, session: Session, ledger: Ledger) -> None:
-        """The drafter rests from the next step on: what is not known of the positions so far never will be."""
+        """The next step does not tell of all that drafts: what is not known of the positions so far never will be."""
+        if not self.rounds.joining:
+            return
         with ledger("learn"):
             self.rounds.join(self.drafter)
             for text in session.texts:

@@ -73,6 +73,11 @@ class Rounds:
         return Piece(tuple(text.tokens[:n]), 1, n, laws, drafter.features(1, n, row), hidden, nowhere)
 
     @property
+    def joining(self) -> bool:
+        """Whether positions were collected that have no features yet."""
+        return bool(self._open)
+
+    @property
     def complete(self) -> bool:
         """Whether a round can be taken."""
         return sum(piece.stop - piece.start for piece in self.pieces) >= self.nu

@@ -97,11 +97,15 @@ def test_a_table_of_many_texts_counts_the_newest_entries_and_is_taken_up_again(e
     """Against the recursion over all that a ring of so many holds; five at most are counted after a context."""
     monkeypatch.setattr("real.drafters.copies.MOST", 5)
     rng, table, kept = np.random.default_rng(0), Followed(2, 4, entries, 3), []
-    for i in range(60):
-        context = tuple(rng.integers(0, 2, rng.integers(0, 5)).tolist())
-        ids, probs = rng.permutation(6)[:3], rng.dirichlet(np.ones(3)).astype(np.float32)
-        table.add(context, ids, probs)
-        kept = [*kept, (list(context[::-1]), np.bincount(ids, probs, 6))][-entries:]
+    for i in range(40):
+        several = rng.integers(1, 6)  # more than a small table has room for
+        contexts = [tuple(rng.integers(0, 2, rng.integers(0, 5)).tolist()) for _ in range(several)]
+        ids = np.stack([rng.permutation(6)[:3] for _ in contexts])
+        probs = rng.dirichlet(np.ones(3), several).astype(np.float32)
+        table.add(contexts, ids, probs)
+        told = zip(contexts, ids, probs, strict=True)
+        kept += [(list(context[::-1]), np.bincount(one, law, 6)) for context, one, law in told]
+        kept = kept[-entries:]
         if i % 7 == 0:
             again = Followed(2, 4, entries, 3)
             again.take_up(

@@ -201,7 +201,11 @@ def test_no_account_is_overdrawn_whatever_is_lost(rows):
     """All parts lose as much as can be lost in every step; no account ever falls below zero, though nothing is cut."""
     told = []
     drafter = SimpleNamespace(
-        levels=3, copying=False, work=lambda level: None, gained=lambda row, target: [-5.0] * control.level
+        levels=3,
+        copying=False,
+        asks_all=True,
+        work=lambda level: None,
+        gained=lambda row, target: [-5.0] * control.level,
     )
     lower = (1.0, 1.1, 1.2, 1.3, 1.4), (1.0, 1.2, 1.3, 1.4, 1.5)
     control = Control(Serving(4, costs=(1.0, 2.0, 2.2, 2.4, 2.6), lower_costs=lower), drafter)

@@ -80,7 +80,7 @@ def test_greedy_texts_are_the_targets_by_whatever_way(pair, name, rows):
         texts, _, told = served(pair, name, ways=ways, rows=rows)
         assert texts == wanted
         taken.append(Counter(way for _, way, *_ in told))
-    assert taken[0][COPIES] > taken[2][COPIES]
+    assert taken[0][COPIES] > taken[2][COPIES] - (rows > 1)
     assert min(one[MODEL] for one in taken) > 3
     assert taken[2][MIXED] > 3 or rows > 1
 
@@ -95,12 +95,13 @@ def test_the_promises_are_kept_on_every_stretch(pair, name, temperature):
     plain, paid = [0.0], [[0.0] for _ in control.levels[1:]]
     for level, way, known, steps, gained in told:
         (taken,) = steps
+        assert bool(gained) == (len(paid) > 0 and way == MIXED) or (level and way == MODEL)
         policy = {MIXED: control.levels[level], MODEL: control.model[level], COPIES: control.copies}[way]
         cost, tokens = policy.costs[taken.drafted], len(taken.tokens)
         plain.append(plain[-1] + cost - (1 + policy.share) * tokens)
         for above, sums in enumerate(paid, 1):
-            less = gained[0][above - 1] if above <= level and way != COPIES else 0.0
-            extra = control._extra(above, taken.drafted) if above <= level and way != COPIES else 0.0
+            less = gained[0][above - 1] if above <= level and gained else 0.0
+            extra = control._extra[above][taken.drafted] if above <= level and way != COPIES else 0.0
             if above == 1 and way == MODEL and level:
                 extra = max(0.0, control.model[1].costs[taken.drafted] - control.levels[0].costs[taken.drafted])
             if above == 1 and way == COPIES:
@@ -136,7 +137,7 @@ def step_of(tokens, drafted):
 def driven(levels=1, ways=WAY_COSTS, finds=lambda: True, first_alone=False):
     """A control whose drafter only says whether it finds something; with all it loses what can be lost."""
     drafter = SimpleNamespace(levels=levels, copying=True, work=lambda level: None, draft_by=lambda way: None)
-    drafter.finds, drafter.first_alone = finds, first_alone
+    drafter.finds, drafter.first_alone, drafter.asks_all = finds, first_alone, True
     drafter.gained = lambda row, drafted: (
         [0.0 if first_alone and control.way == MODEL else -drafted - 1.0] * control.level
     )
@@ -210,6 +211,39 @@ def test_near_the_end_of_a_text_a_short_draft_says_nothing():
     assert short.copies[1] == pytest.approx(known.copies[1] * (1 - 1 / 64) ** 2 + 1)
 
 
+def test_what_was_never_tried_is_guessed_from_what_the_models_do_alone():
+    """A draft that is right where nothing is found is tried where something is, though copies look as good."""
+    found, ways = [False], Counter()
+    control = driven(finds=lambda: found[0])
+    known = control.init()
+    for turn in range(60):
+        gamma, found[0] = control.begin(known), turn % 3 == 1
+        ways[control.way] += 1
+        right = gamma if control.way != COPIES else min(gamma, 2)
+        known = control.end(known, [step_of(right + 1, gamma)])
+    assert ways[MIXED] > 5
+    assert ways[COPIES] < 15
+    wrong = driven(finds=lambda: True)
+    before = wrong.init()._replace(model=(60.0, 50.0))  # a guess is never worse than the one before the first step
+    wrong.begin(before)
+    after = wrong.end(before, [step_of(3, 3)])
+    assert wrong.way == COPIES
+    assert (after.lengths.verified, after.lengths.rejected) == (before.lengths.verified, before.lengths.rejected)
+
+
+def test_parts_rest_where_a_look_for_copies_cannot_be_paid_and_the_first_drafts_in_full():
+    dear = tuple(cost + 0.3 * (gamma > 0) for gamma, cost in enumerate(COSTS))
+    control = driven(2, ways=(dear, WAY_COSTS[1]), finds=lambda: False, first_alone=True)
+    fresh, control.worth = control.init(), SimpleNamespace(on=lambda *_: True)
+    look = control.model[1].costs[GAMMA] - LOWER_COSTS[0][GAMMA]
+    assert look > 0.3
+    for balance, level in ((look + 1e-6, 1), (look - 1e-6, 0)):
+        known = fresh._replace(model=(60.0, 0.5), balances=(balance,))
+        control.end(known, [])
+        assert control.level == level
+        assert control.begin(known) == GAMMA
+
+
 def test_what_a_model_has_to_catch_up_with_after_copies_is_charged_to_it():
     found = [True]
     drafter = SimpleNamespace(levels=1, copying=True, first_alone=False, draft_by=lambda way: None)
@@ -231,7 +265,7 @@ def test_the_memory_is_not_charged_for_looking_and_a_first_part_alone_drafts_in_
     control = driven(3, ways=(tuple(cost + 0.01 * (gamma > 0) for gamma, cost in enumerate(COSTS)), WAY_COSTS[1]))
     for gamma in range(1, GAMMA + 1):
         light = LOWER_COSTS[1][gamma] - LOWER_COSTS[0][gamma]
-        assert control._looked(gamma) == pytest.approx(light + 0.01)
+        assert control._looked[gamma] == pytest.approx(light + 0.01)
         assert control.model[2].costs[gamma] == pytest.approx(COSTS[gamma] + 0.01)
         assert control.model[1].costs[gamma] == pytest.approx(LOWER_COSTS[1][gamma] + 0.01)
     alone = driven(2, finds=lambda: False, first_alone=True)
@@ -275,8 +309,8 @@ def test_no_account_is_overdrawn_whatever_is_lost(levels, right):
         tokens = gamma + 1 if turn[0] % 2 < 2 * right else 1
         known = control.end(known, [step_of(tokens, gamma)])
     assert min(told) >= -1e-9
-    assert sum(ways[COPIES, level] for level in range(1, levels)) > 3
-    assert sum(ways[MODEL, level] for level in range(1, levels)) > 3
+    assert sum(ways[COPIES, level] for level in range(1, levels)) > 1
+    assert sum(ways[MODEL, level] for level in range(1, levels)) > 1
 
 
 def test_ways_go_with_costs_and_are_two():
