@@ -94,33 +94,33 @@ def learning(results: Results) -> Iterator[Claim]:
 
 def learning_pays(results: Results) -> Iterator[Claim]:
     """Does a mixture learned on acceptance pay on the clock, every system by its own costs?"""
-    for one in (row for row in results.json(pays.HEADLINE)["headline"] if row["family"] == "qwen3"):
-        block, greedy = one["block"], one["block"].endswith("greedy")
+    for one in (row for row in pays.headlines(results) if row["family"] == "qwen3"):
+        block, greedy, source = one["block"], one["block"].endswith("greedy"), pays.source(one["block"])
         subject, cells = f"mixture, {block}", pays.cells_of(results, block)
-        yield number_claim(f"{subject}, median net ÷ draft", "at least", one["least"], one["median_net"], pays.HEADLINE)
+        yield number_claim(f"{subject}, median net ÷ draft", "at least", one["least"], one["median_net"], source)
         if greedy:
             whole = one["pooled_against_best_rival"]
             named = f"{subject}, pooled ÷ {one['best_rival']}, its best rival"
-            yield interval_claim(named, "at least", 0.97, whole, pays.HEADLINE)
+            yield interval_claim(named, "at least", 0.97, whole, source)
             continue
         value, low = one["pooled"]["value"], one["pooled_limit"]
         pooled = f"{subject}, pooled net ÷ draft, one-sided"
-        yield Claim(pooled, "surely at least", 0.985, value, low, None, pays.HEADLINE)
+        yield Claim(pooled, "surely at least", 0.985, value, low, None, source)
         home = pays.interval_of(cells[pays.HOME], "net")
         if block == "specialist":
             for place, limit in ((1, 1.24), (2, 1.2)):
                 ratio, which = one["steps_ratios"][place - 1], "best" if place == 1 else "second best"
                 named = f"{subject}, tokens per step ÷ draft, {which} domain"
-                yield number_claim(named, "at least", limit, ratio, pays.HEADLINE)
+                yield number_claim(named, "at least", limit, ratio, source)
             against, first = one["median_against_best_rival"], one["median_calm_first"]
             named = f"{subject}, median net ÷ best that learns nothing from traffic, shifted domains"
-            yield number_claim(named, "at least", 1.05, against, pays.HEADLINE)
+            yield number_claim(named, "at least", 1.05, against, source)
             named = f"{subject}, median low-noise net in the first 1,000 tokens after a shift"
-            yield number_claim(named, "at least", 1.03, first, pays.HEADLINE)
-            yield interval_claim(f"{subject}, net ÷ draft at home", "at least", 0.985, home, pays.HEADLINE)
+            yield number_claim(named, "at least", 1.03, first, source)
+            yield interval_claim(f"{subject}, net ÷ draft at home", "at least", 0.985, home, source)
             for domain in pays.HELD_OUT:
                 net, named = pays.interval_of(cells[domain], "net"), f"{subject}, net ÷ draft on held-out {domain}"
-                yield interval_claim(named, "at least", 1.05, net, pays.HEADLINE)
+                yield interval_claim(named, "at least", 1.05, net, source)
 
 
 def rivals(results: Results, name: str = "bench.json", where: str = "bench") -> Iterator[Claim]:

@@ -25,7 +25,7 @@ tokens over total seconds against plain decoding with the same kernels, on the s
 section says otherwise: the embedded pair, one CPU thread, float32."""
 SECTIONS: tuple[tuple[str, tuple[str, ...], Section], ...] = (
     ("Learning on streams that shift", ("real",), shifted.shifted),
-    ("What learning on acceptance pays", ("pays/pays.json",), pays.pays),
+    ("What learning on acceptance pays", tuple(f"pays/{block}.json" for block in pays.BLOCKS), pays.pays),
     ("Against transformers' own decoders", ("bench.json",), lambda results: speed.rivals(results, "bench.json")),
     ("Several requests at once", ("throughput.json",), speed.throughput),
     ("A long text", ("context.json",), speed.context),
@@ -56,7 +56,8 @@ PICTURES = {
     "How tight the bounds are": ("tightness",),
 }
 """Title → figures that show the same numbers."""
-OTHERS = ("pays/pays.csv", "summary.json", "gpu/run.txt", *(f"table1/{block}.csv" for block in systems.BLOCKS))
+OTHERS = ("summary.json", "gpu/run.txt", *(f"pays/{block}.csv" for block in pays.BLOCKS),
+          *(f"table1/{block}.csv" for block in systems.BLOCKS))  # fmt: skip
 """Files that sections read besides."""
 
 

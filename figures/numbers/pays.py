@@ -7,7 +7,8 @@ from typing import Any
 from figures.numbers.files import Results
 from figures.numbers.markdown import limits, number, percent, table
 
-TABLE, HEADLINE = "pays/pays.csv", "pays/pays.json"
+BLOCKS = ("specialist", "generalist", "specialist-greedy")
+"""Those that were measured; each has a table and a headline in ``results/pays/``."""
 LEARNS, HELD_OUT, TUNED, HOME = "copies-mixture", ("javascript", "cmake"), "session", "prose"
 INTRODUCTION = """\
 A cell is one domain served to one embedded target: 72 prompts a system, each of at most 128 new tokens (texts may
@@ -24,8 +25,6 @@ one decides."""
 def pays(results: Results) -> Iterator[str]:
     """What holds over a block's cells, then every cell of the mixture, then the others."""
     yield INTRODUCTION
-    made = [f"`{one['command']}` (commit `{one['commit'][:7]}`)" for one in results.json(HEADLINE)["runs"]]
-    yield f"Its cells were made by {'; '.join(made)}."
     yield _blocks(results)
     yield "### Every system over all domains but the held-out ones"
     yield _systems(results)
@@ -35,11 +34,26 @@ def pays(results: Results) -> Iterator[str]:
     yield _cells(results, lambda row: row["system"] not in (LEARNS, "draft"))
 
 
+def headlines(results: Results) -> list[dict[str, Any]]:
+    """What holds over the cells of every block, by family."""
+    return [one for block in BLOCKS for one in results.json(source(block))["headline"]]
+
+
+def tables(results: Results) -> list[dict[str, str]]:
+    """Every system of every cell."""
+    return [row for block in BLOCKS for row in results.rows(f"pays/{block}.csv")]
+
+
+def source(block: str) -> str:
+    """The file of what holds over a block's cells."""
+    return f"pays/{block}.json"
+
+
 def _blocks(results: Results) -> str:
     heads = ["", "cells", "median net", "asked", "low-noise", "pooled net", "one-sided", "÷ best rival", "first 1,000"]
     heads += ["its low-noise"]
     rows = []
-    for one in results.json(HEADLINE)["headline"]:
+    for one in headlines(results):
         found = [number(one[name], 3) for name in ("median_net", "least", "median_calm")]
         rest = [number(one[name], 3) for name in
                 ("pooled_limit", "median_against_best_rival", "median_first", "median_calm_first")]  # fmt: skip
@@ -50,7 +64,7 @@ def _blocks(results: Results) -> str:
 def _systems(results: Results) -> str:
     heads = ["", "system", "median net ÷ draft's", "worst cell", "best cell"]
     found = dict[tuple[str, str], list[tuple[float, str]]]()
-    for row in results.rows(TABLE):
+    for row in tables(results):
         if row["system"] != "draft" and row["domain"] not in (TUNED, *HELD_OUT):
             found.setdefault((_name(row), row["system"]), []).append((float(row["net"]), row["domain"]))
     rows = []
@@ -67,7 +81,7 @@ def _name(row: Mapping[str, Any]) -> str:
 def _cells(results: Results, chosen) -> str:
     heads = ["", "domain", "system", "tokens/step ÷ draft's", "net ÷ draft's", "low-noise", "first 1,000", "learning"]
     rows = []
-    for row in filter(chosen, results.rows(TABLE)):
+    for row in filter(chosen, tables(results)):
         found = [limits(interval_of(row, name)) for name in ("steps_ratio", "net", "net_calm", "net_first")]
         rows.append([_name(row), row["domain"], row["system"], *found, percent(float(row["learn_share"]))])
     return table(heads, rows)
@@ -83,6 +97,6 @@ def cells_of(results: Results, block: str, family: str = "qwen3") -> dict[str, d
     """The mixture's rows of a block, by domain, without the one it was tuned on."""
     return {
         row["domain"]: row
-        for row in results.rows(TABLE)
+        for row in tables(results)
         if (row["block"], row["family"], row["system"]) == (block, family, LEARNS) and row["domain"] != TUNED
     }

@@ -123,7 +123,7 @@ def pays(
     out: Out = Path("out/pays"),
     jobs: Annotated[int, typer.Option(min=1, help="Cells served at once, a thread each.")] = 1,
 ) -> None:
-    """A mixture that learns against what does not, each by its own costs: OUT/pays.csv. Done cells are skipped."""
+    """A mixture that learns against what does not, each by its own costs: OUT/<block>.csv. Done cells are skipped."""
     from real.measure.summary import made_by
     from real.studies import pays as study
     from real.studies.blocks import costs_first
@@ -135,13 +135,14 @@ def pays(
     for name in costs_first(chosen, out):
         console.print(f"{name}: costs known", highlight=False)
     run_experiments(chosen, out, jobs)
-    names = study.finished(out)
-    rows = study.table(out, names)
-    found = study.headline(out, rows)
-    write(out / "pays.csv", rows)
-    save_result(out / "pays.json", "pays", {"headline": found, "runs": made_by(out, names)})
-    for shown in tables.pays(rows, found):
-        console.print(shown)
+    for name in dict.fromkeys(one.split("/")[0] for one in chosen):
+        names = [one for one in study.finished(out) if one.split("/")[0] == name]
+        rows = study.table(out, names)
+        found = study.headline(out, rows)
+        write(out / f"{name}.csv", rows)
+        save_result(out / f"{name}.json", "pays", {"headline": found, "runs": made_by(out, names)})
+        for shown in tables.pays(rows, found):
+            console.print(shown)
 
 
 @app.command()

@@ -133,7 +133,7 @@ def test_pays_from_the_command_line(tmp_path, monkeypatch):
     monkeypatch.setattr("real.studies.blocks.TIMED", "session:2")
     asked = ["pays", "--block", "specialist", "--domain", "c", "--tokens", "1024", "--out", str(tmp_path)]
     assert "specialist/qwen3/c, seed 0: run" in said(real(*asked))
-    headline = json.loads((tmp_path / "pays.json").read_text())["headline"]
+    headline = json.loads((tmp_path / "specialist.json").read_text())["headline"]
     assert headline[0]["tokens"] >= 900
     (costs,) = (tmp_path / "costs").glob("*.json")
     kept = json.loads(costs.read_text())["costs"]
