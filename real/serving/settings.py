@@ -10,6 +10,7 @@ from real.models.sampling import Sampling
 from theory.require import is_number, is_whole
 from theory.speculation.acceptance import token_rule
 from theory.speculation.block_rule import block_rule
+from theory.speculation.draft_length import check_costs
 
 RULES = {"token": token_rule, "block": block_rule}
 """How a sampled chain is verified; at temperature 0 both are the greedy rule."""
@@ -78,6 +79,8 @@ class Serving:
                 raise ValueError(
                     f"{name}={costs!r}: needs one entry for each of 0 … gamma = {self.gamma} drafted tokens; profile it"
                 )
+            if costs:
+                check_costs(costs, name)
         for name in ("lower_costs", "way_costs"):
             if getattr(self, name) and not self.costs:
                 raise ValueError(f"{name}={getattr(self, name)!r}: go with costs; give both, measured together")

@@ -19,6 +19,7 @@ token, so b_t ≥ 0, and on every path, over every stretch of steps s … t, wha
 time in units of plain decoding is at most 1 + δ times the tokens, but for B steps.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -59,8 +60,7 @@ class DraftLength:
     verified: float = 3.0
 
     def __post_init__(self):
-        if len(self.costs) < 2 or self.costs[0] != 1 or not all(a <= b for a, b in pairwise(self.costs)):
-            raise ValueError(f"costs={self.costs!r}: of 0, 1, … drafted tokens; the first is 1, and they must not fall")
+        check_costs(self.costs)
         for name, least in (("switch_cost", 0), ("share", 0), ("account", 0), ("memory", 1)):
             value = getattr(self, name)
             if not value >= least:
@@ -97,6 +97,12 @@ class DraftLength:
         account = state.account + (1 + self.share) * tokens - self.cost(state, gamma)
         account = min(self.account, max(0.0, account))  # not below 0 but for rounding
         return State(keep * state.verified + verified, keep * state.rejected + rejected, account, float(gamma > 0))
+
+
+def check_costs(costs: Sequence[float], name: str = "costs") -> None:
+    """ValueError for what cannot be ``costs`` of ``DraftLength``, called by this name."""
+    if len(costs) < 2 or costs[0] != 1 or not all(a <= b for a, b in pairwise(costs)):
+        raise ValueError(f"{name}={costs!r}: of 0, 1, … drafted tokens; the first is 1, and they must not fall")
 
 
 @lru_cache(16)

@@ -317,6 +317,7 @@ def test_ways_go_with_costs_and_are_two():
     for given, told in (
         ({"way_costs": WAY_COSTS}, "go with costs"),
         ({"costs": COSTS, "way_costs": (COSTS[:2], COSTS)}, r"way_costs\[0\]=.*needs one entry"),
+        ({"costs": COSTS, "way_costs": (COSTS, COSTS[::-1])}, r"way_costs\[1\]=.*must not fall"),
         ({"costs": COSTS, "way_costs": 3}, "way_costs=3"),
         ({"costs": COSTS, "way_costs": (COSTS,)}, "must be two"),
     ):
