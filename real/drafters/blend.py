@@ -27,7 +27,7 @@ class Blend:
 
     def __init__(self, laws: Sequence[Tensor | Sequence[Copies]], bases: Sequence[int | None]):
         self.laws, self.bases = laws, bases
-        self.copying = [k for k, law in enumerate(laws) if not isinstance(law, Tensor)]
+        self.copiers = [k for k, law in enumerate(laws) if not isinstance(law, Tensor)]
 
     @classmethod
     def of(cls, laws: Tensor) -> "Blend":
@@ -54,14 +54,14 @@ class Blend:
     def _copied(self, spread: Sequence[Sequence[float]]) -> list[list[tuple[Copies, float]]]:
         """Each text's copies, with what they weigh."""
         return [
-            [(one, own[k]) for k in self.copying if own[k] and len((one := self.copies(k, row)).ids)]
+            [(one, own[k]) for k in self.copiers if own[k] and len((one := self.copies(k, row)).ids)]
             for row, own in enumerate(spread)
         ]
 
     def spread(self, row: int, weights: Sequence[float]) -> list[float]:
         """Of one text's weights, what each part's own law or own copies get: x'."""
         own = list(weights)
-        for k in reversed(self.copying):
+        for k in reversed(self.copiers):
             base = self.bases[k]
             assert base is not None
             own[base] += own[k] * self.copies(k, row).share
@@ -84,7 +84,7 @@ def laid_out(said: Sequence[tuple[Blend, int]]) -> Tensor:
     """The laws of all parts ``[m, N, V]``, of one text of each of m blends of the same parts."""
     laws = list[Tensor]()
     for k, base in enumerate(said[0][0].bases):
-        if k in said[0][0].copying:
+        if k in said[0][0].copiers:
             assert base is not None
             laws.append(with_copies(laws[base], [blend.copies(k, row) for blend, row in said]))
         else:
