@@ -7,7 +7,7 @@ from typing import Any
 from figures.numbers.files import Results
 from figures.numbers.markdown import limits, number, percent, table
 
-BLOCKS = ("specialist", "generalist", "specialist-greedy")
+BLOCKS = ("specialist", "generalist", "specialist-compiled", "specialist-greedy")
 """Those that were measured; each has a table and a headline in ``results/pays/``."""
 LEARNS, HELD_OUT, TUNED, HOME = "copies-mixture", ("javascript", "cmake"), "session", "prose"
 INTRODUCTION = """\
