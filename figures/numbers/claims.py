@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from figures.numbers import pays
+from figures.numbers import pays, replay
 from figures.numbers.files import Results
 from figures.numbers.markdown import limits, number
 from figures.numbers.proofs import DRAFTS, broken
@@ -74,8 +74,8 @@ def number_claim(
 
 def claims(results: Results) -> list[Claim]:
     """All claims; no two have one name."""
-    parts = (learning, learning_pays, rivals, on_gpu, rows_of_a_batch, long_text, foretold, lowest_speed, systems,
-             steps_and_hints, correctness, two_worlds, theorems)  # fmt: skip
+    parts = (learning, learning_pays, replayed, rivals, on_gpu, rows_of_a_batch, long_text, foretold, lowest_speed,
+             systems, steps_and_hints, correctness, two_worlds, theorems)  # fmt: skip
     return [claim for part in parts for claim in part(results)]
 
 
@@ -121,6 +121,18 @@ def learning_pays(results: Results) -> Iterator[Claim]:
             for domain in pays.HELD_OUT:
                 net, named = pays.interval_of(cells[domain], "net"), f"{subject}, net ÷ draft on held-out {domain}"
                 yield interval_claim(named, "at least", 1.05, net, source)
+
+
+def replayed(results: Results) -> Iterator[Claim]:
+    """Is a mixture as good as the best of its parts, and does what is served agree with replay?"""
+    rows, source = results.json(replay.SOURCE)["rows"], replay.SOURCE
+    best = [one["of_best_part"]["value"] for row in rows for one in row["mixtures"].values()]
+    yield number_claim(
+        "replay, mixture ÷ the best of its parts, least of all streams", "at least", 0.99, min(best), source
+    )
+    agree = [one["holds"] for row in rows for one in row["agreement"].values()]
+    subject = "replay ÷ requests that were served, tokens per step within max(3 %, interval)"
+    yield number_claim(subject, "at least", len(agree), sum(agree), source)
 
 
 def rivals(results: Results, name: str = "bench.json", where: str = "bench") -> Iterator[Claim]:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from figures.numbers import pays, proofs, shifted, speed, systems
+from figures.numbers import pays, proofs, replay, shifted, speed, systems
 from figures.numbers.claims import Claim, claims
 from figures.numbers.files import Results
 from figures.numbers.markdown import table, yes
@@ -26,6 +26,7 @@ section says otherwise: the embedded pair, one CPU thread, float32."""
 SECTIONS: tuple[tuple[str, tuple[str, ...], Section], ...] = (
     ("Learning on streams that shift", ("real",), shifted.shifted),
     ("What learning on acceptance pays", tuple(f"pays/{block}.json" for block in pays.BLOCKS), pays.pays),
+    ("What learning has saved after so many tokens", (replay.SOURCE,), replay.replay),
     ("Against transformers' own decoders", ("bench.json",), lambda results: speed.rivals(results, "bench.json")),
     ("Several requests at once", ("throughput.json",), speed.throughput),
     ("A long text", ("context.json",), speed.context),
@@ -47,6 +48,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...], Section], ...] = (
 """Title, the files that the section is made from if none before has named them, and what writes it."""
 PICTURES = {
     "Learning on streams that shift": ("acceptance", "speed", "ledger"),
+    "What learning has saved after so many tokens": ("curves",),
     "Which limit binds": ("headroom",),
     "Every drafter with every learner": ("systems",),
     "Ensembles of step sizes": ("step_sizes",),
