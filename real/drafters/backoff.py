@@ -64,7 +64,7 @@ class Backoff(Refining):
             raise ValueError(f"entries={entries!r}: positions kept, at least 1")
         self.device = torch.device("cpu")
         self.scope, self.watches = scope, scope == "global" or base.watches
-        self.prefix_only = scope == "local" and base.prefix_only
+        self.prefix_only = False  # what is copied was committed before the step
         self._last: list[list[int]] = []  # the last tokens of every text and of what it drafted, nearest first
         self._first: list[Copies] | None = None  # after the texts themselves, where that was asked before a step
         self._forget_all()

@@ -113,8 +113,9 @@ class Drafter(ABC):
 
     @property
     def reads_texts(self) -> bool:
-        """Whether a given text can be read as if it had been served: its law at a position depends on the text before,
-        and on what it was told of steps before, but not on where the step began."""
+        """Whether a given text can be read as if it had been served, gamma tokens at a time: its law at a position
+        depends on the text before, on what it was told of steps before, and on no more of where the step began than
+        what it had read by then."""
         return self.prefix_only
 
     def reach(self, text: Text) -> int:
@@ -248,7 +249,8 @@ class Drafter(ABC):
 
     def gained(self, row: int, target_probs: Tensor) -> list[float]:
         """By how much each level up to that of the step made total variations smaller than the one before it, summed
-        over the drafted positions just committed to a text; the target's laws there ``[c, V]``, after ``commit``."""
+        over the drafted positions just committed to a text; the target's laws there ``[c, V]``, as they were verified
+        (``Step.verified_probs``), after ``commit``."""
         return []
 
     def keep_features(self) -> None:

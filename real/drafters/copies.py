@@ -14,7 +14,8 @@ from torch import Tensor
 from real.models.device import sent
 
 MOST = 32
-"""Entries of a table of many texts that are counted after one context, the newest."""
+"""Entries of a table of many texts that are counted after one context, and places of a text that match in full; the
+newest."""
 
 
 class Copies(NamedTuple):
@@ -45,22 +46,28 @@ def shares(depths: Sequence[int], least: int, longest: int) -> tuple[float, list
 def in_text(tokens: Sequence[int], stop: int, last: Sequence[int], least: int, longest: int, entries: int) -> Copies:
     """The tokens that followed ``last``, nearest first, in ``tokens[:stop]``; of its newest ``entries`` positions.
 
-    A position counts for every length from ``least`` to ``longest`` to which its own last tokens are the same.
+    A position counts for every length from ``least`` to ``longest`` to which its own last tokens are the same. The
+    newest count, until ``MOST`` of them match in full: a text that repeats one token matches everywhere.
     """
-    newest, at = last[0], max(stop - 1 - entries, 0)
-    ids, depths = [], []
+    places, at = list[int](), max(stop - 1 - entries, 0)
     while True:
         try:
-            at = tokens.index(newest, at, stop - 1)
+            at = tokens.index(last[0], at, stop - 1)
         except ValueError:
             break
+        places.append(at)
+        at += 1
+    ids, depths, full = [], [], 0
+    for at in reversed(places):
         k, most = 1, min(longest, at + 1, len(last))
         while k < most and tokens[at - k] == last[k]:
             k += 1
-        at += 1
         if k >= least:
-            ids.append(tokens[at])
+            ids.append(tokens[at + 1])
             depths.append(k)
+            full += k == longest
+            if full == MOST:
+                break
     if not ids:
         return NOWHERE
     share, weights = shares(depths, least, longest)
@@ -135,7 +142,7 @@ class Followed:
 
 def found_for_all(parts: Sequence[Sequence[Copies]]) -> bool:
     """Whether there is something to copy for each of n texts, of which each part has found n copies."""
-    return all(any(len(one.ids) for one in of_text) for of_text in zip(*parts, strict=True))
+    return bool(parts) and all(any(len(one.ids) for one in of_text) for of_text in zip(*parts, strict=True))
 
 
 def with_copies(laws: Tensor, found: Sequence[Copies]) -> Tensor:

@@ -21,8 +21,8 @@ def gains(
     """Σ overlap at each level but the first less that at the level before, over m positions of a text from ``start``.
 
     ``said`` are the parts' laws there, ``mixed`` ``[m, V]`` the mixture, ``without`` the same without dear parts where
-    there is such a level between, ``target`` the target's laws. The text may shape laws. Of laws that are drafted from
-    greedily, their argmax counts.
+    there is such a level between, ``target`` the target's laws as they were verified. The text may shape laws: the
+    draft's are shaped here. Of laws that are drafted from greedily, their argmax counts.
     """
     first = [rows_of(blend.law(0), row) for blend, row in said]
     served = torch.cat([*first, *([] if without is None else [without]), mixed])

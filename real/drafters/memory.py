@@ -198,7 +198,9 @@ class ResidualMemory(Refining):
     def _remember(self) -> None:
         if not self._fresh:
             return
-        hidden, own, target = (torch.cat(parts)[-self.entries :] for parts in zip(*self._fresh, strict=True))
+        # until directions are known, keys are made again of what was collected, which is to lie in order
+        room = self.entries if self.whitener.ready else self.entries - self._next
+        hidden, own, target = (torch.cat(parts)[-room:] for parts in zip(*self._fresh, strict=True))
         self._fresh = []
         draft, target = own.float().log_softmax(-1), target.float().log_softmax(-1)
         m = len(hidden)

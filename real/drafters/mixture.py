@@ -5,12 +5,11 @@ r"""Several drafters as one, with learned weights: their laws mixed, or one of t
     route   part i ~ x drafts alone; each position's loss is ⟨x, TV(target, law_i)⟩: one verified path scores all
 
 x lies on the simplex. ``tv`` learns from all committed positions, from a bonus one when the draft has read on; so its
-regret is in rejections of committed tokens, against the best fixed mixture. Left out are steps that its first part or
-copies alone have drafted (``real/serving/control.py``). ``kl`` and ``route`` learn from the
-positions that verification examined, one update each, as mixability wants (``theory/learners/mixture.py``,
-``hedge.py``). In ``route`` the choice is made before anything is sampled; chosen after seeing a sample, decoding is no
-longer lossless. A part may refine another one's law (``refining.py``).
-Reference: theory/README.md.
+regret is in rejections of committed tokens, against the best fixed mixture, unless a generation config shapes laws: it
+learns from unshaped ones. Left out are steps that its first part or copies alone have drafted
+(``real/serving/control.py``). ``kl`` and ``route`` learn from the positions that verification examined, one update
+each, as mixability wants (``theory/learners/mixture.py``). In ``route`` the choice is made before anything is sampled;
+made after, decoding is no longer lossless. A part may refine another one's law. Reference: theory/README.md.
 """
 
 from collections.abc import Sequence
@@ -74,7 +73,7 @@ class Mixture(Several):
         self._laws: list[dict[int, Said]] = []  # of each text: position → the parts' laws there
         self._told: list[int] = []  # tokens of each text up to the last commit
         self._open: list[int] = []  # committed positions at the end of each text whose laws are to come
-        self._looks_back, self._served = False, Sampling(1.0)
+        self._asked, self._looks_back, self._served = False, False, Sampling(1.0)
         self._level, self._last = max(self.levels - 1, 1), list[tuple[int, int]]()  # each text's last drafted positions
         self._raw: list[Tensor] = []  # the mixed laws [n, V] of the tokens drafted last, not yet shaped
         self._drafted: tuple[Proposal, list[Blend], list[int]] | None = None  # of the step in flight: laws, starts
@@ -87,6 +86,7 @@ class Mixture(Several):
         return made
 
     def keep_features(self) -> None:
+        self._asked = True
         self._looks_back = self.mode == "tv"
         for part in self.parts:
             if self._looks_back and isinstance(part, Independent):
@@ -145,7 +145,7 @@ class Mixture(Several):
         return self._blend(logits, sampling, refined, copied)
 
     def _look_back(self, row: int, count: int) -> None:
-        """The parts' laws at the last ``count`` positions of a text, under the memory they were committed with."""
+        """The parts' laws at a text's last ``count`` positions, by the memory of then and copies of all text before."""
         stop = len(self.texts[row].tokens)
         span, self._open[row] = (stop - count, stop, row), 0
         said = {k: self.parts[k].logits_at(*span) for k, base in enumerate(self.bases) if base is None}
@@ -282,6 +282,8 @@ class Mixture(Several):
             (proposal, said, starts), self._drafted = self._drafted, None
             for row, tokens in enumerate(proposal.tokens.tolist()):
                 known = agreeing(tokens[: proposal.counts[row]], self.texts[row].tokens[starts[row] :])
+                if not self._asked:  # but for ``gained``
+                    self.forget(starts[row], row)
                 self._laws[row].update((starts[row] + i, (said[i], row)) for i in range(known))
                 new[row] -= known
                 self._last[row] = starts[row], known

@@ -41,7 +41,7 @@ class NGram(Drafter):
             text; one token alone is counted for good.
     """
 
-    prefix_only = True
+    reads_texts = True  # by what was counted when the step began
 
     def __init__(self, vocab: int, order: int = 4, device: torch.device | str = "cpu", entries: int = ENTRIES):
         if not 1 <= order <= LONGEST:

@@ -7,7 +7,8 @@ tokens costs
 
 verify(γ) being the median over the steps of all systems, for they verify alike. What else a step does is a system's
 own, a line in γ: it is fitted to the medians over requests of a request's mean, for what a drafter takes in, it takes
-in seldom. Learning is charged to the levels of a drafter that has some, but the lowest: nothing is learned there. So
+in seldom. Learning is charged to the levels of a drafter that has some, but the lowest: nothing is learned there; it is
+the mean over requests, for most of them hold no update. So
 nobody is favoured by a machine whose speed wanders. A drafter that copies serves once more by its two other ways,
 copies alone wherever something is found (``real/serving/control.py``); what its models then have to catch up with is
 in the cost of the steps where nothing is. ``profile.py`` measures one system alone, with limits for promises.
@@ -97,7 +98,7 @@ def measure(
             raise ValueError(f"prompts={len(prompts)}: no step of {turn.system!r} drafted {turn.gamma}; take more")
     return {
         name: Costs(
-            tuple(costs(full, name, level, median(runs[name]) if level else 0.0) for level in range(drafter.levels)),
+            tuple(costs(full, name, level, mean(runs[name]) if level else 0.0) for level in range(drafter.levels)),
             tuple(costs(full, name, drafter.levels - 1, way=way) for way in (MODEL, COPIES) if drafter.copying),
         )
         for name, (_, drafter) in drafters.items()

@@ -175,7 +175,7 @@ class Control:
             tokens = sum(len(taken.tokens) for taken in after) / len(after)
             extra = [cost - tokens / self.levels[0].speed(_lengths(known, MODEL)), *free[1:]]
         elif self.drafter.asks_all:
-            gained = [self.drafter.gained(row, taken.target_probs) for row, taken in enumerate(after)]
+            gained = [self.drafter.gained(row, taken.verified_probs) for row, taken in enumerate(after)]
             less = [sum(one) / len(one) for one in zip(*gained, strict=True)] + free[self.level :]
         if self.way == MODEL and not self.rests:
             extra[0] = self._looked[gamma]

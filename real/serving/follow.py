@@ -2,7 +2,8 @@
 
 Decoders that are compared on one shared text differ in their drafts alone, not in what was sampled. The text is read a
 round at a time; the draft's law at a position is that of the decision served there, and the learner is updated after. A
-drafter that is told of every step reads gamma positions at a time, which are a step that committed all it drafted.
+drafter whose law depends on where a step began, or that is told of every step, reads gamma positions at a time, which
+are a step that committed all it drafted.
 """
 
 from collections.abc import Sequence
@@ -44,7 +45,7 @@ def follow(
         raise ValueError(
             f"positions={learning.objective.positions!r}: a text that is read has no rejected drafts; learn from all"
         )
-    overlaps, chunk = list[float](), at_once or (decoder.serving.gamma if drafter.watches else decoder.serving.nu)
+    overlaps, chunk = list[float](), at_once or (decoder.serving.nu if drafter.prefix_only else decoder.serving.gamma)
     with ledger.serving(), decoder.one_text(prompt, len(text), ledger) as session:
         for start in range(0, len(text), chunk):
             step, overlap = read(session, list(text[start : start + chunk]), decoder.serving.sampling)

@@ -53,6 +53,8 @@ class Step:
         draft_probs: the laws the proposals were sampled from ``[g, V]``; None when greedy or nothing was drafted.
         verified_laws: the target's processed laws along the whole draft ``[g + 1, V]``, also where it was rejected
             before; None when greedy or nothing was drafted.
+        shaped: the logits at the committed positions ``[c, V]`` as the generation config shapes them; None if it does
+            not.
     """
 
     text: Text
@@ -65,6 +67,7 @@ class Step:
     draft_probs: Tensor | None = None
     laws: Tensor | None = None
     verified_laws: Tensor | None = None
+    shaped: Tensor | None = None
 
     @property
     def room(self) -> int:
@@ -79,6 +82,11 @@ class Step:
     @property
     def target_probs(self) -> Tensor:
         return self.sampling.law(self.logits) if self.laws is None else self.laws
+
+    @property
+    def verified_probs(self) -> Tensor:
+        """The target's law ``[c, V]`` that decided what was committed: ``target_probs`` as the config shapes them."""
+        return self.target_probs if self.shaped is None else self.sampling.law(self.shaped)
 
 
 class Session:
@@ -240,6 +248,8 @@ def step(
             session.memory.keep(row, len(text.tokens) - 1)
             c = len(tokens)
             done = Step(text, tokens, min(accepted, c), count, drafted[:count], logits[row, :c], sampling)
+            if text.shape is not None:
+                done.shaped = served[row, :c]
             if laws is not None:
                 own = laws[row]
                 done.laws = own[:c] if text.shape is None else None

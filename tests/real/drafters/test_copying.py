@@ -268,6 +268,12 @@ def test_copies_are_shaped_as_the_generation_config_says(pair):
     assert (tokens.shape, laws, counts) == ((1, 0), None, [0])
 
 
+def test_a_mixture_of_what_copies_nothing_finds_nothing(pair):
+    made = make_drafter("mixture", pair, parts=("independent", "ngram"))
+    made.begin([1, 2, 1, 2, 1, 2])
+    assert not made.finds()
+
+
 def test_what_copies_nothing_says_so(pair):
     drafter = make_drafter("independent", pair)
     assert not drafter.copying

@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from real.drafters import make_drafter  # noqa: E402
-from real.models.hf import Pair  # noqa: E402
+from real.models.hf import CausalLM, Pair  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
 from real.serving.control import Control, Known  # noqa: E402
 from real.serving.decoder import online_decoder  # noqa: E402
@@ -35,7 +35,7 @@ def costs_of(*more):
 
 
 def served(pair, light, dear, temperature=1.0, count=6):
-    """Requests served by cost → their texts, the decoder and [step, level, gains] of every step."""
+    """Requests served by cost → their texts, the decoder and [step, level, gains, the target's laws] of every step."""
     lower, costs = costs_of(0.0, light), costs_of(dear)[0]
     serving = Serving(3, 8, Sampling(temperature), NEW, costs=costs, lower_costs=lower)
     drafter = make_drafter("mixture", pair)
@@ -43,14 +43,14 @@ def served(pair, light, dear, temperature=1.0, count=6):
     decoder = online_decoder(pair, drafter, Hedge(0.3), serving, seed=1)
 
     def spied(row, target_probs):
-        told[-1][2] = gained(row, target_probs)
+        told[-1][2:] = gained(row, target_probs), target_probs
         return told[-1][2]
 
     drafter.gained = spied
     step = decoder._step
 
     def stepped(ledger):
-        told.append([None, decoder.control.level, []])
+        told.append([None, decoder.control.level, [], None])
         ((request, taken),) = step(ledger)
         told[-1][0] = taken
         return [(request, taken)]
@@ -68,13 +68,13 @@ def test_what_a_level_costs_is_paid_by_what_it_gains(pair, light, dear, temperat
     worth, levels = Worth(), decoder.control.levels
     for above in (1, 2):
         slack = [0.0]
-        for taken, level, gained in told:
+        for taken, level, gained, _ in told:
             cost, gamma = levels[level].costs[taken.drafted], taken.drafted
             extra = levels[above].costs[gamma] - levels[above - 1].costs[gamma] if level >= above else 0.0
             less = gained[above - 1] if level >= above else 0.0
             slack.append(slack[-1] + worth.share * cost + gain(gamma, cost, less) - extra)
         assert min(late - early for i, early in enumerate(slack) for late in slack[i:]) >= -worth.account - 1e-9
-    reached = [sum(level >= above for _, level, _ in told) / len(told) for above in (1, 2)]
+    reached = [sum(level >= above for _, level, *_ in told) / len(told) for above in (1, 2)]
     assert reached[0] >= reached[1] > 0
     assert reached[1] < 0.5 or dear == 0.0
     assert reached[0] < 0.5 or light < 0.3
@@ -193,7 +193,7 @@ def test_a_memory_with_a_draft_of_its_own_is_no_part(pair):
 
 def step_of(tokens, drafted):
     return SimpleNamespace(tokens=[0] * tokens, accepted=tokens - 1, drafted=drafted, rejected=tokens <= drafted,
-                           target_probs=None)  # fmt: skip
+                           verified_probs=None)  # fmt: skip
 
 
 @pytest.mark.parametrize("rows", [1, 16])
@@ -259,6 +259,24 @@ def test_gains_are_of_the_laws_as_a_generation_config_shapes_them(pair):
     kept = [float(alpha(target, law).sum()) for law in laws]
     assert drafter.gained(0, target) == pytest.approx([kept[1] - kept[0], kept[2] - kept[1]], abs=1e-6)
     assert min(abs(kept[1] - kept[0]), abs(kept[2] - kept[1])) > 1e-5
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_what_accounts_are_told_is_of_the_laws_that_verification_used(temperature):
+    """A generation config forbids most ids: gains are of the target's law without them, as tokens were accepted by."""
+    shaping = random_pair("llama", "float64", 0.3)
+    shaping.target.model.generation_config.suppress_tokens = list(range(0, V, 2))
+    _, _, told = served(Pair(CausalLM(shaping.target.model, "target"), shaping.draft, None), 0.0, 0.0, temperature)
+    told = [one for one in told if one[3] is not None]
+    assert len(told) > 20
+    for taken, _, gains, laws in told:
+        assert float(laws[:, ::2].sum()) == 0.0
+        if temperature:
+            torch.testing.assert_close(laws, taken.verified_laws[: len(laws)])
+        else:
+            assert laws.argmax(-1).tolist() == taken.tokens
+        assert float(taken.target_probs[:, ::2].sum()) > 0.0 or not temperature
+        assert len(gains) == 2
 
 
 @pytest.mark.parametrize("place", range(6))

@@ -71,6 +71,16 @@ def test_learning_is_that_of_serving_the_same_text(pair, name):
         torch.testing.assert_close(read.drafter.x, one.drafter.x, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["backoff", "ngram"])
+def test_what_is_copied_was_committed_before_the_step(pair, name):
+    """A text is read as steps that commit all they draft: its overlaps are those of gamma tokens at a time."""
+    text = [5, 6, 7, 8, 5, 6, 7, 8, 5, 6, 9, 5, 6, 7, 8, 5, 6, 9, 7, 8]
+    asked, plain, larger = (
+        follow(decoder(pair, name), PROMPTS[0], text, Ledger(), at_once) for at_once in (0, SERVING.gamma, SERVING.nu)
+    )
+    assert asked == plain != larger
+
+
 def test_a_decoder_goes_on_serving_after_it_has_read(pair):
     made, fresh = decoder(pair, "independent"), decoder(pair, "independent")
     follow(made, PROMPTS[1], [1, 2, 3, 4, 5], Ledger())

@@ -14,7 +14,7 @@ from real.serving.certify import Certifier, certificates  # noqa: E402
 from real.serving.decoder import Decoder, in_order, online_decoder  # noqa: E402
 from real.serving.ledger import Ledger  # noqa: E402
 from real.serving.settings import Serving  # noqa: E402
-from real.verify.lossless import random_pair, random_prompts  # noqa: E402
+from real.verify.lossless import BY_WAYS, random_pair, random_prompts  # noqa: E402
 from theory.hints import LastGradient  # noqa: E402
 from theory.learners.adam import Adam  # noqa: E402
 from theory.learners.frozen import Frozen  # noqa: E402
@@ -51,6 +51,8 @@ WAYS = {
     "learned prompts": Way(learning={"learn_prompt": True}),
     "overlap": Way(serving={"overlap": True}),
     "by cost": Way(serving={"costs": (1.0, 1.2, 1.4, 1.6)}),
+    "levels": Way("mixture", Hedge(0.3), serving={"gamma": 4, **BY_WAYS, "way_costs": ()}),
+    "ways": Way("mixture", Hedge(0.3), serving={"gamma": 4, **BY_WAYS}),
     "greedy n-grams": Way("ngram", Frozen(), serving={"sampling": Sampling(0.0)}),
 }
 _pair: list = []

@@ -74,15 +74,18 @@ def served(pair, name, temperature=0.0, prompts=None, ways=WAY_COSTS, rows=1):
 @pytest.mark.parametrize("name", ["backoff", "copies", "mixture"])
 def test_greedy_texts_are_the_targets_by_whatever_way(pair, name, rows):
     plain = online_decoder(pair, None, Hedge(0.3), Serving(GAMMA, 8, Sampling(0.0), NEW))
-    wanted = [plain.serve(prompt, Ledger())[0] for prompt in repeated(6)]
+    prompts = [prompt for prompt in repeated(6 // rows) for _ in range(rows)]  # in rows something is found for all
+    wanted = [plain.serve(prompt, Ledger())[0] for prompt in prompts]
     taken = []
     for ways in (WAY_COSTS, (WAY_COSTS[0], COSTS), (WAY_COSTS[0], DEAR)):
-        texts, _, told = served(pair, name, ways=ways, rows=rows)
+        texts, _, told = served(pair, name, prompts=prompts, ways=ways, rows=rows)
         assert texts == wanted
         taken.append(Counter(way for _, way, *_ in told))
-    assert taken[0][COPIES] > taken[2][COPIES] - (rows > 1)
-    assert min(one[MODEL] for one in taken) > 3
-    assert taken[2][MIXED] > 3 or rows > 1
+    assert min(one[way] for one in taken for way in (COPIES, MODEL)) > 5
+    assert sum(one[MIXED] for one in taken) > 3
+    if rows == 1:  # more of them take so few steps that no way has proved better
+        assert taken[0][COPIES] > taken[2][COPIES]
+        assert taken[2][MIXED] > 3
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
@@ -114,7 +117,7 @@ def test_the_promises_are_kept_on_every_stretch(pair, name, temperature):
         assert min(late - early for i, early in enumerate(sums) for late in sums[i:]) >= -worth.account - 1e-9
     ways = Counter(way for _, way, *_ in told)
     assert ways[MODEL] > 3
-    assert ways[COPIES] > 3 or temperature
+    assert ways[COPIES] > (0 if temperature else 3)
 
 
 @pytest.mark.parametrize("name", ["backoff", "copies"])
@@ -131,7 +134,7 @@ def test_what_is_known_of_the_ways_is_saved_and_taken_up_again(pair, name):
 
 def step_of(tokens, drafted):
     return SimpleNamespace(tokens=[0] * tokens, accepted=tokens - 1, drafted=drafted, rejected=tokens <= drafted,
-                           target_probs=drafted, room=99)  # fmt: skip
+                           verified_probs=drafted, room=99)  # fmt: skip
 
 
 def driven(levels=1, ways=WAY_COSTS, finds=lambda: True, first_alone=False):
