@@ -71,6 +71,7 @@ class Subject:
 
 def serve(pair: Pair, drafter: Drafter, new: int = 30, seed: int = 3) -> tuple[list[Step], Piece]:
     """One sampled request → its steps, and what they reveal as one piece."""
+    drafter.keep_features()
     session = alone(pair.target, drafter, PROMPT, new)
     steps = list(generate(session, 3, SAMPLED, torch.Generator().manual_seed(seed)))
     drafter.catch_up()

@@ -87,6 +87,7 @@ def test_feedback_is_the_parts_laws_at_committed_prefixes(pair, mode, sampling):
     """At every examined position the remembered laws are those of a fresh forward over the committed text."""
     parts = [make_drafter("independent", pair), Independent(perturbed(pair.target, 0.1, 5), 128)]
     made = Mixture(parts, mode, seed=1)
+    made.keep_features()
     session = alone(pair.target, made, [5, 6, 7, 8], 40)
     steps = list(generate(session, 3, sampling, torch.Generator().manual_seed(2)))
     got = made.features(4, len(session.texts[0].tokens))
