@@ -18,13 +18,14 @@ export HF_HUB_OFFLINE := 1
 export MPLBACKEND := agg
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test results systems bench lossless figures lint docs mutants kills gpu clean
+.PHONY: help setup demo test results systems pays bench lossless figures lint docs mutants kills gpu clean
 
 help:
 	@echo 'make demo      the whole idea, from nothing, in about 15 minutes: out/demo/report.html'
 	@echo 'make test      the test suite, from nothing, on two cores (JOBS=4: on four)'
 	@echo 'make results   the full runs behind the README (long, resumable): results/'
 	@echo 'make systems   the systems on every domain and target, and what ensembles and hints are worth (hours, resumable)'
+	@echo 'make pays      what a mixture learned on acceptance gains on the clock, by cost, and over tokens (hours, resumable)'
 	@echo 'make bench     against transformers, what a step costs, rows of a batch, the floor under plain decoding, headroom'
 	@echo 'make lossless  every drafter on three model families: same tokens as plain decoding, same law under every rule'
 	@echo 'make figures   figures and report again, from the result files of the demo and of results/'
@@ -87,7 +88,14 @@ systems: $(READY)
 	$(PY) -m real claims --jobs 2 --out results/claims
 	for block in generalist:5 specialist:5 greedy:4; do \
 	  $(PY) -m real table1 --block $${block%:*} --prompts $${block#*:} --seeds 3 --jobs 2 --out results/table1 || exit 1; done
-	$(PY) -m real curves --jobs 2 --out results/curves
+	$(PY) -m figures all results
+
+pays: $(READY)
+	$(PY) -m real pays --tokens 9200 --jobs 2 --out out/pays
+	$(PY) -m real pays --block specialist --family llama --family gpt_neox --tokens 9200 --jobs 2 --out out/pays
+	mkdir -p results/pays
+	cp out/pays/*.csv out/pays/*.json results/pays
+	$(PY) -m real curves --tokens 8000 --jobs 2 --out results/curves
 	$(PY) -m figures all results
 
 figures: $(READY)

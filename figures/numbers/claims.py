@@ -106,7 +106,9 @@ def learning_pays(results: Results) -> Iterator[Claim]:
         value, low = one["pooled"]["value"], one["pooled_limit"]
         pooled = f"{subject}, pooled net ÷ draft, one-sided"
         yield Claim(pooled, "surely at least", 0.985, value, low, None, source)
-        home = pays.interval_of(cells[pays.HOME], "net")
+        if home := results.json(source)["home"]:
+            named = f"{subject}, pooled net ÷ draft at home, {len(home['cells'])} families, one-sided"
+            yield Claim(named, "surely at least", 0.985, home["net"]["value"], home["limit"], None, source)
         if block == "specialist":
             for place, limit in ((1, 1.24), (2, 1.2)):
                 ratio, which = one["steps_ratios"][place - 1], "best" if place == 1 else "second best"
@@ -117,7 +119,6 @@ def learning_pays(results: Results) -> Iterator[Claim]:
             yield number_claim(named, "at least", 1.05, against, source)
             named = f"{subject}, median low-noise net in the first 1,000 tokens after a shift"
             yield number_claim(named, "at least", 1.03, first, source)
-            yield interval_claim(f"{subject}, net ÷ draft at home", "at least", 0.985, home, source)
             for domain in pays.HELD_OUT:
                 net, named = pays.interval_of(cells[domain], "net"), f"{subject}, net ÷ draft on held-out {domain}"
                 yield interval_claim(named, "at least", 1.05, net, source)

@@ -14,12 +14,11 @@ INTRODUCTION = """\
 A cell is one domain served to one embedded target: 72 prompts a system, each of at most 128 new tokens (texts may
 end before), prompt by prompt in turn, learning charged. Draft lengths (up to 4 tokens, greedily up to 8), which parts
 of a mixture work, and whether copies draft alone, are chosen by costs that were measured before, alike for every
-system. *Draft* learns nothing; `copies` adds what is copied
-within a request, `fixed-mixture` the same half and half; `copies-mixture` learns on acceptance the weights of the
-draft, of copies within a request and of those of all requests; `tv-mixture` has a residual memory besides. Systems
-and hyper-parameters were set on `session`, which is left out. `javascript` and `cmake` are of kinds that no embedded
-model was trained on, and are in no median. The low-noise net replaces accepted tokens by their chances; the measured
-one decides."""
+system. *Draft* learns nothing; `copies` adds what is copied within a request, `fixed-mixture` the same half and half;
+`copies-mixture` learns on acceptance the weights of the draft, of copies within a request and of those of all requests;
+`tv-mixture` has a residual memory besides. Systems and hyper-parameters were set on `session`, which is left out.
+`javascript` and `cmake` are of kinds that no embedded model was trained on, and are in no median. The low-noise net
+replaces accepted tokens by their chances; the measured one decides."""
 
 
 def pays(results: Results) -> Iterator[str]:

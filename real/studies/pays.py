@@ -211,3 +211,12 @@ def headline(out: Path, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any
             entry |= {"best_rival": leader, "pooled_against_best_rival": interval(all_cells / whole[leader])}
         found.append(entry)
     return found
+
+
+def home(out: Path, names: Iterable[str]) -> dict[str, Any] | None:
+    """What the mixture costs where nothing shifts: a specialist's home cells, all families together; None without."""
+    cells = [name for name in names if name.startswith("specialist") and name.endswith(f"/{HOME}")]
+    if not cells:
+        return None
+    ratio = pooled(out, cells, LEARNS, FROZEN)
+    return {"cells": cells, "net": interval(ratio), "limit": lower_limit(ratio)}

@@ -81,6 +81,18 @@ def test_a_headline_leaves_out_what_was_tuned_on_and_what_is_held_out(tmp_path):
     assert found["median_against_best_rival"] == pytest.approx((1.8 / 1.6 + 1.8 / 1.28) / 2, rel=0.01)
 
 
+def test_home_is_pooled_over_families(tmp_path):
+    for family, scale in (("qwen3", 1.25), ("llama", 1.0)):
+        cell(tmp_path, f"specialist/{family}/prose", scale)
+        cell(tmp_path, f"specialist/{family}/c", 0.1)
+    found = pays.home(tmp_path, pays.finished(tmp_path))
+    assert found is not None
+    assert found["cells"] == ["specialist/llama/prose", "specialist/qwen3/prose"]
+    assert found["net"]["value"] == pytest.approx(2 * 2.0 / (1.6 * (1.25 + 1)), rel=0.01)
+    assert found["net"]["low"] < found["limit"] < found["net"]["value"]
+    assert pays.home(tmp_path, ["specialist/qwen3/c", "generalist/qwen3/prose"]) is None
+
+
 def test_greedy_is_held_against_the_best_rival_over_all_cells(tmp_path):
     for domain in ("c", "sql"):
         cell(tmp_path, f"generalist-greedy/qwen3/{domain}")
