@@ -51,13 +51,16 @@ class Results:
         }
 
     def origins(self, name: str) -> list[Origin]:
-        """Where a file comes from, or all files of a folder: one entry a commit, the latest last."""
+        """Where a file comes from, or all files of a folder: one entry a commit, the latest last.
+
+        A file that sums up runs comes from where they were made, whenever that was done.
+        """
         headers = [self.json(name)] if name.endswith(".json") else list(self.headers(name).values())
         found = {}
         for header in sorted(headers, key=lambda header: header["provenance"]["time"]):
-            made = header["provenance"]
-            dirty = made["dirty"] or found.get(made["commit"], made)["dirty"]
-            found[made["commit"]] = made | {"dirty": dirty}
+            for made in header.get("runs") or [header["provenance"]]:
+                dirty = made["dirty"] or found.get(made["commit"], made)["dirty"]
+                found[made["commit"]] = {"time": header["provenance"]["time"]} | made | {"dirty": dirty}
         return [
             Origin(made["command"], made["commit"], made["dirty"], made["device"], made["time"][:10])
             for made in found.values()
