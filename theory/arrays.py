@@ -58,7 +58,9 @@ def _numpy_like(library: str) -> SimpleNamespace:
     )
     xp = SimpleNamespace(**{name: getattr(m, name) for name in same})
     xp.argsort = lambda a, axis=-1: m.argsort(a, axis=axis, stable=True)
-    xp.asarray = lambda value, like: m.asarray(value, dtype=like.dtype)
+    xp.asarray = lambda value, like: (
+        value.astype(like.dtype) if hasattr(value, "astype") else m.asarray(value, dtype=like.dtype)
+    )
     xp.arange = lambda n, like: m.arange(n)
     xp.integer = lambda a: a.astype("int64")
     xp.qr, xp.eigh = m.linalg.qr, m.linalg.eigh

@@ -34,7 +34,7 @@ from theory.problem import Problem
 
 State = Any  # a NamedTuple of arrays, one class per learner
 
-PROVEN_OF_THE_PLAY = ("certified", "constant_steps")
+PROVEN_OF_THE_PLAY = ("certified", "constant_steps", "traceable")
 """Attributes that are statements about ``predict`` and ``update``."""
 
 
@@ -68,6 +68,10 @@ class Learner(ABC):
     """Whether ``bound`` also holds with the sharp energy of ``anchor`` (``bounds.comparator_energy_sharp``)."""
     certified: ClassVar[bool] = False
     """Whether ``terms`` gives what a certificate needs."""
+    traceable: ClassVar[bool] = False
+    """Whether a compiler may run it with arrays whose values it does not know: no Python branch looks at a value."""
+    gradients_per_round: ClassVar[int] = 1
+    """How many gradients a round asks for at most; ``update`` may ask where it likes."""
     largest_gradient: ClassVar[float] = inf
     """The largest ‖∇f_t‖ for which the learner claims its bounds."""
 

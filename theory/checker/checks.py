@@ -3,58 +3,38 @@
     for name, check in checks(MyLearner(step_size=0.1, domain=Ball(1.0))):
         check()                                   # AssertionError says what broke
 
-Every learner: plays feasible, causal, predict pure, update without side effects, copies independent, dtype kept, own
-hint = no hint, regret within the bound it claims. Only where ``learner.laws`` declares them: "permutation" of the
-coordinates, "translation" of losses on the simplex by c·1, "scaling" (losses times c, step sizes over c).
+``LAWS`` has all of them; ``untried`` says which are not for a learner, and why. Every learner is tried in several
+dimensions, and on games that are played alike by whoever keeps the laws: three copies, linear and quadratic losses.
 """
 
 from collections.abc import Callable, Iterator
-from copy import deepcopy
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from math import isfinite
-from typing import Any
 
 import numpy as np
 
 from theory.bounds import comparator_energy
-from theory.checker.counterexample import numbers
+from theory.checker import honesty, sameness
 from theory.checker.games import Game, plays
 from theory.domain import Simplex
 from theory.hindsight import best_piecewise
 from theory.learner import Learner
+from theory.loss import Counted, Linear
 from theory.regret import dynamic_regret
 from theory.regret import path_length as measured_path_length
 
 COPIES = 3
 ROUNDING = 1e-9
+DIMENSIONS = (1, 2, 9)
+"""In which laws are tried besides the one asked for; experts are at least two."""
+SIZES = (1e-6, 1e-3, 1.0, 1e3)
+"""Of gradients that must move a learner, where it claims nothing of smaller ones alone."""
+PATIENCE = 4096
+"""Rounds within which a learner must have moved: more than any delay that is of use."""
 
-
-def checks(
-    learner: Learner, dimension: int = 4, rounds: int = 12, seed: int = 0
-) -> Iterator[tuple[str, Callable[[], None]]]:
-    """(name, check) for every law that must hold for ``learner``; a check raises AssertionError if it does not.
-
-    Args:
-        learner: any ``Learner``; its domain decides the games.
-        dimension: d, at least 2; for an expert learner the number of experts.
-        rounds: T, at least 4.
-        seed: of the random games.
-    """
-    rng = np.random.default_rng(seed)
-    simplex = isinstance(learner.domain, Simplex)
-    x_1 = rng.dirichlet(np.ones(dimension), COPIES) if simplex else rng.normal(size=(COPIES, dimension))
-    game = Game(learner.domain.project(x_1), rng.normal(size=(rounds, COPIES, dimension)))
-    games = [game] if simplex else [game, replace(game, quadratic=True)]
-    laws = [feasible, causal, pure, repeatable, settled, without_side_effects, independent_copies, dtype_kept]
-    laws.append(hint_optional)
-    laws += [law for name, law in DECLARED.items() if name in learner.laws]
-    if isfinite(learner.domain.diameter(dimension)):
-        laws.append(within_bound)
-    for law in laws:
-        for number, one in enumerate(games):
-            yield f"{law.__name__}[{'quadratic' if number else 'linear'}]", partial(law, learner, one)
+Law = Callable[[Learner, Game], None]
 
 
 def feasible(learner: Learner, game: Game) -> None:
@@ -70,122 +50,49 @@ def feasible(learner: Learner, game: Game) -> None:
         assert not len(outside), f"feasible: the play of {where}, is not in {learner.domain}; {more}"
 
 
-def causal(learner: Learner, game: Game) -> None:
-    """Changing f_t leaves x_1 … x_t bit-identical; if not, two short games that show it."""
-    for t in range(len(game.slopes)):
-        if _parting(learner, game, t) is not None:
-            raise AssertionError(_peek(learner, game, t))
+def moves(learner: Learner, game: Game) -> None:
+    """A learner that learns is moved by losses of every size, one that does not learn by none."""
+    centre = learner.domain.project(0.0 * game.x_1)
+    x_1 = learner.domain.project(0.5 * (game.x_1 + centre))  # inside, so that every direction is open
+    for size in (size for size in SIZES if size <= learner.largest_gradient):
+        slope = size * game.slopes[0] / np.linalg.norm(game.slopes[0], axis=-1, keepdims=True)
+        alike = [learner.init(x_1), learner.init(x_1)]
+        moved = np.zeros(x_1.shape[:-1], dtype=bool)
+        for _ in range(PATIENCE if learner.learns else len(game.slopes)):
+            with_slope, without = (np.asarray(learner.predict(state)) for state in alike)
+            moved |= np.any(with_slope != without, axis=-1)
+            if np.all(moved):
+                break
+            alike = [learner.update(state, Linear(one)) for state, one in zip(alike, (slope, 0.0 * slope), strict=True)]
+        assert learner.learns or not np.any(moved), "moves: learns is False, but losses change what is played"
+        assert np.all(moved) or not learner.learns, (
+            f"moves: {PATIENCE} gradients of norm {size:g} in d = {x_1.shape[-1]} change no play; a learner that is "
+            "not to learn says learns = False"
+        )
 
 
-def _parting(learner: Learner, game: Game, t: int) -> tuple[int, Game, np.ndarray] | None:
-    """(round from 0, the game with other losses from round t on, both plays) where plays up to x_t differ first."""
-    other = replace(game, slopes=np.where(np.arange(len(game.slopes))[:, None, None] < t, game.slopes, 7.5))
-    both = np.stack([plays(learner, game.x_1, one.losses)[: t + 1] for one in (game, other)])
-    rounds = np.flatnonzero(np.any(both[0] != both[1], axis=(1, 2)))
-    return (int(rounds[0]), other, both[:, rounds[0]]) if len(rounds) else None
-
-
-def _peek(learner: Learner, game: Game, t: int) -> str:
-    """What ``causal`` says: one copy, as few rounds and digits as still show that the plays differ."""
-    for rounds, copy, digits in product((t + 1, len(game.slopes)), range(len(game.x_1)), (0, 1, 17)):
-        x_1, slopes = game.x_1[copy : copy + 1].round(digits), game.slopes[:rounds, copy : copy + 1].round(digits)
-        small = replace(game, x_1=learner.domain.project(x_1), slopes=slopes)
-        found = _parting(learner, small, t)
-        if found is not None:
-            s, other, both = found
-            kind = "centers" if game.quadratic else "slopes"
-            shown = zip((small, other), _told_apart(*both[:, 0]), strict=True)
-            played = [f"{kind} {numbers(one.slopes[:, 0])} → x_{s + 1} = {play}" for one, play in shown]
-            first = f"causal: x_{s + 1} depends on the loss of round {t + 1} or later; from x_1 {numbers(small.x_1[0])}"
-            return "\n".join([first, *played])
-    return f"causal: decisions up to round {t + 1} change with the loss of round {t + 1} or later, in large games only"
-
-
-def pure(learner: Learner, game: Game) -> None:
-    """predict and update give the same result when called again with the same state."""
+def gradients_counted(learner: Learner, game: Game) -> None:
+    """A round asks for at most ``gradients_per_round`` gradients: what a user pays for."""
     state = learner.init(game.x_1)
     for loss_t in game.losses:
-        first, again = learner.predict(state), learner.predict(state)
-        assert np.array_equal(first, again), "pure: predict gives another decision when asked twice"
-        following, repeated = learner.update(state, loss_t), learner.update(state, loss_t)
-        assert _identical(following, repeated), "pure: update gives another state when called twice on one state"
-        state = following
-
-
-def repeatable(learner: Learner, game: Game) -> None:
-    """A game played again, after another one, gives the same decisions: nothing is remembered outside the state."""
-    first = plays(learner, game.x_1, game.losses)
-    plays(learner, game.x_1, replace(game, slopes=game.slopes[::-1]).losses)
-    again = plays(learner, game.x_1, game.losses)
-    different = np.flatnonzero(np.any(first != again, axis=(1, 2)))
-    assert not len(different), (
-        f"repeatable: the same game played again differs from round {different[0] + 1} on; the learner remembers an "
-        "earlier game outside its state"
-    )
-
-
-def settled(learner: Learner, game: Game) -> None:
-    """What was played stays played: neither x_t nor predict(old state) changes once loss_t is known."""
-    state = learner.init(game.x_1)
-    for t, loss_t in enumerate(game.losses):
-        x_t = learner.predict(state)
-        kept = np.array(x_t)
-        following = learner.update(state, loss_t)
-        _same_play(f"settled: update changes the decision already played in round {t + 1}", kept, x_t)
-        again = learner.predict(state)
-        _same_play(f"settled: predict gives another decision for round {t + 1} once its loss is known", kept, again)
-        state = following
-
-
-def _same_play(fault: str, kept: np.ndarray, now: np.ndarray) -> None:
-    different = np.flatnonzero(np.any(kept != now, axis=-1))
-    if len(different):
-        played, afterwards = _told_apart(kept[different[0]], np.asarray(now)[different[0]])
-        raise AssertionError(f"{fault}\nplayed {played}, afterwards {afterwards}")
-
-
-def _told_apart(one: np.ndarray, other: np.ndarray) -> list[str]:
-    """Two decisions in print, with four decimals where these differ."""
-    short = one.round(4), other.round(4)
-    return [numbers(play) for play in (short if np.any(short[0] != short[1]) else (one, other))]
-
-
-def without_side_effects(learner: Learner, game: Game) -> None:
-    """Neither predict nor update changes the state, the first decision or the loss it was given."""
-    x_1, state = game.x_1.copy(), learner.init(game.x_1)
-    for loss_t in game.losses:
-        kept, kept_loss = deepcopy(state), deepcopy(vars(loss_t))
+        counted = Counted(loss_t, copies=len(game.x_1))
         learner.predict(state)
-        following = learner.update(state, loss_t)
-        assert _identical(state, kept), "without_side_effects: the old state changed"
-        assert _identical(tuple(vars(loss_t).values()), tuple(kept_loss.values())), "without_side_effects: loss changed"
-        state = following
-    assert np.array_equal(x_1, game.x_1), "without_side_effects: x_1 changed"
+        state = learner.update(state, counted)
+        assert counted.queries <= learner.gradients_per_round, (
+            f"gradients_counted: {counted.queries:g} gradients in a round, {learner.gradients_per_round} declared as "
+            "gradients_per_round"
+        )
 
 
-def independent_copies(learner: Learner, game: Game) -> None:
-    """Every copy of a batch plays, and is bounded, as it would be alone."""
-    together, bounds = plays(learner, game.x_1, game.losses), _bound_after(learner, game)
-    for copy in range(len(game.x_1)):
-        alone = replace(game, x_1=game.x_1[copy], slopes=game.slopes[:, copy])
-        _close("independent_copies", together[:, copy], plays(learner, alone.x_1, alone.losses))
-        if bounds is not None:
-            _close("independent_copies: bound", np.asarray(bounds)[copy, ...], np.asarray(_bound_after(learner, alone)))
-
-
-def _bound_after(learner: Learner, game: Game) -> Any:
-    """The learner's bound once the game is over, at A_T = 4."""
+def hint_taken(learner: Learner, game: Game) -> None:
+    """A learner that declares ``takes_hints`` plays by an outside hint."""
     state = learner.init(game.x_1)
     for loss_t in game.losses:
+        for hint in (np.ones_like(game.x_1), np.roll(game.slopes[0], 1, axis=-1)):
+            if np.any(learner.predict(state, hint) != learner.predict(state)):
+                return
         state = learner.update(state, loss_t)
-    return learner.bound(state, np.full(game.x_1.shape[:-1], 4.0))
-
-
-def dtype_kept(learner: Learner, game: Game) -> None:
-    """float32 first decisions and losses give float32 decisions."""
-    narrow = game.each(lambda a: a.astype(np.float32))
-    dtype = plays(learner, narrow.x_1, narrow.losses).dtype
-    assert dtype == np.float32, f"dtype_kept: float32 in, {dtype} out"
+    raise AssertionError("hint_taken: takes_hints is True, but no outside hint changes a play")
 
 
 def hint_optional(learner: Learner, game: Game) -> None:
@@ -201,35 +108,9 @@ def hint_optional(learner: Learner, game: Game) -> None:
         same = np.array_equal(learner.predict(state, hint), own)
         assert same, "hint_optional: predict with the learner's own hint differs from predict without"
         following = learner.update(state, loss_t)
-        same = _identical(learner.update(state, loss_t, hint), following)
+        same = honesty.identical(learner.update(state, loss_t, hint), following)
         assert same, "hint_optional: update with the learner's own hint differs from update without"
         state = following
-
-
-def permutation(learner: Learner, game: Game) -> None:
-    """Permuted coordinates give permuted decisions: no coordinate is special."""
-    order = np.roll(np.arange(game.x_1.shape[-1]), 1)
-    permuted = game.each(lambda a: a[..., order])
-    original = plays(learner, game.x_1, game.losses)
-    _close("permutation", original[..., order], plays(learner, permuted.x_1, permuted.losses))
-
-
-def translation(learner: Learner, game: Game) -> None:
-    """On the simplex, adding one number to all losses of a round changes nothing."""
-    offsets = np.linspace(-5, 5, len(game.slopes))[:, None, None]
-    moved = replace(game, slopes=game.slopes + offsets)
-    _close("translation", plays(learner, game.x_1, game.losses), plays(learner, game.x_1, moved.losses))
-
-
-def scaling(learner: Learner, game: Game, factor: float = 4.0) -> None:
-    """Losses times c and step sizes over c give the same decisions."""
-    linear = replace(game, quadratic=False)
-    scaled = replace(linear, slopes=factor * linear.slopes)
-    slower = with_scaled_steps(learner, factor)
-    _close("scaling", plays(learner, linear.x_1, linear.losses), plays(slower, scaled.x_1, scaled.losses))
-
-
-DECLARED = {"permutation": permutation, "translation": translation, "scaling": scaling}
 
 
 def within_bound(learner: Learner, game: Game) -> None:
@@ -262,33 +143,85 @@ def _assert_within_bound(learner: Learner, game: Game, comparators: np.ndarray, 
     assert np.all(excess <= rounding), f"within_bound: regret exceeds the bound by {excess[worst]} in round {worst + 1}"
 
 
-def with_scaled_steps(learner: Any, factor: float) -> Any:
-    """The learner with every step size divided by ``factor``, in nested dataclasses too."""
-    changes = {}
-    for field in fields(learner):
-        value = getattr(learner, field.name)
-        if field.name in ("step_size", "meta_step_size") and isinstance(value, int | float):
-            changes[field.name] = value / factor
-        elif field.name == "step_size" and isinstance(value, tuple):
-            changes[field.name] = tuple(step / factor for step in value)
-        elif hasattr(value, "gradient_bound"):  # a schedule that knows G
-            changes[field.name] = replace(value, gradient_bound=value.gradient_bound * factor)
-        elif isinstance(value, Learner) and is_dataclass(value):
-            changes[field.name] = with_scaled_steps(value, factor)
-    return replace(learner, **changes)
+# Which laws are whose
 
 
-def _identical(one: tuple, other: tuple) -> bool:
-    """Bit-identical nested tuples of arrays and scalars."""
-    if isinstance(one, tuple):
-        return len(one) == len(other) and all(_identical(a, b) for a, b in zip(one, other, strict=True))
-    if one is other:
-        return True
-    assert np.asarray(one).dtype != object, f"the state must be a NamedTuple of arrays, but has a {type(one).__name__}"
-    return np.array_equal(one, other)
+def _bounded(learner: Learner, dimension: int) -> str | None:
+    if not isfinite(learner.domain.diameter(dimension)):
+        return "the domain has no diameter, so that the bound has no value"
+    x_1 = learner.domain.project(np.full(dimension, 1 / dimension))
+    claims = learner.bound(learner.init(x_1), np.array(4.0)) is not None
+    return None if claims else "the learner claims no bound"
 
 
-def _close(law: str, one: np.ndarray, other: np.ndarray, tolerance: float = 1e-10) -> None:
-    apart = np.subtract(one, other, out=np.zeros(np.shape(one)), where=one != other)  # both may be infinite
-    worst = float(np.max(np.abs(apart) / (1 + np.abs(np.where(apart, one, 0.0)))))
-    assert worst <= tolerance, f"{law}: what is compared differs by {worst}"
+def _declared(name: str) -> Callable[[Learner, int], str | None]:
+    return lambda learner, dimension: None if name in learner.laws else f"{name!r} is not among its laws"
+
+
+def _always(learner: Learner, dimension: int) -> str | None:
+    return None
+
+
+LAWS: dict[Law, Callable[[Learner, int], str | None]] = {
+    feasible: _always,
+    honesty.causal: _always,
+    honesty.pure: _always,
+    honesty.repeatable: _always,
+    honesty.settled: _always,
+    honesty.without_side_effects: _always,
+    moves: _always,
+    gradients_counted: _always,
+    hint_optional: _always,
+    hint_taken: lambda learner, dimension: None if learner.takes_hints else "takes_hints is False",
+    sameness.independent_copies: _always,
+    sameness.disguised: _always,
+    sameness.dtype_kept: _always,
+    sameness.any_library: lambda learner, dimension: sameness.no_other_library(),
+    sameness.traceable: lambda learner, dimension: None if learner.traceable else "traceable is False",
+    sameness.permutation: _declared("permutation"),
+    sameness.translation: _declared("translation"),
+    sameness.scaling: _declared("scaling"),
+    within_bound: _bounded,
+}
+"""Every law, and why it is not for a learner; None where it is."""
+
+
+def checks(
+    learner: Learner, dimension: int = 4, rounds: int = 12, seed: int = 0, dimensions: tuple[int, ...] = DIMENSIONS
+) -> Iterator[tuple[str, Callable[[], None]]]:
+    """(name, check) for every law that must hold for ``learner``; a check raises AssertionError if it does not.
+
+    Args:
+        learner: any ``Learner``; its domain decides the games.
+        dimension: d, at least 2; for an expert learner the number of experts.
+        rounds: T, at least 4.
+        seed: of the random games.
+        dimensions: more of them.
+    """
+    known = [d for d in dict.fromkeys((dimension, *dimensions)) if d > 1 or not _experts(learner)]
+    for law, reason in LAWS.items():
+        for d in known:
+            if reason(learner, d) is None:
+                for number, game in enumerate(_games(learner, d, rounds, seed)):
+                    kind = "quadratic" if number else "linear"
+                    where = kind if d == dimension else f"{kind}, d = {d}"
+                    yield f"{law.__name__}[{where}]", partial(law, learner, game)
+
+
+def untried(learner: Learner, dimension: int = 4) -> dict[str, str]:
+    """Every law that is not for this learner, and why."""
+    reasons = {law.__name__: reason(learner, dimension) for law, reason in LAWS.items()}
+    return {name: reason for name, reason in reasons.items() if reason is not None}
+
+
+def _experts(learner: Learner) -> bool:
+    return isinstance(learner.domain, Simplex)
+
+
+def _games(learner: Learner, dimension: int, rounds: int, seed: int) -> list[Game]:
+    """A linear game, and a quadratic one where decisions are not weights."""
+    rng = np.random.default_rng(seed)
+    simplex = _experts(learner)
+    x_1 = rng.dirichlet(np.ones(dimension), COPIES) if simplex else rng.normal(size=(COPIES, dimension))
+    game = Game(learner.domain.project(x_1), rng.normal(size=(rounds, COPIES, dimension)))
+    return [game] if simplex else [game, replace(game, quadratic=True)]

@@ -29,6 +29,7 @@ class AdaHedge(Learner):
 
     domain: Domain = Simplex()
     laws = frozenset({"permutation", "translation"})
+    traceable = True
     static = True
     certified = True
 

@@ -34,6 +34,7 @@ class Adam(Learner):
     epsilon: float = 1e-8
     domain: Domain = Free()
     laws = frozenset({"permutation"})
+    traceable = True
 
     def __post_init__(self):
         step_size.check(self.step_size, schedules=False)

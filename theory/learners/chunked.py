@@ -51,6 +51,10 @@ class Chunked(Learner):
     def takes_hints(self) -> bool:
         return self.learner.takes_hints
 
+    @property
+    def traceable(self) -> bool:
+        return self.learner.traceable
+
     def own_hint(self, state: State) -> Array | None:
         return self.learner.own_hint(state.base)
 

@@ -43,6 +43,7 @@ class CoinBetting(Learner):
     gradient_bound: float
     domain: Domain = Free()
     laws = frozenset({"permutation"})
+    traceable = True
 
     def __post_init__(self):
         require.positive(self, endowment=self.endowment, gradient_bound=self.gradient_bound)

@@ -60,6 +60,10 @@ class Delayed(Learner):
     def takes_hints(self) -> bool:
         return self.learner.takes_hints
 
+    @property
+    def traceable(self) -> bool:
+        return self.learner.traceable
+
     def own_hint(self, state: State) -> Array | None:
         return self.learner.own_hint(state.known.base)
 

@@ -64,6 +64,16 @@ class Ensemble(Learner):
         return self.base.takes_hints
 
     @property
+    def traceable(self) -> bool:
+        return self.base.traceable and self.meta.traceable
+
+    @property
+    def gradients_per_round(self) -> int:
+        """One where bases see the surrogate; else each asks at its own point."""
+        assert self.bases is not None  # checked when made
+        return 1 if self.surrogate else self.bases * self.base.gradients_per_round
+
+    @property
     def constant_steps(self) -> bool:
         return self.base.constant_steps
 

@@ -45,6 +45,7 @@ class FixedShare(Learner):
     surrogate: bool = False
     domain: Domain = Simplex()
     laws = frozenset({"permutation", "translation", "scaling"})
+    traceable = True
     certified = True
 
     def __post_init__(self):

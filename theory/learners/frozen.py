@@ -19,6 +19,7 @@ class Frozen(Learner):
 
     domain: Domain = Free()
     laws = frozenset({"permutation"})
+    traceable = True
     learns = False
 
     def init(self, x_1: Array) -> State:

@@ -80,6 +80,7 @@ class Hedge(Learner):
     meta_step_size: float
     domain: Domain = Simplex()
     laws = frozenset({"permutation", "translation", "scaling"})
+    traceable = True
     static = True
     certified = True
 

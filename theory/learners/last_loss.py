@@ -28,6 +28,7 @@ class LastLoss(Learner):
     meta_step_size: float = 1.0
     domain: Domain = Simplex()
     laws = frozenset({"permutation", "translation", "scaling"})
+    traceable = True
 
     def __post_init__(self):
         require.positive(self, meta_step_size=self.meta_step_size)

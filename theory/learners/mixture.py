@@ -33,6 +33,7 @@ class Mixture(Learner):
     meta_step_size: float = 1.0
     domain: Domain = Simplex()
     laws = frozenset({"permutation", "translation", "scaling"})
+    traceable = True
     static = True
     experts_only = True
     certified = True

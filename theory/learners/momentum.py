@@ -29,6 +29,7 @@ class Momentum(Learner):
     momentum: float = 0.9
     domain: Domain = Free()
     laws = frozenset({"permutation", "scaling"})
+    traceable = True
 
     def __post_init__(self):
         step_size.check(self.step_size, schedules=False)

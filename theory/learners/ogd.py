@@ -40,6 +40,7 @@ class OGD(Learner):
     step_size: StepSize
     domain: Domain = Free()
     laws = frozenset({"permutation", "scaling"})
+    traceable = True
 
     def __post_init__(self):
         step_size.check(self.step_size, inclusive=True)

@@ -44,6 +44,7 @@ class OptimisticOGD(Learner):
     hint: HintRule = LastGradient()
     domain: Domain = Free()
     laws = frozenset({"permutation", "scaling"})
+    traceable = True
     takes_hints = True
 
     def __post_init__(self):

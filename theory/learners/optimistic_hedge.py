@@ -45,6 +45,7 @@ class OptimisticHedge(Learner):
     adaptive: bool = True
     domain: Domain = Simplex()
     laws = frozenset({"permutation", "translation", "scaling"})
+    traceable = True
     static = True
     takes_hints = True
     certified = True

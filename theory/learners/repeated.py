@@ -33,6 +33,14 @@ class Repeated(Learner):
     def takes_hints(self) -> bool:
         return self.learner.takes_hints
 
+    @property
+    def traceable(self) -> bool:
+        return self.learner.traceable
+
+    @property
+    def gradients_per_round(self) -> int:
+        return self.times * self.learner.gradients_per_round
+
     def own_hint(self, state: AnyState) -> Array | None:
         return self.learner.own_hint(state)
 

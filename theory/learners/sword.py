@@ -55,6 +55,7 @@ class Sword(Learner):
     meta: OptimisticHedge = OptimisticHedge()
     correction: float = 0.0
     takes_hints = True
+    traceable = True
 
     def __post_init__(self):
         if self.bases is None:

@@ -31,6 +31,7 @@ class Tracking(Learner):
     smoothness: float
     domain: Domain = Free()
     laws = frozenset({"permutation"})
+    traceable = True
 
     def __post_init__(self):
         if not (0 < self.strong_convexity <= self.smoothness and isfinite(self.smoothness)):
