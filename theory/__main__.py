@@ -8,6 +8,7 @@ from rich.table import Column, Table
 
 from theory.checker import certificate, exact, trial
 from theory.checker import tightness as tight
+from theory.checker.search import GAMES
 from theory.domain import Ball, Box, Domain, Simplex
 from theory.runs.choose import parse_settings
 from theory.runs.console import new_console
@@ -35,18 +36,21 @@ def check(
     horizon: Annotated[int, typer.Option(min=1, help="T the learner is tuned for.")] = 64,
     gradient_bound: Annotated[float, typer.Option(help="G the learner is tuned for.")] = 1.0,
     only_within: Annotated[bool, typer.Option("--only-within", help="Search gradients up to G only.")] = False,
-    seconds: Annotated[float, typer.Option(min=1, help="How long the search may take.")] = 40.0,
+    games: Annotated[int, typer.Option(min=1, help="Games that the search may play.")] = GAMES,
 ) -> None:
-    """Run every law on a learner, then search for a game that breaks its bound. Status 1 if something is broken."""
+    """Run every law on a learner, then search for a game that breaks its bound.
+
+    Status 1 if something is broken, 3 if nothing is but there was no bound to try.
+    """
     if domain is not None and domain not in DOMAINS:
         raise ValueError(f"--domain {domain!r}: one of {', '.join(DOMAINS)}")
     where = None if domain is None else DOMAINS[domain]
     problem = trial.default_problem(learner, where, dimension, horizon, gradient_bound)
     given = parse_settings(settings or [])
     with busy("trying its laws, then searching for a game that breaks its bound"):
-        report = trial.check(learner, bound, problem, settings=given, only_within=only_within, seconds=seconds)
+        report = trial.check(learner, bound, problem, settings=given, only_within=only_within, games=games)
     console.print(str(report), highlight=False)
-    raise typer.Exit(0 if report.holds else 1)
+    raise typer.Exit(1 if not report.holds else 0 if report.findings else 3)
 
 
 @app.command()
@@ -76,7 +80,7 @@ def certify(
 def tightness(
     patterns: Annotated[list[str] | None, typer.Argument(help="Rows or patterns (ogd*); by default all.")] = None,
     csv: Annotated[Path | None, typer.Option(help="Write the table there, too."), FILE] = None,
-    seconds: Annotated[float, typer.Option(min=1, help="How long the search may take for a row.")] = 20.0,
+    games: Annotated[int, typer.Option(min=1, help="Games that the search may play for a row.")] = GAMES,
 ) -> None:
     """Print the largest regret/bound found of every bound, with the game. Status 1 if one is broken."""
     table = Table(Column("bound", no_wrap=True), "ratio", "game", "rounds", box=None)
@@ -84,7 +88,7 @@ def tightness(
     found = []
     for name in chosen:
         with busy(name):
-            found += tight.measure(name, seconds)
+            found += tight.measure(name, games)
     if csv is not None:
         tight.save(found, csv)
     for row in found:

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 import theory
-from theory.checker.trial import Report
+from theory.checker.trial import NothingClaimed, Report, assert_learner
 from theory.domain import Ball
 from theory.lazy import public
 from theory.learners import OGD, Hedge, OptimisticOGD
@@ -104,7 +105,7 @@ def printed(code):
 
 @pytest.mark.parametrize("learner", ["ogd", OGD, OGD(0.5, Ball(1.0))], ids=["name", "class", "object"])
 def test_a_learner_that_keeps_its_bounds_holds(learner):
-    report = theory.check(learner, problem=PROBLEM, seconds=1.0)
+    report = theory.check(learner, problem=PROBLEM, games=5_000)
     assert report.holds
     assert (report.failed, report.broken, report.counterexample, report.raised) == ({}, [], None, None)
     assert {"causal", "feasible", "within_bound"} <= set(report.laws)
@@ -114,7 +115,7 @@ def test_a_learner_that_keeps_its_bounds_holds(learner):
 
 @pytest.mark.parametrize("learner", ["ogd", OGD, OGD(0.5, Ball(1.0))], ids=["name", "class", "object"])
 def test_a_false_bound_comes_with_a_game_as_python(learner):
-    report = theory.check(learner, half, PROBLEM, seconds=2.0)
+    report = theory.check(learner, half, PROBLEM, games=10_000)
     assert not report.holds
     assert report.failed == {}
     (broken,) = report.broken
@@ -127,7 +128,7 @@ def test_a_false_bound_comes_with_a_game_as_python(learner):
 
 
 def test_a_function_without_a_name_is_a_bound_too():
-    report = theory.check(OGD(0.5, Ball(1.0)), lambda game: 0.1, PROBLEM, seconds=1.0)
+    report = theory.check(OGD(0.5, Ball(1.0)), lambda game: 0.1, PROBLEM, games=5_000)
     (suffered,) = printed(report.counterexample)
     assert suffered > 0.1
     assert report.findings[0].claim.name == "bound"
@@ -139,46 +140,58 @@ def test_a_bound_and_a_learner_from_a_file(tmp_path):
         "from dataclasses import dataclass\nfrom theory import OGD\n\n@dataclass(frozen=True)\nclass Mine(OGD):\n"
         "    pass\n\ndef small(game):\n    return 0.1\n"
     )
-    report = theory.check(f"{file}:Mine", f"{file}:small", PROBLEM, settings={"step_size": 0.25}, seconds=1.0)
+    report = theory.check(f"{file}:Mine", f"{file}:small", PROBLEM, settings={"step_size": 0.25}, games=5_000)
     assert report.learner.step_size == 0.25
     suffered, limit = printed(report.counterexample)
     assert suffered > limit == 0.1
 
 
 def test_a_law_that_is_broken_is_named_with_what_broke_it():
-    report = theory.check(Peeking(0.5, Ball(1.0)), seconds=1.0)
+    report = theory.check(Peeking(0.5, Ball(1.0)), games=5_000)
     assert {"pure", "settled", "without_side_effects"} <= set(report.failed)
     assert "round 1" in report.failed["settled"]
     assert report.findings == []
     assert "before pure, settled, without_side_effects holds" in report.notes[0]
-    assert "settled               broken  update changes the decision already played" in str(report)
+    assert re.search("settled +broken +update changes the decision already played", str(report))
+    assert re.search("traceable +not tried +traceable is False", str(report))
 
 
 def test_a_play_outside_the_domain_is_a_counterexample():
-    report = theory.check(Unprojected(0.5, Ball(1.0)), seconds=1.0)
+    report = theory.check(Unprojected(0.5, Ball(1.0)), games=5_000)
     assert "feasible" in report.failed
     assert "The learner leaves the domain in this game:" in str(report)
     assert "played.decisions" in report.counterexample
 
 
 def test_a_search_that_a_learner_ends_does_not_hold():
-    report = theory.check(Crashing(0.5, Ball(1.0)), seconds=1.0)
+    report = theory.check(Crashing(0.5, Ball(1.0)), games=5_000)
     assert not report.holds
     assert report.raised == "IndexError: out of range"
     assert "the search raised IndexError: out of range" in str(report)
 
 
 def test_a_learner_without_a_claim_holds_by_its_laws_alone():
-    report = theory.check("adam", seconds=1.0)
+    report = theory.check("adam", games=5_000)
     assert report.holds
-    assert report.notes == ["the learner claims no bound; give one as bound"]
+    assert report.notes == ["the learner claims NO BOUND, so none was tried; give one as bound"]
+    assert report.untried["within_bound"] == "the learner claims no bound"
+    with pytest.warns(NothingClaimed, match="no bound was tried, laws alone"):
+        assert_learner("adam", games=5_000)
+
+
+def test_a_budget_is_of_games_and_what_it_ended_is_said():
+    """The same games are played however slow the clock, and a short search says what it left out."""
+    reports = [theory.check(OGD(0.5, Ball(1.0)), problem=PROBLEM, games=3_000) for _ in range(2)]
+    assert str(reports[0]) == str(reports[1])
+    assert "the budget of 3,000 games ended the search in: constructions, refining" in reports[0].notes[0]
+    assert theory.check(Hedge(0.5)).notes == []
 
 
 def test_experts_are_checked_on_the_simplex():
-    report = theory.check(Hedge(0.5), seconds=1.0)
+    report = theory.check(Hedge(0.5), games=5_000)
     assert report.holds
     assert report.problem.domain == theory.Simplex()
-    assert theory.check("hedge", seconds=1.0).problem.domain == theory.Simplex()
+    assert theory.check("hedge", games=5_000).problem.domain == theory.Simplex()
 
 
 @pytest.mark.parametrize(
@@ -196,13 +209,13 @@ def test_experts_are_checked_on_the_simplex():
 )
 def test_what_cannot_be_checked_is_refused(arguments, words):
     with pytest.raises(ValueError) as refusal:
-        theory.check(*arguments, seconds=1.0)
+        theory.check(*arguments, games=5_000)
     assert words in str(refusal.value)
     assert "--" not in str(refusal.value)
 
 
 def test_settings_of_an_object_are_laid_on_top():
-    report = theory.check(OptimisticOGD(0.5, domain=Ball(1.0)), settings={"hint.scale": 0.5}, seconds=1.0)
+    report = theory.check(OptimisticOGD(0.5, domain=Ball(1.0)), settings={"hint.scale": 0.5}, games=5_000)
     assert isinstance(report, Report)
     assert report.learner.hint.scale == 0.5
 

@@ -1,6 +1,5 @@
 """From a game that breaks a bound to one a person can read: fewer rounds, fewer digits, fewer moves."""
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,14 +19,18 @@ class _Numbers:
     comparators: np.ndarray
 
 
-def shrink(found: Finding, seconds: float = 5.0) -> Finding:
+TRIES = 4000
+"""Games that shrinking plays at most."""
+
+
+def shrink(found: Finding, tries: int = TRIES) -> Finding:
     """The finding made readable: still broken, or, where nothing is broken, within 1 % of its ratio.
 
     Rounds are dropped, comparators stopped, entries set to 0 or rounded, first all at once and then one by one, as long
     as the claim goes on failing (Zeller & Hildebrandt 2002 for the dropping).
     """
     played, quadratic = found.played, found.played.game.quadratic
-    deadline = time.monotonic() + seconds
+    left = tries
 
     def again(numbers: _Numbers) -> Finding:
         with np.errstate(all="ignore"):
@@ -35,8 +38,9 @@ def shrink(found: Finding, seconds: float = 5.0) -> Finding:
         return replace(found, played=new)
 
     def keeps(numbers: _Numbers) -> bool:
-        feasible = _feasible(found, np.concatenate([numbers.x_1[None], numbers.comparators]))
-        if time.monotonic() > deadline or not feasible:
+        nonlocal left
+        left -= 1
+        if left < 0 or not _feasible(found, np.concatenate([numbers.x_1[None], numbers.comparators])):
             return False
         with np.errstate(all="ignore"):
             new = again(numbers)

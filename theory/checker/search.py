@@ -3,10 +3,10 @@
     for found in Search(learner, problem, claims(learner, problem)).run():
         print(found.claim.name, found.ratio, found.broken)
 
-Many games are played side by side, as copies. What is found is confirmed by a game played alone.
+Many games are played side by side, as copies. What is found is confirmed by a game played alone. The budget is a number
+of games, so that what is found does not depend on the machine.
 """
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import isfinite, log
@@ -22,6 +22,8 @@ from theory.problem import Problem
 
 HORIZONS = (1, 2, 3, 4, 8, 16, 32, 64, 5, 6, 12, 24, 48, 256, 1024)
 """Lengths of the constructed games, in the order in which they are tried."""
+GAMES = 100_000
+"""Games that a search plays at most, unless another number is given: more than its stages need for most claims."""
 SIZES = tuple(10.0**k for k in range(-6, 7))
 """Largest slopes, in units of the gradient bound, where a claim does not limit them."""
 
@@ -33,22 +35,28 @@ class Search:
     Args:
         learner: any learner. problem: its constants; G limits what only a priori bounds are asked.
         claims: of ``claims()``.
-        seconds: in all; the search also ends by itself.
+        games: at most, a game and its comparators counted once; the search also ends by itself.
         scales: whether slopes may exceed G (tiny ones are always tried).
         horizons: lengths of the constructed games.
+
+    Attributes:
+        best: of every claim, the game in which regret came nearest to it. played: games so far.
+        notes: what was left out.
     """
 
     learner: Learner
     problem: Problem
     claims: list[Claim]
-    seconds: float = 30.0
+    games: int = GAMES
     scales: bool = True
     horizons: Sequence[int] = HORIZONS
     best: dict[str, Finding] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    played: int = 0
 
     def __post_init__(self):
-        self.deadline = time.monotonic() + self.seconds
+        if self.games < 1:
+            raise ValueError(f"games={self.games!r}: a search plays at least 1")
         self.rng = np.random.default_rng(0)
         self.moving = not self.learner.static
         bounded = isfinite(self.problem.domain.diameter(self.problem.dimension))
@@ -60,25 +68,35 @@ class Search:
 
     def run(self) -> list[Finding]:
         """All stages → one finding per claim, the claims in their order."""
+        stages = {"constructions": self.constructions, "refining": self.refine, "Hypothesis": self.hypothesis,
+                  "ascent": self.ascend}  # fmt: skip
         with np.errstate(all="ignore"):
-            for stage in (self.constructions, self.refine, self.hypothesis, self.ascend):
-                if not self.over:
-                    stage()
+            for number, stage in enumerate(stages.values()):
+                if self.over:
+                    break
+                stage()
+                if self.played >= self.games and not self.done:
+                    left = ", ".join(list(stages)[number:])
+                    self.notes.append(f"the budget of {self.games:,} games ended the search in: {left}; give it more")
             self.refine()
         return [self.best[claim.name] for claim in self.claims if claim.name in self.best]
 
     @property
+    def done(self) -> bool:
+        """Whether nothing is left to break."""
+        return all(claim.name in self.best and self.best[claim.name].broken for claim in self.claims)
+
+    @property
     def over(self) -> bool:
-        """Out of time, or nothing is left to break."""
-        done = [claim.name in self.best and self.best[claim.name].broken for claim in self.claims]
-        return time.monotonic() > self.deadline or all(done)
+        """Whether the budget is spent, or nothing is left to break."""
+        return self.played >= self.games or self.done
 
     def consider(self, game: Game, family: str | Sequence[str], claims: list[Claim] | None = None) -> np.ndarray:
         """Play the copies of ``game`` against several comparators; keep what is best → the best score per copy.
 
         By default for the claims that are not broken yet.
         """
-        played = play(self.learner, game)
+        played = self._play(game)
         if claims is None:
             claims = [c for c in self.claims if c.name not in self.best or not self.best[c.name].broken]
         top = np.zeros(game.slopes.shape[1])
@@ -89,6 +107,10 @@ class Search:
                 top = np.maximum(top, scores)
                 self._keep(claim, compared, scores, family)
         return top
+
+    def _play(self, game: Game) -> Played:
+        self.played += game.slopes.shape[1]
+        return play(self.learner, game)
 
     def _keep(self, claim: Claim, compared: Played, scores: np.ndarray, family: str | Sequence[str]) -> None:
         index = int(np.argmax(scores))
@@ -149,7 +171,7 @@ class Search:
         """Around the best so far: sizes in small steps, and the best comparators of all segmentations."""
         for claim in self.claims:
             found = self.best.get(claim.name)
-            if found is None or time.monotonic() > self.deadline + 1:
+            if found is None:
                 continue
             game = found.played.game
             factors = 10.0 ** np.linspace(-0.5, 0.5, 81)
@@ -255,7 +277,7 @@ class _Climb:
     def __call__(self, flat: np.ndarray) -> tuple[float, np.ndarray]:
         around = np.concatenate([flat[None], flat + self.STEP * np.eye(len(flat))])
         game = self.games(around)
-        played = play(self.search.learner, game)
+        played = self.search._play(game)
         scores = np.zeros(len(around))
         for comparators in self.search.opponents(game):
             compared = replace(played, comparators=comparators)

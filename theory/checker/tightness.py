@@ -18,7 +18,7 @@ import numpy as np
 from theory import bounds, regret, step_size
 from theory.checker.claims import Claim, Played, claims
 from theory.checker.counterexample import summary
-from theory.checker.search import HORIZONS, Search
+from theory.checker.search import GAMES, HORIZONS, Search
 from theory.domain import Ball, Simplex
 from theory.learner import Learner
 from theory.learners import LEARNERS, OGD, AdaHedge, CoinBetting, Ensemble, Hedge, OptimisticHedge, OptimisticOGD, Sword
@@ -274,7 +274,7 @@ def chosen(patterns: list[str]) -> dict[str, Row]:
     return select(rows(), patterns) if patterns else rows()
 
 
-def measure(name: str, seconds: float = 20.0, horizons: Sequence[int] | None = None) -> list[Tightness]:
+def measure(name: str, games: int = GAMES, horizons: Sequence[int] | None = None) -> list[Tightness]:
     """The lines of one row, one per claim; none where nothing is claimed. ``horizons`` instead of the row's own."""
     row = rows()[name]
     learner = row.learner(row.problem)
@@ -283,7 +283,7 @@ def measure(name: str, seconds: float = 20.0, horizons: Sequence[int] | None = N
     else:
         held = [Claim(name, partial(row.limit, row.problem))]
     lines = []
-    search = Search(learner, row.problem, held, seconds, horizons=row.horizons if horizons is None else horizons)
+    search = Search(learner, row.problem, held, games, horizons=row.horizons if horizons is None else horizons)
     for found in search.run() if held else []:
         game = "; ".join(f"{key} {value}" for key, value in summary(found).items())
         note = NOTES.get(found.claim.name, "no worse game found") if found.ratio < 0.9 else ""

@@ -4,18 +4,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, is_dataclass, replace
 from math import inf
 from typing import Any, NamedTuple
+from warnings import warn
 
-from theory.checker.checks import checks
+from theory.checker.checks import DIMENSIONS, checks, untried
 from theory.checker.claims import Bound, BoundRaised, Claim, Finding, claims, load_bound, within, written
 from theory.checker.counterexample import script, shrink, summary
-from theory.checker.search import Search
+from theory.checker.search import GAMES, Search
 from theory.domain import Ball, Domain, Simplex
 from theory.learner import Learner
 from theory.problem import Problem
 from theory.runs.choose import Choice, learner_class, make_learner
 
+FEW = (1, 2, 4, 16, 64)
+"""Horizons of games in other dimensions than the problem's."""
 HONEST = ("causal", "pure", "repeatable", "settled", "without_side_effects")
 """Laws without which a game played twice is not the same game."""
+
+
+class NothingClaimed(UserWarning):
+    """A learner passed without a bound having been tried."""
 
 
 class Broken(NamedTuple):
@@ -31,7 +38,7 @@ class Report:
 
     Attributes:
         learner: what was tried; problem: the constants that its claims were asked for.
-        laws: by the law's name, what broke it; None where it holds.
+        laws: by the law's name, what broke it; None where it holds. untried: of other laws, why they were not tried.
         findings: for every claim the game in which regret came nearest to the bound.
         broken: of those that break their claim, the short game and its Python.
         notes: what else there is to know.
@@ -45,6 +52,7 @@ class Report:
     broken: list[Broken] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     raised: str | None = None
+    untried: dict[str, str] = field(default_factory=dict)
 
     @property
     def failed(self) -> dict[str, str]:
@@ -70,6 +78,7 @@ class Report:
     def _laws(self) -> list[str]:
         first = {name: (fault or "").partition("\n")[0] for name, fault in self.laws.items()}
         shown = [("law", "", ""), *((name, "broken" if self.laws[name] else "ok", first[name]) for name in self.laws)]
+        shown += [(name, "not tried", why) for name, why in self.untried.items()]
         games = {name: fault.split("\n")[1:] for name, fault in self.failed.items()}
         return aligned(shown) + ["\n  ".join([f"{name}:", *game]) for name, game in games.items() if game]
 
@@ -104,7 +113,8 @@ def check(
     *,
     settings: Mapping[str, Any] | None = None,
     only_within: bool = False,
-    seconds: float = 20.0,
+    games: int = GAMES,
+    dimensions: Sequence[int] = DIMENSIONS,
 ) -> Report:
     """Try every law on a learner, then search for a game that breaks its bound.
 
@@ -128,7 +138,9 @@ def check(
             rounds in three dimensions, on the learner's own domain or the unit ball.
         settings: of the learner, on top of its theorem's tuning; dotted keys go deeper.
         only_within: search games with gradients up to G only, for a bound that is stated for those.
-        seconds: of the search, at most.
+        games: of the search, at most.
+        dimensions: in which laws, and what the learner claims itself, are tried besides the problem's; none for one
+            that is made for a single dimension.
 
     Raises:
         ValueError: for an unknown learner or setting, a missing file, or a bound that raises or gives no number.
@@ -138,7 +150,8 @@ def check(
     subject = make_learner(learner, settings, problem)
     spec = bound if isinstance(bound, str) else None
     function = load_bound(bound) if isinstance(bound, str) else bound
-    report = Report(subject, problem, tried(subject, problem.dimension))
+    left = untried(subject, problem.dimension)
+    report = Report(subject, problem, tried(subject, problem.dimension, dimensions), untried=left)
     if dishonest := [name for name in HONEST if name in report.failed]:
         first = f"no search for a game that breaks its bound before {', '.join(dishonest)} holds: repair that first"
         return replace(report, notes=[first])
@@ -148,11 +161,14 @@ def check(
         if "feasible" in report.failed and not held:
             held = [Claim("domain", lambda played: inf)]  # for a game in which it leaves it
         if not held:
-            return replace(report, notes=["the learner claims no bound; give one as bound"])
+            return replace(report, notes=["the learner claims NO BOUND, so none was tried; give one as bound"])
         if only_within:
             held = [within(claim, problem.gradient_bound) for claim in held]
-        search = Search(subject, problem, held, seconds, not only_within)
+        search = Search(subject, problem, held, games, not only_within)
         findings, notes = search.run(), search.notes
+        if function is None:
+            for dimension in dimensions:
+                findings += _elsewhere(search, replace(problem, dimension=dimension))
         failing = _distinct([shrink(found) for found in findings if found.broken])
         if function is not None:
             failing = [_smaller(search, found, notes) for found in failing]
@@ -165,7 +181,7 @@ def check(
 
 
 def assert_learner(
-    learner: Choice, bound: Bound | str | None = None, problem: Problem | None = None, seconds: float = 20.0
+    learner: Choice, bound: Bound | str | None = None, problem: Problem | None = None, games: int = GAMES
 ) -> None:
     """``check``, as one line of a user's own test suite.
 
@@ -179,10 +195,15 @@ def assert_learner(
 
     Raises:
         AssertionError: with the report, if a law is broken or a game breaks the bound.
+
+    Warns:
+        NothingClaimed: if there is no bound to break, so that the laws alone were tried.
     """
-    report = check(learner, bound, problem, seconds=seconds)
+    report = check(learner, bound, problem, games=games)
     if not report.holds:
         raise AssertionError(str(report))
+    if not report.findings:
+        warn(f"{report.learner}: no bound was tried, laws alone; {'; '.join(report.notes)}", NothingClaimed, 2)
 
 
 def default_problem(
@@ -199,10 +220,10 @@ def default_problem(
     return Problem(domain or own, dimension, horizon, gradient_bound)
 
 
-def tried(learner: Learner, dimension: int) -> dict[str, str | None]:
+def tried(learner: Learner, dimension: int, dimensions: Sequence[int] = DIMENSIONS) -> dict[str, str | None]:
     """Every law → what broke it, None where it holds."""
     found: dict[str, str | None] = {}
-    for title, one in checks(learner, dimension):
+    for title, one in checks(learner, dimension, dimensions=tuple(dimensions)):
         name, fault = title.partition("[")[0], None
         try:
             one()
@@ -212,6 +233,17 @@ def tried(learner: Learner, dimension: int) -> dict[str, str | None]:
             fault = f"raised {type(error).__name__}: {error}"
         found[name] = found.get(name) or fault
     return found
+
+
+def _elsewhere(search: Search, problem: Problem) -> list[Finding]:
+    """The games that break what the learner claims itself in another dimension."""
+    if problem.dimension == 1 and isinstance(problem.domain, Simplex):
+        return []
+    own = [replace(claim, name=f"{claim.name}, d = {problem.dimension}") for claim in claims(search.learner, problem)]
+    if not search.scales:
+        own = [within(claim, problem.gradient_bound) for claim in own]
+    there = Search(search.learner, problem, own, search.games // 2, search.scales, FEW)
+    return [one for one in there.run() if one.broken]
 
 
 def _distinct(found: list[Finding]) -> list[Finding]:

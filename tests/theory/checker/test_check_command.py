@@ -232,8 +232,8 @@ def mine(tmp_path_factory):
     return file
 
 
-def check(*arguments, seconds=3):
-    result = CliRunner().invoke(app, ["check", "--seconds", str(seconds), *arguments], env={"COLUMNS": "160"})
+def check(*arguments, games=15_000):
+    result = CliRunner().invoke(app, ["check", "--games", str(games), *arguments], env={"COLUMNS": "160"})
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result
 
@@ -298,7 +298,7 @@ def test_a_missing_projection_is_found_and_shown(mine):
     ],
 )
 def test_a_learner_that_peeks_breaks_a_law(mine, learner, law):
-    result = check(f"{mine}:{learner}", seconds=1)
+    result = check(f"{mine}:{learner}", games=5_000)
     assert result.exit_code == 1
     assert re.search(rf"{law} +broken", result.output)
     assert "round" in result.output or "state changed" in result.output
@@ -374,13 +374,13 @@ def test_nothing_is_found_where_nothing_is_wrong(mine):
 @pytest.mark.parametrize("name", ["ensemble", "hedge"])
 def test_learners_of_the_table_are_not_broken(name):
     """One on either domain; tests/theory/checker/test_search.py plays the constructed games against all."""
-    result = check(name, seconds=1)
+    result = check(name, games=5_000)
     assert result.exit_code == 0, result.output
     assert "broken" not in result.output
 
 
 def test_the_domain_and_the_dimension_are_choices():
-    result = check("ogd", "--domain", "box", "--dimension", "2", "--only-within", seconds=1)
+    result = check("ogd", "--domain", "box", "--dimension", "2", "--only-within", games=5_000)
     assert result.exit_code == 0
     assert "Box(low=-1.0, high=1.0)), d = 2" in result.output
 

@@ -11,7 +11,7 @@ from theory import bounds
 from theory.checker import claims, counterexample
 from theory.checker.claims import Claim, Finding, replay
 from theory.checker.games import basis, families
-from theory.checker.search import Search, segment_best
+from theory.checker.search import GAMES, Search, segment_best
 from theory.checker.trial import assert_learner
 from theory.domain import Ball, Box, Free, Simplex
 from theory.hints import Zero
@@ -25,10 +25,8 @@ EXPERTS = Problem(Simplex(), 2, 64, sqrt(2))
 SHORT = (1, 2, 3, 4, 8)
 
 
-def search(learner, problem=PROBLEM, bound=None, seconds=20.0, horizons=SHORT, **settings):
-    found = Search(
-        learner, problem, claims.claims(learner, problem, bound), seconds, horizons=horizons, **settings
-    ).run()
+def search(learner, problem=PROBLEM, bound=None, games=GAMES, horizons=SHORT, **settings):
+    found = Search(learner, problem, claims.claims(learner, problem, bound), games, horizons=horizons, **settings).run()
     return {one.claim.name: one for one in found}
 
 
@@ -226,12 +224,12 @@ def test_constructed_games_break_no_learner_of_the_table(name):
 
 
 def test_assert_learner_passes_and_fails():
-    assert_learner(AdaHedge(), seconds=1.0)
-    assert_learner(OGD(0.25, Ball(1.0)), seconds=1.0)
+    assert_learner(AdaHedge(), games=5_000)
+    assert_learner(OGD(0.25, Ball(1.0)), games=5_000)
     with pytest.raises(AssertionError, match=r"half_the_energy in this game:\n rounds +3"):
         assert_learner(OGD(0.25, Ball(1.0)), bound=half_the_energy)
     with pytest.raises(AssertionError, match="breaks its bound"):
-        assert_learner(TooSlow(0.25, Ball(1.0)), seconds=2.0)
+        assert_learner(TooSlow(0.25, Ball(1.0)), games=10_000)
 
 
 def test_without_hypothesis_its_stage_is_left_out_with_a_note(monkeypatch):
