@@ -1,4 +1,4 @@
-"""``python -m theory check | certify | tightness | audit | exact | import-time``."""
+"""``python -m theory check | replay | certify | tightness | audit | exact | import-time``."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,12 +6,13 @@ from typing import Annotated
 import typer
 from rich.table import Column, Table
 
-from theory.checker import certificate, exact, trial
+from theory.checker import certificate, counterexample, exact, kept, trial
 from theory.checker import tightness as tight
 from theory.checker.search import GAMES
 from theory.domain import Ball, Box, Domain, Simplex
 from theory.runs.choose import parse_settings
 from theory.runs.console import new_console
+from theory.runs.files import write_whole
 from theory.runs.import_time import import_seconds
 from theory.runs.outputs import FILE
 from theory.runs.terminal import Commands, busy, complaints
@@ -37,6 +38,9 @@ def check(
     gradient_bound: Annotated[float, typer.Option(help="G the learner is tuned for.")] = 1.0,
     only_within: Annotated[bool, typer.Option("--only-within", help="Search gradients up to G only.")] = False,
     games: Annotated[int, typer.Option(min=1, help="Games that the search may play.")] = GAMES,
+    out: Annotated[
+        Path | None, typer.Option(help="Write each game that breaks a claim there, as JSON and as a test.")
+    ] = None,
 ) -> None:
     """Run every law on a learner, then search for a game that breaks its bound.
 
@@ -50,7 +54,25 @@ def check(
     with busy("trying its laws, then searching for a game that breaks its bound"):
         report = trial.check(learner, bound, problem, settings=given, only_within=only_within, games=games)
     console.print(str(report), highlight=False)
+    for number, broken in enumerate(report.broken if out is not None else [], 1):
+        assert out is not None
+        if broken.kept is not None:
+            kept.save(out / f"counterexample-{number}.json", broken.kept)
+        write_whole(out / f"test_counterexample_{number}.py", broken.test)
     raise typer.Exit(1 if not report.holds else 0 if report.findings else 3)
+
+
+@app.command()
+def replay(
+    game: Annotated[Path, typer.Argument(help="A counterexample-*.json of check --out.")],
+    trust: Annotated[bool, typer.Option("--trust", help="Run the modules and files that it names.")] = False,
+) -> None:
+    """Play a game that broke a claim again, by the code of today. Status 1 if it is still broken."""
+    found = kept.replayed(game, trust)
+    for name, value in counterexample.summary(found).items():
+        console.print(f"{name}: {value}", highlight=False)
+    console.print(f"{found.claim.name}: {'still broken' if found.broken else 'holds now'}", highlight=False)
+    raise typer.Exit(1 if found.broken else 0)
 
 
 @app.command()

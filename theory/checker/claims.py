@@ -127,12 +127,14 @@ class Claim:
         limit: its value for every copy played ``[copies]``.
         expression: Python that gives it for the game ``played``; None where there is none.
         places: the module of every name in ``expression`` that must be imported.
+        within: whether it is made for gradients up to G alone.
     """
 
     name: str
     limit: Callable[[Played], Any]
     expression: str | None = None
     places: Mapping[str, str] = field(default_factory=dict)
+    within: bool = False
 
 
 def own_bound(played: Played) -> Any:
@@ -247,7 +249,7 @@ def within(claim: Claim, gradient_bound: float) -> Claim:
     def limit(played: Played) -> Any:
         return np.where(played.gradient_bound <= gradient_bound * (1 + 1e-9), claim.limit(played), inf)
 
-    return replace(claim, limit=limit)
+    return replace(claim, limit=limit, within=True)
 
 
 # What was found

@@ -171,6 +171,28 @@ def script(found: Finding, learner: str, places: Mapping[str, str]) -> str:
         learner: an expression that makes the learner.
         places: the module of every name in it that must be imported.
     """
+    claim = None if found.outside else found.claim.expression
+    shown = "played.decisions" if found.outside else "played.regret" if claim is None else f"played.regret, {claim}"
+    return "\n".join([*_again(found, learner, places), f"print({shown})"])
+
+
+def as_test(found: Finding, learner: str, places: Mapping[str, str]) -> str:
+    """The game as a test that fails until the claim holds in it; arguments as of ``script``."""
+    imports, played = _again(found, learner, places)
+    claim = found.claim.expression
+    if found.outside:
+        wanted = "played.learner.domain.contains(played.decisions, 1e-6).all()"
+    elif claim is None:  # a bound without a name
+        wanted = f"played.regret <= {found.limit!r}"
+    else:
+        wanted = f"played.regret <= {claim} * (1 + 1e-9)"
+    named = "stays_in_its_domain" if found.outside else "keeps_its_bound"
+    lines = [*imports.split("; "), "", "", f"def test_{type(found.played.learner).__name__.lower()}_{named}():"]
+    return "\n".join([*lines, f"    {played}", f"    assert {wanted}", ""])
+
+
+def _again(found: Finding, learner: str, places: Mapping[str, str]) -> tuple[str, str]:
+    """Imports, and the line that plays the game."""
     played: Played = found.played
     game: Game = played.game
     kind = ", quadratic=True" if game.quadratic else ""
@@ -179,12 +201,11 @@ def script(found: Finding, learner: str, places: Mapping[str, str]) -> str:
         for name, array in (("x_1", game.x_1), ("slopes", game.slopes), ("comparators", played.comparators))
     )
     claim = None if found.outside else found.claim.expression
-    shown = "played.decisions" if found.outside else "played.regret" if claim is None else f"played.regret, {claim}"
     needed = {**places, "replay": replay.__module__, **({} if claim is None else found.claim.places)}
     modules = sorted(set(needed.values()))
     names = {module: sorted(name for name, place in needed.items() if place == module) for module in modules}
     imports = "; ".join(f"from {module} import {', '.join(names[module])}" for module in modules)
-    return f"{imports}\nplayed = replay({learner}, {arguments}{kind})\nprint({shown})"
+    return imports, f"played = replay({learner}, {arguments}{kind})"
 
 
 def summary(found: Finding) -> dict[str, Any]:

@@ -6,9 +6,10 @@ from math import inf
 from typing import Any, NamedTuple
 from warnings import warn
 
+from theory.checker import kept
 from theory.checker.checks import DIMENSIONS, checks, untried
 from theory.checker.claims import Bound, BoundRaised, Claim, Finding, claims, load_bound, within, written
-from theory.checker.counterexample import script, shrink, summary
+from theory.checker.counterexample import as_test, script, shrink, summary
 from theory.checker.search import GAMES, Search
 from theory.domain import Ball, Domain, Simplex
 from theory.learner import Learner
@@ -26,10 +27,17 @@ class NothingClaimed(UserWarning):
 
 
 class Broken(NamedTuple):
-    """A game that breaks a claim, made short, and the Python that plays it again."""
+    """A game that breaks a claim, made short.
+
+    Attributes:
+        finding: the game. code: Python that plays it again. test: the same as a test. kept: what ``kept.save`` takes;
+            None where no file can tell it.
+    """
 
     finding: Finding
     code: str
+    test: str
+    kept: dict[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -176,7 +184,7 @@ def check(
         raise
     except (Exception, SystemExit) as error:
         return replace(report, raised=f"{type(error).__name__}: {error}")
-    broken = [Broken(found, script(found, *made)) for found in failing]
+    broken = [_broken(found, made, problem, function, spec) for found in failing]
     return replace(report, findings=findings, broken=broken, notes=notes)
 
 
@@ -235,6 +243,17 @@ def tried(learner: Learner, dimension: int, dimensions: Sequence[int] = DIMENSIO
     return found
 
 
+def _broken(
+    found: Finding, made: tuple[str, dict[str, str]], problem: Problem, bound: Bound | None, spec: str | None
+) -> Broken:
+    constants = replace(problem, dimension=found.played.game.x_1.shape[-1])
+    try:
+        told = kept.content(found, constants, bound, spec)
+    except ValueError:
+        told = None
+    return Broken(found, script(found, *made), as_test(found, *made), told)
+
+
 def _elsewhere(search: Search, problem: Problem) -> list[Finding]:
     """The games that break what the learner claims itself in another dimension."""
     if problem.dimension == 1 and isinstance(problem.domain, Simplex):
@@ -256,7 +275,7 @@ def _smaller(search: Search, found: Finding, notes: list[str]) -> Finding:
     g, largest = search.problem.gradient_bound, float(found.played.gradient_bound)
     if found.outside or largest <= g * (1 + 1e-9):
         return found
-    again = replace(search, claims=[within(found.claim, g)], scales=False, best={}, notes=[])
+    again = replace(search, claims=[within(found.claim, g)], scales=False, best={}, notes=[], played=0)
     breaking = [shrink(one) for one in again.run() if one.broken]
     if not breaking:
         notes.append(
