@@ -1,6 +1,7 @@
 """Every learner keeps the laws it must keep and those it declares; a user's own learner gets the same checks."""
 
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import pytest
@@ -87,15 +88,17 @@ SUBJECTS = {
 }
 
 CASES = [
-    pytest.param(check, id=f"{subject}: {name}")
+    pytest.param(list(group), id=f"{subject}: {law}")
     for subject, learner in SUBJECTS.items()
-    for name, check in checks(learner, DIMENSION)
+    for law, group in groupby(checks(learner, DIMENSION), lambda named: named[0].partition("[")[0])
 ]
 
 
-@pytest.mark.parametrize("check", CASES)
-def test_law(check):
-    check()
+@pytest.mark.parametrize("named", CASES)
+def test_law(named):
+    """In several dimensions, on linear and quadratic games."""
+    for _, check in named:
+        check()
 
 
 @pytest.mark.parametrize("name", SUBJECTS)
@@ -113,6 +116,7 @@ def shapes(state):
 
 def test_every_learner_of_the_table_is_checked_and_most_laws_are_declared():
     assert {type(learner) for learner in SUBJECTS.values()} == {*LEARNERS.values(), Chunked, Delayed}
+    assert all(learner.traceable for learner in SUBJECTS.values())
     experts = ("hedge", "fixed_share", "optimistic_hedge", "mixture", "last_loss")
     declared = {name: LEARNERS[name].laws for name in ("ogd", "optimistic", "momentum", "adahedge", *experts)}
     assert all("permutation" in laws for laws in declared.values())
