@@ -159,7 +159,7 @@ def largest_found(row):
 
     problem = Problem(ball, 2, rounds, 1.0)
     claim = Claim("guarantee", partial(unit, problem))
-    return 4.0 * Search(learner, problem, [claim], 20.0, scales=False, horizons=(rounds,)).run()[0].ratio
+    return 4.0 * Search(learner, problem, [claim], scales=False, horizons=(rounds,)).run()[0].ratio
 
 
 def factor(row):
