@@ -38,6 +38,9 @@ def check(
     gradient_bound: Annotated[float, typer.Option(help="G the learner is tuned for.")] = 1.0,
     only_within: Annotated[bool, typer.Option("--only-within", help="Search gradients up to G only.")] = False,
     games: Annotated[int, typer.Option(min=1, help="Games that the search may play.")] = GAMES,
+    tightness_at_least: Annotated[
+        float | None, typer.Option(help="A share of --bound that regret is to reach in some game.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Write each game that breaks a claim there, as JSON and as a test.")
     ] = None,
@@ -52,7 +55,15 @@ def check(
     problem = trial.default_problem(learner, where, dimension, horizon, gradient_bound)
     given = parse_settings(settings or [])
     with busy("trying its laws, then searching for a game that breaks its bound"):
-        report = trial.check(learner, bound, problem, settings=given, only_within=only_within, games=games)
+        report = trial.check(
+            learner,
+            bound,
+            problem,
+            settings=given,
+            only_within=only_within,
+            games=games,
+            tightness_at_least=tightness_at_least,
+        )
     console.print(str(report), highlight=False)
     for number, broken in enumerate(report.broken if out is not None else [], 1):
         assert out is not None

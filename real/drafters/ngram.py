@@ -41,8 +41,6 @@ class NGram(Drafter):
             text; one token alone is counted for good.
     """
 
-    reads_texts = True  # by what was counted when the step began
-
     def __init__(self, vocab: int, order: int = 4, device: torch.device | str = "cpu", entries: int = ENTRIES):
         if not 1 <= order <= LONGEST:
             raise ValueError(f"order={order!r}: must be 1 to {LONGEST} tokens of context")
@@ -54,6 +52,10 @@ class NGram(Drafter):
         self._sizes = [0] * order  # n-grams in each table
         self._paths: list[list[int]] = []  # what each text drafted in this step, on the host
         self._counted: list[int] = []  # tokens of each text that are in the tables
+
+    @property
+    def reads_texts(self) -> bool:
+        return True  # by what was counted when the step began
 
     @classmethod
     def of(cls, pair: Pair, **settings) -> "NGram":

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import theory
+from theory import bounds
 from theory.checker.trial import NothingClaimed, Report, assert_learner
 from theory.domain import Ball
 from theory.lazy import public
@@ -185,6 +186,22 @@ def test_a_budget_is_of_games_and_what_it_ended_is_said():
     assert str(reports[0]) == str(reports[1])
     assert "the budget of 3,000 games ended the search in: constructions, refining" in reports[0].notes[0]
     assert theory.check(Hedge(0.5)).notes == []
+
+
+def test_a_bound_that_is_looser_than_asked_does_not_hold():
+    def double(game):
+        return 2 * bounds.ogd(game.comparator_energy, 0.5, game.gradient_energy)
+
+    learner = OGD(0.5, Ball(1.0))
+    assert theory.check(learner, double, PROBLEM, games=5_000, tightness_at_least=0.4).holds
+    report = theory.check(learner, double, PROBLEM, games=5_000, tightness_at_least=0.6)
+    assert not report.holds
+    assert "loose: regret comes to 0.500 of the double at most, 0.6 is asked" in str(report)
+    with pytest.raises(AssertionError, match="loose: "):
+        assert_learner(learner, double, PROBLEM, games=5_000, tightness_at_least=0.6)
+    for share, bound in ((1.5, double), (0.0, double), (0.5, None)):
+        with pytest.raises(ValueError, match="tightness_at_least="):
+            theory.check(learner, bound, PROBLEM, tightness_at_least=share)
 
 
 def test_experts_are_checked_on_the_simplex():

@@ -51,6 +51,7 @@ class Report:
         broken: of those that break their claim, the short game and its Python.
         notes: what else there is to know.
         raised: the exception that ended the search; None if nothing did.
+        loose: claims of which regret came to less than the share ``asked`` in every game.
     """
 
     learner: Learner
@@ -61,6 +62,8 @@ class Report:
     notes: list[str] = field(default_factory=list)
     raised: str | None = None
     untried: dict[str, str] = field(default_factory=dict)
+    loose: list[Finding] = field(default_factory=list)
+    asked: float | None = None
 
     @property
     def failed(self) -> dict[str, str]:
@@ -69,8 +72,8 @@ class Report:
 
     @property
     def holds(self) -> bool:
-        """Whether every law holds and no game was found that breaks a claim."""
-        return not (self.failed or self.broken or self.raised)
+        """Whether every law holds, no game was found that breaks a claim, and none is looser than asked."""
+        return not (self.failed or self.broken or self.raised or self.loose)
 
     @property
     def counterexample(self) -> str | None:
@@ -81,6 +84,10 @@ class Report:
         parts = [f"{self.learner}, d = {self.problem.dimension}", *self._laws(), *self._claims()]
         parts += [f"note: {note}" for note in self.notes]
         parts += [f"broken: the search raised {self.raised}"] if self.raised else []
+        parts += [
+            f"loose: regret comes to {one.ratio:.3f} of the {one.claim.name} at most, {self.asked:g} is asked"
+            for one in self.loose
+        ]
         return "\n".join(parts + [line for broken in self.broken for line in _told(broken)])
 
     def _laws(self) -> list[str]:
@@ -123,6 +130,7 @@ def check(
     only_within: bool = False,
     games: int = GAMES,
     dimensions: Sequence[int] = DIMENSIONS,
+    tightness_at_least: float | None = None,
 ) -> Report:
     """Try every law on a learner, then search for a game that breaks its bound.
 
@@ -149,10 +157,17 @@ def check(
         games: of the search, at most.
         dimensions: in which laws, and what the learner claims itself, are tried besides the problem's; none for one
             that is made for a single dimension.
+        tightness_at_least: a share of ``bound`` that regret is to reach in some game; a looser bound does not hold
+            either, for a theorem that is proved as tight.
 
     Raises:
-        ValueError: for an unknown learner or setting, a missing file, or a bound that raises or gives no number.
+        ValueError: for a share without a bound, or outside (0, 1]; for an unknown learner or setting, a missing file, or a
+            bound that raises or gives no number.
     """
+    if tightness_at_least is not None and not (bound is not None and 0 < tightness_at_least <= 1):
+        raise ValueError(
+            f"tightness_at_least={tightness_at_least!r}, bound={bound!r}: a share of a bound, above 0 and at most 1"
+        )
     problem = problem or default_problem(learner)
     settings = dict(settings or {})
     subject = make_learner(learner, settings, problem)
@@ -185,11 +200,16 @@ def check(
     except (Exception, SystemExit) as error:
         return replace(report, raised=f"{type(error).__name__}: {error}")
     broken = [_broken(found, made, problem, function, spec) for found in failing]
-    return replace(report, findings=findings, broken=broken, notes=notes)
+    loose = [f for f in findings if tightness_at_least is not None and f.ratio < tightness_at_least]
+    return replace(report, findings=findings, broken=broken, notes=notes, loose=loose, asked=tightness_at_least)
 
 
 def assert_learner(
-    learner: Choice, bound: Bound | str | None = None, problem: Problem | None = None, games: int = GAMES
+    learner: Choice,
+    bound: Bound | str | None = None,
+    problem: Problem | None = None,
+    games: int = GAMES,
+    tightness_at_least: float | None = None,
 ) -> None:
     """``check``, as one line of a user's own test suite.
 
@@ -202,12 +222,12 @@ def assert_learner(
     Arguments and errors are those of ``check``.
 
     Raises:
-        AssertionError: with the report, if a law is broken or a game breaks the bound.
+        AssertionError: with the report, if a law is broken, a game breaks the bound, or it is looser than asked.
 
     Warns:
         NothingClaimed: if there is no bound to break, so that the laws alone were tried.
     """
-    report = check(learner, bound, problem, games=games)
+    report = check(learner, bound, problem, games=games, tightness_at_least=tightness_at_least)
     if not report.holds:
         raise AssertionError(str(report))
     if not report.findings:
