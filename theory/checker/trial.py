@@ -161,8 +161,8 @@ def check(
             either, for a theorem that is proved as tight.
 
     Raises:
-        ValueError: for a share without a bound, or outside (0, 1]; for an unknown learner or setting, a missing file, or
-            a bound that raises or gives no number.
+        ValueError: for a share without a bound, or outside (0, 1]; for an unknown learner or setting, a missing file,
+            or a bound that raises or gives no number.
     """
     if tightness_at_least is not None and not (bound is not None and 0 < tightness_at_least <= 1):
         raise ValueError(
