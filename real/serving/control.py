@@ -31,6 +31,10 @@ from theory.speculation.draft_length import State as Lengths
 from theory.speculation.worth import Worth
 
 
+DEAREST = 2
+"""Steps of the longest draft, all of it lost, that the account of a level covers, or it would hardly ever be on."""
+
+
 class Known(NamedTuple):
     """What the past tells: the state of the choice of lengths, and what each level may still spend, in plain steps.
 
@@ -67,11 +71,17 @@ class Control:
             model, copies = serving.way_costs
             self.model = [DraftLength(one, serving.switch_cost) for one in _model_costs(costs, model)]
             self.copies = DraftLength(tuple(copies))  # no model has anything to catch up with
-        self.drafter, self.worth, self.level, self.way = drafter, Worth(), len(costs) - 1, MIXED
+        self.drafter, self.level, self.way = drafter, len(costs) - 1, MIXED
         self.gamma = 0  # that the step under way was asked for
         own = [level.costs for level in self.levels]
         self._extra = [[0.0] * len(own[0]), *(_more(above, below) for below, above in pairwise(own))]
         self._looked = _more(self.model[1].costs, own[0]) if len(self.model) > 1 else self._extra[0]
+        spent = [
+            extra + gamma * (cost + serving.switch_cost)
+            for more, of_level in zip(self._extra[1:], own[1:], strict=True)
+            for gamma, (extra, cost) in enumerate(zip(more, of_level, strict=True))
+        ]
+        self.worth = Worth(account=max([Worth.account, *(DEAREST * one for one in spent)]))
 
     @property
     def rests(self) -> bool:

@@ -28,7 +28,8 @@ class Worth:
     """Switches parts on and off, before every step from the steps before it, so that the text stays lossless.
 
     Attributes:
-        share: δ ≥ 0, of the time. account: B ≥ 0, in plain steps; parts whose worst step costs more are never on.
+        share: δ ≥ 0, of the time. account: B ≥ 0, in plain steps; parts whose worst step costs more are never on, so
+            that long drafts ask for more of it.
 
     Raises:
         ValueError: for settings out of range.

@@ -238,6 +238,22 @@ def test_texts_in_one_step_pay_from_one_account(right):
     assert max(late - early for i, early in enumerate(lost) for late in lost[i:]) <= policy.account + 1e-9
 
 
+@pytest.mark.parametrize("longest", [1, 4, 8, 16])
+def test_however_long_drafts_are_an_account_covers_two_of_them(longest):
+    """A level that gains nothing for a while is on again: no length is too dear for a full account."""
+    rest = tuple(1 + 0.14 * gamma for gamma in range(longest + 1))
+    costs = tuple(one + 0.02 * gamma for gamma, one in enumerate(rest))
+    drafter = SimpleNamespace(levels=2, copying=False, work=lambda level: None)
+    control = Control(Serving(longest, 32, costs=costs, lower_costs=(rest,)), drafter)
+    known = control.init()
+    always = known._replace(lengths=known.lengths._replace(verified=100.0, rejected=0.01))
+    assert control.levels[1].choose(always.lengths) == longest
+    assert control.highest(always) == 1
+    dearest = longest * costs[-1] + costs[-1] - rest[-1]
+    assert control.worth.account == pytest.approx(max(16.0, 2 * dearest))
+    assert control.highest(always._replace(balances=(control.worth.account - dearest,))) == 1
+
+
 @torch.inference_mode()
 def test_gains_are_of_the_laws_as_a_generation_config_shapes_them(pair):
     """The levels of one path draft apart, shaped, and the gains told at the last are those of these laws."""
