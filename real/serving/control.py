@@ -30,7 +30,6 @@ from theory.speculation.draft_length import DraftLength
 from theory.speculation.draft_length import State as Lengths
 from theory.speculation.worth import Worth
 
-
 DEAREST = 2
 """Steps of the longest draft, all of it lost, that the account of a level covers, or it would hardly ever be on."""
 
