@@ -34,7 +34,7 @@ TRANSFORMERS_ALLOWED = {
 }
 """The only files that may import transformers (besides tests)."""
 ROOMS = {
-    "theory": ("", "speculation", "learners", "runs", "checker"),
+    "theory": ("", "speculation", "learners", "runs", "checker", "testing"),
     "sim": ("environments", ""),
     "real": (
         "models", "drafters", "serving", "traffic", "systems", "measure", "verify", "studies", "build", "", "cli"

@@ -10,6 +10,7 @@ import pytest
 
 from theory.runs import command
 from theory.runs.version import VERSION
+from theory.testing import plugin
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("theory", "sim", "real", "figures")
@@ -61,6 +62,7 @@ def test_every_package_is_typed(package, built):
 def test_the_console_script_is_declared():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     assert project["scripts"] == {"onlinespec": f"{command.__name__}:{command.main.__name__}"}
+    assert project["entry-points"]["pytest11"] == {"onlinespec": plugin.__name__}
 
 
 @pytest.mark.parametrize("package", PACKAGES)
