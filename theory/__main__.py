@@ -14,7 +14,7 @@ from theory.runs.choose import parse_settings
 from theory.runs.console import new_console
 from theory.runs.files import write_whole
 from theory.runs.import_time import import_seconds
-from theory.runs.outputs import FILE
+from theory.runs.outputs import FILE, FOLDER
 from theory.runs.terminal import Commands, busy, complaints
 from theory.runs.trace import Trace
 from theory.speculation.hazards import hazards
@@ -42,7 +42,7 @@ def check(
         float | None, typer.Option(help="A share of --bound that regret is to reach in some game.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Write each game that breaks a claim there, as JSON and as a test.")
+        Path | None, typer.Option(help="Write each game that breaks a claim there, as JSON and as a test."), FOLDER
     ] = None,
 ) -> None:
     """Run every law on a learner, then search for a game that breaks its bound.

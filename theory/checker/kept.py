@@ -134,7 +134,7 @@ def _name_of(value: Any) -> str:
 def _found(name: str, trust: bool) -> Any:
     module, _, member = name.rpartition(":")
     if not trust and module.partition(".")[0] != "theory":
-        raise ValueError(f"{name!r}: to find it runs {module}; if you trust the file, ask for that (--trust)")
+        raise ValueError(f"{name!r}: to find it runs {module}; trust the file to allow that")
     if Path(module).suffix == ".py":
         return load(name, "class")
     try:

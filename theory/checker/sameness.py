@@ -100,12 +100,15 @@ def any_library(learner: Learner, game: Game) -> None:
     torch = import_module(LIBRARY)
     with torch.no_grad():
         other = game.each(torch.as_tensor)
-        state, played = learner.init(other.x_1), []
-        for slope in other.slopes:
-            x_t = learner.predict(state)
-            assert torch.is_tensor(x_t), f"any_library: plays a {type(x_t).__name__} where decisions are {LIBRARY}'s"
-            played.append(x_t.numpy().copy())
-            state = learner.update(state, Quadratic(slope) if game.quadratic else Linear(slope))
+        try:
+            state, played = learner.init(other.x_1), []
+            for slope in other.slopes:
+                x_t = learner.predict(state)
+                assert torch.is_tensor(x_t), f"any_library: plays a {type(x_t).__name__} for tensors of {LIBRARY}'s"
+                played.append(x_t.numpy().copy())
+                state = learner.update(state, Quadratic(slope) if game.quadratic else Linear(slope))
+        except (TypeError, AttributeError, ValueError, RuntimeError, DeprecationWarning) as error:
+            raise AssertionError(f"any_library: {type(error).__name__} on tensors of {LIBRARY}'s: {error}") from error
     _close("any_library", plays(learner, game.x_1, game.losses), np.stack(played), 1e-9)
 
 

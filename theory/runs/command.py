@@ -1,8 +1,8 @@
 """The console script ``onlinespec``: ``onlinespec sim run …`` does what ``python -m sim run …`` does."""
 
-import runpy
 import sys
 from difflib import get_close_matches
+from importlib import import_module
 from importlib.util import find_spec
 
 from theory.runs.console import survive
@@ -39,8 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {problem}", file=sys.stderr)
         return 2
     sys.argv = [name, *rest]
-    sys.modules.pop(f"{name}.__main__", None)  # it may have been imported here before
-    runpy.run_module(name, run_name="__main__", alter_sys=True)
+    import_module(f"{name}.__main__").app()
     return 0
 
 

@@ -32,7 +32,7 @@ def _items(session: pytest.Session, spec: str) -> list[pytest.Item]:
     try:
         learner = make_learner(spec, {}, default_problem(spec))
     except ValueError as error:
-        raise pytest.UsageError(f"--learner: {error}") from None
+        raise pytest.UsageError(str(error)) from None
     found = [_Item.of(session, f"{spec}::{law.name}", law) for law in laws(learner)]
     return [*found, _Item.of(session, f"{spec}::claims", lambda: _claims(spec))]
 

@@ -57,7 +57,7 @@ def test_a_file_is_played_again_in_a_fresh_process(saved, which):
     file = f"{which}/counterexample-1.json"
     refused = run("theory", "replay", file, cwd=saved)
     assert refused.returncode == 2
-    assert "if you trust the file, ask for that (--trust)" in " ".join(refused.stderr.split())
+    assert "trust the file to allow that" in " ".join(refused.stderr.split())
     result = run("theory", "replay", file, "--trust", cwd=saved)
     assert result.returncode == 1, result.stderr
     assert "still broken" in result.stdout
@@ -125,7 +125,7 @@ def test_what_no_file_can_tell_is_said(tmp_path):
     report = theory.check(OGD(0.5, Ball(1.0)), bound=lambda game: 0.1, games=3_000)
     assert report.broken[0].kept is None
     told = kept.described(Local(0.5, Ball(1.0)))
-    with pytest.raises(ValueError, match="if you trust the file"):
+    with pytest.raises(ValueError, match="trust the file to allow that"):
         kept.rebuilt(told)
     assert kept.rebuilt(told, trust=True) == Local(0.5, Ball(1.0))
     with pytest.raises(ValueError, match="no longer takes the settings"):

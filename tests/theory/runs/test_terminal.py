@@ -239,7 +239,7 @@ def test_help_and_usage_show_brackets(package):
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
 @pytest.mark.parametrize(
     "command",
-    ["-m sim list demo", "-m real --help", "-m theory check ogd --seconds 1 --horizon 4", "-m figures --help",
+    ["-m sim list demo", "-m real --help", "-m theory check hedge --games 200 --horizon 4", "-m figures --help",
      "-m theory.runs.command --help"],
 )  # fmt: skip
 def test_every_command_line_survives_every_encoding(command, encoding):
