@@ -20,7 +20,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
     """The tests of every learner asked for, after those that were collected."""
-    for spec in config.getoption("learner"):
+    for spec in config.getoption("learner") or []:
         items.extend(_items(session, spec))
 
 
