@@ -84,6 +84,12 @@ def test_the_first_step_that_gains_again_keeps_them_on():
     assert later[first:].all()
 
 
+def test_an_account_takes_up_a_share_of_the_time_and_what_is_gained_and_pays_what_parts_cost():
+    worth = Worth(0.01, 100.0)
+    assert worth.observe(5.0, 4, 2.0, 0.3, 0.1) == pytest.approx(5.0 + 0.01 * 2.0 + 4 / 5 * 2.0 * 0.1 - 0.3)
+    assert worth.observe(5.0, 4, 2.0) == pytest.approx(5.02)  # where the parts rested, the share alone
+
+
 def test_gain_is_what_theorem_4_says_of_one_rejection_less():
     """(N + γR)/(γ + 1) steps: one fewer rejection is γ/(γ + 1) of a step."""
     assert gain(4, 1.5, 1.0) == pytest.approx(1.5 * ((100 + 4 * 20) / 5 - (100 + 4 * 19) / 5))
