@@ -113,7 +113,8 @@ def learning_pays(results: Results) -> Iterator[Claim]:
         pooled = f"{subject}, pooled net ÷ draft, one-sided"
         yield Claim(pooled, "surely at least", 0.985, value, low, None, source)
         if home := results.json(source)["home"]:
-            named = f"{subject}, pooled net ÷ draft at home, {len(home['cells'])} families, one-sided"
+            families = ", ".join(sorted(cell.split("/")[1] for cell in home["cells"]))
+            named = f"{subject}, pooled net ÷ draft at home ({families}), one-sided"
             yield Claim(named, "surely at least", 0.985, home["net"]["value"], home["limit"], None, source)
         if block == "specialist":
             for place, limit in ((1, 1.24), (2, 1.2)):

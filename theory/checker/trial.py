@@ -189,7 +189,7 @@ def check(
             held = [within(claim, problem.gradient_bound) for claim in held]
         search = Search(subject, problem, held, games, not only_within)
         findings, notes = search.run(), search.notes
-        if function is None:
+        if function is None and not any(found.broken for found in findings):
             for dimension in dimensions:
                 findings += _elsewhere(search, replace(problem, dimension=dimension))
         failing = _distinct([shrink(found) for found in findings if found.broken])
