@@ -93,6 +93,7 @@ systems: $(READY)
 pays: $(READY)
 	$(PY) -m real pays --tokens 9200 --jobs 2 --out out/pays
 	$(PY) -m real pays --block specialist --family llama --family gpt_neox --tokens 9200 --jobs 2 --out out/pays
+	$(PY) -m real pays --block specialist --domain returns --tokens 9200 --jobs 2 --out out/pays
 	mkdir -p results/pays
 	cp out/pays/*.csv out/pays/*.json results/pays
 	$(PY) -m real curves --tokens 8000 --jobs 2 --out results/curves

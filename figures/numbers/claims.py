@@ -112,10 +112,11 @@ def learning_pays(results: Results) -> Iterator[Claim]:
         value, low = one["pooled"]["value"], one["pooled_limit"]
         pooled = f"{subject}, pooled net ÷ draft, one-sided"
         yield Claim(pooled, "surely at least", 0.985, value, low, None, source)
-        if home := results.json(source)["home"]:
-            families = ", ".join(sorted(cell.split("/")[1] for cell in home["cells"]))
-            named = f"{subject}, pooled net ÷ draft at home ({families}), one-sided"
-            yield Claim(named, "surely at least", 0.985, home["net"]["value"], home["limit"], None, source)
+        for where, words in (("home", "at home"), ("returns", "at home after shifts")):
+            if there := results.json(source).get(where):
+                families = ", ".join(sorted(cell.split("/")[1] for cell in there["cells"]))
+                named = f"{subject}, pooled net ÷ draft {words} ({families}), one-sided"
+                yield Claim(named, "surely at least", 0.985, there["net"]["value"], there["limit"], None, source)
         if block == "specialist":
             for place, limit in ((1, 1.24), (2, 1.2)):
                 ratio, which = one["steps_ratios"][place - 1], "best" if place == 1 else "second best"

@@ -140,7 +140,8 @@ def pays(
         rows = study.table(out, names)
         found = study.headline(out, rows)
         write(out / f"{name}.csv", rows)
-        body = {"headline": found, "home": study.home(out, names), "runs": made_by(out, names)}
+        body = {"headline": found, "home": study.home(out, names), "returns": study.returns(out, names)}
+        body |= {"runs": made_by(out, names)}
         save_result(out / f"{name}.json", "pays", body)
         for shown in tables.pays(rows, found):
             console.print(shown)

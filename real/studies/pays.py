@@ -6,7 +6,7 @@ whose prompts are all different. A block is all cells of one family, start, temp
 pooled ratio is over the tokens and seconds of all cells together.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -16,12 +16,13 @@ import numpy as np
 from real.measure.contest import SECONDS, verdict
 from real.measure.intervals import draws, interval, lower_limit
 from real.measure.low_noise import without_luck
-from real.measure.summary import Sample, by_question, load_runs
+from real.measure.summary import Sample, by_question, little_overlap, load_runs, whole
 from real.models.sampling import Sampling
 from real.serving.settings import Serving
 from real.studies.experiments import Experiment
 from real.systems.loaded import FAMILIES
 from real.traffic.streams import domains
+from theory.runs.trace import Trace
 
 TUNED = "session"
 """The domain on which hyper-parameters were set; no claim is about it."""
@@ -29,6 +30,8 @@ HELD_OUT = ("javascript", "cmake")
 """Domains made after that, on whose kind no embedded model has trained; they are reported beside the others."""
 HOME = "prose"
 """The domain that a specialist was trained on; the others are shifts to it."""
+RETURNS = "returns"
+"""A cell that leaves home twice and returns; it is in no median, its stretches at home after a shift are pooled."""
 EARLY = 1000
 """Committed tokens that count as the first after a shift."""
 POOLED = 0.985
@@ -88,7 +91,7 @@ def cells(
     for name, given, known in (
         ("block", chosen, BLOCKS),
         ("family", families, FAMILIES),
-        ("domain", names, (*domains(), *HELD_OUT)),
+        ("domain", names, (*domains(), *HELD_OUT, RETURNS)),
     ):
         for value in given:
             if value not in known:
@@ -98,7 +101,7 @@ def cells(
         raise ValueError(f"tokens={tokens!r}: at least {8 * new}, eight requests, or there is no interval")
     return {
         f"{block}/{family}/{name}": Experiment(
-            f"{name}-large:{-(-tokens // new)}",
+            schedule(name, -(-tokens // new)),
             tuple(systems(block).values()),
             Serving(BLOCKS[block].gamma, sampling=BLOCKS[block].sampling),
             (seed,),
@@ -110,6 +113,16 @@ def cells(
         for family in families
         for name in names
     }
+
+
+def schedule(name: str, prompts: int) -> str:
+    """The stream of a cell: so many prompts of a domain; for ``RETURNS`` twice as many, two thirds of them at home
+    after a shift."""
+    if name != RETURNS:
+        return f"{name}-large:{prompts}"
+    short, long = -(-prompts // 3), -(-2 * prompts // 3)
+    parts = ((HOME, short), ("sql", short), (HOME, long), ("python", short), (HOME, long))
+    return ",".join(f"{domain}-large:{count}" for domain, count in parts)
 
 
 def finished(out: Path) -> list[str]:
@@ -128,11 +141,13 @@ def early(columns: Mapping[str, np.ndarray], limit: int = EARLY) -> np.ndarray:
 def table(out: Path, names: Iterable[str]) -> list[dict[str, Any]]:
     """One row a system and cell: tokens, tokens a step, and net speed over frozen's, whole and at first.
 
-    ``net_calm`` is the low-noise net: without the luck of verification.
+    ``net_calm`` is the low-noise net: without the luck of verification. ``net_apart``: without the prompts that overlap
+    with earlier ones.
     """
     rows = []
     for name in names:
-        sample = Sample(load_runs(out / name), units=by_question)
+        runs = load_runs(out / name)
+        sample, apart = (Sample(runs, keep, units=by_question) for keep in (whole, little_overlap))
         block, family, domain = name.split("/")
         known = systems(block)
         frozen = known[FROZEN]
@@ -144,6 +159,7 @@ def table(out: Path, names: Iterable[str]) -> list[dict[str, Any]]:
             entry |= _limits("steps_ratio", sample.ratio(row, frozen, "steps"))
             entry |= _limits("net", sample.ratio(row, frozen))
             entry |= _limits("net_calm", without_luck(sample, row) / without_luck(sample, frozen))
+            entry |= _limits("net_apart", apart.ratio(row, frozen))
             entry |= _limits("net_first", first.ratio(row, frozen))
             entry |= _limits("net_calm_first", without_luck(first, row) / without_luck(first, frozen))
             entry |= {"learn_share": float(sample.per(row, "seconds_learn", SECONDS)[0])}
@@ -156,12 +172,14 @@ def _limits(name: str, ratio: np.ndarray) -> dict[str, float | None]:
     return {name: found["value"], f"{name}_low": found["low"], f"{name}_high": found["high"]}
 
 
-def pooled(out: Path, names: Sequence[str], one: str, other: str) -> np.ndarray:
+def pooled(
+    out: Path, names: Sequence[str], one: str, other: str, keep: Callable[[Trace], np.ndarray] = whole
+) -> np.ndarray:
     """Net ratio of two systems over all cells together, each cell's requests resampled on their own."""
     above, below = np.zeros((2, len(draws(2)))), np.zeros((2, len(draws(2))))
     for i, name in enumerate(names):
         known = systems(name.split("/")[0])
-        sample = Sample(load_runs(out / name), units=by_question, seed=i)
+        sample = Sample(load_runs(out / name), keep, i, by_question)
         for sums, system in ((above, one), (below, other)):
             sums += np.stack([sample.sum(known[system], column) for column in ("tokens", SECONDS)])
     return (above[0] / above[1]) / (below[0] / below[1])
@@ -183,7 +201,7 @@ def headline(out: Path, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any
     found = []
     for block, family in dict.fromkeys((row["block"], row["family"]) for row in rows):
         ours = [row for row in rows if (row["block"], row["family"]) == (block, family)]
-        ours = [row for row in ours if row["domain"] not in (TUNED, *HELD_OUT)]
+        ours = [row for row in ours if row["domain"] not in (TUNED, *HELD_OUT, RETURNS)]
         if not ours:
             continue
         names = [f"{block}/{family}/{domain}" for domain in dict.fromkeys(row["domain"] for row in ours)]
@@ -203,6 +221,8 @@ def headline(out: Path, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any
         entry |= {"pooled_holds": verdict(all_cells, POOLED, one_sided=True).holds}
         entry |= {"median_against_best_rival": median(against) if against else None}
         entry |= {"median_calm": median(row["net_calm"] for row in learns)}
+        unlike = [row["net_apart"] for row in learns if row["net_apart"] is not None]
+        entry |= {"median_apart": median(unlike) if unlike else None}
         entry |= {"median_first": median(first) if first else None}
         entry |= {"median_calm_first": median(calm_first) if calm_first else None}
         if wanted.sampling.greedy:
@@ -215,8 +235,24 @@ def headline(out: Path, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any
 
 def home(out: Path, names: Iterable[str]) -> dict[str, Any] | None:
     """What the mixture costs where nothing shifts: a specialist's home cells, all families together; None without."""
-    cells = [name for name in names if name.startswith("specialist") and name.endswith(f"/{HOME}")]
+    return _at_home(out, [name for name in names if name.endswith(f"/{HOME}")], whole)
+
+
+def returns(out: Path, names: Iterable[str]) -> dict[str, Any] | None:
+    """The same at home after shifts, of the cells that return."""
+    return _at_home(out, [name for name in names if name.endswith(f"/{RETURNS}")], returned)
+
+
+def returned(trace: Trace) -> np.ndarray:
+    """The requests of stretches whose domain was there before."""
+    segments = trace.header["segments"]
+    again = [name in segments[:place] for place, name in enumerate(segments)]
+    return np.array(again)[trace.columns["segment"].astype(int)]
+
+
+def _at_home(out: Path, cells: Sequence[str], keep: Callable[[Trace], np.ndarray]) -> dict[str, Any] | None:
+    cells = [name for name in cells if name.startswith("specialist")]
     if not cells:
         return None
-    ratio = pooled(out, cells, LEARNS, FROZEN)
+    ratio = pooled(out, cells, LEARNS, FROZEN, keep)
     return {"cells": cells, "net": interval(ratio), "limit": lower_limit(ratio)}

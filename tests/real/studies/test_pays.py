@@ -23,19 +23,20 @@ SECONDS = {"draft": 2.0, "tv-mixture": 1.7, "copies": 1.8, "fixed-mixture": 2.2,
            "adapter-ogd": 1.7, "adapter-ensemble": 1.5}  # fmt: skip
 
 
-def cell(out, name, scale=1.0, count=12):
+def cell(out, name, scale=1.0, count=12, schedule=None, segment=None):
     """Runs of a cell whose systems take so many seconds a request of 100 tokens in 40 steps, and a little noise."""
     noise = 1 + 0.01 * np.random.default_rng(len(name)).standard_normal(count)
     for system, row in pays.systems(name.split("/")[0]).items():
         seconds = SECONDS[system] * noise * (scale if system == pays.LEARNS else 1.0)
         columns = {"tokens": np.full(count, 100), "steps": np.full(count, 40), "seconds_total": seconds}
         columns |= {"accepted": np.full(count, 60), "alpha_sum": np.full(count, 70 if system == pays.LEARNS else 60)}
-        columns |= {"seconds_learn": 0.01 * seconds, "prompt": np.arange(count), "segment": np.zeros(count)}
+        columns |= {"seconds_learn": 0.01 * seconds, "prompt": np.arange(count)}
+        columns |= {"segment": np.zeros(count) if segment is None else segment}
         header = {
             "method": row,
-            "segments": [name],
+            "segments": [name] if schedule is None else [part.split(":")[0] for part in schedule.split(",")],
             "provenance": {"commit": "c"},
-            "settings": {"schedule": "c-large:12", "seed": 0},
+            "settings": {"schedule": schedule or f"c-large:{count}", "seed": 0},
         }
         Trace(header, columns).save(out / name / "0" / row)
 
@@ -91,6 +92,29 @@ def test_home_is_pooled_over_families(tmp_path):
     assert found["net"]["value"] == pytest.approx(2 * 2.0 / (1.6 * (1.25 + 1)), rel=0.01)
     assert found["net"]["low"] < found["limit"] < found["net"]["value"]
     assert pays.home(tmp_path, ["specialist/qwen3/c", "generalist/qwen3/prose"]) is None
+
+
+def test_after_returns_only_what_is_home_again_counts(tmp_path):
+    planned = pays.cells(["specialist"], ["qwen3"], [pays.RETURNS], 1152)["specialist/qwen3/returns"].schedule
+    assert planned == "prose-large:3,sql-large:3,prose-large:6,python-large:3,prose-large:6"
+    segment = np.repeat([0, 1, 2, 3, 4], [3, 3, 6, 3, 6])
+    again = np.isin(segment, (2, 4))
+    cell(tmp_path, "specialist/qwen3/returns", np.where(again, 1.0, 7.0), 21, planned, segment)
+    found = pays.returns(tmp_path, pays.finished(tmp_path))
+    assert found is not None
+    assert found["net"]["value"] == pytest.approx(2.0 / 1.6, rel=0.01)
+    assert pays.home(tmp_path, pays.finished(tmp_path)) is None
+    assert pays.headline(tmp_path, pays.table(tmp_path, pays.finished(tmp_path))) == []
+
+
+def test_prompts_that_overlap_with_earlier_ones_can_be_left_out(tmp_path):
+    """The domain's prompts served twice: the second time all overlap, and only then is anything gained."""
+    count = 160
+    scale, segment = np.repeat([1.0, 0.5], count), np.repeat([0, 1], count)
+    cell(tmp_path, "specialist/qwen3/c", scale, 2 * count, f"c:{count},c:{count}", segment)
+    (row,) = [row for row in pays.table(tmp_path, ["specialist/qwen3/c"]) if row["system"] == pays.LEARNS]
+    assert row["net"] == pytest.approx(2.0 / 1.6 / 0.75, rel=0.01)
+    assert row["net_apart"] == pytest.approx(2.0 / 1.6, rel=0.01)
 
 
 def test_greedy_is_held_against_the_best_rival_over_all_cells(tmp_path):
