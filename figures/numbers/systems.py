@@ -45,7 +45,7 @@ def _block(results: Results, block: str) -> str:
         names = ("speedup", "generation_speedup", "tokens_per_step")
         first = number(entry["relative_speedup"], 3)
         others = (number(entry[name]) for name in names)
-        rows.append([system.removeprefix("specialist-"), first, *ends, *others, percent(share)])
+        rows.append([_short(system), first, *ends, *others, percent(share)])
     return table(heads, rows)
 
 
@@ -70,6 +70,35 @@ def _fastest(results: Results, block: str) -> str:
         wins[row["system"]] = wins.get(row["system"], 0) + 1
     said = ", ".join(f"`{name}` {count}" for name, count in sorted(wins.items(), key=lambda item: -item[1]))
     return f"The fastest system of a cell, by net speedup over plain decoding, of {len(best)} cells: {said}."
+
+
+DEEP = "deep/specialist.json"
+"""Deep drafters that descend TV beside the same that descend KL."""
+
+
+def deep(results: Results) -> Iterator[str]:
+    """Does a deep drafter gain more by TV than by KL?"""
+    yield (
+        "Deep drafters from one domain (prose), on the shifted domains' large streams: net speed when they descend "
+        "total variation, over the same drafter descending KL, all domains of a family together; then each over the "
+        "drafter at rest, in the median of its cells. *Twice* takes two steps a round; *anchored* adds a KL term to "
+        "the draft that was served."
+    )
+    pairs = results.json(DEEP)["against_kl"]
+    heads = ["", "TV", "KL", "cells", "net, TV ÷ KL"]
+    yield table(heads, [
+        [one["family"], *map(_short, (one["system"], one["against"])), str(one["cells"]), limits(one["net"], 3)]
+        for one in pairs
+    ])  # fmt: skip
+    medians = results.json(DEEP)["headline"]["specialist"]
+    yield table(["", "net ÷ rest", "tokens/step"], [
+        [_short(name), *(number(one[key], 3) for key in ("relative_speedup", "tokens_per_step"))]
+        for name, one in medians.items()
+    ])  # fmt: skip
+
+
+def _short(system: str) -> str:
+    return system.removeprefix("specialist-")
 
 
 def certificates(results: Results) -> Iterator[str]:

@@ -109,7 +109,8 @@ def table1(
     rows = table.rows(out, cells)
     table.write(out / f"{block}.csv", rows)
     headline = table.headline(rows)
-    save_result(out / f"{block}.json", "systems", {"headline": headline, "runs": made_by(out, cells)})
+    body = {"headline": headline, "against_kl": table.against_kl(out, cells), "runs": made_by(out, cells)}
+    save_result(out / f"{block}.json", "systems", body)
     for shown in (*tables.systems(rows), tables.headline(headline), tables.certified(rows)):
         console.print(shown)
 

@@ -98,6 +98,24 @@ class Sample(Totals):
         super().__init__(columns, draws(len(names), seed)[:, unit])
 
 
+def net_over_cells(cells: Iterable[tuple[Path, str, str]], keep: Callable[[Trace], np.ndarray] = whole) -> np.ndarray:
+    """Net ratio of two systems over all cells together, each cell's requests resampled on their own.
+
+    Args:
+        cells: a folder of runs, and the names of the two systems there.
+        keep: chooses requests, as in ``Sample``.
+
+    Returns:
+        ``[resamples + 1]``, the sample itself first.
+    """
+    above, below = np.zeros((2, len(draws(2)))), np.zeros((2, len(draws(2))))
+    for i, (folder, *pair) in enumerate(cells):
+        sample = Sample(load_runs(folder), keep, i, by_question)
+        for sums, system in zip((above, below), pair, strict=True):
+            sums += np.stack([sample.sum(system, column) for column in ("tokens", SECONDS)])
+    return (above[0] / above[1]) / (below[0] / below[1])
+
+
 def measures(
     sample: Totals, frozen_of: Mapping[str, str] | None = None, generalist_of: Mapping[str, str] | None = None
 ) -> dict[str, dict[str, Any]]:

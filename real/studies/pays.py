@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from real.measure.contest import SECONDS, verdict
-from real.measure.intervals import draws, interval, lower_limit
+from real.measure.intervals import interval, lower_limit
 from real.measure.low_noise import without_luck
-from real.measure.summary import Sample, by_question, little_overlap, load_runs, whole
+from real.measure.summary import Sample, by_question, little_overlap, load_runs, net_over_cells, whole
 from real.models.sampling import Sampling
 from real.serving.settings import Serving
 from real.studies.experiments import Experiment
@@ -176,13 +176,8 @@ def pooled(
     out: Path, names: Sequence[str], one: str, other: str, keep: Callable[[Trace], np.ndarray] = whole
 ) -> np.ndarray:
     """Net ratio of two systems over all cells together, each cell's requests resampled on their own."""
-    above, below = np.zeros((2, len(draws(2)))), np.zeros((2, len(draws(2))))
-    for i, name in enumerate(names):
-        known = systems(name.split("/")[0])
-        sample = Sample(load_runs(out / name), keep, i, by_question)
-        for sums, system in ((above, one), (below, other)):
-            sums += np.stack([sample.sum(known[system], column) for column in ("tokens", SECONDS)])
-    return (above[0] / above[1]) / (below[0] / below[1])
+    known = [(out / name, systems(name.split("/")[0])) for name in names]
+    return net_over_cells([(folder, row[one], row[other]) for folder, row in known], keep)
 
 
 def best_rival(rows: Sequence[Mapping[str, Any]], rivals: Sequence[str]) -> dict[tuple[str, str], float]:

@@ -6,6 +6,7 @@ disturbs all alike. Systems start each cell from their warm-up: the table is abo
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from statistics import median, stdev
@@ -13,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from real.measure.intervals import UNKNOWN
-from real.measure.summary import Sample, break_even, by_question, hint_gains, load_runs, measures
+from real.measure.intervals import UNKNOWN, interval
+from real.measure.summary import Sample, break_even, by_question, hint_gains, load_runs, measures, net_over_cells
 from real.models.sampling import Sampling
 from real.serving.settings import Serving
 from real.studies.experiments import Experiment
@@ -167,6 +168,31 @@ def headline(table: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[str
             if cells and known[system].learner.learns:
                 medians[system] = {name: median(row[name] for row in cells) for name in MEDIANS} | {"cells": len(cells)}
         found[block] = dict(sorted(medians.items(), key=lambda item: -item[1][MEDIANS[0]]))
+    return found
+
+
+def by_kl(rows: Mapping[str, Method]) -> dict[str, str]:
+    """For each row that descends TV, the same row descending KL."""
+    plain = {name: replace(row, loss="kl", anchor=0.0) for name, row in rows.items()}
+    return {
+        name: other
+        for name, row in rows.items()
+        for other in rows
+        if row.loss == "tv" and other != name and plain[name] == rows[other]
+    }
+
+
+def against_kl(out: Path, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Net speed of each row that descends TV over the same row descending KL, all cells of a family together."""
+    found = []
+    for family in dict.fromkeys(name.split("/")[1] for name in names):
+        own = [name for name in names if name.split("/")[1] == family and not name.endswith(f"/{TUNED}")]
+        there = {name: next(iter(load_runs(out / name).values())) for name in own}
+        for system, other in by_kl({**SPECIALISTS, **SYSTEMS}).items():
+            cells = [(out / name, system, other) for name, run in there.items() if {system, other} <= set(run)]
+            if cells:
+                entry = {"family": family, "system": system, "against": other, "cells": len(cells)}
+                found.append(entry | {"net": interval(net_over_cells(cells))})
     return found
 
 

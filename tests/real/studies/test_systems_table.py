@@ -39,6 +39,23 @@ def test_every_learning_system_has_its_drafter_at_rest_beside_it():
     assert table1.generalists(SPECIALISTS)["specialist-osd"] == "sd"
 
 
+def test_rows_that_descend_tv_are_held_against_the_same_by_kl(tmp_path):
+    found = table1.by_kl({**SPECIALISTS, **SYSTEMS})
+    assert found["tv-eagle"] == "osd-eagle"
+    assert found["specialist-tv-anchored-eagle"] == found["specialist-tv-twice-eagle"] == "specialist-twice-eagle"
+    for family, factor in (("qwen3", 2.0), ("llama", 1.0)):
+        for domain, seconds in (("c", 1.0), ("sql", 3.0), (table1.TUNED, 100.0)):
+            for system, slower in (("tv-eagle", 1.0), ("osd-eagle", factor)):
+                columns = {"tokens": np.full(12, 100), "seconds_total": np.full(12, seconds * slower)}
+                header = {"settings": {"schedule": "c:12", "seed": 0}}
+                Trace(header, columns).save(tmp_path / f"generalist/{family}/{domain}/0/{system}")
+    names = [f"generalist/{family}/{domain}" for family in ("qwen3", "llama") for domain in ("c", "sql", table1.TUNED)]
+    first, second = table1.against_kl(tmp_path, names)
+    assert (first["system"], first["against"], first["cells"]) == ("tv-eagle", "osd-eagle", 2)
+    assert first["net"]["value"] == pytest.approx(2.0)
+    assert (second["family"], second["net"]["value"]) == ("llama", pytest.approx(1.0))
+
+
 def test_ens_eagle_weighs_bases_on_their_own_trajectories_by_their_own_losses_so_far():
     pair = random_pair("llama", "float32")
     learner, seen = SYSTEMS["ens-eagle"].learner, []
