@@ -1,4 +1,4 @@
-"""``python -m sim list | run | replay | hardest | bench``."""
+"""``python -m sim list | run | replay | confirm | hardest | bench``."""
 
 import json
 from pathlib import Path
@@ -10,6 +10,8 @@ import typer
 from rich.table import Column, Table
 
 from sim.bench import speed
+from sim.confirm import LIMIT
+from sim.confirm import confirm as confirmed
 from sim.environments.recording import Recording
 from sim.environments.replay import predict
 from sim.experiments import EXPERIMENTS, Match, altered_name, file_name
@@ -165,6 +167,41 @@ def replay(
     counts = ", ".join(f"{name} {mean(header[name]):.6g}" for name in ("steps", "accepted", "recovered", "bonus"))
     rates = f"tokens_per_step {mean(header['tokens_per_step']):.4f}, alpha {header['alpha']:.4f}"
     console.print(f"{path}\n{rates}, mean KL {header['loss']:.4f}; {counts}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def confirm(
+    recordings: Annotated[list[Path], typer.Argument(help="The .npz of recorded frozen runs.")],
+    learner: Annotated[
+        list[str] | None, typer.Option(help="NAME, repeatable; all that replay knows if left out.")
+    ] = None,
+    gamma: Annotated[list[int] | None, typer.Option(min=1, help="Draft length, repeatable; the recorded one.")] = None,
+    seed: Annotated[int, typer.Option(help="The seed of the generator that draws the acceptance.")] = 0,
+    out: Annotated[Path, typer.Option(help="The JSON file to write."), FILE] = Path("out/confirm.json"),
+) -> None:
+    """Hold the replay against the papers' pseudocode, which shares nothing with it, column by column."""
+    rows = []
+    with explained():
+        for path in recordings:
+            recorded = Recording.load(path)
+            known = ADAPTER_LEARNERS if len(recorded.weights) == 1 else HEADS_LEARNERS
+            for name in learner or known:
+                player = in_practice(name, {}, recorded.problem, known)
+                for length in gamma or [int(recorded.header["gamma"])]:
+                    with busy(f"{path.stem}, {name}, gamma {length}"):
+                        found = confirmed(path, player, length, seed)
+                    rows.append({"recording": recorded.digest, "name": path.stem, "learner": name, "gamma": length}
+                                | {"counted": found.counted, "positions": found.positions, "holds": found.holds}
+                                | {"differences": found.differences})  # fmt: skip
+                    console.print(f"{path.stem}, {name}, gamma {length}: counts differ at {found.counted} of "
+                                  f"{found.positions} positions; largest difference "
+                                  f"{max(found.differences.values()):.1e}", highlight=False)  # fmt: skip
+    save_result(out, "confirmed", {"rows": rows, "limit": LIMIT})
+    wrong = [row for row in rows if not row["holds"]]
+    console.print(f"of {len(rows)} runs {len(rows) - len(wrong)} hold", highlight=False)
+    if wrong:
+        complaints.print(f"error: {len(wrong)} runs differ from the pseudocode; see {out}", style="red")
+        raise typer.Exit(1)
 
 
 @app.command("hardest")

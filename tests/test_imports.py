@@ -35,7 +35,7 @@ TRANSFORMERS_ALLOWED = {
 """The only files that may import transformers (besides tests)."""
 ROOMS = {
     "theory": ("", "speculation", "learners", "runs", "checker", "testing"),
-    "sim": ("environments", ""),
+    "sim": ("environments", "pseudocode", ""),
     "real": (
         "models", "drafters", "serving", "traffic", "systems", "measure", "verify", "studies", "build", "", "cli"
     ),
