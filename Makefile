@@ -52,6 +52,7 @@ define agreement
 	for mode in greedy sampled; do for run in $(PREDICTED); do \
 	  $(PY) -m sim replay $(1)/agreement/$$mode.npz --learner $${run%:*} --gamma $${run#*:} --out $(1)/agreement/predicted \
 	  || exit 1; done; done
+	$(PY) -m sim confirm $(1)/agreement/*.npz --gamma 1 --gamma 3 --out $(1)/confirmed.json
 	$(PY) -m real agree --out $(1)
 endef
 
