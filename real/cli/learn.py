@@ -149,6 +149,26 @@ def pays(
 
 
 @app.command()
+def ranks(
+    folders: Annotated[list[Path], typer.Argument(help="What `table1` wrote: OUT with a folder a cell.")],
+    out: Annotated[Path, typer.Option(help="The JSON file to write."), FILE] = Path("out/ranks.json"),
+) -> None:
+    """Does lower regret go with higher speed? All pairs of systems that share drafter and stream, by runs of table1."""
+    from real.measure.summary import made_by
+    from real.studies import regret_speed as study
+    from real.studies.systems_table import BLOCKS, finished
+
+    cells = [(folder, name) for folder in folders for block in BLOCKS for name in finished(folder, block)]
+    if not cells:
+        raise ValueError(f"folders={[str(one) for one in folders]}: no runs there; run `python -m real table1` first")
+    rows = study.rows({name: folder / name for folder, name in cells})
+    shares = study.shares(rows)
+    runs = [made for folder in folders for made in made_by(folder, [name for at, name in cells if at == folder])]
+    save_result(out, "regret_speed", {"expected": study.EXPECTED, "shares": shares, "pairs": rows, "runs": runs})
+    console.print(tables.ranks(shares))
+
+
+@app.command()
 def claims(
     prompts: Annotated[int, typer.Option(help="Requests of a stream.")] = 30,
     seeds: Seeds = 5,

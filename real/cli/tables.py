@@ -215,6 +215,22 @@ def _intervals(row: Mapping[str, Any]) -> dict[str, dict[str, float | None]]:
     return {name: {"value": row[name], "low": row[f"{name}_low"], "high": row[f"{name}_high"]} for name in names}
 
 
+RANKS = (
+    Column("drafter", "drafter"),
+    Column("loss", "lower"),
+    Column("speed", "goes with higher"),
+    Column("pairs", "pairs", "d"),
+    Column("decided", "decided", "d"),
+    Column("agreeing", "agreeing", "d"),
+    Column("share", "share", limits),
+)
+
+
+def ranks(shares: list[dict[str, Any]]) -> Table:
+    """How often a lower loss goes with a higher speed."""
+    return table(shares, RANKS, "pairs whose loss and speed both differ surely; intervals resample streams")
+
+
 PAYS = (
     Column("block", "block"),
     Column("family", "family"),

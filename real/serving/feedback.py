@@ -10,6 +10,7 @@ from torch import Tensor
 
 from real.models.state import between, check
 from real.serving.step import Step
+from theory.divergence import KL
 from theory.loss import Loss
 from theory.speculation.acceptance import alpha
 
@@ -22,7 +23,9 @@ class NonFiniteGradient(ValueError):
 class Counts:
     """What serving one request did; sums add up over requests.
 
-    ``verified`` positions are those verification examined, ``alpha_sum`` the sum of Σ_y min(target, draft) over them.
+    ``verified`` positions are those verification examined, ``alpha_sum`` the sum of Σ_y min(target, draft) over them
+    and ``kl_sum`` that of KL(target ‖ draft): infinite once a draft rules out what the target does not, 0 where
+    decoding is greedy.
     """
 
     tokens: int = 0
@@ -32,6 +35,7 @@ class Counts:
     verified: int = 0
     rejections: int = 0
     alpha_sum: float = 0.0
+    kl_sum: float = 0.0
 
     def add(self, step: Step) -> None:
         """Count one step."""
@@ -46,7 +50,9 @@ class Counts:
         if step.draft_probs is None or step.verified_laws is None:
             self.alpha_sum += step.accepted
         elif examined:
-            self.alpha_sum += float(alpha(step.verified_laws[:examined], step.draft_probs[:examined]).sum())
+            laws, draft = step.verified_laws[:examined], step.draft_probs[:examined]
+            self.alpha_sum += float(alpha(laws, draft).sum())
+            self.kl_sum += examined * float(KL().value(laws, draft.where(laws > 0, draft.new_ones(())).log()))
 
 
 @dataclass(frozen=True)

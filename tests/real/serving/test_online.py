@@ -1,6 +1,9 @@
 # pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false
 """The loop: rounds of exactly ν tokens, updates at step boundaries, no second target call, exact resumption."""
 
+import math
+from types import SimpleNamespace
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -12,7 +15,7 @@ from real.drafters.objective import Objective  # noqa: E402
 from real.models.sampling import Sampling  # noqa: E402
 from real.models.state import load, save  # noqa: E402
 from real.serving.decoder import Decoder, online_decoder  # noqa: E402
-from real.serving.feedback import NonFiniteGradient, hint_gain  # noqa: E402
+from real.serving.feedback import Counts, NonFiniteGradient, hint_gain  # noqa: E402
 from real.serving.ledger import Ledger  # noqa: E402
 from real.serving.rounds import Rounds, cut  # noqa: E402
 from real.serving.settings import Serving  # noqa: E402
@@ -160,6 +163,22 @@ def test_counts_are_those_of_the_steps(pair):
         if i <= step.accepted
     )
     assert total["alpha_sum"] == pytest.approx(again)
+    apart = sum(
+        float((law * (law.log() - draft.log()).where(law > 0, law.new_zeros(()))).sum())
+        for step in steps
+        if step.draft_probs is not None
+        for law, draft in list(zip(step.verified_laws, step.draft_probs, strict=False))[: step.accepted + step.rejected]
+    )
+    assert 0 < total["kl_sum"] == pytest.approx(apart, rel=1e-4)
+
+
+def test_a_draft_that_rules_a_token_out_is_infinitely_far():
+    law = torch.tensor([[0.5, 0.5, 0.0]])
+    step = SimpleNamespace(tokens=[1], drafted=1, accepted=1, rejected=0, verified_laws=law)
+    for draft, expected in (([1.0, 0.0, 0.0], math.inf), ([0.25, 0.25, 0.5], math.log(2)), ([0.5, 0.5, 0.0], 0.0)):
+        counts = Counts()
+        counts.add(SimpleNamespace(**vars(step), draft_probs=torch.tensor([draft])))
+        assert counts.kl_sum == pytest.approx(expected)
 
 
 EVERY = [*((name, "adapter", learner) for name, learner in ADAPTER_LEARNERS.items()),
