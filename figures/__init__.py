@@ -35,6 +35,7 @@ FIGURES = {
     "hints": "figures.hints",
     "curves": "figures.curves",
     "returning": "figures.returning",
+    "regret_speed": "figures.regret_speed",
 }
 """Name → module, in the order of the report."""
 

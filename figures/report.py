@@ -41,7 +41,7 @@ SECTIONS = {
     "Decoder": ("acceptance", "speed", "ledger", "headroom", "speed_theorem", "paper_formulas"),
     "Simulator": ("regret", "tightness", "acceptance_bounds"),
     "Prediction against decoder": ("agreement",),
-    "Systems": ("systems", "step_sizes", "hints", "curves", "returning"),
+    "Systems": ("systems", "step_sizes", "hints", "curves", "returning", "regret_speed"),
 }
 METHODS_NOTE = (
     "Speedups are ratios of total tokens to total seconds against plain decoding with the same kernels, everything "

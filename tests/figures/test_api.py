@@ -14,7 +14,7 @@ from theory.runs.trace import Trace
 
 FROM_SIM = ("regret", "tightness", "acceptance_bounds")
 FROM_REAL = ("acceptance", "speed", "ledger", "speed_theorem", "paper_formulas")
-FROM_FILES = ("headroom", "agreement", "systems", "step_sizes", "hints", "curves", "returning")
+FROM_FILES = ("headroom", "agreement", "systems", "step_sizes", "hints", "curves", "returning", "regret_speed")
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from figures import FIGURES, acceptance, regret, report, speed, stream, style, systems
+from figures import FIGURES, acceptance, regret, regret_speed, report, speed, stream, style, systems
 from figures.__main__ import app, build
 from figures.results import MissingResult
 from tests.figures.test_curves import curves_results
@@ -103,6 +103,22 @@ def claims_results(root):
     save_result(root / "claims" / "claims.json", "claims", {"ensembles": ensembles, "hints": hints})
 
 
+def ranks_results(root):
+    def around(value):
+        return {"value": value, "low": value - 0.01, "high": value + 0.01}
+
+    rows = [
+        {"cell": "generalist/qwen3/c", "drafter": drafter, "one": "a", "other": "b", "loss": loss, "speed": speed}
+        | {"loss_difference": around(higher), "speed_log_ratio": around(faster)}
+        | {"decided": abs(higher) > 0.01, "agrees": higher * faster < 0}
+        for drafter in ("small model", "heads")
+        for loss in ("kl", "tv", "hint")
+        for speed in ("tokens_per_step", "net")
+        for higher, faster in ((0.1, -0.2), (-0.2, 0.1), (0.005, 0.1))
+    ]
+    save_result(root / "ranks.json", "regret_speed", {"expected": 0.9, "shares": [], "pairs": rows})
+
+
 def headroom_results(root):
     bars = {"learning": 1.32, "overhead": 1.31, "drafting": 1.5, "draft": 2.4, "memory": 1.3, "rule": 1.35}
     rows = [
@@ -128,6 +144,7 @@ def table1_results(root):
 def results(tmp_path_factory):
     root = tmp_path_factory.mktemp("results")
     sim_results(root)
+    ranks_results(root)
     real_results(root)
     agreement_results(root)
     claims_results(root)
@@ -365,3 +382,12 @@ def test_names_with_markup_are_drawn_and_printed_as_they_are(results, tmp_path):
     assert "not yet: " in said
     assert said.count(f"{root}/") > 8
     assert "$x^[b" in (root / "figures/regret.csv").read_text()
+
+
+def test_pairs_are_turned_so_that_the_first_has_the_higher_loss(results):
+    table = regret_speed.collect(results, [])
+    chosen = (table["loss"] == "kl") & (table["speed"] == "net") & (table["drafter"] == "heads")
+    np.testing.assert_allclose(table["loss_difference"][chosen], [0.1, 0.2, 0.005])
+    np.testing.assert_allclose(np.log(table["speed_ratio"][chosen]), [-0.2, -0.1, 0.1])
+    assert table["decided"][chosen].tolist() == [True, True, False]
+    assert "hint" not in table["loss"]
