@@ -74,8 +74,8 @@ def number_claim(
 
 def claims(results: Results) -> list[Claim]:
     """All claims; no two have one name."""
-    parts = (learning, learning_pays, replayed, rivals, on_gpu, rows_of_a_batch, long_text, foretold, lowest_speed,
-             systems, steps_and_hints, correctness, two_worlds, theorems)  # fmt: skip
+    parts = (learning, learning_pays, at_home, replayed, rivals, on_gpu, rows_of_a_batch, long_text, foretold,
+             lowest_speed, systems, steps_and_hints, correctness, two_worlds, theorems)  # fmt: skip
     return [claim for part in parts for claim in part(results)]
 
 
@@ -95,7 +95,7 @@ def learning(results: Results) -> Iterator[Claim]:
 def learning_pays(results: Results) -> Iterator[Claim]:
     """Does a mixture learned on acceptance pay on the clock, every system by its own costs?"""
     for one in pays.headlines(results):
-        block, greedy, source = one["block"], one["block"].endswith("greedy"), pays.source(one["block"])
+        block, greedy, source = one["block"], one["block"].endswith("greedy"), pays.source(one["file"])
         subject, cells = f"mixture, {block}", pays.cells_of(results, block)
         if one["family"] != pays.FAMILIES[0]:  # of which more is reported than claimed
             if not greedy:
@@ -112,11 +112,6 @@ def learning_pays(results: Results) -> Iterator[Claim]:
         value, low = one["pooled"]["value"], one["pooled_limit"]
         pooled = f"{subject}, pooled net ÷ draft, one-sided"
         yield Claim(pooled, "surely at least", 0.985, value, low, None, source)
-        for where, words in (("home", "at home"), ("returns", "at home after shifts")):
-            if there := results.json(source).get(where):
-                families = ", ".join(sorted(cell.split("/")[1] for cell in there["cells"]))
-                named = f"{subject}, pooled net ÷ draft {words} ({families}), one-sided"
-                yield Claim(named, "surely at least", 0.985, there["net"]["value"], there["limit"], None, source)
         if block == "specialist":
             for place, limit in ((1, 1.24), (2, 1.2)):
                 ratio, which = one["steps_ratios"][place - 1], "best" if place == 1 else "second best"
@@ -130,6 +125,19 @@ def learning_pays(results: Results) -> Iterator[Claim]:
             for domain in pays.HELD_OUT:
                 net, named = pays.interval_of(cells[domain], "net"), f"{subject}, net ÷ draft on held-out {domain}"
                 yield interval_claim(named, "at least", 1.05, net, source)
+
+
+def at_home(results: Results) -> Iterator[Claim]:
+    """What does a mixture cost where nothing shifts, and where a shift is over?"""
+    for name in pays.FILES:
+        source = pays.source(name)
+        for where, words in (("home", "at home"), ("returns", "at home after shifts")):
+            there = results.json(source).get(where)
+            if there and not name.endswith("greedy"):
+                families = ", ".join(sorted(cell.split("/")[1] for cell in there["cells"]))
+                block = there["cells"][0].split("/")[0]
+                named = f"mixture, {block}, pooled net ÷ draft {words} ({families}), one-sided"
+                yield Claim(named, "surely at least", 0.985, there["net"]["value"], there["limit"], None, source)
 
 
 def replayed(results: Results) -> Iterator[Claim]:

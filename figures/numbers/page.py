@@ -25,7 +25,7 @@ tokens over total seconds against plain decoding with the same kernels, on the s
 section says otherwise: the embedded pair, one CPU thread, float32."""
 SECTIONS: tuple[tuple[str, tuple[str, ...], Section], ...] = (
     ("Learning on streams that shift", ("real",), shifted.shifted),
-    ("What learning on acceptance pays", tuple(f"pays/{block}.json" for block in pays.BLOCKS), pays.pays),
+    ("What learning on acceptance pays", tuple(map(pays.source, pays.FILES)), pays.pays),
     ("What learning has saved after so many tokens", (replay.SOURCE,), replay.replay),
     ("Against transformers' own decoders", ("bench.json",), lambda results: speed.rivals(results, "bench.json")),
     ("Several requests at once", ("throughput.json",), speed.throughput),
@@ -58,7 +58,7 @@ PICTURES = {
     "How tight the bounds are": ("tightness",),
 }
 """Title → figures that show the same numbers."""
-OTHERS = ("summary.json", "gpu/run.txt", *(f"pays/{block}.csv" for block in pays.BLOCKS),
+OTHERS = ("summary.json", "gpu/run.txt", *(f"pays/{name}.csv" for name in pays.FILES),
           *(f"table1/{block}.csv" for block in systems.BLOCKS))  # fmt: skip
 """Files that sections read besides."""
 

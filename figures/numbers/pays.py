@@ -11,6 +11,8 @@ BLOCKS = (
     "specialist", "generalist", "specialist-compiled", "generalist-compiled", "specialist-greedy", "generalist-greedy"
 )  # fmt: skip
 """Those that were measured; each has a table and a headline in ``results/pays/``."""
+FILES = (*BLOCKS, "earlier/specialist")
+"""Under ``results/pays/``. The last one is of earlier code; what a file before it has is taken from there."""
 FAMILIES = ("qwen3", "llama", "gpt_neox")
 LOOKED_AT = "sql"
 """What decided one of the mixture's parts (``results/LOG.md``)."""
@@ -35,6 +37,8 @@ def pays(results: Results) -> Iterator[str]:
     """What holds over a block's cells, then every cell of the mixture, then the others."""
     yield INTRODUCTION
     yield _blocks(results)
+    if earlier := [_name(one) for one in headlines(results) if one["file"] not in BLOCKS]:
+        yield f"Of earlier code, not run again: {'; '.join(earlier)}."
     if missing := _missing(results):
         yield f"Not measured: {missing}."
     yield "### Every system over all domains but those apart"
@@ -46,18 +50,24 @@ def pays(results: Results) -> Iterator[str]:
 
 
 def headlines(results: Results) -> list[dict[str, Any]]:
-    """What holds over the cells of every block, by family."""
-    return [one for block in BLOCKS for one in results.json(source(block))["headline"]]
+    """What holds over the cells of every block, by family; ``file`` says which has it."""
+    found = dict[tuple[str, str], dict[str, Any]]()
+    for name in FILES:
+        for one in results.json(source(name))["headline"]:
+            found.setdefault((one["block"], one["family"]), one | {"file": name})
+    return list(found.values())
 
 
 def tables(results: Results) -> list[dict[str, str]]:
     """Every system of every cell."""
-    return [row for block in BLOCKS for row in results.rows(f"pays/{block}.csv")]
+    chosen = {(one["block"], one["family"]): one["file"] for one in headlines(results)}
+    return [row for name in FILES for row in results.rows(f"pays/{name}.csv")
+            if chosen.get((row["block"], row["family"])) == name]  # fmt: skip
 
 
-def source(block: str) -> str:
+def source(name: str) -> str:
     """The file of what holds over a block's cells."""
-    return f"pays/{block}.json"
+    return f"pays/{name}.json"
 
 
 def _blocks(results: Results) -> str:
