@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
@@ -103,13 +104,23 @@ class CountsItsPredictions(Descent):
         return self.domain.project(state.x / self.memory["asked"])
 
 
+class Counted(NamedTuple):
+    x: Array
+    asked: Array
+
+
 class CountsInTheState(Descent):
-    """``predict`` writes into the state's arrays, after the play."""
+    """``predict`` writes into an array of the state that no play depends on."""
+
+    def init(self, x_1):
+        return Counted(x_1, 0.0 * x_1)
 
     def predict(self, state, hint=None):
-        x = state.x.copy()
-        state.x[...] *= 0.5
-        return x
+        state.asked[...] += 1.0
+        return state.x
+
+    def update(self, state, loss_t, hint=None):
+        return state._replace(x=super().update(State(state.x), loss_t).x)
 
 
 class UpdatesInPlace(Descent):
@@ -126,6 +137,22 @@ class LastForkWins(Descent):
     def update(self, state, loss_t, hint=None):
         self.memory["velocity"] = 0.5 * self.memory.get("velocity", 0.0) + loss_t.grad(state.x)
         return State(self.domain.project(state.x - 0.1 * self.memory["velocity"]))
+
+
+class Numbered(NamedTuple):
+    x: Array
+    rounds: int
+
+
+class RemembersRounds(Descent):
+    """A cache of steps by the number of their round: right on one line of play, wrong on two."""
+
+    def init(self, x_1):
+        return Numbered(x_1, 0)
+
+    def update(self, state, loss_t, hint=None):
+        step = self.memory.setdefault(state.rounds, 0.1 * loss_t.grad(state.x))
+        return Numbered(self.domain.project(state.x - step), state.rounds + 1)
 
 
 class Loose(State):
@@ -203,9 +230,10 @@ class CachesItsPlay(Descent):
 
 PLANTED = {
     CountsItsPredictions: "another decision when asked twice|differs from the same losses shown plainly",
-    CountsInTheState: "predict changes the state|another decision when asked twice|differs from the same losses",
+    CountsInTheState: "predict changes the state that it was given",
     UpdatesInPlace: "update changes the state that it was given",
     LastForkWins: "differs from the same losses shown plainly",
+    RemembersRounds: "differs from the same losses shown plainly",
     ForgottenBySaving: "differs from the same losses shown plainly",
     KeepsAnObject: "must be a NamedTuple of arrays, but has a dict",
     RemembersHints: "remembers the last one|differs from the same losses shown plainly",
@@ -219,6 +247,19 @@ PLANTED = {
 def test_a_planted_fault_is_caught(fault):
     with pytest.raises(AssertionError, match=PLANTED[fault]):
         run(fault(), settings(SHORT, max_examples=100, phases=[Phase.generate]))
+
+
+def test_saving_that_loses_something_is_caught():
+    """Of OGD at a constant step, what only its bound depends on."""
+    with pytest.raises(AssertionError, match="the state that was loaded is not the one that was saved"):
+        run(OGD(0.3, BALL), saved=lambda state: state._replace(energy=0.0 * state.energy))
+
+
+def test_a_hint_that_is_remembered_is_called_that():
+    machine = learner_machine(RemembersHints())()
+    line = machine.starts(np.zeros((2, 3)), np.ones((4, 2, 3)))
+    with pytest.raises(AssertionError, match="predict without a hint remembers the last one"):
+        machine.is_given_a_hint_and_then_none(line, 0)
 
 
 def test_what_the_faults_are_planted_in_has_none():

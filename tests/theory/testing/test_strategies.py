@@ -89,6 +89,13 @@ def test_stated_values_are_not_exceeded(data, path_length, switches, variation, 
     assert np.all(game.domain.contains(game.comparators))
 
 
+@given(stated_games(quadratic=True, gradient_variation=0.01, comparator_loss=0.3))
+def test_comparators_go_with_losses_that_may_hardly_change(game):
+    """Else the comparators' loss would be what they move."""
+    assert game.gradient_variation <= 0.01
+    assert game.comparator_loss <= 0.3
+
+
 @given(stated_games(quadratic=st.booleans(), copies=(3,)))
 def test_what_a_game_says_of_itself_is_what_a_play_measures(game):
     """By a loop over rounds and by ``theory.Played``; of every copy alone as of all together."""
@@ -216,6 +223,7 @@ def test_every_loss_is_shown_once_and_not_before_its_round(late):
 
 @given(st.integers(1, 20).flatmap(chunks))
 def test_a_chunk_is_shown_whole_after_its_last_round(late):
+    assert np.all(np.arange(len(late)) + late < len(late))
     for now, losses in enumerate(arriving(late)):
         assert losses == list(range(now - len(losses) + 1, now + 1))
 
