@@ -22,6 +22,8 @@ from theory.testing import learner_machine
 
 BALL = Ball(1.0)
 SHORT = settings(stateful_step_count=20)
+UNSHRUNK = settings(SHORT, max_examples=100, phases=[Phase.generate])
+"""For faults: that they are found is the test, not how short."""
 OURS = {
     "OGD": OGD(0.3, BALL),
     "Adam": Adam(0.1, domain=BALL),
@@ -246,13 +248,13 @@ PLANTED = {
 @pytest.mark.parametrize("fault", PLANTED)
 def test_a_planted_fault_is_caught(fault):
     with pytest.raises(AssertionError, match=PLANTED[fault]):
-        run(fault(), settings(SHORT, max_examples=100, phases=[Phase.generate]))
+        run(fault(), UNSHRUNK)
 
 
 def test_saving_that_loses_something_is_caught():
     """Of OGD at a constant step, what only its bound depends on."""
     with pytest.raises(AssertionError, match="the state that was loaded is not the one that was saved"):
-        run(OGD(0.3, BALL), saved=lambda state: state._replace(energy=0.0 * state.energy))
+        run(OGD(0.3, BALL), UNSHRUNK, saved=lambda state: state._replace(energy=0.0 * state.energy))
 
 
 def test_a_hint_that_is_remembered_is_called_that():
