@@ -18,11 +18,12 @@ export HF_HUB_OFFLINE := 1
 export MPLBACKEND := agg
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test results systems pays bench lossless figures lint docs mutants kills gpu clean
+.PHONY: help setup demo test nightly results systems pays bench lossless figures lint docs mutants kills gpu clean
 
 help:
 	@echo 'make demo      the whole idea, from nothing, in about 15 minutes: out/demo/report.html'
 	@echo 'make test      the test suite, from nothing, on two cores (JOBS=4: on four)'
+	@echo 'make nightly   every property test on 10,000 fresh examples (hours; the same again: SEED=…; one file: TESTS=…)'
 	@echo 'make results   the full runs behind the README (long, resumable): results/'
 	@echo 'make systems   the systems on every domain and target, and what ensembles and hints are worth (hours, resumable)'
 	@echo 'make pays      what a mixture learned on acceptance gains on the clock, by cost, and over tokens (hours, resumable)'
@@ -113,6 +114,14 @@ lossless: $(READY)
 JOBS := 2
 test: $(READY)
 	$(PY) -m pytest -n $(JOBS) --dist worksteal
+
+# Fresh examples every time, from a seed that is printed; a failure also prints how to see its example again. A test that
+# says how many examples it takes keeps its number.
+SEED := $(shell date +%s)
+TESTS := tests
+nightly: $(READY)
+	$(info The same again: make nightly TESTS='$(TESTS)' SEED=$(SEED))
+	$(PY) -m pytest -n $(JOBS) --dist worksteal -m hypothesis --hypothesis-profile nightly --hypothesis-seed $(SEED) $(TESTS)
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .

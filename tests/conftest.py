@@ -1,4 +1,4 @@
-"""One thread, float64 references, reproducible hypothesis. Warnings are errors (pyproject.toml)."""
+"""One thread, float64 references, reproducible hypothesis; fresh games by ``make nightly``. Warnings are errors."""
 
 import os
 
@@ -18,7 +18,10 @@ settings.register_profile(
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
-settings.load_profile("suite")
+settings.register_profile(
+    "nightly", settings.get_profile("suite"), max_examples=10_000, derandomize=False, print_blob=True
+)
+settings.load_profile("suite")  # pytest loads the one that it is given afterwards
 
 
 @pytest.fixture(scope="session")

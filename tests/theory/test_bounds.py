@@ -7,7 +7,6 @@ import pytest
 from hypothesis import example, given, target
 from hypothesis import strategies as st
 
-from tests.strategies import Played, expert_losses, games, laws, vectors
 from theory import bounds, hindsight, regret
 from theory.checker.checks import plays
 from theory.domain import Ball, Free
@@ -16,8 +15,9 @@ from theory.learners import LEARNERS, OGD, AdaHedge, Ensemble, Hedge, Optimistic
 from theory.loss import Linear, Quadratic, SoftmaxKL
 from theory.problem import Problem
 from theory.step_size import SelfConfident
+from theory.testing.strategies import DomainGame, expert_losses, games, laws, vectors
 
-BOTH = ("linear", "quadratic")
+BOTH = st.booleans()
 ROUNDING = 1e-9
 
 
@@ -49,7 +49,7 @@ def worst_ratio(learner, game):
     """Largest regret/bound over rounds and comparators, with the sharp energy; asserts that none exceeds 1."""
     decisions, anchors, states = record(learner, game)
     worst = 0.0
-    for u in game.comparators():
+    for u in game.hard_comparators():
         suffered, limits = measured_regret(game, decisions, u), sharp_limits(learner, game, u, anchors, states)
         assert np.all(suffered <= limits + ROUNDING * (1 + np.abs(limits)))
         loose = bounds.comparator_energy_sharp(anchors if anchors.ndim == 2 else anchors[:, 0], u)
@@ -61,25 +61,27 @@ def worst_ratio(learner, game):
 def sweeping(rounds_per_sweep=10, sweeps=3):
     """OGD with η = D/(G·rounds) crosses the ball exactly once a sweep: every inequality of its proof is an equality."""
     signs = np.repeat([1.0 if k % 2 == 0 else -1.0 for k in range(sweeps)], rounds_per_sweep)
-    return Played(Ball(1.0), np.array([1.0, 0.0, 0.0]), np.stack([signs, 0 * signs, 0 * signs], axis=1))
+    return DomainGame(np.array([1.0, 0.0, 0.0]), np.stack([signs, 0 * signs, 0 * signs], axis=1), domain=Ball(1.0))
 
 
 # Proximal learners, constant step
 
 
-@given(games(kinds=BOTH), st.floats(0.02, 2))
+@given(games(quadratic=BOTH), st.floats(0.02, 2))
 @example(sweeping(), 0.2)
 def test_ogd_regret_is_within_the_sharp_bound(game, eta):
     target(worst_ratio(OGD(eta, game.domain), game))
 
 
-@given(games(kinds=BOTH), st.floats(0.02, 2), st.sampled_from([LastGradient(), MovingAverage(0.6), LastGradient(0.4)]))
+@given(
+    games(quadratic=BOTH), st.floats(0.02, 2), st.sampled_from([LastGradient(), MovingAverage(0.6), LastGradient(0.4)])
+)
 @example(sweeping(), 0.2, LastGradient())
 def test_optimistic_regret_is_within_the_sharp_bound(game, eta, hint):
     target(worst_ratio(OptimisticOGD(eta, hint, game.domain), game))
 
 
-@given(games(kinds=BOTH), st.sampled_from([Hedge(0.2), Hedge(3.0), AdaHedge()]), st.booleans())
+@given(games(quadratic=BOTH), st.sampled_from([Hedge(0.2), Hedge(3.0), AdaHedge()]), st.booleans())
 @example(sweeping(), AdaHedge(), True)
 def test_ensemble_regret_is_within_the_sharp_bound(game, meta, surrogate):
     ensemble = Ensemble(OGD((0.05, 0.2, 0.8), game.domain), meta, surrogate, (0.5, 0.3, 0.2))
@@ -90,7 +92,7 @@ def test_ensemble_regret_is_within_the_sharp_bound(game, meta, surrogate):
 def test_ogd_attains_the_sharp_bound_exactly(sweeps):
     """Also with the best comparator of each sweep, and for one sweep the a priori form as well."""
     game = sweeping(10, sweeps)
-    u = hindsight.best_piecewise(game.parameters, game.domain, sweeps, "linear")
+    u = hindsight.best_piecewise(game.slopes, game.domain, sweeps, "linear")
     decisions, anchors, states = record(OGD(0.2, game.domain), game)
     suffered = measured_regret(game, decisions, u)[-1]
     assert suffered == pytest.approx(sharp_limits(OGD(0.2, game.domain), game, u, anchors, states)[-1], rel=1e-12)
@@ -110,7 +112,7 @@ def test_optimistic_bound_is_nearly_attained():
 # Changing steps
 
 
-@given(games(kinds=BOTH), st.sampled_from([Zero(), LastGradient(), MovingAverage(0.6)]))
+@given(games(quadratic=BOTH), st.sampled_from([Zero(), LastGradient(), MovingAverage(0.6)]))
 @example(sweeping(), LastGradient())
 def test_self_confident_regret_is_within_its_bounds(game, hint):
     schedule = SelfConfident(game.diameter, max(game.gradient_bound, 0.1))
@@ -118,7 +120,7 @@ def test_self_confident_regret_is_within_its_bounds(game, hint):
     decisions, anchors, states = record(learner, game)
     before = np.array([0.0, *(float(state.energy[0]) for state in states[:-1])])
     etas = schedule.at(before)
-    for u in game.comparators():
+    for u in game.hard_comparators():
         suffered, path = measured_regret(game, decisions, u), regret.path_length(u)
         exact, loose = bounds.comparator_energy_sharp(anchors, u, etas), bounds.comparator_energy(game.diameter, path)
         stability = np.array([float(state.stability[0]) for state in states])
@@ -138,7 +140,7 @@ def test_the_sharp_energy_of_constant_steps_is_false_for_changing_ones():
     slopes = np.array([[-1.0, 0.0]] * 2 + across + [[1.0, 0.0]] * 28)
     slopes[:2] = [[-1.0, 0.0]] * 2
     x_1 = np.array([-1.0, 0.0])
-    game = Played(Ball(1.0), x_1, slopes)
+    game = DomainGame(x_1, slopes, domain=Ball(1.0))
     schedule = SelfConfident(2.0, 1.0)
     decisions, anchors, states = record(OptimisticOGD(schedule, Zero(), game.domain), game)
     u = np.broadcast_to(x_1, slopes.shape)
@@ -159,13 +161,13 @@ def smooth_games(draw, realisable=False):
     pool = draw(vectors(4, 3))
     order = np.array(draw(st.lists(st.integers(0, 3), min_size=1, max_size=40)))
     centers = (Ball(1.0).project(pool) if realisable else pool)[order]
-    return Played(Ball(1.0), Ball(1.0).project(draw(vectors(3))), centers, "quadratic")
+    return DomainGame(Ball(1.0).project(draw(vectors(3))), centers, True, domain=Ball(1.0))
 
 
 @given(smooth_games(), st.floats(0.01, 0.5))
 def test_small_loss_bound(game, eta):
     decisions, _, _ = record(OGD(eta, game.domain), game)
-    for u in game.comparators():
+    for u in game.hard_comparators():
         energy = bounds.comparator_energy(2.0, regret.path_length(u))
         comparator_loss = np.cumsum([loss.value(x) for loss, x in zip(game.losses, u, strict=True)])
         limits = bounds.ogd_small_loss(energy, eta, 1.0, comparator_loss)
@@ -181,16 +183,16 @@ def test_small_loss_bound(game, eta):
 @given(smooth_games(realisable=True))
 def test_realisable_bound_needs_only_the_smoothness(game):
     decisions, anchors, _ = record(OGD(0.5, game.domain), game)
-    u = game.parameters
+    u = game.slopes
     suffered = measured_regret(game, decisions, u)
     assert np.all(suffered <= bounds.ogd_realisable(bounds.comparator_energy_sharp(anchors, u), 1.0) + ROUNDING)
 
 
 def test_realisable_bound_is_within_a_factor_of_three_and_a_bit():
-    game = Played(Ball(1.0), np.array([1.0, 0, 0]), np.array([[-1.0, 0, 0], [1.0, 0, 0]] * 20), "quadratic")
+    game = DomainGame(np.array([1.0, 0, 0]), np.array([[-1.0, 0, 0], [1.0, 0, 0]] * 20), True, domain=Ball(1.0))
     decisions, anchors, _ = record(OGD(0.5, game.domain), game)
-    limit = bounds.ogd_realisable(bounds.comparator_energy_sharp(anchors, game.parameters), 1.0)[-1]
-    assert measured_regret(game, decisions, game.parameters)[-1] >= 0.3 * limit
+    limit = bounds.ogd_realisable(bounds.comparator_energy_sharp(anchors, game.slopes), 1.0)[-1]
+    assert measured_regret(game, decisions, game.slopes)[-1] >= 0.3 * limit
 
 
 @given(laws(8, 4, positive=True), vectors(8, 1, size=1.0), vectors(4, size=1.0))
@@ -211,8 +213,8 @@ def test_small_loss_bound_refuses_large_steps():
 
 @given(smooth_games(), st.floats(0.01, 0.25))
 def test_gradient_variation_bound_of_the_last_gradient_hint(game, eta):
-    variation = float(regret.gradient_variation(-game.parameters)[-1])
-    for u in game.comparators():
+    variation = float(regret.gradient_variation(-game.slopes)[-1])
+    for u in game.hard_comparators():
         energy = bounds.comparator_energy(2.0, float(regret.path_length(u)[-1]))
         limit = bounds.optimistic_variation(energy, eta, variation, game.gradient_bound)
         decisions, _, _ = record(OptimisticOGD(eta, domain=game.domain), game)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
@@ -26,7 +26,6 @@ def log_softmax(z):
     return z - z.max(-1, keepdims=True) - np.log(np.exp(z - z.max(-1, keepdims=True)).sum(-1, keepdims=True))
 
 
-@settings(max_examples=40, deadline=None)
 @given(SEEDS, st.sampled_from([*DIVERGENCES]), st.integers(1, 6), st.integers(2, 7))
 def test_slope_is_the_derivative_in_the_logits(seed, name, n, vocab):
     target, z = laws(seed, 3, n, vocab)
@@ -47,7 +46,6 @@ def test_zero_exactly_where_the_draft_is_the_target(name):
     assert DIVERGENCES[name].value(target, log_softmax(z)) > 0.01
 
 
-@settings(max_examples=40, deadline=None)
 @given(SEEDS)
 def test_known_relations(seed):
     target, z = laws(seed, 5, 6)

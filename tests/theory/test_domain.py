@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.optimize import brentq
 
-from tests.strategies import BOUNDED, vectors
 from theory.arrays import namespace
 from theory.domain import LARGE, Ball, Box, Free, Simplex
 from theory.hindsight import linear_minimiser
+from theory.testing.strategies import BOUNDED, vectors
 
 DOMAINS = [*BOUNDED, Free()]
 domains = st.sampled_from(DOMAINS)

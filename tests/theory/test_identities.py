@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.strategies import BOUNDED, expert_losses, games, vectors
 from theory import bounds, regret
 from theory.checker.checks import plays
 from theory.domain import Ball, Free, Simplex
@@ -15,6 +14,7 @@ from theory.learners.chunked import Chunked
 from theory.learners.delayed import Delayed
 from theory.learners.hedge import log_weights, mix_loss
 from theory.loss import Linear, Quadratic
+from theory.testing.strategies import BOUNDED, expert_losses, games, vectors
 
 RATES = st.floats(0.01, 20)
 
@@ -87,7 +87,7 @@ def test_one_step_lemmas(domain, v, w, gradient, hint, eta):
     assert lost <= paid - np.sum((played - x) ** 2) / (2 * eta) + 1e-9
 
 
-@given(games(kinds=("linear", "quadratic")), st.floats(0.01, 2))
+@given(games(quadratic=st.booleans()), st.floats(0.01, 2))
 def test_zero_hint_is_ogd(game, eta):
     ogd = plays(OGD(eta, game.domain), game.x_1, game.losses)
     optimistic = plays(OptimisticOGD(eta, Zero(), game.domain), game.x_1, game.losses)
@@ -104,12 +104,12 @@ def test_a_perfect_hint_leaves_only_the_comparator(game, eta):
         lost += loss_t.value(learner.predict(state, loss_t.slope))
         state = learner.update(state, loss_t, loss_t.slope)
     assert float(state.energy[0]) == 0.0
-    for u in game.comparators():
+    for u in game.hard_comparators():
         energy = bounds.comparator_energy_sharp(np.stack(anchors), u)[-1]
-        assert lost - np.sum(game.parameters * u) <= energy / (2 * eta) + 1e-9
+        assert lost - np.sum(game.slopes * u) <= energy / (2 * eta) + 1e-9
 
 
-@given(games(kinds=("linear", "quadratic")), st.floats(0.01, 2))
+@given(games(quadratic=st.booleans()), st.floats(0.01, 2))
 def test_hint_error_and_stability_are_what_they_say(game, eta):
     learner = OptimisticOGD(eta, domain=game.domain)
     state, hint, error = learner.init(game.x_1), np.zeros(3), 0.0
@@ -127,7 +127,7 @@ def test_hint_error_and_stability_are_what_they_say(game, eta):
 
 @pytest.mark.parametrize("surrogate", [True, False])
 @pytest.mark.parametrize("base", [OGD, OptimisticOGD])
-@given(games(kinds=("linear", "quadratic")))
+@given(games(quadratic=st.booleans()))
 def test_an_ensemble_is_its_bases_driven_apart_with_textbook_weights(base, surrogate, game):
     steps, epsilon, prior = (0.05, 0.2, 0.8), 0.6, np.array([0.5, 0.3, 0.2])
     ensemble = Ensemble(base(steps, domain=game.domain), Hedge(epsilon), surrogate, tuple(prior))
@@ -144,14 +144,14 @@ def test_an_ensemble_is_its_bases_driven_apart_with_textbook_weights(base, surro
         cumulative += [float(seen.value(x)) for x in decisions]
 
 
-@given(games(kinds=("linear", "quadratic")))
+@given(games(quadratic=st.booleans()))
 def test_an_ensemble_of_one_is_its_base(game):
     ensemble = Ensemble(OGD((0.3,), game.domain), Hedge(1.0))
     base = plays(OGD(0.3, game.domain), game.x_1, game.losses)
     np.testing.assert_allclose(plays(ensemble, game.x_1, game.losses), base, atol=1e-12)
 
 
-@given(games(domains=[Ball(50.0)], kinds=("quadratic",), longest=12))
+@given(games(Ball(50.0), quadratic=True, longest=12))
 def test_unprojected_surrogate_experts_share_one_gradient_sum(game):
     """x_{t,i} = x_1 − η_i Σ_{s<t} g_s where nothing is projected."""
     steps = (0.01, 0.02, 0.04)

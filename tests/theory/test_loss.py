@@ -6,9 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.strategies import laws, vectors
 from theory.hindsight import Total
 from theory.loss import Blocks, Counted, Linear, Quadratic, SoftmaxKL
+from theory.testing.strategies import laws, vectors
 
 POSITIONS, WIDTH, VOCABULARY, RANK = 3, 2, 4, 2
 

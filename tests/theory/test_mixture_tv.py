@@ -8,7 +8,6 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.strategies import expert_losses, laws
 from tests.theory.test_bounds import alternating
 from theory import bounds
 from theory.domain import Simplex
@@ -18,6 +17,7 @@ from theory.loss import Linear, MixtureKL, MixtureTV
 from theory.problem import Problem
 from theory.speculation import speedup
 from theory.speculation.acceptance import Walk, alpha
+from theory.testing.strategies import expert_losses, laws
 
 EXPERTS, VOCABULARY = 3, 4
 ROUNDING = 1e-9

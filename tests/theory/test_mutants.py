@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from tests.strategies import Played
 from tests.theory import test_bounds, test_domain, test_identities, test_loss, test_regret
 from tests.theory.learners import test_pseudocode
 from tests.theory.speculation import test_acceptance
@@ -27,9 +26,12 @@ from theory.learners.hedge import State as HedgeState
 from theory.learners.optimistic import State as OptimisticState
 from theory.loss import Linear, SoftmaxKL
 from theory.speculation import acceptance, speedup
+from theory.testing.strategies import DomainGame
 
 ORIGINAL_RESOLVE, ORIGINAL_REVEALED = step_size.resolve, hedge.revealed
-ENSEMBLE_GAME = Played(Ball(1.0), np.array([0.5, 0.0, 0.0]), np.random.default_rng(0).normal(size=(15, 3)), "quadratic")
+ENSEMBLE_GAME = DomainGame(
+    np.array([0.5, 0.0, 0.0]), np.random.default_rng(0).normal(size=(15, 3)), True, domain=Ball(1.0)
+)
 
 
 def law(learner: Learner, name: str):

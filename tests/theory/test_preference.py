@@ -8,12 +8,12 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.strategies import vectors
 from theory import bounds, regret, step_size
 from theory.checker.checks import plays
 from theory.domain import Ball
 from theory.learners import OGD
 from theory.loss import Preference
+from theory.testing.strategies import vectors
 
 PAIRS, WIDTH = 3, 4
 

@@ -7,14 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.strategies import BOUNDED, expert_losses, games, vectors
 from theory import hindsight, regret
 from theory.checker.checks import plays
 from theory.domain import Ball, Box, Free, Simplex
 from theory.learners import OGD
 from theory.loss import Linear, Quadratic, SoftmaxKL
+from theory.testing.strategies import BOUNDED, expert_losses, games, vectors
 
 KINDS = ("linear", "quadratic")
+BOTH = st.booleans()
 
 
 def total(losses, decisions):
@@ -28,17 +29,17 @@ def values(losses, decisions):
 # Bookkeeping
 
 
-@given(games(kinds=KINDS), st.data())
+@given(games(quadratic=BOTH), st.data())
 def test_regret_is_additive_and_dynamic_regret_exceeds_static(game, data):
     x = plays(OGD(0.3, game.domain), game.x_1, game.losses)
-    u = game.comparators()[1]
+    u = game.hard_comparators()[1]
     played, compared = values(game.losses, x), values(game.losses, u)
     cut = data.draw(st.integers(0, game.horizon))
     whole = regret.dynamic_regret(played, compared)
     parts = [regret.dynamic_regret(played[s], compared[s]) for s in (slice(cut), slice(cut, None))]
     np.testing.assert_allclose(whole[-1], sum(part[-1] for part in parts if len(part)), atol=1e-9)
-    fixed = values(game.losses, game.comparators()[0])
-    best_each_round = hindsight.best_piecewise(game.parameters, game.domain, game.horizon, game.kind)
+    fixed = values(game.losses, game.hard_comparators()[0])
+    best_each_round = hindsight.best_piecewise(game.slopes, game.domain, game.horizon, game.kind)
     dynamic = regret.dynamic_regret(played, values(game.losses, best_each_round))[-1]
     assert dynamic >= regret.dynamic_regret(played, fixed)[-1] - 1e-9
     assert dynamic >= -1e-9  # nobody beats the best decision of every round
@@ -75,12 +76,18 @@ def test_copies_are_summed_apart():
 # Comparators
 
 
-@given(games(kinds=KINDS), st.integers(0, 10**6))
+def corners(domain):
+    """Border points in many directions, ``[32, 3]``."""
+    directions = np.random.default_rng(0).normal(size=(32, 3))
+    return hindsight.linear_minimiser(directions, domain)
+
+
+@given(games(quadratic=BOTH), st.integers(0, 10**6))
 def test_best_fixed_is_a_minimiser(game, seed):
     best = {"linear": hindsight.best_fixed_linear, "quadratic": hindsight.best_fixed_quadratic}[game.kind]
-    u = best(game.parameters, game.domain)
+    u = best(game.slopes, game.domain)
     assert game.domain.contains(u)
-    others = [*game.domain.project(np.random.default_rng(seed).normal(size=(20, 3)) * 3), *game.corners]
+    others = [*game.domain.project(np.random.default_rng(seed).normal(size=(20, 3)) * 3), *corners(game.domain)]
     near = game.domain.project(u + 0.01 * np.random.default_rng(seed).normal(size=(20, 3)))
     least = total(game.losses, [u] * game.horizon)
     for other in [*others, *near]:

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.strategies import BOUNDED, laws, vectors
 from theory import bounds, regret, step_size
 from theory.checker.checks import plays
 from theory.domain import Ball, Free
 from theory.learners import OGD
 from theory.loss import Preference, Quadratic, SoftmaxKL
+from theory.testing.strategies import BOUNDED, laws, vectors
 
 ROUNDING = 1e-9
 ORDERS = st.lists(st.integers(0, 3), min_size=1, max_size=30)

@@ -119,12 +119,12 @@ def within_bound(learner: Learner, game: Game) -> None:
     On the game and on its first loss for ever. Comparators: the best with 1, 2 and 5 segments; only the
     first for a learner whose bound is ``static``.
     """
-    diameter, kind = learner.domain.diameter(game.x_1.shape[-1]), "quadratic" if game.quadratic else "linear"
+    diameter = learner.domain.diameter(game.x_1.shape[-1])
     constant = replace(game, slopes=np.repeat(game.slopes[:1], len(game.slopes), axis=0))
     for copy, both in product(range(len(game.x_1)), (game, constant)):
         one = replace(both, x_1=both.x_1[copy], slopes=both.slopes[:, copy])
         for segments in (1,) if learner.static else (1, 2, 5):
-            u = best_piecewise(one.slopes, learner.domain, min(segments, len(one.slopes)), kind)
+            u = best_piecewise(one.slopes, learner.domain, min(segments, len(one.slopes)), game.kind)
             _assert_within_bound(learner, one, u, comparator_energy(diameter, measured_path_length(u)))
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from math import isqrt
+from typing import Self
 
 import numpy as np
 
@@ -26,6 +27,11 @@ class Game:
     quadratic: bool = False
 
     @property
+    def kind(self) -> str:
+        """Of its losses, as ``hindsight`` calls it."""
+        return "quadratic" if self.quadratic else "linear"
+
+    @property
     def losses(self) -> list[Loss]:
         """f_1 … f_T, linear or quadratic around the slopes."""
         return [Quadratic(slope) if self.quadratic else Linear(slope) for slope in self.slopes]
@@ -35,11 +41,11 @@ class Game:
         """All rounds at once: takes ``[T, ..., d]``."""
         return Quadratic(self.slopes) if self.quadratic else Linear(self.slopes)
 
-    def each(self, change: Callable[[np.ndarray], np.ndarray]) -> "Game":
+    def each(self, change: Callable[[np.ndarray], np.ndarray]) -> Self:
         """The game with ``change`` applied to x_1 and to the slopes."""
         return replace(self, x_1=change(self.x_1), slopes=change(self.slopes))
 
-    def copy(self, index: int) -> "Game":
+    def copy(self, index: int) -> Self:
         """One copy alone: ``[d]`` and ``[T, d]``."""
         return replace(self, x_1=self.x_1[index], slopes=self.slopes[:, index])
 

@@ -31,9 +31,9 @@ def independent_copies(learner: Learner, game: Game) -> None:
     for axes in AXES:
         batch = game.each(lambda a, axes=axes: _spread(a, axes))
         where = f"independent_copies, copies on {1 + len(axes)} axes" if axes else "independent_copies"
-        _close(where, plays(learner, batch.x_1, batch.losses), _spread(expected, axes))
+        close(where, plays(learner, batch.x_1, batch.losses), _spread(expected, axes))
         if limits[0] is not None:
-            _close(f"{where}: bound", _bound_after(learner, batch), _spread(np.array(limits)[:, None], axes)[..., 0])
+            close(f"{where}: bound", _bound_after(learner, batch), _spread(np.array(limits)[:, None], axes)[..., 0])
 
 
 def _spread(array: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
@@ -109,7 +109,7 @@ def any_library(learner: Learner, game: Game) -> None:
                 state = learner.update(state, Quadratic(slope) if game.quadratic else Linear(slope))
         except (TypeError, AttributeError, ValueError, RuntimeError, DeprecationWarning) as error:
             raise AssertionError(f"any_library: {type(error).__name__} on tensors of {LIBRARY}'s: {error}") from error
-    _close("any_library", plays(learner, game.x_1, game.losses), np.stack(played), 1e-9)
+    close("any_library", plays(learner, game.x_1, game.losses), np.stack(played), 1e-9)
 
 
 def no_other_library() -> str | None:
@@ -130,7 +130,7 @@ def traceable(learner: Learner, game: Game) -> None:
                 f"traceable: {error} in round {t}, {place.name} (line {place.lineno}): {place.line}"
             ) from None
         state = _traced_state(following)
-    _close("traceable", plays(learner, game.x_1, game.losses), np.stack(played))
+    close("traceable", plays(learner, game.x_1, game.losses), np.stack(played))
 
 
 _TRACED = sys.modules[Traced.__module__].__file__
@@ -150,14 +150,14 @@ def permutation(learner: Learner, game: Game) -> None:
     order = np.roll(np.arange(game.x_1.shape[-1]), 1)
     permuted = game.each(lambda a: a[..., order])
     original = plays(learner, game.x_1, game.losses)
-    _close("permutation", original[..., order], plays(learner, permuted.x_1, permuted.losses))
+    close("permutation", original[..., order], plays(learner, permuted.x_1, permuted.losses))
 
 
 def translation(learner: Learner, game: Game) -> None:
     """On the simplex, adding one number to all losses of a round changes nothing."""
     offsets = np.linspace(-5, 5, len(game.slopes))[:, None, None]
     moved = replace(game, slopes=game.slopes + offsets)
-    _close("translation", plays(learner, game.x_1, game.losses), plays(learner, game.x_1, moved.losses))
+    close("translation", plays(learner, game.x_1, game.losses), plays(learner, game.x_1, moved.losses))
 
 
 def scaling(learner: Learner, game: Game, factor: float = 4.0) -> None:
@@ -165,7 +165,7 @@ def scaling(learner: Learner, game: Game, factor: float = 4.0) -> None:
     linear = replace(game, quadratic=False)
     scaled = replace(linear, slopes=factor * linear.slopes)
     slower = with_scaled_steps(learner, factor)
-    _close("scaling", plays(learner, linear.x_1, linear.losses), plays(slower, scaled.x_1, scaled.losses))
+    close("scaling", plays(learner, linear.x_1, linear.losses), plays(slower, scaled.x_1, scaled.losses))
 
 
 def with_scaled_steps(learner: Any, factor: float) -> Any:
@@ -184,7 +184,8 @@ def with_scaled_steps(learner: Any, factor: float) -> Any:
     return replace(learner, **changes)
 
 
-def _close(law: str, one: np.ndarray, other: np.ndarray, tolerance: float = 1e-10) -> None:
+def close(law: str, one: np.ndarray, other: np.ndarray, tolerance: float = 1e-10) -> None:
+    """AssertionError that begins with ``law`` where two arrays differ by more than rounding, relative to 1 + |one|."""
     apart = np.subtract(one, other, out=np.zeros(np.shape(one)), where=one != other)  # both may be infinite
     worst = float(np.max(np.abs(apart) / (1 + np.abs(np.where(apart, one, 0.0)))))
     assert worst <= tolerance, f"{law}: what is compared differs by {worst}"

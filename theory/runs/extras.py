@@ -4,6 +4,8 @@ EXTRAS = {
     **dict.fromkeys(("torch", "transformers", "tokenizers", "safetensors", "huggingface_hub"), "real"),
     "peft": "lora",
     "PEPit": "pep",
+    "hypothesis": "testing",
+    "pytest": "testing",
 }
 """Module → the extra that brings it."""
 

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.strategies import BOUNDED, Played, games, vectors
 from tests.theory.learners.test_gradient_learners import BOTH, ROUNDING, growing, record
 from tests.theory.test_bounds import measured_regret, sweeping
 from theory import bounds
@@ -17,6 +16,7 @@ from theory.learners import coin_betting
 from theory.learners.coin_betting import CoinBetting
 from theory.loss import Linear
 from theory.problem import Problem
+from theory.testing.strategies import BOUNDED, DomainGame, games, vectors
 
 
 def krichevsky_trofimov(coins, endowment):
@@ -50,7 +50,7 @@ def coin_within_bounds(game, endowment=1.0):
         wealth, heads = float(state.wealth[0]), float(np.linalg.norm(state.coins))
         assert log(wealth / endowment) >= log_potential(t, min(heads, t)) - ROUNDING
         assert heads <= t * (1 + ROUNDING)
-    for u in (game.comparators()[0], game.comparators()[-1]):
+    for u in (game.hard_comparators()[0], game.hard_comparators()[-1]):
         distance = float(np.linalg.norm(u[0] - game.x_1))
         own = np.array([float(learner.static_bound(state, distance)) for state in states])
         apriori = bounds.coin_betting(distance, learner.gradient_bound, rounds, endowment)
@@ -60,7 +60,7 @@ def coin_within_bounds(game, endowment=1.0):
         assert np.all(own <= apriori + slack)
 
 
-@given(games(kinds=BOTH), st.sampled_from([0.01, 1.0, 50.0]))
+@given(games(quadratic=BOTH), st.sampled_from([0.01, 1.0, 50.0]))
 @example(sweeping(), 1.0)
 @example(growing(2.0), 0.1)
 def test_coin_betting_regret_is_within_its_bounds(game, endowment):
@@ -147,7 +147,7 @@ def test_every_fixed_comparator_at_once_on_all_of_space():
 
 # Bugs that these tests must notice
 
-PULLED_OUT = Played(Ball(1.0), np.zeros(3), np.broadcast_to([-1.0, 0.0, 0.0], (30, 3)))
+PULLED_OUT = DomainGame(np.zeros(3), np.broadcast_to([-1.0, 0.0, 0.0], (30, 3)), domain=Ball(1.0))
 
 
 def unclipped(self, state, loss_t, hint=None):

@@ -9,7 +9,6 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.strategies import expert_losses, laws
 from tests.theory.test_bounds import ROUNDING, alternating
 from theory import bounds, hindsight, regret
 from theory.checker.checks import plays
@@ -19,6 +18,7 @@ from theory.learners import FixedShare, Hedge, LastLoss, Mixture
 from theory.learners.hedge import route
 from theory.loss import Linear, MixtureKL
 from theory.problem import Problem
+from theory.testing.strategies import expert_losses, laws
 
 IMPOSSIBLE = MixtureKL.SMALLEST
 RATES = st.floats(0.05, 5)

@@ -5,7 +5,6 @@ from math import log
 import numpy as np
 import pytest
 
-from tests.strategies import Played
 from tests.theory import test_mixture_tv as acceptance
 from tests.theory.checker import test_certificate as certificates
 from tests.theory.learners import test_expert_learners as experts
@@ -19,10 +18,11 @@ from theory.hints import LastGradient
 from theory.learners import AdaHedge, Ensemble, FixedShare, Mixture, OptimisticHedge, Sword
 from theory.learners.hedge import gap_paid
 from theory.loss import Linear, MixtureTV
+from theory.testing.strategies import DomainGame
 
 RNG = np.random.default_rng(0)
 LOSSES = RNG.random((20, 4))
-GAME = Played(Ball(1.0), np.array([0.5, 0.0, 0.0]), RNG.normal(size=(20, 3)), "quadratic")
+GAME = DomainGame(np.array([0.5, 0.0, 0.0]), RNG.normal(size=(20, 3)), True, domain=Ball(1.0))
 FIXED_SHARE_INIT = FixedShare.init
 SHARE, SHARED, GUESSED, MIXED = bounds.fixed_share, FixedShare.update, OptimisticHedge.update, Mixture.update
 ROUND, SWORD_BOUND, SWORD_UPDATE = Sword._round, bounds.sword, Sword.update

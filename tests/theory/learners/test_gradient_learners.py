@@ -8,7 +8,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.strategies import Played, games
 from tests.theory.learners import test_pseudocode
 from tests.theory.test_bounds import measured_regret, sweeping
 from theory import bounds, regret, step_size
@@ -21,16 +20,17 @@ from theory.learners.tracking import Tracking
 from theory.loss import Linear
 from theory.problem import Problem
 from theory.step_size import AdaGradNorm, InverseSqrt
+from theory.testing.strategies import DomainGame, games
 
-BOTH = ("linear", "quadratic")
+BOTH = st.booleans()
 ROUNDING = 1e-9
 BALL = Ball(1.0)
 
 
 @pytest.mark.parametrize("make", [lambda g: OGD(InverseSqrt(2.0, g), BALL), lambda g: CoinBetting(2.0, g, BALL)])
-@given(game=games(domains=[BALL]), factor=st.sampled_from([0.01, 0.5, 30.0]))
+@given(game=games(BALL), factor=st.sampled_from([0.01, 0.5, 30.0]))
 def test_losses_and_their_bound_scaled_alike_give_the_same_path(make, game, factor):
-    scaled = replace(game, parameters=factor * game.parameters)
+    scaled = replace(game, slopes=factor * game.slopes)
     ours, theirs = (plays(make(g), game.x_1, one.losses) for g, one in ((1.0, game), (factor, scaled)))
     np.testing.assert_allclose(theirs, ours, atol=1e-9)
 
@@ -51,7 +51,7 @@ def record(learner, game):
 
 def growing(ratio=10.0, rounds=12):
     """Every gradient longer than all before it together, always away from u = x_1."""
-    return Played(BALL, np.array([-1.0, 0.0, 0.0]), -(ratio ** np.arange(rounds))[:, None] * np.eye(3)[0])
+    return DomainGame(np.array([-1.0, 0.0, 0.0]), -(ratio ** np.arange(rounds))[:, None] * np.eye(3)[0], domain=BALL)
 
 
 def step_sizes(learner, states):
@@ -70,7 +70,7 @@ def changing_within_bounds(game, kind):
     etas, rounds = step_sizes(learner, states), np.arange(1.0, game.horizon + 1)
     stability, energy = (np.array([float(getattr(s, name)[0]) for s in states]) for name in ("stability", "energy"))
     assert np.all(np.diff(etas[energy > 0]) <= 1e-12 * known[0])
-    for u in game.comparators():
+    for u in game.hard_comparators():
         suffered, path = measured_regret(game, decisions, u), regret.path_length(u)
         moved = bounds.comparator_energy(game.diameter, path)
         sharp = bounds.proximal(bounds.comparator_energy_sharp(decisions, u, etas), etas, stability)
@@ -91,7 +91,7 @@ def changing_within_bounds(game, kind):
 
 
 @pytest.mark.parametrize("kind", ["1/√t", "AdaGrad-norm"])
-@given(game=games(kinds=BOTH))
+@given(game=games(quadratic=BOTH))
 @example(game=sweeping(30, 4))
 @example(game=growing())
 def test_changing_steps_keep_their_bounds(kind, game):
@@ -135,7 +135,7 @@ def test_regret_does_not_grow_where_the_comparator_has_no_loss():
     settled = []
     for horizon in horizons:
         centers = np.repeat([[0.9, 0, 0], [-0.5, 0.5, 0], [0, 0, -0.8]], horizon // 3, axis=0)
-        game = Played(BALL, np.array([-1.0, 0, 0]), centers, "quadratic")
+        game = DomainGame(np.array([-1.0, 0, 0]), centers, True, domain=BALL)
         learner = OGD(step_size.small_loss(1.0), BALL)
         settled.append(measured_regret(game, record(learner, game)[0], centers)[-1])
         energy = bounds.comparator_energy(2.0, float(regret.path_length(centers)[-1]))
@@ -146,7 +146,7 @@ def test_regret_does_not_grow_where_the_comparator_has_no_loss():
 # Hints
 
 
-@given(games(kinds=BOTH), st.floats(0.02, 2), st.sampled_from([Zero(), LastGradient(), MovingAverage(0.6)]))
+@given(games(quadratic=BOTH), st.floats(0.02, 2), st.sampled_from([Zero(), LastGradient(), MovingAverage(0.6)]))
 @example(sweeping(), 0.2, LastGradient())
 def test_optimistic_regret_is_within_the_bound_with_its_movement(game, eta, hint):
     optimistic_within_bound(game, eta, hint)
@@ -156,7 +156,7 @@ def optimistic_within_bound(game, eta, hint):
     decisions, anchors, states = record(OptimisticOGD(eta, hint, game.domain), game)
     movement = np.cumsum(np.sum((decisions - anchors) ** 2, axis=-1))
     error = np.array([float(state.energy[0]) for state in states])
-    for u in game.comparators():
+    for u in game.hard_comparators():
         limits = bounds.optimistic_moving(bounds.comparator_energy_sharp(anchors, u), eta, error, movement)
         assert np.all(measured_regret(game, decisions, u) <= limits + ROUNDING * (1 + np.abs(limits)))
 

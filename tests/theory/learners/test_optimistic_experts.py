@@ -7,7 +7,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.strategies import expert_losses, games
 from tests.theory.learners.test_expert_learners import RATES, linear, run, uniform
 from tests.theory.test_bounds import ROUNDING, adversary, alternating
 from theory import bounds, regret, step_size
@@ -17,6 +16,7 @@ from theory.hints import LastGradient, MovingAverage, Zero
 from theory.learners import OGD, Ensemble, Hedge, OptimisticHedge, OptimisticOGD, Sword
 from theory.loss import Counted, Linear, Quadratic
 from theory.problem import Problem
+from theory.testing.strategies import expert_losses, games
 
 HINTS = st.sampled_from([Zero(), LastGradient(), MovingAverage(0.6), LastGradient(-0.5)])
 
@@ -173,7 +173,7 @@ def rounds_of(learner, game):
 
 
 @given(
-    games(kinds=("linear", "quadratic"), longest=25),
+    games(quadratic=st.booleans(), longest=25),
     st.sampled_from([0.0, 1.0, 20.0]),
     st.sampled_from([0.05, 2.0]),
 )
@@ -190,7 +190,7 @@ def test_sword_pays_for_its_corrections_and_is_paid(game, correction, epsilon):
     spread = np.ptp(np.einsum("tnd,td->tn", own, g - before), axis=-1)
     turned = np.sum(np.abs(np.diff(w, axis=0)).sum(axis=-1) ** 2)
     meta = bounds.optimistic_hedge_stable(log(3), epsilon, np.sum(spread**2), turned)
-    for u in game.comparators():
+    for u in game.hard_comparators():
         lost = np.sum(g * (x - u))
         for i, eta in enumerate(steps):
             energy = bounds.comparator_energy_sharp(anchors[:, i], u)[-1]
@@ -201,12 +201,12 @@ def test_sword_pays_for_its_corrections_and_is_paid(game, correction, epsilon):
         assert lost <= float(learner.bound(state, loose)) + ROUNDING * (1 + loose / steps[0])
 
 
-@given(games(domains=[Ball(1.0)], kinds=("linear", "quadratic")))
+@given(games(Ball(1.0), quadratic=st.booleans()))
 def test_sword_is_within_its_a_priori_bounds_on_smooth_games(game):
     """L = 1, rates at their limits; V_T and, for quadratics, F_T as they are; ``guarantee`` with V_T at its largest."""
     decisions = plays(CONSTANT, game.x_1, game.losses)
-    varied = float(regret.gradient_variation(game.parameters)[-1])
-    for u in game.comparators():
+    varied = float(regret.gradient_variation(game.slopes)[-1])
+    for u in game.hard_comparators():
         lost = sum(float(f.value(x) - f.value(v)) for f, x, v in zip(game.losses, decisions, u, strict=True))
         path, bound_g = float(regret.path_length(u)[-1]), game.gradient_bound
         energy = bounds.comparator_energy(2.0, path)

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.strategies import vectors
 from tests.theory.learners.test_gradient_learners import BALL, ROUNDING
 from theory import bounds, regret
 from theory.checker.checks import plays
@@ -16,6 +15,7 @@ from theory.learners import OGD
 from theory.learners.tracking import Tracking
 from theory.loss import Quadratic
 from theory.problem import Problem
+from theory.testing.strategies import vectors
 
 
 class Stretched(Quadratic):

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.strategies import Played, games
 from tests.theory.learners.test_gradient_learners import BALL, BOTH, ROUNDING, record
 from tests.theory.test_bounds import measured_regret, sweeping
 from theory import bounds, regret
@@ -22,6 +21,7 @@ from theory.learners.repeated import Repeated
 from theory.loss import Linear, Quadratic
 from theory.problem import Problem
 from theory.step_size import AdaGradNorm, InverseSqrt, SelfConfident
+from theory.testing.strategies import DomainGame, games
 
 INSIDE = [
     lambda domain: OGD(0.3, domain),
@@ -62,7 +62,7 @@ def test_chunks_are_the_scalar_loop():
 
 
 @pytest.mark.parametrize("make", INSIDE)
-@given(games(kinds=BOTH), st.integers(1, 7))
+@given(games(quadratic=BOTH), st.integers(1, 7))
 @example(sweeping(10, 3), 4)
 def test_chunked_regret_is_within_its_bound(make, game, chunk):
     wrapped_within_bound(Chunked(make(game.domain), chunk), game)
@@ -70,17 +70,17 @@ def test_chunked_regret_is_within_its_bound(make, game, chunk):
 
 def wrapped_within_bound(learner, game):
     decisions, _, states = record(learner, game)
-    for u in (*game.comparators(), game.domain.project(game.parameters)):
+    for u in (*game.hard_comparators(), game.domain.project(game.slopes)):
         energy = bounds.comparator_energy(game.diameter, regret.path_length(u))
         limits = np.array([float(learner.bound(s, e)) for s, e in zip(states, energy, strict=True)])
         assert np.all(measured_regret(game, decisions, u) <= limits + ROUNDING * (1 + limits))
 
 
-@given(games(kinds=BOTH), st.integers(1, 5), st.floats(0.05, 2.0))
+@given(games(quadratic=BOTH), st.integers(1, 5), st.floats(0.05, 2.0))
 def test_the_sharp_energy_holds_for_comparators_constant_inside_chunks(game, chunk, eta):
     learner = Chunked(OGD(eta, game.domain), chunk)
     decisions, _, states = record(learner, game)
-    u = game.comparators()[2][::chunk].repeat(chunk, axis=0)[: game.horizon]
+    u = game.hard_comparators()[2][::chunk].repeat(chunk, axis=0)[: game.horizon]
     ends = np.arange(0, game.horizon, chunk)  # one row per chunk: the rounds of the learner inside
     energy = bounds.comparator_energy_sharp(decisions[ends], u[ends])[-1]
     limit = float(learner.bound(states[-1], energy))
@@ -90,7 +90,7 @@ def test_the_sharp_energy_holds_for_comparators_constant_inside_chunks(game, chu
 def test_the_price_of_moving_inside_a_chunk_is_needed():
     """One chunk, the comparator on one side for half of it and on the other for the rest: 0.999 of the sharp bound."""
     slopes = np.repeat([[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0]], 50, axis=0)
-    game, learner = Played(BALL, np.zeros(3), slopes), Chunked(OGD(1e3, BALL), 100)
+    game, learner = DomainGame(np.zeros(3), slopes, domain=BALL), Chunked(OGD(1e3, BALL), 100)
     decisions, _, states = record(learner, game)
     suffered = measured_regret(game, decisions, -slopes)[-1]
     inside = float(learner.learner.bound(learner._closed(states[-1]), 1.0))  # one of the ends for the whole chunk
@@ -103,7 +103,7 @@ def test_the_price_of_moving_inside_a_chunk_is_needed():
 def test_chunked_ogd_attains_its_bound(chunk):
     """A steady push, the step such that one sweep across the ball takes all T rounds: regret = T + b exactly."""
     sweep = np.broadcast_to([1.0, 0.0, 0.0], (20 * chunk, 3))
-    game, learner = Played(BALL, np.array([1.0, 0.0, 0.0]), sweep), Chunked(OGD(0.1, BALL), chunk)
+    game, learner = DomainGame(np.array([1.0, 0.0, 0.0]), sweep, domain=BALL), Chunked(OGD(0.1, BALL), chunk)
     decisions, _, states = record(learner, game)
     suffered = measured_regret(game, decisions, -sweep)[-1]
     assert suffered == pytest.approx(21 * chunk, rel=1e-12)
@@ -121,13 +121,13 @@ def test_chunks_promise_the_root_of_the_chunk(chunk):
     assert Delayed.tuned(problem) == Delayed.tuned(problem, delay=1)
 
 
-@given(games(domains=[Ball(2.5), Box(-0.5, 2.0)]), st.integers(1, 5), st.floats(0.0, 9.0))
+@given(games(st.sampled_from([Ball(2.5), Box(-0.5, 2.0)])), st.integers(1, 5), st.floats(0.0, 9.0))
 def test_both_bounds_of_chunks_are_the_formula(game, chunk, path):
     """From the data: Σ‖g‖ of the heaviest chunk; a priori: G·b, or G·T if the game is shorter than a chunk."""
     learner = Chunked(OGD(0.3, game.domain), chunk)
     decisions, _, states = record(learner, game)
-    sizes = np.linalg.norm(game.parameters, axis=-1)
-    means = [Linear(game.parameters[t : t + chunk].sum(axis=0) / chunk) for t in range(0, game.horizon, chunk)]
+    sizes = np.linalg.norm(game.slopes, axis=-1)
+    means = [Linear(game.slopes[t : t + chunk].sum(axis=0) / chunk) for t in range(0, game.horizon, chunk)]
     np.testing.assert_allclose(decisions[::chunk], plays(learner.learner, game.x_1, means), atol=1e-12)
     heaviest = max(sizes[t : t + chunk].sum() for t in range(0, game.horizon, chunk))
     energy = bounds.comparator_energy(game.diameter, path)
@@ -209,7 +209,7 @@ def test_a_loss_is_felt_after_its_delay_and_no_earlier():
 @pytest.mark.parametrize("delay", [0, 1, 3, 5])
 def test_the_learner_inside_counts_only_what_has_arrived(delay):
     """So that steps that shrink with its rounds start long."""
-    game = Played(BALL, np.zeros(3), SLOPES)
+    game = DomainGame(np.zeros(3), SLOPES, domain=BALL)
     _, _, states = record(Delayed(OGD(InverseSqrt(2.0, 1.0), BALL), delay), game)
     rounds = [float(state.known.base.rounds[0]) for state in states]
     assert rounds == [max(t - delay, 0) for t in range(1, len(SLOPES) + 1)]
@@ -217,7 +217,7 @@ def test_the_learner_inside_counts_only_what_has_arrived(delay):
 
 
 @pytest.mark.parametrize("make", INSIDE)
-@given(games(kinds=BOTH), st.integers(0, 6))
+@given(games(quadratic=BOTH), st.integers(0, 6))
 @example(sweeping(10, 3), 4)
 def test_delayed_regret_is_within_its_bound(make, game, delay):
     wrapped_within_bound(Delayed(make(game.domain), delay), game)
@@ -233,7 +233,7 @@ def test_delayed_regret_is_the_learner_s_own_plus_the_drift(game, delay):
     for loss in silent:
         state = learner.update(state, loss)
     undelayed = plays(inside, game.x_1, game.losses)
-    drift = float(np.sum(game.parameters * (decisions - undelayed)))
+    drift = float(np.sum(game.slopes * (decisions - undelayed)))
     assert float(state.known.drift) == pytest.approx(drift, abs=1e-9)
     own = inside.bound(play_out(inside, game), 5.0)
     assert float(learner.bound(states[-1], 5.0)) == pytest.approx(float(own) + drift, abs=1e-9)
@@ -246,14 +246,14 @@ def play_out(learner, game):
     return state
 
 
-@given(games(kinds=BOTH), st.integers(0, 6), st.floats(0.02, 1.0))
+@given(games(quadratic=BOTH), st.integers(0, 6), st.floats(0.02, 1.0))
 def test_a_priori_bounds_of_delayed_ogd(game, delay, eta):
     """From the data, Σ‖g_t‖‖g_s‖ over the gradients under way, and from G alone."""
     learner = Delayed(OGD(eta, game.domain), delay)
     decisions, _, states = record(learner, game)
     size = np.array([np.linalg.norm(loss.grad(x)) for loss, x in zip(game.losses, decisions, strict=True)])
     overlap = sum(size[t] * size[max(t - delay, 0) : t].sum() for t in range(game.horizon))
-    for u in game.comparators():
+    for u in game.hard_comparators():
         path = float(regret.path_length(u)[-1])
         energy = bounds.comparator_energy(game.diameter, path)
         own = float(learner.bound(states[-1], energy))
@@ -273,7 +273,7 @@ def test_delayed_ogd_nearly_attains_its_bound():
     """A steady push, d rounds without an answer and then towards u: 0.97 of the a priori bound at that step."""
     learner, problem = Delayed(OGD(0.112, BALL), 2), Problem(BALL, 3, 16, 1.0)
     push = np.broadcast_to([1.0, 0.0, 0.0], (16, 3))
-    suffered = measured_regret(game := Played(BALL, push[0], push), record(learner, game)[0], -push)[-1]
+    suffered = measured_regret(game := DomainGame(push[0], push, domain=BALL), record(learner, game)[0], -push)[-1]
     guarantee = learner.guarantee(problem)
     assert guarantee is not None
     assert 0.97 * guarantee <= suffered <= guarantee
@@ -291,8 +291,8 @@ def test_waiting_costs_nothing_extra_where_nothing_happens():
     """Realisable and still: the regret of delayed OGD does not grow with T, that of its bound with √T does."""
     sums = []
     for horizon in (100, 400):
-        game = Played(BALL, np.array([-1.0, 0, 0]), np.broadcast_to([0.5, 0.0, 0.0], (horizon, 3)), "quadratic")
-        sums.append(measured_regret(game, record(Delayed(OGD(0.1, BALL), 3), game)[0], game.parameters)[-1])
+        game = DomainGame(np.array([-1.0, 0, 0]), np.broadcast_to([0.5, 0.0, 0.0], (horizon, 3)), True, domain=BALL)
+        sums.append(measured_regret(game, record(Delayed(OGD(0.1, BALL), 3), game)[0], game.slopes)[-1])
     assert sums[1] == pytest.approx(sums[0], rel=1e-6)
 
 
@@ -323,7 +323,7 @@ def test_a_repeated_learner_claims_nothing_and_says_what_it_takes():
 # Both
 
 
-@given(games(kinds=BOTH), st.sampled_from([OGD(0.3), OptimisticOGD(0.2), Momentum(0.1)]))
+@given(games(quadratic=BOTH), st.sampled_from([OGD(0.3), OptimisticOGD(0.2), Momentum(0.1)]))
 def test_without_waiting_a_wrapper_is_what_it_wraps(game, inside):
     inside = replace(inside, domain=game.domain)
     for wrapped in (Chunked(inside, 1), Delayed(inside, 0)):
@@ -377,7 +377,7 @@ def without_the_price_of_moving(self, state, comparator_energy):
     return self.rounds * self.learner.bound(self._closed(state), comparator_energy)
 
 
-MOVING_IN_A_CHUNK = Played(BALL, np.zeros(3), np.repeat([[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0]], 20, axis=0))
+MOVING_IN_A_CHUNK = DomainGame(np.zeros(3), np.repeat([[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0]], 20, axis=0), domain=BALL)
 
 MUTANTS = {
     "sum of a chunk for its mean": (Chunked, "_closed", sum_for_mean, chunks_are_the_scalar_loop),

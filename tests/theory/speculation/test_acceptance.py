@@ -8,7 +8,6 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.strategies import laws, vectors
 from theory.speculation import acceptance
 from theory.speculation.acceptance import (
     Walk,
@@ -22,6 +21,7 @@ from theory.speculation.acceptance import (
     token_rule,
 )
 from theory.speculation.speedup import tokens_per_step
+from theory.testing.strategies import laws, vectors
 
 VOCABULARY = 3
 GRID = (np.arange(12) + 0.5) / 12

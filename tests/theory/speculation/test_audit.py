@@ -9,13 +9,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from tests.strategies import laws
 from theory.speculation import audit as module
 from theory.speculation.acceptance import categorical, token_rule
 from theory.speculation.audit import Audit, State, clipped_bet, kt_constant, log_wealth, pit
 from theory.speculation.block_rule import block_rule
 from theory.speculation.hazards import Hazard, exact_total_variation, hazards, models, planted, tokens_to_detection
 from theory.speculation.tabular import Proposal, Tabular
+from theory.testing.strategies import laws
 
 FALSE_ALARM = 1e-6
 """Probability that a test below which draws random text fails although everything is right."""

@@ -8,11 +8,11 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.strategies import laws
 from theory.speculation import block_rule as module
 from theory.speculation.acceptance import alpha, following, greedy_rule, leading, token_rule
 from theory.speculation.block_rule import block_rule, block_thresholds, prefix_weights, trailing
 from theory.speculation.tabular import Proposal, Tabular, enumerate_step, output_law, total_variation
+from theory.testing.strategies import laws
 
 TREE = (2, 2, 2, 2)
 """Laws of two tokens by the last three: at gamma = 2 they depend on the whole prefix of the step."""

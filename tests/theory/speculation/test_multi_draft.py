@@ -9,9 +9,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from tests.strategies import laws
 from theory.speculation.acceptance import accept, alpha, categorical, residual
 from theory.speculation.multi_draft import best_acceptance, recursive_rejection
+from theory.testing.strategies import laws
 
 
 def by_linear_program(target, draft, drafts):

@@ -9,12 +9,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.special import lambertw
 
-from tests.strategies import laws
 from theory.speculation import speedup
 from theory.speculation.acceptance import Walk, alpha, token_rule
 from theory.speculation.block_rule import block_rule
 from theory.speculation.speedup import tokens_per_step
 from theory.speculation.tabular import Proposal, Tabular, enumerate_step
+from theory.testing.strategies import laws
 
 gammas = st.integers(1, 12)
 shares = st.floats(0, 1)
