@@ -96,8 +96,12 @@ pays: $(READY)
 	$(PY) -m real pays --tokens 9200 --jobs 2 --out out/pays
 	$(PY) -m real pays --block specialist --family llama --family gpt_neox --tokens 9200 --jobs 2 --out out/pays
 	$(PY) -m real pays --block specialist --domain returns --tokens 9200 --jobs 2 --out out/pays
-	mkdir -p results/pays
+	mkdir -p results/pays results/deep
 	cp out/pays/*.csv out/pays/*.json results/pays
+	$(PY) -m real table1 --block specialist --domain c-large --domain sql-large --domain python-large \
+	  $(addprefix --system specialist-,eagle osd-eagle tv-eagle twice-eagle tv-twice-eagle tv-anchored-eagle) \
+	  --prompts 16 --jobs 2 --out out/deep
+	cp out/deep/*.csv out/deep/*.json results/deep
 	$(PY) -m real curves --tokens 8000 --jobs 2 --out results/curves
 	$(PY) -m figures all results
 

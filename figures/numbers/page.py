@@ -35,6 +35,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...], Section], ...] = (
     ("The floor under plain decoding", ("floor.json",), speed.floor),
     ("Which limit binds", ("headroom.json",), speed.headroom),
     ("Every drafter with every learner", tuple(f"table1/{block}.json" for block in systems.BLOCKS), systems.blocks),
+    ("Deep drafters by TV and by KL", (systems.DEEP,), systems.deep),
     ("Certificates of live runs", (), systems.certificates),
     ("Ensembles of step sizes", ("claims/claims.json",), systems.ensembles),
     ("Hints", (), systems.hints),
@@ -58,7 +59,7 @@ PICTURES = {
     "How tight the bounds are": ("tightness",),
 }
 """Title → figures that show the same numbers."""
-OTHERS = ("summary.json", "gpu/run.txt", *(f"pays/{name}.csv" for name in pays.FILES),
+OTHERS = ("summary.json", "deep/specialist.csv", "gpu/run.txt", *(f"pays/{name}.csv" for name in pays.FILES),
           *(f"table1/{block}.csv" for block in systems.BLOCKS))  # fmt: skip
 """Files that sections read besides."""
 
