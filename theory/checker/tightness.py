@@ -74,14 +74,8 @@ def oracle(problem: Problem, played: Played) -> Any:
 
 
 def centred(problem: Problem, played: Played) -> Any:
-    """G·√(T·(D² + D·P_T)): ``oracle`` with half the path, enough on a ball or a box, and attained by sweeps.
-
-    With c the centre and ‖x_t − c‖ ≤ D/2, ‖x_t−u_t‖² − ‖x_t−u_{t−1}‖² = ‖u_t−c‖² − ‖u_{t−1}−c‖² +
-    2⟨u_{t−1}−u_t, x_t−c⟩: the first part telescopes, the second is at most D·P_T in all, and
-    ‖x_1−u_1‖² + ‖u_T−c‖² − ‖u_1−c‖² = ‖x_1−c‖² − 2⟨x_1−c, u_1−c⟩ + ‖u_T−c‖² ≤ D².
-    """
-    energy = problem.diameter * (problem.diameter + problem.path_length)
-    limit = bounds.ogd_oracle(problem.gradient_bound, problem.horizon, energy)
+    """``bounds.ogd_centred``."""
+    limit = bounds.ogd_centred(problem.gradient_bound, problem.horizon, problem.diameter, problem.path_length)
     return at_horizon(problem, played, limit)
 
 
@@ -233,7 +227,7 @@ NAMED = {
 BOTH = "no game found is worst for the meta learner and for the best base at once"
 CONVEX = "⟨∇f, x − u⟩ ≥ f(x) − f(u) is tight for linear losses, ‖∇f‖² ≤ 2L·f for quadratics, never both"
 NOTES = {
-    "bounds.ogd_oracle, P_T = 4": "on a ball moves cost D·P_T at most, not 2D·P_T: 0.80 of the bound (see ``centred``)",
+    "bounds.ogd_oracle, P_T = 4": "on a ball moves cost D·P_T at most, not 2D·P_T: 0.80 of the bound (``bounds.ogd_centred``)",
     "bounds.ogd_small_loss": CONVEX,
     "bounds.ogd_realisable": CONVEX,
     "bounds.optimistic_self_confident": "no game found meets both of its terms",
