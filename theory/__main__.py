@@ -1,17 +1,20 @@
-"""``python -m theory check | replay | certify | tightness | audit | exact | import-time``."""
+"""``python -m theory check | replay | certify | bounds | tightness | audit | exact | import-time``."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Column, Table
 
+from theory.catalogue import BOUNDS, Bound
 from theory.checker import certificate, counterexample, exact, kept, trial
 from theory.checker import tightness as tight
 from theory.checker.search import GAMES
 from theory.domain import Ball, Box, Domain, Simplex
 from theory.runs.choose import parse_settings
 from theory.runs.console import new_console
+from theory.runs.experiment import select
 from theory.runs.files import write_whole
 from theory.runs.import_time import import_seconds
 from theory.runs.outputs import FILE, FOLDER
@@ -107,6 +110,36 @@ def certify(
             "error: regret exceeds its certificate in some round: the log or the learner is wrong", style="red"
         )
         raise typer.Exit(1)
+
+
+@app.command()
+def bounds(
+    names: Annotated[list[str] | None, typer.Argument(help="Bounds or patterns (ogd*); by default all.")] = None,
+) -> None:
+    """Print every bound: its formula and where it is from; one alone with all that is known of it."""
+    found = select(BOUNDS, names) if names else BOUNDS
+    if len(found) == 1:
+        for what, said in in_full(*found.values()).items():
+            console.print(f"{what}: {said}", highlight=False, markup=False)
+        return
+    table = Table(Column("bound", no_wrap=True), "statement", "source", box=None)
+    for name, bound in found.items():
+        table.add_row(name, escape(bound.statement), escape(bound.source))
+    console.print(table, highlight=False)
+
+
+def in_full(bound: Bound) -> dict[str, str]:
+    """What is printed of one bound alone."""
+    return {
+        "bound": bound.name,
+        "statement": bound.statement,
+        "hypotheses": bound.given,
+        "constants": ", ".join(bound.constants),
+        "source": bound.source,
+        "function": bound.function,
+        "test": ", ".join(f"tests/theory/{test}" for test in bound.tests),
+        "slack": bound.slack or "none: it is attained",
+    }
 
 
 @app.command()

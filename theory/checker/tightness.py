@@ -227,7 +227,7 @@ NAMED = {
 BOTH = "no game found is worst for the meta learner and for the best base at once"
 CONVEX = "⟨∇f, x − u⟩ ≥ f(x) − f(u) is tight for linear losses, ‖∇f‖² ≤ 2L·f for quadratics, never both"
 NOTES = {
-    "bounds.ogd_oracle, P_T = 4": "on a ball moves cost D·P_T at most, not 2D·P_T: 0.80 of the bound (``bounds.ogd_centred``)",
+    "bounds.ogd_oracle, P_T = 4": "on a ball moves cost D·P_T at most, not 2D·P_T: 0.80 of it (``bounds.ogd_centred``)",
     "bounds.ogd_small_loss": CONVEX,
     "bounds.ogd_realisable": CONVEX,
     "bounds.optimistic_self_confident": "no game found meets both of its terms",
