@@ -1,6 +1,7 @@
 """``python -m theory check | replay | certify | bounds | tightness | audit | exact | import-time``."""
 
 from pathlib import Path
+from statistics import median
 from typing import Annotated
 
 import typer
@@ -11,6 +12,7 @@ from theory.catalogue import BOUNDS, Bound
 from theory.checker import certificate, counterexample, exact, kept, trial
 from theory.checker import tightness as tight
 from theory.checker.search import GAMES
+from theory.checker.worst import WORST
 from theory.domain import Ball, Box, Domain, Simplex
 from theory.runs.choose import parse_settings
 from theory.runs.console import new_console
@@ -138,7 +140,8 @@ def in_full(bound: Bound) -> dict[str, str]:
         "source": bound.source,
         "function": bound.function,
         "test": ", ".join(f"tests/theory/{test}" for test in bound.tests),
-        "slack": bound.slack or "none: it is attained",
+        "tightest": f"{WORST[bound.name].game}; python -m theory tightness 'worst of {bound.name}'",
+        "slack": bound.slack or "none: it is attained, or within 5 %",
     }
 
 
@@ -148,7 +151,7 @@ def tightness(
     csv: Annotated[Path | None, typer.Option(help="Write the table there, too."), FILE] = None,
     games: Annotated[int, typer.Option(min=1, help="Games that the search may play for a row.")] = GAMES,
 ) -> None:
-    """Print the largest regret/bound found of every bound, with the game. Status 1 if one is broken."""
+    """Print the largest regret/bound known of every bound, with the game. Status 1 if one is broken."""
     table = Table(Column("bound", no_wrap=True), "ratio", "game", "rounds", box=None)
     chosen = tight.chosen(patterns or [])
     found = []
@@ -163,6 +166,12 @@ def tightness(
     for row in found:
         if row.note:
             console.print(f"{row.bound}: {row.note}", highlight=False)
+    best = tight.tightest(found)
+    if best:
+        console.print(
+            f"the tightest row of each of {len(best)} bounds: median {median(best.values()):.3f}, least "
+            f"{min(best.values()):.3f}"
+        )
     if any(row.broken for row in found):
         complaints.print(f"error: broken: {[row.bound for row in found if row.broken]}", style="red")
         raise typer.Exit(1)
