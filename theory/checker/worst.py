@@ -111,7 +111,7 @@ def guessed(played: Any) -> float:
 ORTHOGONAL = partial(games.orthogonal, OGD(2 / 3, UNIT), 9)
 CONSTANT_HEDGE = OptimisticHedge(0.01, adaptive=False)
 KEPT = partial(games.experts, CONSTANT_HEDGE, [[1.0, 0.0]] * 1024, [0.0, 1.0])
-MANY = partial(games.anyone, FixedShare(1.0, 0.75), 65, 4)
+MANY = partial(games.anyone, FixedShare(sqrt(8 * bounds.fixed_share_tuned(48.0, 65, 4) / 65), 0.75), 65, 4)
 SWITCHES = partial(games.one_possible, FixedShare(1.0, 3 / 39), 40, 5, 3)
 
 
