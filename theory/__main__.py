@@ -1,17 +1,22 @@
-"""``python -m theory check | replay | certify | tightness | audit | exact | import-time``."""
+"""``python -m theory check | replay | certify | bounds | tightness | audit | exact | import-time``."""
 
 from pathlib import Path
+from statistics import median
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Column, Table
 
+from theory.catalogue import BOUNDS, Bound
 from theory.checker import certificate, counterexample, exact, kept, trial
 from theory.checker import tightness as tight
 from theory.checker.search import GAMES
+from theory.checker.worst import WORST
 from theory.domain import Ball, Box, Domain, Simplex
 from theory.runs.choose import parse_settings
 from theory.runs.console import new_console
+from theory.runs.experiment import select
 from theory.runs.files import write_whole
 from theory.runs.import_time import import_seconds
 from theory.runs.outputs import FILE, FOLDER
@@ -110,12 +115,43 @@ def certify(
 
 
 @app.command()
+def bounds(
+    names: Annotated[list[str] | None, typer.Argument(help="Bounds or patterns (ogd*); by default all.")] = None,
+) -> None:
+    """Print every bound: its formula and where it is from; one alone with all that is known of it."""
+    found = select(BOUNDS, names) if names else BOUNDS
+    if len(found) == 1:
+        for what, said in in_full(*found.values()).items():
+            console.print(f"{what}: {said}", highlight=False, markup=False)
+        return
+    table = Table(Column("bound", no_wrap=True), "statement", "source", box=None)
+    for name, bound in found.items():
+        table.add_row(name, escape(bound.statement), escape(bound.source))
+    console.print(table, highlight=False)
+
+
+def in_full(bound: Bound) -> dict[str, str]:
+    """What is printed of one bound alone."""
+    return {
+        "bound": bound.name,
+        "statement": bound.statement,
+        "hypotheses": bound.given,
+        "constants": ", ".join(bound.constants),
+        "source": bound.source,
+        "function": bound.function,
+        "test": ", ".join(f"tests/theory/{test}" for test in bound.tests),
+        "tightest": f"{WORST[bound.name].game}; python -m theory tightness 'worst of {bound.name}'",
+        "slack": bound.slack or "none: it is attained, or within 5 %",
+    }
+
+
+@app.command()
 def tightness(
     patterns: Annotated[list[str] | None, typer.Argument(help="Rows or patterns (ogd*); by default all.")] = None,
     csv: Annotated[Path | None, typer.Option(help="Write the table there, too."), FILE] = None,
     games: Annotated[int, typer.Option(min=1, help="Games that the search may play for a row.")] = GAMES,
 ) -> None:
-    """Print the largest regret/bound found of every bound, with the game. Status 1 if one is broken."""
+    """Print the largest regret/bound known of every bound, with the game. Status 1 if one is broken."""
     table = Table(Column("bound", no_wrap=True), "ratio", "game", "rounds", box=None)
     chosen = tight.chosen(patterns or [])
     found = []
@@ -130,6 +166,12 @@ def tightness(
     for row in found:
         if row.note:
             console.print(f"{row.bound}: {row.note}", highlight=False)
+    best = tight.tightest(found)
+    if best:
+        console.print(
+            f"the tightest row of each of {len(best)} bounds: median {median(best.values()):.3f}, least "
+            f"{min(best.values()):.3f}"
+        )
     if any(row.broken for row in found):
         complaints.print(f"error: broken: {[row.bound for row in found if row.broken]}", style="red")
         raise typer.Exit(1)

@@ -76,6 +76,16 @@ def ogd_oracle(gradient_bound: float, horizon: Number, comparator_energy: Number
     return gradient_bound * (horizon * comparator_energy) ** 0.5
 
 
+def ogd_centred(gradient_bound: float, horizon: Number, diameter: float, path_length: Number) -> Number:
+    """G√(T·(D² + D·P_T)): ``ogd_oracle`` with half the path, on a set with a centre (ball, box), at its own best η.
+
+    With c the centre and ‖x_t − c‖ ≤ D/2, ‖x_t−u_t‖² − ‖x_t−u_{t−1}‖² = ‖u_t−c‖² − ‖u_{t−1}−c‖² +
+    2⟨u_{t−1}−u_t, x_t−c⟩: the first part telescopes, the second is at most D·P_T in all, and
+    ‖x_1−u_1‖² + ‖u_T−c‖² − ‖u_1−c‖² = ‖x_1−c‖² − 2⟨x_1−c, u_1−c⟩ + ‖u_T−c‖² ≤ D². Derived for this project.
+    """
+    return ogd_oracle(gradient_bound, horizon, diameter * (diameter + path_length))
+
+
 def ogd_untuned(gradient_bound: float, horizon: Number, diameter: float, path_length: Number):
     """G√T·(D + P_T): ``ogd`` a priori at η = D/(G√T), which needs no P_T."""
     return gradient_bound * horizon**0.5 * (diameter + path_length)

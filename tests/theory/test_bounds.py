@@ -102,6 +102,16 @@ def test_ogd_attains_the_sharp_bound_exactly(sweeps):
     assert bounds.zinkevich(2.0, float(regret.path_length(u)[-1]), 0.2, 1.0, 10 * sweeps) >= apriori
 
 
+@pytest.mark.parametrize("sweeps", [1, 2, 3, 8])
+def test_half_the_path_is_attained_on_a_centred_set(sweeps):
+    """One round a sweep: every loss is G·D, and the comparator goes back with the play, so P_T = D(T − 1)."""
+    sides = (-1.0) ** np.arange(sweeps)
+    learner = OGD(2.0, Ball(1.0))  # √(D² + D·P_T)/√T
+    x = plays(learner, np.array([-1.0]), [Linear(np.array([-side])) for side in sides])
+    path = float(regret.path_length(sides[:, None])[-1])
+    assert np.sum(-sides * (x[:, 0] - sides)) == pytest.approx(bounds.ogd_centred(1.0, sweeps, 2.0, path), rel=1e-12)
+
+
 def test_optimistic_bound_is_nearly_attained():
     """In sweeps the hint is wrong only at the turns: measured 0.911 of the sharp bound; without hint exactly 1."""
     game = sweeping(10, 3)

@@ -45,6 +45,7 @@ FORMULAS = {
     "proximal": (lambda: bounds.proximal(32.0, 0.25, 3.0), 64.0 + 3.0),
     "ogd": (lambda: bounds.ogd(32.0, 0.25, 72.0), 64.0 + 9.0),
     "ogd_oracle": (lambda: bounds.ogd_oracle(3.0, 8, 32.0), 3 * 16.0),
+    "ogd_centred": (lambda: bounds.ogd_centred(3.0, 8, 2.0, 7.0), 3 * 12.0),
     "ogd_untuned": (lambda: bounds.ogd_untuned(3.0, 16, 2.0, 7.0), 3 * 4 * 9.0),
     "ogd_inverse_sqrt": (lambda: bounds.ogd_inverse_sqrt(3.0, 16, 2.0, 7.0), 3 * 4 * 10.0),
     "ogd_adagrad_norm": (lambda: bounds.ogd_adagrad_norm(2.0, 7.0, 49.0), 10 * 7.0),

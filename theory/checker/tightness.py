@@ -1,7 +1,8 @@
-"""How tight every bound is: the largest regret/bound that the search finds, and the game.
+"""How tight every bound is: the largest regret/bound that the search finds or a game by hand reaches, and the game.
 
-Two kinds of rows. Every learner of ``LEARNERS``, as its theorem tunes it, with all that it claims itself; and named
-right-hand sides of ``theory/bounds.py`` that need their own step size or kind of loss. At a ratio of 1 one is attained.
+Three kinds of rows. Every learner of ``LEARNERS``, as its theorem tunes it, with all that it claims itself; named
+right-hand sides of ``theory/bounds.py`` that need their own step size or kind of loss; and every bound's worst game by
+hand (``worst``). At a ratio of 1 a bound is attained. What counts is the tightest row of each.
 """
 
 import csv
@@ -16,9 +17,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from theory import bounds, regret, step_size
+from theory.catalogue import BOUNDS
 from theory.checker.claims import Claim, Played, claims
 from theory.checker.counterexample import summary
 from theory.checker.search import GAMES, HORIZONS, Search
+from theory.checker.worst import WORST, Worst
 from theory.domain import Ball, Simplex
 from theory.learner import Learner
 from theory.learners import LEARNERS, OGD, AdaHedge, CoinBetting, Ensemble, Hedge, OptimisticHedge, OptimisticOGD, Sword
@@ -40,6 +43,7 @@ class Tightness(NamedTuple):
     """One line of the table."""
 
     bound: str
+    function: str  # of ``theory/bounds.py``, whose value is reached
     learner: str
     ratio: float
     game: str
@@ -47,7 +51,7 @@ class Tightness(NamedTuple):
     path_length: float
     broken: bool
     note: str
-    instance: str  # x_1, slopes or centers and comparators, as text
+    instance: str  # x_1, slopes or centers and comparators, as text; of a game by hand where it is made
 
 
 @dataclass(frozen=True)
@@ -74,14 +78,8 @@ def oracle(problem: Problem, played: Played) -> Any:
 
 
 def centred(problem: Problem, played: Played) -> Any:
-    """G·√(T·(D² + D·P_T)): ``oracle`` with half the path, enough on a ball or a box, and attained by sweeps.
-
-    With c the centre and ‖x_t − c‖ ≤ D/2, ‖x_t−u_t‖² − ‖x_t−u_{t−1}‖² = ‖u_t−c‖² − ‖u_{t−1}−c‖² +
-    2⟨u_{t−1}−u_t, x_t−c⟩: the first part telescopes, the second is at most D·P_T in all, and
-    ‖x_1−u_1‖² + ‖u_T−c‖² − ‖u_1−c‖² = ‖x_1−c‖² − 2⟨x_1−c, u_1−c⟩ + ‖u_T−c‖² ≤ D².
-    """
-    energy = problem.diameter * (problem.diameter + problem.path_length)
-    limit = bounds.ogd_oracle(problem.gradient_bound, problem.horizon, energy)
+    """``bounds.ogd_centred``."""
+    limit = bounds.ogd_centred(problem.gradient_bound, problem.horizon, problem.diameter, problem.path_length)
     return at_horizon(problem, played, limit)
 
 
@@ -132,10 +130,11 @@ def smooth(problem: Problem, played: Played) -> Any:
     return bounds.ogd_smooth(played.comparator_energy, eta, 1.0, np.sum(played.comparator_losses, axis=0))
 
 
-def realised(bound: Callable[[Any, float], Any], problem: Problem, played: Played) -> Any:
-    """A ``bound`` for losses that the comparators bring to their infimum: quadratics, L = 1, centered there."""
+def realised(bound: str, problem: Problem, played: Played) -> Any:
+    """A ``bound`` by its name, for losses that the comparators bring to their infimum: quadratics, L = 1."""
     apart = np.max(np.abs(played.game.slopes - played.comparators), axis=(0, -1))
-    return np.where((apart < 1e-12) & played.game.quadratic, bound(played.comparator_energy, 1.0), inf)
+    limit = getattr(bounds, bound)(played.comparator_energy, 1.0)
+    return np.where((apart < 1e-12) & played.game.quadratic, limit, inf)
 
 
 def self_confident(problem: Problem, played: Played) -> Any:
@@ -207,11 +206,9 @@ NAMED = {
     "bounds.ogd_untuned": Row(lambda p: OGD(p.diameter / p.horizon**0.5, p.domain), BALL, untuned, (64,)),
     "bounds.zinkevich": Row(lambda p: OGD(0.2, p.domain), BALL, zinkevich),
     "bounds.ogd_small_loss": Row(lambda p: OGD(0.25, p.domain), BALL, small_loss),
-    "bounds.ogd_realisable": Row(lambda p: OGD(0.5, p.domain), BALL, partial(realised, bounds.ogd_realisable)),
+    "bounds.ogd_realisable": Row(lambda p: OGD(0.5, p.domain), BALL, partial(realised, "ogd_realisable")),
     "bounds.ogd_smooth": Row(lambda p: OGD(0.25, p.domain), BALL, smooth),
-    "bounds.ogd_smooth_realisable": Row(
-        lambda p: OGD(1.0, p.domain), BALL, partial(realised, bounds.ogd_smooth_realisable)
-    ),
+    "bounds.ogd_smooth_realisable": Row(lambda p: OGD(1.0, p.domain), BALL, partial(realised, "ogd_smooth_realisable")),
     "bounds.optimistic_self_confident": Row(OptimisticOGD.tuned, BALL, self_confident),
     "bounds.optimistic_variation": Row(lambda p: OptimisticOGD(0.2, domain=p.domain), BALL, variation),
     "bounds.adahedge_spread": Row(lambda p: AdaHedge(), EXPERTS, spread),
@@ -230,25 +227,41 @@ NAMED = {
 }
 """Bounds and learners beside those of ``LEARNERS`` as tuned."""
 
-BOTH = "no game found is worst for the meta learner and for the best base at once"
-CONVEX = "⟨∇f, x − u⟩ ≥ f(x) − f(u) is tight for linear losses, ‖∇f‖² ≤ 2L·f for quadratics, never both"
-NOTES = {
-    "bounds.ogd_oracle, P_T = 4": "on a ball moves cost D·P_T at most, not 2D·P_T: 0.80 of the bound (see ``centred``)",
-    "bounds.ogd_small_loss": CONVEX,
-    "bounds.ogd_realisable": CONVEX,
-    "bounds.optimistic_self_confident": "no game found meets both of its terms",
-    "bounds.adahedge_spread": "a variance of s²/4 in every round, and still 2 spreads on top",
-    "bounds.sword_small_loss": CONVEX,
-    "optimistic: guarantee": "an error of 2G comes with a hint of norm G, whose −‖x_t − x̂_t‖²/(2η) is left out",
-    "optimistic, constant step: guarantee": "as for optimistic: guarantee; 3/4 of its second term at most",
-    "optimistic, four rounds: guarantee": "as for optimistic: guarantee; 3/4 of its second term at most",
-    "ensemble: guarantee": BOTH,
-    "ensemble, the paper's grid: guarantee": BOTH,
-    "adahedge: guarantee": "as for bounds.adahedge_spread",
-    "optimistic_hedge: guarantee": "as for optimistic: guarantee, with spreads for norms",
-    "fixed_share: guarantee": "tuned for a switch: no game found pays for it and for a gap in every round",
+STATES = {
+    "ogd: guarantee": "ogd",
+    "tracking: guarantee": "ogd",
+    "optimistic: guarantee": "optimistic_self_confident",
+    "optimistic_hedge: guarantee": "adahedge_spread",
+    "hedge: guarantee": "hedge",
+    "adahedge: guarantee": "adahedge_spread",
+    "fixed_share: guarantee": "fixed_share",
+    "ensemble: guarantee": "ader",
+    "coin_betting: guarantee": "coin_betting",
+    "ogd, inverse root: guarantee": "ogd_inverse_sqrt",
+    "ogd, adagrad-norm: guarantee": "ogd_adagrad_norm",
+    "chunked: guarantee": "chunked",
+    "delayed: guarantee": "ogd_delayed",
+    "sword, constant rates: guarantee": "sword",
+    "ensemble, the paper's grid: guarantee": "ensemble_doubling",
+    "hedge: bound": "hedge",
+    "optimistic_hedge: bound": "hedge",
+    "mixture: bound": "hedge",
+    "adahedge: bound": "adahedge",
+    "fixed_share: bound": "fixed_share",
+    "ensemble: bound": "ensemble",
+    "sword: bound": "ensemble",
+    "sword, constant rates: bound": "ensemble",
+    "ensemble, the paper's grid: bound": "ensemble",
+    "chunked: bound": "chunked",
+    "G√(T(D² + D·P_T)), P_T = 4": "ogd_centred",
 }
-"""Why a ratio stays below 0.9."""
+"""Which function a line is about, where its name does not say so and it is not ``proximal``."""
+
+
+def states(line: str) -> str:
+    """The function of ``theory/bounds.py`` that a line is about."""
+    named = line.partition(",")[0].removeprefix("bounds.")
+    return named if line.startswith("bounds.") else STATES.get(line, "proximal")
 
 
 def tuned(name: str, problem: Problem) -> Learner:
@@ -265,32 +278,61 @@ def rows() -> dict[str, Row]:
     return own | NAMED
 
 
-def chosen(patterns: list[str]) -> dict[str, Row]:
-    """Rows by pattern, all without one.
+def chosen(patterns: list[str]) -> dict[str, Row | Worst]:
+    """Rows by pattern, all without one; of games by hand ``worst of`` and the bound.
 
     Raises:
         ValueError: for a pattern without a row.
     """
-    return select(rows(), patterns) if patterns else rows()
+    every = rows() | {f"worst of {name}": worst for name, worst in WORST.items()}
+    return select(every, patterns) if patterns else every
+
+
+def held(name: str, row: Row) -> list[Claim]:
+    """What a row's learner is held against."""
+    if row.limit is not None:
+        return [Claim(name, partial(row.limit, row.problem))]
+    learner = row.learner(row.problem)
+    return [replace(claim, name=f"{name}: {claim.name}") for claim in claims(learner, row.problem)]
 
 
 def measure(name: str, games: int = GAMES, horizons: Sequence[int] | None = None) -> list[Tightness]:
     """The lines of one row, one per claim; none where nothing is claimed. ``horizons`` instead of the row's own."""
-    row = rows()[name]
-    learner = row.learner(row.problem)
-    if row.limit is None:
-        held = [replace(claim, name=f"{name}: {claim.name}") for claim in claims(learner, row.problem)]
-    else:
-        held = [Claim(name, partial(row.limit, row.problem))]
+    row = chosen([])[name]
+    if isinstance(row, Worst):
+        return [_by_hand(name, row)]
+    claimed = held(name, row)
     lines = []
-    search = Search(learner, row.problem, held, games, horizons=row.horizons if horizons is None else horizons)
-    for found in search.run() if held else []:
+    horizons = row.horizons if horizons is None else horizons
+    search = Search(row.learner(row.problem), row.problem, claimed, games, horizons=horizons)
+    for found in search.run() if claimed else []:
         game = "; ".join(f"{key} {value}" for key, value in summary(found).items())
-        note = NOTES.get(found.claim.name, "no worse game found") if found.ratio < 0.9 else ""
-        shown = found.claim.name, type(learner).__name__, found.ratio, found.family, found.played.horizon
-        path = float(found.played.path_length) + 0.0  # −0 is 0
-        lines.append(Tightness(*shown, path, found.broken, note, game))
+        lines.append(_line(found.claim.name, found.played, found.ratio, found.family, found.broken, game))
     return lines
+
+
+def _by_hand(name: str, worst: Worst) -> Tightness:
+    bound = name.removeprefix("worst of ")
+    played = worst.played()
+    game = f'theory.checker.worst.WORST["{bound}"].played()'
+    return _line(f"bounds.{bound}", played, worst.ratio(played), worst.game, worst.broken(played), game)._replace(
+        bound=name
+    )
+
+
+def _line(name: str, played: Played, ratio: float, game: str, broken: bool, instance: str) -> Tightness:
+    function, path = states(name), float(played.path_length) + 0.0  # −0 is 0
+    note = "" if ratio >= 0.9 else BOUNDS[function].slack or "its game by hand comes nearer"
+    shown = name, function, type(played.learner).__name__, ratio, game, played.horizon
+    return Tightness(*shown, path, broken, note, instance)
+
+
+def tightest(lines: list[Tightness]) -> dict[str, float]:
+    """The largest ratio of every bound that has a line."""
+    best: dict[str, float] = {}
+    for line in lines:
+        best[line.function] = max(line.ratio, best.get(line.function, 0.0))
+    return best
 
 
 def save(lines: list[Tightness], path: Path) -> None:

@@ -85,6 +85,16 @@ def test_a_false_row_is_broken(monkeypatch, tmp_path):
     assert CliRunner().invoke(app, ["tightness", "nothing"]).exit_code == 2
 
 
+def test_what_counts_is_the_tightest_row_of_a_bound():
+    shown = CliRunner().invoke(app, ["tightness", "worst of ogd_oracle", "worst of ogd_realisable"])
+    assert shown.exit_code == 0
+    assert "the tightest row of each of 2 bounds: median 0.749, least 0.498" in shown.output
+    assert "worst of ogd_realisable: never above 1/2" in shown.output
+    lines = tightness.measure("worst of ogd_oracle")
+    looser = [lines[0]._replace(ratio=0.3), lines[0]._replace(ratio=0.2, function="ader")]
+    assert tightness.tightest(lines + looser) == {"ogd_oracle": pytest.approx(1.0), "ader": 0.2}
+
+
 @pytest.mark.parametrize("rounds", [2, 4, 9])
 def test_orthogonal_gradients_attain_the_oracle_bound_exactly(rounds):
     """G·D·√T by T orthogonal steps from one end of a diameter to the other: every iterate sees it at a right angle."""
