@@ -23,6 +23,7 @@ from real.serving.settings import Serving
 from real.systems.loaded import Models
 from real.systems.rows import METHODS, SYSTEMS
 from real.traffic.streams import scheduled
+from real.verify.lossless import TIE
 from real.verify.record import load_header, losses
 from theory.runs.agreement import free_run, one_step
 from theory.runs.files import owned
@@ -37,8 +38,6 @@ HEADS_RUNS = (("ogd", 1), ("optimistic", 2), ("ensemble", 3))
 TEMPERATURES = {"greedy": 0.0, "sampled": 1.0}
 """Recordings and their temperatures; those of linear heads, where they were made, are called ``heads-greedy``, …"""
 HEADS = "heads-"
-TIE = 1e-4
-"""Greedy: where the two largest logits are closer than this, float32 may fall either way."""
 STEP_TOLERANCE, RUN_TOLERANCE, NEARBY = 1e-5, 1e-4, 1e-7
 
 
