@@ -102,6 +102,5 @@ def agreement(target_probs: Array, draft_probs: Array) -> Array:
     order = xp.argsort(draft_probs / xp.where(total > 0, total, xp.ones_like(total)))
     p, q = (xp.take_along_axis(law, order, axis=-1) for law in (target_probs, draft_probs))
     up_to, after = xp.cumsum(p, -1), xp.sum(q, axis=-1, keepdims=True) - xp.cumsum(q, -1)
-    both = p * q
-    against = q * up_to + p * xp.maximum(after, 0.0)
+    both, against = p * q, q * up_to + p * after
     return xp.sum(both / xp.where(both > 0, against, xp.ones_like(both)), axis=-1)

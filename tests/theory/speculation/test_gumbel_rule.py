@@ -199,6 +199,27 @@ def test_the_generator_is_splitmix():
     the_generator_is_splitmix()
 
 
+def by_hand(seed, request, position, token):
+    """A uniform in plain whole numbers: the stream of a request gives every place a stream of its own."""
+
+    def number(state, count):
+        z = (state + count * 0x9E3779B97F4A7C15) % 2**64
+        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+        z = (z ^ (z >> 27)) * 0x94D049BB133111EB % 2**64
+        return z ^ (z >> 31)
+
+    start = int(np.random.SeedSequence([seed, request]).generate_state(1, np.uint64)[0])
+    return (2 * (number(number(start, position), token) >> 12) + 1) / 2**53
+
+
+@pytest.mark.parametrize("name", [(0, 0, 1, 0), (7, 3, 12, 150_000), (2**63 - 1, 10**6, 2**20, 5)], ids=str)
+def test_noise_is_a_function_of_its_name_for_ever(name):
+    """A seed must give the same text in the next version too."""
+    seed, request, position, token = name
+    found = module.noise(np.array([key(seed, request)]), np.array([position]), token + 1)[0, token]
+    np.testing.assert_allclose(found, -np.log(by_hand(*name)), rtol=1e-15)
+
+
 def test_bits_are_the_same_in_torch_and_noise_to_the_last_place():
     states = np.random.default_rng(0).integers(-(2**63), 2**63 - 1, size=1000)
     np.testing.assert_array_equal(mixed(torch.from_numpy(states)).numpy(), mixed(states))
