@@ -10,12 +10,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.stats import kstest
 
-from tests.strategies import laws
 from theory.speculation import gumbel_rule as module
 from theory.speculation import speedup
 from theory.speculation.acceptance import alpha
 from theory.speculation.gumbel_rule import agreement, gumbel_rule, key, lead, mixed, race
 from theory.speculation.tabular import Tabular, threshold
+from theory.testing.strategies import laws
 
 EXACT = {"rtol": 1e-9, "atol": 1e-12}
 
