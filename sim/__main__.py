@@ -141,7 +141,9 @@ def replay(
     learner: Annotated[str, typer.Option("--learner", help="NAME or file.py:Class.")] = "frozen",
     gamma: Annotated[int | None, typer.Option(min=1, help="Draft length; by default the recorded one.")] = None,
     settings: Settings = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Draws of the acceptance (a greedy run has one).")] = 32,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Draws of the acceptance (a run greedy or by the Gumbel rule has one).")
+    ] = 32,
     seed: Annotated[int, typer.Option(help="The seed of the generator that draws the acceptance.")] = 0,
     out: Out = Path("out/replay"),
 ) -> None:
@@ -152,7 +154,7 @@ def replay(
         known = ADAPTER_LEARNERS if len(recorded.weights) == 1 else HEADS_LEARNERS
         player = in_practice(learner, overrides, recorded.problem, known)
         length = int(recorded.header["gamma"]) if gamma is None else gamma
-        copies = 1 if recorded.greedy else seeds
+        copies = 1 if recorded.decided else seeds
         made = {"recording": recorded.digest, "learner": player, "gamma": length, "copies": copies, "seed": seed}
         made |= source(learner)
         path = result_path(out, f"{recording.stem}/{file_name(learner, overrides)}-gamma{length}")

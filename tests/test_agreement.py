@@ -50,16 +50,16 @@ GENTLE = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode, temperature", agreeing.TEMPERATURES.items())
+@pytest.mark.parametrize("mode, temperature", [*agreeing.TEMPERATURES.items(), (agreeing.GUMBEL, 1.0)])
 def test_a_recording_predicts_runs_that_were_never_made(tmp_path, monkeypatch, mode, temperature):
     """Recorded frozen at gamma 3; predicted by the simulator and then decoded with three learners at other gammas."""
     folder = tmp_path / "o/agreement"
-    count = 5 if mode == "greedy" else 20  # sampled runs agree in law, so there must be enough of them
+    count = 20 if mode == "sampled" else 5  # sampled runs agree in law, so there must be enough of them
     for name, learner in GENTLE.items():
         monkeypatch.setitem(ADAPTER_LEARNERS, name, learner)
         monkeypatch.setitem(METHODS, name, Method("adapter", learner))
     made = ("--schedule", f"prose:{count},c:{count}", "--temperature", temperature, "--seed", 2)
-    made += ("--burn-in", 32, "--gamma")
+    made += ("--burn-in", 32, *(("--rule", "gumbel") if mode == agreeing.GUMBEL else ()), "--gamma")
     assert real("record", *made, 3, "--out", folder / f"{mode}.npz").exit_code == 0
     before = (folder / f"{mode}.npz").read_bytes()
     assert real("record", *made, 3, "--out", folder / f"{mode}.npz").exit_code == 0  # same settings: done
@@ -82,7 +82,7 @@ def test_a_recording_predicts_runs_that_were_never_made(tmp_path, monkeypatch, m
     assert [(row["learner"], row["gamma"]) for row in agreement["rows"]] == list(agreeing.RUNS)
     for row in agreement["rows"]:  # three 95 % intervals would miss once in seven machines; twice their width will not
         assert abs(row["predicted"] - row["measured"]) <= row["high"] - row["low"], row
-    if mode == "greedy":
+    if mode in agreeing.EXACT:
         assert all(row["identical"] == row["prompts"] == 2 * count for row in agreement["rows"])
         assert all(row["predicted"] == row["measured"] for row in agreement["rows"])
     assert len(agreement["arithmetic"][mode]) == len(ADAPTER_LEARNERS)
@@ -90,8 +90,8 @@ def test_a_recording_predicts_runs_that_were_never_made(tmp_path, monkeypatch, m
     assert "of 3 hold" in said(result)
 
 
-@pytest.mark.parametrize("temperature", [0.0, 1.0], ids=["greedy", "sampled"])
-def test_one_recording_of_linear_heads_predicts_runs_that_were_never_made(tmp_path, monkeypatch, assets, temperature):  # noqa: F811
+@pytest.mark.parametrize("mode", ["greedy", "sampled", "gumbel"])
+def test_one_recording_of_linear_heads_predicts_runs_that_were_never_made(tmp_path, monkeypatch, assets, mode):  # noqa: F811
     """Which head drafts a position depends on where its step began: the walk chooses."""
     for name, learner in GENTLE.items():
         monkeypatch.setitem(HEADS_LEARNERS, name, learner)
@@ -108,20 +108,23 @@ def test_one_recording_of_linear_heads_predicts_runs_that_were_never_made(tmp_pa
         rows = [{"question_id": i, "category": name, "turns": ["abcdabcd"[i % 4 :] + "ab" * i]} for i in range(20)]
         (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
     monkeypatch.setattr(streams.scheduled, "__defaults__", (tmp_path,))
-    mode, count = ("greedy", 5) if temperature == 0 else ("sampled", 20)
+    count, rule = 20 if mode == "sampled" else 5, "gumbel" if mode == "gumbel" else "token"
     folder, models = tmp_path / "o", Models()
-    schedule, serving = f"prose:{count},c:{count}", Serving(4, 16, Sampling(temperature), 40, 64)
+    serving = Serving(4, 16, Sampling(0.0 if mode == "greedy" else 1.0), 40, 64, rule=rule)
+    schedule = f"prose:{count},c:{count}"
     path = record.record(models, schedule, serving, 2, folder / f"{mode}.npz", system="heads")
     recorded = Recording.load(path)
     assert recorded.features.shape[1] == len(recorded.weights) == 4
     assert recorded.header["burn_in_rounds"] == 0
     for learner, gamma in agreeing.HEADS_RUNS:
         player = in_practice(learner, {}, recorded.problem, HEADS_LEARNERS)
-        predicted, x_t = replay.predict(recorded, player, gamma, 1 if mode == "greedy" else 32, 0, {})
+        predicted, x_t = replay.predict(recorded, player, gamma, 32 if mode == "sampled" else 1, 0, {})
         assert not np.array_equal(x_t, recorded.x_1)
         made = agreeing.make(models, recorded.header, schedule, learner, gamma)
-        if mode == "greedy":
+        if mode in agreeing.EXACT:
             assert compare_greedy(predicted, recorded.token, made)["identical"] == 2 * count
+            assert any(made.accepted)
+            assert not all(made.accepted)
         row = interval_of_measured(predicted, made)
         assert abs(row["predicted"] - row["measured"]) <= row["high"] - row["low"], row
     if mode == "greedy":  # the first head in place of all others is noticed
@@ -139,6 +142,11 @@ def test_only_what_reads_the_committed_prefix_is_recorded(tmp_path):
             ValueError, match=f"system='{system}': only rows at rest can be recorded of the drafters adapter, heads"
         ):
             record.at_rest(system)
+
+
+def test_a_rule_that_looks_at_the_whole_draft_is_not_recorded(tmp_path):
+    with pytest.raises(ValueError, match="rule='block': can be replayed of token and gumbel only; record one of them"):
+        record.record(Models(), "prose:1", Serving(rule="block"), 0, tmp_path / "block.npz")
 
 
 def no_whitening(patch) -> None:

@@ -62,7 +62,7 @@ def _numpy_like(library: str) -> SimpleNamespace:
         value.astype(like.dtype) if hasattr(value, "astype") else m.asarray(value, dtype=like.dtype)
     )
     xp.arange = lambda n, like: m.arange(n)
-    xp.integer = lambda a: a.astype("int64")
+    xp.integer, xp.double = lambda a: a.astype("int64"), lambda a: a.astype("float64")
     xp.qr, xp.eigh = m.linalg.qr, m.linalg.eigh
     return _with_derived(xp)
 
@@ -101,7 +101,7 @@ def _torch() -> SimpleNamespace:
     xp.take_along_axis = take_along_axis
     xp.asarray = lambda value, like: t.as_tensor(value, dtype=like.dtype, device=like.device)
     xp.arange = lambda n, like: t.arange(n, device=like.device)
-    xp.integer = lambda a: a.long()
+    xp.integer, xp.double = lambda a: a.long(), lambda a: a.double()
     xp.qr, xp.eigh = t.linalg.qr, t.linalg.eigh
     xp = _with_derived(xp)
     xp.softmax = lambda a, axis=-1: t.softmax(

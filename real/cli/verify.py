@@ -102,7 +102,7 @@ def audit(
 def record(
     out: Annotated[Path, typer.Option(help="The .npz file to write."), FILE],
     schedule: Annotated[str, typer.Option(help="Domains and prompts of each (first turns).")] = "prose:20,c:40",
-    serving: Annotated[Serving, Without("rule", "confidence", "overlap")] = Serving(law_top_k=64),
+    serving: Annotated[Serving, Without("confidence", "overlap")] = Serving(law_top_k=64),
     system: Annotated[str, typer.Option(help="heads, or the specialist's adapter if left out.")] = "",
     family: Family = "qwen3",
     seed: int = 0,

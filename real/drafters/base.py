@@ -175,11 +175,11 @@ class Drafter(ABC):
     def propose(
         self, lengths: Sequence[int], sampling: Sampling, uniforms: Tensor | None, confidence: float = 0.0
     ) -> Proposal:
-        """Draft ``lengths[i]`` tokens after text i; ``uniforms`` float64 ``[n, max(lengths)]``, None when greedy.
+        """Draft ``lengths[i]`` tokens after text i; ``uniforms`` float64 ``[n, max(lengths)]``, None when greedy, are
+        ``[n, max(lengths), V]`` under the Gumbel rule: ``real.models.sampling.drawn`` takes both.
 
-        confidence: a draft ends with its first token that was given less probability than this. The decision reads
-        the drafted path alone and that token is verified as well, so the output stays lossless. A draft also ends
-        before a token of which the generation config leaves it no law, maybe before the first.
+        confidence: a draft ends with its first token given less probability than this, which is verified as well; the
+        decision reads the drafted path alone. A draft also ends before a token that the config leaves it no law of.
 
         Raises:
             ValueError: for logits of another shape, as a user's own drafter may give.

@@ -11,9 +11,8 @@ from torch import Tensor
 
 from real.drafters.base import Drafter
 from real.drafters.proposal import Proposal, chain, ended
-from real.models.sampling import Sampling, has_law
+from real.models.sampling import Sampling, drawn, has_law
 from real.models.text import shaped
-from theory.speculation.acceptance import categorical
 
 
 @torch.inference_mode()
@@ -29,7 +28,7 @@ def propose_copies(
         if as_they_are:
             total = mass.sum(-1, keepdim=True)
             lawful, law = (total > 0)[:, 0].tolist(), mass / total
-            token = mass.argmax(-1) if uniform is None else categorical(law, uniform)
+            token = mass.argmax(-1) if uniform is None else drawn(law, uniform)
         else:
             logits = shaped(drafter.texts, tokens, mass.log())
             lawful = has_law(logits).tolist()

@@ -29,13 +29,13 @@ from real.drafters.proposal import Proposal, agreeing, before_empty, chain, ende
 from real.drafters.refining import NOTHING, Refining
 from real.drafters.several import Several, law_of
 from real.models.hf import Pair
-from real.models.sampling import Sampling, one_hot
+from real.models.sampling import Sampling, drawn, one_hot
 from real.models.state import generator
 from real.models.text import Text, close_up
 from theory.learners.hedge import route
 from theory.loss import Linear, Loss, MixtureKL, MixtureTV
 from theory.runs.practice import EXPERT_LEARNERS
-from theory.speculation.acceptance import alpha, categorical
+from theory.speculation.acceptance import alpha
 
 MODES = ("tv", "kl", "route")
 
@@ -180,7 +180,7 @@ class Mixture(Several):
             counts = self._going(counts, before_empty(raw, law, counts, i))
             if max(counts) <= i:
                 break
-            tokens.append(law.argmax(-1) if uniforms is None else categorical(law, uniforms[:, i]))
+            tokens.append(law.argmax(-1) if uniforms is None else drawn(law, uniforms[:, i]))
             witnesses.append(law[:, 0])
             seen.append(said)
             self._raw.append(raw)

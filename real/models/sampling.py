@@ -9,8 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from theory.arrays import Array
 from theory.require import is_number, is_whole
 from theory.speculation.acceptance import COLDEST, categorical, process
+from theory.speculation.gumbel_rule import race
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,10 +74,15 @@ class Sampling:
         law = self.law(logits)
         return None, law, law[..., 0]
 
-    def choose(self, logits: Tensor, uniform: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Token ``[...]``, the law ``[..., V]`` it was drawn from, None when greedy with no uniform, and a witness."""
+    def choose(self, logits: Tensor, chance: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Token ``[...]``, the law ``[..., V]`` it was ``drawn`` from, None when greedy as is ``chance``, a witness."""
         token, law, witness = self.judge(logits)
-        return categorical(law, uniform) if token is None else token, law, witness
+        return drawn(law, chance) if token is None else token, law, witness
+
+
+def drawn(law: Array, chance: Array) -> Array:
+    """Token ``[...]`` of a law ``[..., V]`` by a uniform ``[...]``, or by the noise of its place ``[..., V]``."""
+    return race(law, chance) if chance.dim() == law.dim() else categorical(law, chance)
 
 
 def has_law(logits: Tensor) -> Tensor:

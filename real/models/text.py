@@ -28,6 +28,7 @@ class Text:
             read them; row i is the state after input token i. Otherwise None.
         prompt_logits: the target's logits at prompt positions 1 … n − 1 ``[n − 1, V]`` if they were asked for.
         rng: the text's own generator, on the CPU; None where it shares one.
+        key: of its noise (``theory/speculation/gumbel_rule.py``), no other text's; None where none is asked for.
         shape: what shapes its logits; stops: what ends it besides end tokens (``real/models/generation.py``).
         done: whether an end token was committed or the end is reached.
         number: its place among the requests that it came with, from 1, for messages; None outside a decoder.
@@ -40,6 +41,7 @@ class Text:
     hidden: Tensor | None = None
     prompt_logits: Tensor | None = None
     rng: torch.Generator | None = None
+    key: int | None = None
     shape: Shape | None = None
     stops: Stops | None = None
     done: bool = False

@@ -9,8 +9,11 @@ import torch
 from torch import Tensor
 
 from real.models.device import sent
-from real.serving.settings import RULES
-from theory.speculation.acceptance import categorical, greedy_rule
+from theory.speculation.acceptance import categorical, greedy_rule, token_rule
+from theory.speculation.block_rule import block_rule
+from theory.speculation.gumbel_rule import gumbel_rule
+
+BY_UNIFORMS = {"token": token_rule, "block": block_rule}
 
 
 class Chains(NamedTuple):
@@ -20,7 +23,8 @@ class Chains(NamedTuple):
         likeliest: the target's argmax at the pending token and along the draft ``[n, g + 1]``; None unless greedy.
         laws: its processed laws there ``[n, g + 1, V]``; None when greedy.
         drafts: int64 ``[n, g]``. draft_laws: the laws they were sampled from ``[n, g, V]``, None when greedy.
-        uniforms: float64 ``[n, 2·G + 1]`` of the G ≥ g tokens asked for (``Session.uniforms``); None when greedy.
+        uniforms: float64 ``[n, 2·G + 1]`` of the G ≥ g tokens asked for (``Session.uniforms``), or the noise of as many
+            places and one more ``[n, G + 1, V]``; None when greedy.
     """
 
     likeliest: Tensor | None
@@ -53,9 +57,11 @@ class Chains(NamedTuple):
             return greedy_rule(self.likeliest[:, : count + 1], drafts)
         assert self.laws is not None
         assert self.uniforms is not None
+        if rule == "gumbel":
+            return gumbel_rule(self.laws[:, : count + 1], drafts, self.uniforms[:, : count + 1])
         if count == 0 or self.draft_laws is None:
             token = categorical(self.laws[:, 0], self.uniforms[:, -1])
             return torch.zeros_like(token), token
         asked = self.uniforms.shape[1] // 2  # tokens: the longest draft asked for, which may have ended before
         to_accept = torch.cat([self.uniforms[:, asked : asked + count], self.uniforms[:, -1:]], 1)
-        return RULES[rule](self.laws[:, : count + 1], self.draft_laws[:, :count], drafts, to_accept)
+        return BY_UNIFORMS[rule](self.laws[:, : count + 1], self.draft_laws[:, :count], drafts, to_accept)

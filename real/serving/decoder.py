@@ -230,10 +230,10 @@ class Decoder:
         new: int | None = None,
         eos: frozenset[int] | None = None,
     ) -> None:
-        learning, rng = self.learning, self.own.text_rng() if self.session.rows > 1 else None
+        learning, own = self.learning, self.own.entering(self.session.rows > 1)
         keep_prompt = learning is not None and learning.reads_prompts
         new = self.serving.max_new_tokens if new is None else new
-        text = self.session.enter(prompt, new, eos=eos, keep_prompt=keep_prompt, rng=rng, clock=ledger)
+        text = self.session.enter(prompt, new, eos=eos, keep_prompt=keep_prompt, clock=ledger, **own)
         text.number = number + 1
         with ledger("prefill"):
             check_prompt(text)
@@ -252,7 +252,7 @@ class Decoder:
         if learning is not None and not told:
             learning.rest(session, ledger)
         lengths = [session.room(text, self.gamma) for text in session.texts]
-        uniforms = session.uniforms(lengths, serving.sampling, self.own.rng)
+        uniforms = session.uniforms(lengths, serving.sampling, self.own.rng, serving.rule)
         steps = step(session, lengths, serving.sampling, uniforms, ledger, serving.rule, serving.confidence)
         if self.control is not None:
             with ledger("draft"):

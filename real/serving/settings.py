@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 
 from real.models.sampling import Sampling
 from theory.require import is_number, is_whole
-from theory.speculation.acceptance import token_rule
-from theory.speculation.block_rule import block_rule
 from theory.speculation.draft_length import check_costs
 
-RULES = {"token": token_rule, "block": block_rule}
-"""How a sampled chain is verified; at temperature 0 both are the greedy rule."""
+RULES = ("token", "block", "gumbel")
+"""How a sampled chain is verified (``theory/speculation/``); at temperature 0 all are the greedy rule. Under the last
+the seed fixes the text, whatever is drafted."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Serving:
         default=960,
         metadata={"help": "Committed tokens, rounded up to whole rounds, that only set the adapter's whitening."},
     )
-    rule: str = field(default="token", metadata={"help": "Verification of sampled chains: token or block."})
+    rule: str = field(default="token", metadata={"help": "Verification of sampled chains: token, block or gumbel."})
     confidence: float = field(
         default=0.0, metadata={"help": "End a draft at the first token less probable than this; 0 never does."}
     )
@@ -94,7 +93,7 @@ class Serving:
             raise ValueError(f"burn_in={self.burn_in!r}: must be at least 1, or there is nothing to whiten by")
         if not isinstance(self.overlap, bool):
             raise ValueError(f"overlap={self.overlap!r}: must be True or False")
-        if self.rule not in list(RULES):
+        if self.rule not in RULES:
             raise ValueError(f"rule={self.rule!r}: must be one of {', '.join(RULES)}")
         if not 0 <= self.confidence < 1:
             raise ValueError(f"confidence={self.confidence!r}: must be in [0, 1); 0 drafts gamma tokens every step")

@@ -25,6 +25,7 @@ from real.models.text import Text, check_length, close_up, shaped_along
 from real.serving.chains import Chains
 from real.serving.lawful import as_bits, check_step
 from real.serving.settings import RULES
+from theory.speculation.gumbel_rule import noise
 
 __all__ = ["RULES", "Clock", "Session", "Step", "alone", "generate", "step"]
 
@@ -120,13 +121,14 @@ class Session:
         eos: frozenset[int] | None = None,
         keep_prompt: bool = False,
         rng: torch.Generator | None = None,
+        key: int | None = None,
         clock: Clock = untimed,
     ) -> Text:
         """Prefill target and drafter with a new text, charged to the clock's line "prefill".
 
         The prompt has 1 to ``target.context`` tokens. ``eos`` are the ids that end the text: None takes the target's
         own, an empty set never stops early. ``keep_prompt`` keeps the target's logits at the prompt's positions, and
-        the drafter's features there. ``rng`` is the text's own generator, on the CPU.
+        the drafter's features there. ``rng`` is the text's own generator, on the CPU, and ``key`` that of its noise.
 
         Raises:
             ValueError: for a prompt that is empty or too long, or no new token.
@@ -138,7 +140,7 @@ class Session:
         assert len(self.texts) < self.rows
         end = min(len(prompt) + max_new_tokens, target.context + 1)  # longest text
         generation = target.generation
-        text = Text(list(prompt), len(prompt), end, target.eos if eos is None else eos, rng=rng)
+        text = Text(list(prompt), len(prompt), end, target.eos if eos is None else eos, rng=rng, key=key)
         text.shape = generation.shape(prompt, end, target.device)
         text.stops = generation.stops() if eos is None else None
         with clock("prefill"):
@@ -172,14 +174,22 @@ class Session:
         room = min(text.end - length, self.target.context - length, self.drafter.context + 1 - length)
         return max(0, min(gamma, self.drafter.reach(text), room))
 
-    def uniforms(self, lengths: Sequence[int], sampling: Sampling, rng: torch.Generator | None = None) -> Tensor | None:
+    def uniforms(
+        self, lengths: Sequence[int], sampling: Sampling, rng: torch.Generator | None = None, rule: str = "token"
+    ) -> Tensor | None:
         """float64 ``[n, 2·g + 1]`` in [0, 1), g the longest of ``lengths``; greedy decoding consumes none.
 
         Text i draws 2·lengths[i] + 1 of them from its own generator, or else from ``rng``: the first to draft, as many
-        to accept, the last for the recovered or bonus token.
+        to accept, the last for the recovered or bonus token. Under the Gumbel rule nothing is drawn: it is the noise
+        ``[n, g + 1, V]`` of every text's next g + 1 places.
+
+        Raises:
+            ValueError: under that rule for a text that entered without a ``key``.
         """
         if sampling.greedy:
             return None
+        if rule == "gumbel":
+            return self._noise(max(lengths) + 1)
         longest, rows = max(lengths), []
         for text, length in zip(self.texts, lengths, strict=True):
             own = torch.rand(2 * length + 1, generator=text.rng or rng, dtype=torch.float64)
@@ -188,6 +198,14 @@ class Session:
                 own = torch.cat([own[:length], none, own[length:-1], none, own[-1:]])
             rows.append(own)
         return sent(torch.stack(rows), self.target.device)
+
+    def _noise(self, places: int) -> Tensor:
+        keys = [text.key for text in self.texts if text.key is not None]
+        if len(keys) < len(self.texts):
+            raise ValueError("rule='gumbel': a text without a key has no noise; enter it with key=…, no other text's")
+        found = [[*range(len(text.tokens), len(text.tokens) + places)] for text in self.texts]
+        device = self.target.device
+        return noise(sent(keys, device)[:, None], sent(found, device), self.target.vocab)
 
 
 def alone(target: CausalLM, drafter: Drafter | None, prompt: Sequence[int], max_new_tokens: int, **entering) -> Session:
@@ -211,7 +229,7 @@ def step(
 
     ``lengths`` says how many tokens each text drafts; they must fit (``Session.room``), 0 is a plain step. For
     ``uniforms`` see ``Session.uniforms``, for ``confidence`` ``Drafter.propose``: a draft that ends early leaves the
-    uniforms after it unused. ``rule`` is one of ``RULES``.
+    uniforms after it unused. ``rule`` is one of ``RULES``, and the same as of the uniforms.
 
     Raises:
         NoLaw: if the target's logits at a position to be committed, or the drafter's at a drafted one, are NaN or +inf
@@ -239,7 +257,7 @@ def step(
         found = torch.cat([drafts, kept[:, None], token[:, None], bits], 1).tolist()  # the only sync
         g = drafts.shape[1]
         for text, count, numbers in zip(texts, counts, found, strict=True):
-            examined = numbers[g] if laws is None or rule == "token" else count  # the block rule looks at all of it
+            examined = numbers[g] if laws is None or rule != "block" else count  # the block rule looks at all of it
             check_step(text, numbers[g + 2 :], g + 1, examined + 1, count, drafter)
         steps = []
         for row, numbers in enumerate(found):
@@ -286,7 +304,9 @@ def generate(
         raise ValueError(f"rule={rule!r}: must be one of {', '.join(RULES)}")
     while not all(text.done for text in session.texts):
         lengths = [session.room(text, gamma) for text in session.texts]
-        yield from step(session, lengths, sampling, session.uniforms(lengths, sampling, rng), clock, rule, confidence)
+        yield from step(
+            session, lengths, sampling, session.uniforms(lengths, sampling, rng, rule), clock, rule, confidence
+        )
         for row in reversed(range(len(session.texts))):
             if session.texts[row].done and len(session.texts) > 1:
                 session.leave(row)

@@ -18,6 +18,7 @@ from real.serving.control import Control, Known
 from theory.require import whole
 from theory.runs.reading import check_text
 from theory.speculation.draft_length import State as Lengths
+from theory.speculation.gumbel_rule import key
 
 TENANTS = 16
 """Memories that are kept, unless another number is given."""
@@ -54,9 +55,10 @@ class Own:
         self.known = None if control is None else control.init()
         self.most = [] if self.known is None else [self.known.lengths.account, *self.known.balances]
 
-    def text_rng(self) -> torch.Generator:
-        """The generator of the next text among several, whoever is beside it."""
-        return torch.Generator().manual_seed(_number([self.seed, self.entered]))
+    def entering(self, several: bool) -> dict[str, Any]:
+        """What the next text enters with: the key of its noise and, among several, a generator, whoever is beside."""
+        rng = torch.Generator().manual_seed(_number([self.seed, self.entered])) if several else None
+        return {"rng": rng, "key": key(self.seed, self.entered)}
 
     def state(self) -> dict[str, Tensor]:
         """Named tensors."""

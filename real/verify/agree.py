@@ -20,15 +20,18 @@ from real.measure.speed_law import pathwise, speed_law
 from real.models.sampling import Sampling
 from real.serving.ledger import Ledger
 from real.serving.settings import Serving
+from real.serving.step import Step
 from real.systems.loaded import Models
 from real.systems.rows import METHODS, SYSTEMS
 from real.traffic.streams import scheduled
+from real.verify.lossless import TIE
 from real.verify.record import load_header, losses
 from theory.runs.agreement import free_run, one_step
 from theory.runs.files import owned
 from theory.runs.practice import ADAPTER_LEARNERS
 from theory.runs.result import save_result
 from theory.runs.trace import Trace, done, provenance
+from theory.speculation.gumbel_rule import lead, noise
 
 RUNS = (("ogd", 2), ("optimistic", 3), ("ensemble", 6))
 """Learners and draft lengths that are predicted; nothing was recorded with any of them."""
@@ -36,9 +39,9 @@ HEADS_RUNS = (("ogd", 1), ("optimistic", 2), ("ensemble", 3))
 """The same on linear heads, which draft no more than there are heads."""
 TEMPERATURES = {"greedy": 0.0, "sampled": 1.0}
 """Recordings and their temperatures; those of linear heads, where they were made, are called ``heads-greedy``, …"""
-HEADS = "heads-"
-TIE = 1e-4
-"""Greedy: where the two largest logits are closer than this, float32 may fall either way."""
+HEADS, GUMBEL = "heads-", "gumbel"
+EXACT, SEEDED = ("greedy", GUMBEL), "accepted counts, Gumbel rule"
+"""Where a recording predicts every position; that of the Gumbel rule, sampled at temperature 1, may be made or not."""
 STEP_TOLERANCE, RUN_TOLERANCE, NEARBY = 1e-5, 1e-4, 1e-7
 
 
@@ -62,24 +65,35 @@ def make(models: Models, header: dict[str, Any], schedule: str, learner_name: st
     """Run the decoder as the recording's header says, under a learner and a draft length that were not recorded."""
     sampling = Sampling(header["temperature"], header["top_k"], header["top_p"])
     burn_in = header["burn_in_rounds"] * header["nu"] or Serving.burn_in
-    serving = Serving(gamma, header["nu"], sampling, header["max_new_tokens"], header["law_top_k"], burn_in)
+    rule = header.get("rule", Serving.rule)
+    serving = Serving(gamma, header["nu"], sampling, header["max_new_tokens"], header["law_top_k"], burn_in, rule)
     system = header.get("system", "")
     method = SYSTEMS[f"{system}-{learner_name}"] if system else METHODS[learner_name]
     made, number = Made([], [], [], [], []), 0
 
     def watch(step) -> None:
-        top = step.logits.topk(2, dim=-1).values
-        made.gap.extend((top[:, 0] - top[:, 1]).tolist())
+        made.gap.extend(_gap(step, rule).tolist())
         made.token.extend(step.tokens)
         made.prompt.extend([number] * len(step.tokens))
         made.step_start.extend(i == 0 for i in range(len(step.tokens)))
         made.accepted.extend(i < step.accepted for i in range(len(step.tokens)))
 
-    decoder = models.decoder(method, serving, header["seed"] + 1, watch=watch)
+    seed = header["seed"] + (rule != "gumbel")  # whose text the seed fixes
+    decoder = models.decoder(method, serving, seed, watch=watch)
     prompts = models.encoded(scheduled(schedule, header["seed"]).prompts)
     for number, prompt in enumerate(prompts):  # noqa: B007 (watch reads it)
         decoder.serve(prompt, Ledger())
     return made
+
+
+def _gap(step: Step, rule: str) -> torch.Tensor:
+    """How far the target is from choosing otherwise at the positions of a step ``[c]``."""
+    if rule != "gumbel":
+        top = step.logits.topk(2, dim=-1).values
+        return top[:, 0] - top[:, 1]
+    laws, end = step.verified_probs, len(step.text.tokens)
+    places = torch.arange(end - len(laws), end, device=laws.device)
+    return lead(laws, noise(torch.full_like(places, step.text.key or 0), places, laws.shape[-1]))
 
 
 def compare_greedy(predicted: Trace, recorded_tokens: np.ndarray, made: Made) -> dict[str, Any]:
@@ -158,8 +172,9 @@ def load_prediction(folder: Path, mode: str, learner: str, gamma: int) -> Trace:
     command = f"python -m sim replay {recording} --learner {learner} --gamma {gamma} --out {folder}/predicted"
     if not recording.exists():
         of_heads = "--system heads --family llama " if mode.startswith(HEADS) else ""
-        temperature = TEMPERATURES[mode.removeprefix(HEADS)]
-        again = f"python -m real record {of_heads}--temperature {temperature:g} --out {recording}"
+        by_rule = "--rule gumbel " if mode.endswith(GUMBEL) else ""
+        temperature = TEMPERATURES.get(mode.removeprefix(HEADS), 1.0)
+        again = f"python -m real record {of_heads}{by_rule}--temperature {temperature:g} --out {recording}"
         raise FileNotFoundError(f"no recording at {recording}: make one with `{again}` (make results does it all)")
     if not path.with_suffix(".json").exists():
         raise FileNotFoundError(f"no prediction at {path}: run `{command}` first")
@@ -174,7 +189,10 @@ def agree(out: Path, console: Console, progress: Callable[[str], None] = lambda 
     """Make the runs that were predicted, compare, write ``out/agreement.json`` and print what holds."""
     folder = out / "agreement"
     runs = dict.fromkeys(TEMPERATURES, RUNS)
-    runs |= {f"{HEADS}{mode}": HEADS_RUNS for mode in TEMPERATURES if (folder / f"{HEADS}{mode}.npz").exists()}
+    runs |= {GUMBEL: RUNS} if (folder / f"{GUMBEL}.npz").exists() else {}
+    runs |= {
+        f"{HEADS}{mode}": HEADS_RUNS for mode in (*TEMPERATURES, GUMBEL) if (folder / f"{HEADS}{mode}.npz").exists()
+    }
     predictions = {(mode, *run): load_prediction(folder, mode, *run) for mode in runs for run in runs[mode]}
     models, rows = {}, []
     for (mode, learner, gamma), predicted in predictions.items():
@@ -195,13 +213,13 @@ def agree(out: Path, console: Console, progress: Callable[[str], None] = lambda 
         row = {"drafter": drafter, "learner": learner, "gamma": gamma, "sampling": sampling}
         row |= interval_of_measured(predicted, made)
         row["holds"] = bool(row["low"] <= row["predicted"] <= row["high"])
-        if sampling == "greedy":
+        if sampling in EXACT:
             row |= compare_greedy(predicted, tokens, made)
             row["holds"] = row["unexplained"] == 0
         rows.append(row)
         console.print(f"{drafter:8} {sampling:8} {learner:10} gamma {gamma}: predicted {row['predicted']:.4f}, "
                       f"measured {row['measured']:.4f} [{row['low']:.4f}, {row['high']:.4f}]"
-                      + (f", {row['identical']} of {row['prompts']} prompts identical" if sampling == "greedy" else ""),
+                      + (f", {row['identical']} of {row['prompts']} prompts identical" if sampling in EXACT else ""),
                       highlight=False)  # fmt: skip
     result = {
         "rows": rows,
@@ -218,17 +236,19 @@ def agree(out: Path, console: Console, progress: Callable[[str], None] = lambda 
 
 def disagreements(result: dict[str, Any]) -> list[str]:
     """The exact checks that fail; intervals may miss by chance, these may not."""
-    exact = ("accepted counts, greedy", "one step, float32 against float64", "pathwise theorems")
-    return [name for name in exact if result["holds"][name][0] < result["holds"][name][1]]
+    exact = ("accepted counts, greedy", SEEDED, "one step, float32 against float64", "pathwise theorems")
+    return [name for name in exact if name in result["holds"] and result["holds"][name][0] < result["holds"][name][1]]
 
 
 def verdict(result: dict[str, Any]) -> dict[str, tuple[int, int]]:
     """How many checks of each kind hold, of how many."""
     greedy = [row["holds"] for row in result["rows"] if row["sampling"] == "greedy"]
     sampled = [row["holds"] for row in result["rows"] if row["sampling"] == "sampled"]
+    seeded = [row["holds"] for row in result["rows"] if row["sampling"] == GUMBEL]
     arithmetic_rows = [row for rows in result["arithmetic"].values() for row in rows]
     kinds = {
         "accepted counts, greedy": greedy,
+        **({SEEDED: seeded} if seeded else {}),
         "tokens per step, sampled": sampled,
         "one step, float32 against float64": [row["one_step_holds"] for row in arithmetic_rows],
         "free run, float32 against float64": [row["free_run_holds"] for row in arithmetic_rows],

@@ -1,7 +1,8 @@
 """`python -m real lossless`: is the output exactly the target's, with every drafter and with learning on?
 
 Greedy: every method's text equals ``model.generate(do_sample=False)`` token for token; in float64 without exception, in
-float32 up to near-ties, each listed with the gap between the target's two largest logits. Sampled: the target's laws
+float32 up to near-ties, each listed with the gap between the target's two largest logits. Sampled by the Gumbel rule:
+the same, with the seed's noise added to the logits, and a gap of ``TIE`` or more fails. Sampled otherwise: the laws
 are recomputed by one plain transformers forward over the finished text, and the committed tokens' randomised
 probability integral transforms are tested for uniformity (theory/speculation/audit.py) with a stated false-alarm
 probability.
@@ -24,12 +25,12 @@ from real.models.text import Text, shaped
 from real.serving.decoder import in_order
 from real.serving.ledger import Ledger
 from real.serving.settings import Serving
-from real.serving.step import RULES
 from real.systems.loaded import decoder_of, drafter_of
 from real.systems.rows import METHODS, Method
 from theory.learners.hedge import Hedge
 from theory.learners.ogd import OGD
 from theory.speculation.audit import pit
+from theory.speculation.gumbel_rule import key, noise
 
 Prompts = Sequence[list[int]]
 Served = Callable[[Pair, Prompts, int, Sampling, int], Iterable[list[int]]]
@@ -37,6 +38,9 @@ Served = Callable[[Pair, Prompts, int, Sampling, int], Iterable[list[int]]]
 
 FALSE_ALARM = 1e-6  # of each uniformity test
 FLOAT32_PROMPTS = 50  # at most: float32 flips and the sampled law are reported beside the exact check
+TIE = 1e-4
+"""Where the two largest logits, noise included, are closer than this, float32 may fall either way."""
+SEED = 3  # of what is sampled by the Gumbel rule
 ROUND, BURN_IN = 16, 64  # committed tokens between weight swaps, and before the first
 
 
@@ -63,7 +67,8 @@ MATRIX: dict[str, Method] = {
     "routing": Method("mixture", Hedge(0.5), settings=(("mode", "route"),)),
 }
 """One system of every kind of drafter, all learning, each checked under every rule that applies."""
-CHECKED |= {f"{name} {rule}": served(method, rule=rule) for name, method in MATRIX.items() for rule in RULES}
+BY_UNIFORMS = ("token", "block")
+CHECKED |= {f"{name} {rule}": served(method, rule=rule) for name, method in MATRIX.items() for rule in BY_UNIFORMS}
 
 
 def in_rows(method: Method, rows: int, gamma: int = 4, rule: str = "token") -> Served:
@@ -96,41 +101,71 @@ CHECKED["mixture, levels by cost"] = served(Method("mixture", Hedge(0.3)), costs
 WAY_COSTS = (1.0, 1.28, 1.44, 1.5, 1.56), (1.0, 1.04, 1.06, 1.08, 1.1)
 """Where nothing is found to copy, and of copies alone, which draft then wherever they find something."""
 BY_WAYS: dict[str, Any] = {"costs": COSTS, "lower_costs": LOWER_COSTS, "way_costs": WAY_COSTS}
-CHECKED |= {f"mixture, ways {rule}": served(MATRIX["mixture"], rule=rule, **BY_WAYS) for rule in RULES}
+CHECKED |= {f"mixture, ways {rule}": served(MATRIX["mixture"], rule=rule, **BY_WAYS) for rule in BY_UNIFORMS}
 CHECKED["copies, ways"] = served(Method("backoff"), costs=COSTS, way_costs=WAY_COSTS)
+
+GUMBEL: dict[str, Served] = {
+    f"{name} gumbel": served(method, rule="gumbel") for name, method in {"plain": Method(None), **MATRIX}.items()
+}
+GUMBEL["plain gumbel, 4 rows"] = in_rows(Method(None), 4, rule="gumbel")
+GUMBEL["adapter gumbel, 4 rows"] = in_rows(MATRIX["adapter"], 4, rule="gumbel")
+GUMBEL["mixture gumbel, ways"] = served(MATRIX["mixture"], rule="gumbel", **BY_WAYS)
+GUMBEL["adapter gumbel, confidence"] = served(MATRIX["adapter"], rule="gumbel", confidence=0.2)
+IN_ROWS |= {name: method for name, method in GUMBEL.items() if name.endswith("rows")}
+"""Where the seed fixes a sampled text: what drafts, how much, and beside what may not show in it."""
 
 
 @dataclass(frozen=True)
 class Flip:
-    """A text that leaves the reference: prompt, position after the prompt, the reference's top-2 logit gap there."""
+    """A text that leaves the reference: prompt, position after the prompt, the reference's top-2 logit gap there.
+
+    Where noise is added to the logits, it is the gap of the sums.
+    """
 
     prompt: int
     position: int
     gap: float
 
 
-def reference(pair: Pair, prompts: Prompts, new: int) -> list[list[int]]:
-    """What transformers' own greedy ``generate`` commits after each prompt."""
+@dataclass(frozen=True)
+class Noisy:
+    """One request's noise for ``generate``: the Gumbel rule at temperature 1 is greedy decoding with it."""
+
+    key: int
+
+    def __call__(self, ids: Tensor, logits: Tensor) -> Tensor:
+        """Logits ``[1, V]`` after ``ids`` ``[1, n]`` → their log probabilities plus the noise of this place."""
+        place = torch.tensor([ids.shape[1]], device=ids.device)
+        return Sampling().law(logits).double().log() - noise(place * 0 + self.key, place, logits.shape[-1]).log()
+
+
+def reference(pair: Pair, prompts: Prompts, new: int, seed: int | None = None) -> list[list[int]]:
+    """What transformers' own greedy ``generate`` commits after each prompt; with a seed, where its noise is added."""
     texts = []
-    for prompt in prompts:
+    for i, prompt in enumerate(prompts):
         ids = torch.tensor([prompt], device=pair.device)
         settings = {"do_sample": False, "max_new_tokens": new, "pad_token_id": 0, "tokenizer": pair.tokenizer}
         settings["return_dict_in_generate"] = False  # what a generation config may ask for
+        if seed is not None:
+            settings["logits_processor"] = [Noisy(key(seed, i))]
         output = pair.target.model.generate(ids, attention_mask=torch.ones_like(ids), **settings)
         texts.append(output[0, len(prompt) :].tolist())
     return texts
 
 
 @torch.inference_mode()
-def compare(pair: Pair, prompts: Prompts, texts: Iterable[list[int]], wanted: list[list[int]]) -> list[Flip]:
-    """Where ``texts`` first leave the reference ``wanted``, one flip per differing prompt."""
+def compare(
+    pair: Pair, prompts: Prompts, texts: Iterable[list[int]], wanted: list[list[int]], seed: int | None = None
+) -> list[Flip]:
+    """Where ``texts`` first leave the reference ``wanted``, of this seed's noise; one flip per differing prompt."""
     flips = []
     for i, (prompt, text, want) in enumerate(zip(prompts, texts, wanted, strict=True)):
         if text != want:
             shared = min(len(text), len(want))
             at = next((j for j in range(shared) if text[j] != want[j]), shared)
-            logits = pair.target.model(torch.tensor([prompt + want[:at]], device=pair.device)).logits[0, -1]
-            top = logits.double().topk(2).values
+            ids = torch.tensor([prompt + want[:at]], device=pair.device)
+            logits = pair.target.model(ids).logits[:, -1]
+            top = (logits if seed is None else Noisy(key(seed, i))(ids, logits))[0].double().topk(2).values
             flips.append(Flip(i, at, float(top[0] - top[1])))
     return flips
 
@@ -178,24 +213,33 @@ def random_pair(family: str, dtype: str, noise: float = 0.03) -> Pair:
 
 
 def check_greedy(
-    label: str, pair: Pair, prompts: Prompts, new: int, methods: dict[str, Served], varied: bool = True
+    label: str,
+    pair: Pair,
+    prompts: Prompts,
+    new: int,
+    methods: dict[str, Served],
+    varied: bool = True,
+    seed: int | None = None,
+    tie: float = 0.0,
 ) -> bool:
-    """Print one line per method and the flips; True if every text is the reference's.
+    """Print one line per method and the flips; True if every text is the reference's, up to gaps below ``tie``.
+
+    With a seed the methods sample by the Gumbel rule, which is greedy decoding by its noise.
 
     varied: also ask for a median of 20 distinct tokens a text, without which the comparison says little.
     """
-    wanted = reference(pair, prompts, new)
+    wanted, sampling = reference(pair, prompts, new, seed), Sampling(0.0 if seed is None else 1.0)
     distinct = median(len(set(text)) for text in wanted)
     clean = not varied or distinct >= min(20, new)
     for name, method in methods.items():
-        texts = list(method(pair, prompts, new, Sampling(0.0), 0))
-        flips = compare(pair, prompts, texts, wanted)
+        texts = list(method(pair, prompts, new, sampling, seed or 0))
+        flips = compare(pair, prompts, texts, wanted, seed)
         same = len(prompts) - len(flips)
         count = f"identical {same:4d}/{len(prompts)}"
-        print(f"{label:22} {name:18} {count}   median distinct tokens {distinct:g}", flush=True)
+        print(f"{label:22} {name:26} {count}   median distinct tokens {distinct:g}", flush=True)
         for flip in flips:
             print(f"    prompt {flip.prompt}, position {flip.position}: top-2 logit gap {flip.gap:.2e}")
-        clean = clean and not flips
+        clean = clean and all(flip.gap < tie for flip in flips)
     return clean
 
 
@@ -207,7 +251,7 @@ def check_sampled(label: str, pair: Pair, prompts: Prompts, new: int, methods: d
         rng = torch.Generator().manual_seed(2)
         values = torch.cat([transforms(pair, p, text, sampling, rng) for p, text in zip(prompts, texts, strict=True)])
         p_value = uniformity(values)
-        print(f"{label:22} {name:18} uniformity p = {p_value:.3g} over {len(values)} tokens", flush=True)
+        print(f"{label:22} {name:26} uniformity p = {p_value:.3g} over {len(values)} tokens", flush=True)
         clean = clean and p_value >= FALSE_ALARM
     return clean
 
@@ -232,7 +276,7 @@ def lossless(
     """Run all checks and print the table; False if any float64 or sampled check fails.
 
     With ``target`` and ``draft`` that pair is checked instead of random models; ``texts`` are then its prompts as token
-    ids (default: random ids). ``methods`` replaces ``CHECKED``. With ``compiled`` models, the reference stays eager.
+    ids (default: random ids). ``methods`` replaces all of them. With ``compiled`` models, the reference stays eager.
 
     Raises:
         ValueError: for no prompt or no new token, or where a model does not compile.
@@ -240,8 +284,12 @@ def lossless(
     if prompts < 1 or new < 1:
         raise ValueError(f"prompts={prompts!r}, new={new!r}: both must be at least 1")
     torch.set_num_threads(1)
+    by_seed: dict[str, Served] = {}
     if methods is None:  # batches are not compiled
-        methods = {name: served for name, served in CHECKED.items() if not (compiled and name in IN_ROWS)}
+        methods, by_seed = (
+            {name: served for name, served in some.items() if not (compiled and name in IN_ROWS)}
+            for some in (CHECKED, GUMBEL)
+        )
     failed = []
     for name in ["given"] if target is not None else families:
         for dtype in ("float64", "float32"):
@@ -253,6 +301,9 @@ def lossless(
                 _compile(pair, max(map(len, ids)) + new)
             if not check_greedy(label, pair, ids, new, methods, varied=target is None) and dtype == "float64":
                 failed.append(f"greedy {label}")
+            tie = 0.0 if dtype == "float64" else TIE
+            if by_seed and not check_greedy(label, pair, ids, new, by_seed, False, SEED, tie):
+                failed.append(f"sampled by seed {label}")
             if dtype == "float32" and not check_sampled(label, pair, ids, new, methods):
                 failed.append(f"sampled {label}")
     verdict = f"lossless: all float64 texts identical, no p below {FALSE_ALARM:g}"

@@ -28,6 +28,8 @@ from theory.runs.trace import SettingsDiffer, plain, provenance
 from theory.speculation.adapter import adapter_loss, readout
 
 FORMAT = "onlinespec-recording-1"
+REPLAYED = ("token", "gumbel")
+"""Rules under which a position's acceptance can be told from the text; the header names the second only."""
 
 
 def record(
@@ -44,8 +46,10 @@ def record(
         SettingsDiffer: if one made with other settings is there; nothing is overwritten.
         Owned: if another process is making it.
         ValueError: if the stream is too short to hold the burn-in, a prompt to hold what the heads read, the system
-            cannot be replayed, or what was recorded is not finite.
+            or the rule cannot be replayed, or what was recorded is not finite.
     """
+    if serving.rule not in REPLAYED:
+        raise ValueError(f"rule={serving.rule!r}: can be replayed of {' and '.join(REPLAYED)} only; record one of them")
     with owned(path):
         stream, method = scheduled(schedule, seed), at_rest(system)
         drafter, pieces = models.drafter(method, serving), list[Piece]()
@@ -67,6 +71,8 @@ def record(
         read = drafter.recording(pieces, burn_in)
         arrays = _laws(pieces, drafter, serving) | {name: tensor.numpy() for name, tensor in read.items()}
         arrays["prompt"] = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
+        if "rule" in header:
+            arrays["place"] = np.concatenate([np.arange(piece.start, piece.stop, dtype=np.int32) for piece in pieces])
         arrays["segment"] = np.array(stream.segment, np.int32)[arrays["prompt"]]
         header["digest"] = _digest(header, arrays)
         header |= {"tokens_per_step": total.tokens / total.steps, "alpha": total.alpha_sum / total.verified}
@@ -146,6 +152,8 @@ def _header(
     burn_in_rounds = 0 if drafter.ready else serving.burn_in_rounds
     scalars |= {"burn_in_rounds": burn_in_rounds, "ridge": drafter.ridge, "radius": None, "seed": seed}
     scalars |= {"max_new_tokens": serving.max_new_tokens, "schedule": schedule, "segments": list(stream.names)}
+    if serving.rule == "gumbel" and not sampling.greedy:
+        scalars["rule"] = serving.rule
     if system:
         scalars |= {"system": system, "family": models.family}
     if drafter.head_weights:

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from theory.problem import Problem
+from theory.require import is_whole
 from theory.speculation.adapter import adapter_problem
+from theory.speculation.gumbel_rule import key, noise
 
 FORMAT = "onlinespec-recording-1"
 SHAPES = {
@@ -46,6 +48,7 @@ class Recording:
     prompt: np.ndarray
     segment: np.ndarray
     x_1: np.ndarray
+    place: np.ndarray
     header: dict[str, Any]
 
     @classmethod
@@ -71,6 +74,7 @@ class Recording:
         kept = {name: arrays[name] for name in SHAPES}
         heads, width = kept["features"].shape[1:]
         kept["x_1"] = arrays.get("x_1", np.zeros(heads * width**2))
+        kept["place"] = arrays.get("place", np.zeros(0, dtype=int))
         kept = {name: a.astype(np.float64 if a.dtype.kind == "f" else np.int64) for name, a in kept.items()}
         return cls(**kept, header=header)
 
@@ -83,6 +87,16 @@ class Recording:
     def greedy(self) -> bool:
         """Whether it was recorded at temperature 0."""
         return self.header["temperature"] == 0
+
+    @property
+    def seeded(self) -> bool:
+        """Whether it was sampled by the Gumbel rule, so that its seed tells the noise."""
+        return self.header.get("rule") == "gumbel"
+
+    @property
+    def decided(self) -> bool:
+        """Whether the text decides what a draft has accepted, and nothing is left to draw."""
+        return self.greedy or self.seeded
 
     @property
     def temperature(self) -> float:
@@ -117,6 +131,12 @@ class Recording:
         np.put_along_axis(dense, self.law_index[part], self.law_prob[part], axis=-1)
         return dense
 
+    def noise(self, part: slice) -> np.ndarray:
+        """The noise of these positions, by which target and draft chose ``[n, V]``; of a seeded recording only."""
+        numbers, which = np.unique(self.prompt[part], return_inverse=True)
+        keys = np.array([key(self.header["seed"], int(number)) for number in numbers])
+        return noise(keys[which], self.place[part], len(self.head))
+
 
 def check_recording(path: Path, arrays: dict[str, np.ndarray], header: dict[str, Any]) -> None:
     """Hold a file's arrays and header against the contract.
@@ -150,6 +170,12 @@ def check_recording(path: Path, arrays: dict[str, np.ndarray], header: dict[str,
         "prompt": (np.all(np.diff(arrays["prompt"]) >= 0), "must not decrease"),
         "nu": (header["nu"] >= 1, "must be at least 1"),
         "weights": (len(header.get("weights", [1])) == sizes["H"], f"must be one of each of {sizes['H']} heads"),
+        "rule": (header.get("rule", "gumbel") == "gumbel", "must be gumbel, or left out: the token rule"),
+        "place": (
+            "rule" not in header or ("place" in arrays and arrays["place"].shape == (sizes["P"],)),
+            "must have one entry a position, under the Gumbel rule",
+        ),
+        "seed": ("rule" not in header or is_whole(header.get("seed")), "must be a whole number, under the Gumbel rule"),
         "x_1": ("x_1" not in arrays or arrays["x_1"].shape == (entries,), f"must have {entries} entries"),
     }
     for name, (holds, rule) in (*finite.items(), *rules.items()):

@@ -18,21 +18,25 @@ decoder).
     prompt       int32   [P]      number of the prompt, non-decreasing; steps restart where it changes
     segment      int32   [P]      number of the stream's segment (0 = home)
     x_1          float32 [H·d·d]  the decision recorded; left out where it is 0
+    place        int32   [P]      where the position is in its request's text, prompt included; under the Gumbel rule
     header       str     []       JSON object of the scalars below
 
 Header: ``format`` "onlinespec-recording-1"; ``digest``, a name that recordings of the same settings and text share;
 ``gamma`` of the recorded run; ``nu`` committed tokens a round;
 ``temperature`` (0 = greedy), ``top_k``, ``top_p`` of the sampling law; ``burn_in_rounds`` rounds without learning,
 which the whitener is computed from; ``ridge``; ``radius`` of the ball x lives in (null: free); ``tokens_per_step``
-and ``alpha`` of the recorded run; ``weights`` of the heads in the loss, if there are heads; anything else is kept as
-provenance.
+and ``alpha`` of the recorded run; ``weights`` of the heads in the loss, if there are heads; ``rule`` "gumbel" where it
+was sampled by the Gumbel rule, and ``seed`` of its noise, in which a request's number is its prompt's; anything else is
+kept as provenance.
 
 **The decoder's rules, replayed.** Rounds are nu consecutive committed positions, over prompt boundaries. x stays 0
 for ``burn_in_rounds`` rounds and round ``burn_in_rounds + 1`` is the learner's first. The update of a round is made,
 and the new x swapped in, at the first step boundary after the round's last token is committed. Steps restart at each
 prompt; the last step of a prompt may be cut. An incomplete last round is decoded but not learned from. Greedy: a
 position is accepted if the draft's argmax is the committed token, and the learner's target is the hard label. Sampled:
-a token committed is accepted with probability min(1, draft/target) at that token, the token rule read backwards.
+a token committed is accepted with probability min(1, draft/target) at that token, the token rule read backwards. By the
+Gumbel rule nothing is left to chance: a position is accepted if the draft, by the noise of its place, chooses the token
+committed.
 """
 
 from collections.abc import Iterator, Sequence
@@ -47,6 +51,7 @@ from theory.loss import Blocks, SoftmaxKL
 from theory.runs.trace import Trace, plain, provenance
 from theory.speculation.acceptance import alpha, process
 from theory.speculation.adapter import adapter_loss, readout
+from theory.speculation.gumbel_rule import lead, race
 
 
 class Predicted(NamedTuple):
@@ -59,7 +64,8 @@ class Predicted(NamedTuple):
     loss_t: SoftmaxKL | Blocks
     decoded: chain.Decoded
     margin: np.ndarray
-    """Draft's top-2 logit gap at each position under the draft in force (greedy: how far it is from a tie)."""
+    """How far the draft in force is from a tie at each position: its top-2 logit gap, noise included if the seed tells
+    it."""
     overlap: np.ndarray
     """alpha at each position under the draft in force; greedy: whether the argmaxes agree."""
 
@@ -70,8 +76,8 @@ class Replay:
     def __init__(self, recording: Recording, learner: Learner, gamma: int, copies: int, rng: np.random.Generator):
         if not 1 <= gamma <= recording.nu:
             raise ValueError(f"gamma={gamma!r}: must lie in [1, nu={recording.nu}]; a step may not span two swaps")
-        if recording.greedy and copies != 1:
-            raise ValueError(f"copies={copies!r}: a greedy run has nothing to draw; give 1")
+        if recording.decided and copies != 1:
+            raise ValueError(f"copies={copies!r}: a run that is greedy or by the Gumbel rule draws nothing; give 1")
         heads = recording.features.shape[1]
         if 1 < heads < gamma:
             raise ValueError(f"gamma={gamma!r}: there are {heads} heads, a step drafts no more")
@@ -139,6 +145,10 @@ class Replay:
             return kept, margin, kept.astype(float)
         draft = process(logits, recording.temperature, header["top_k"], header["top_p"])
         overlap = alpha(heads[0].target_probs[:, None], draft)[..., None]
+        if recording.seeded:
+            noise = recording.noise(part)[:, None]
+            kept = race(draft, noise)[..., None] == token
+            return kept, lead(draft, noise)[..., None], overlap
         shape = (*draft.shape[:2], uniforms.shape[-1])
         ours = np.broadcast_to(np.take_along_axis(draft, token, axis=-1), shape)
         theirs = np.broadcast_to(recording.token_prob[part, None, None], shape)
@@ -155,7 +165,7 @@ def predict(
     Returns:
         A trace with one row a committed position, and the decision ``[H·d·d]`` that the last position was assigned.
         Columns: position, prompt, segment, round; examined, accepted and step_start, means over the copies; overlap
-        (alpha there) and margin (the draft's top-2 logit gap). Its header holds, as lists over the copies, steps,
+        (alpha there) and margin (as in ``Predicted``). Its header holds, as lists over the copies, steps,
         accepted, recovered, bonus and tokens_per_step; and alpha, the mean overlap; and loss, the mean KL at x_t.
     """
     replay = Replay(recording, learner, gamma, copies, np.random.default_rng(seed))

@@ -34,8 +34,10 @@ def run(
         uniforms: one number in [0, 1) a position, by which a drafted token is kept; none where decoding is greedy.
 
     Raises:
-        ValueError: for a sampling law that is cut to fewer tokens.
+        ValueError: for a sampling law that is cut to fewer tokens, or a rule that is not the token rule.
     """
+    if rule := recorded.header.get("rule"):
+        raise ValueError(f"rule={rule!r}: only the token rule is decoded here; record by it")
     if recorded.header["top_k"] or recorded.header["top_p"] < 1:
         raise ValueError("top_k, top_p: only whole laws are decoded here; record at top_k=0, top_p=1")
     learner, learned, position = made(recorded.x_1), 0, 0

@@ -73,6 +73,12 @@ def test_what_is_not_written_as_pseudocode_is_refused():
             by_pseudocode(learner)
 
 
+def test_a_recording_by_the_gumbel_rule_is_refused(tmp_path):
+    path = save(tmp_path / "seeded.npz", arrays(False, 5, rule="gumbel"))
+    with pytest.raises(ValueError, match="rule='gumbel': only the token rule is decoded here"):
+        confirm(path, LEARNERS["ogd"], 3)
+
+
 def test_it_imports_nothing_of_the_project_but_itself():
     for path in Path(pseudocode.__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

@@ -9,7 +9,9 @@ from sim.environments.recording import Recording
 from sim.environments.replay import Replay, predict
 from theory.runs.choose import make_learner
 from theory.runs.practice import ADAPTER_LEARNERS, in_practice
+from theory.speculation.acceptance import process
 from theory.speculation.adapter import adapted, adapter_loss, readout, whitening
+from theory.speculation.gumbel_rule import key, noise, race
 
 WIDTH, VOCABULARY, POSITIONS, NU = 5, 17, 133, 12
 
@@ -23,12 +25,17 @@ def arrays(greedy, seed=0, **header):
     law = np.exp(logits - logits.max(axis=1, keepdims=True))
     law /= law.sum(axis=1, keepdims=True)
     token = law.argmax(axis=1) if greedy else np.array([rng.choice(VOCABULARY, p=p) for p in law])
+    prompt, place = np.searchsorted([20, 36, 37, 90], np.arange(POSITIONS), side="right"), 7 + np.arange(POSITIONS)
+    by_rule = {}
+    if header.get("rule"):
+        keys = np.array([key(seed, number) for number in prompt])
+        token, by_rule = race(law, noise(keys, place, VOCABULARY)), {"place": place.astype(np.int32)}
     kept = 1 if greedy else VOCABULARY
     order = np.argsort(-law, axis=1)[:, :kept]
     prob = np.take_along_axis(law, order, axis=1)
     settings = {"format": "onlinespec-recording-1", "gamma": 3, "nu": NU, "temperature": 0 if greedy else 0.8}
     settings |= {"top_k": 0, "top_p": 1.0, "burn_in_rounds": 2, "ridge": 1e-2, "radius": None}
-    settings |= {"digest": f"{seed}{'greedy' if greedy else 'sampled'}"} | header
+    settings |= {"digest": f"{seed}{'greedy' if greedy else 'sampled'}", "seed": seed} | header
     return {
         "features": features.astype(np.float32),
         "head": head.astype(np.float32),
@@ -37,10 +44,10 @@ def arrays(greedy, seed=0, **header):
         "token_prob": (np.ones(POSITIONS) if greedy else law[np.arange(POSITIONS), token]).astype(np.float32),
         "law_index": order.astype(np.int32),
         "law_prob": (prob / prob.sum(axis=1, keepdims=True)).astype(np.float32),
-        "prompt": np.searchsorted([20, 36, 37, 90], np.arange(POSITIONS), side="right").astype(np.int32),
+        "prompt": prompt.astype(np.int32),
         "segment": (np.arange(POSITIONS) > 60).astype(np.int32),
         "header": np.array(json.dumps(settings)),
-    }
+    } | by_rule
 
 
 def save(path, content):
@@ -58,12 +65,25 @@ def sampled(tmp_path):
     return Recording.load(save(tmp_path / "sampled.npz", arrays(False)))
 
 
+@pytest.fixture
+def seeded(tmp_path):
+    return Recording.load(save(tmp_path / "seeded.npz", arrays(False, 5, rule="gumbel")))
+
+
+def chosen(recording, place, logits):
+    """What a greedy draft, or one by the Gumbel rule, drafts at a position of the recording."""
+    if recording.greedy:
+        return np.argmax(logits)
+    keys = np.array([key(recording.header["seed"], int(recording.prompt[place]))])
+    return race(process(logits, 0.8), noise(keys, recording.place[place : place + 1], VOCABULARY)[0])
+
+
 def decode_by_hand(recording, learner, gamma):
-    """A greedy chain decoder, one step at a time; (accepted, committed) of every step, and x after every swap."""
+    """A chain decoder, one step at a time; (accepted, committed) of every step, and x after the last round."""
     q, r = readout(recording.head)
     position, rounds, state, started, steps = 0, 0, learner.init(np.zeros(WIDTH**2)), False, []
     x = np.zeros(WIDTH**2)
-    while position < len(recording.token):
+    while position <= len(recording.token):
         while (rounds + 1) * recording.nu <= position:  # at a step boundary: learn from every finished round
             part = slice(rounds * recording.nu, (rounds + 1) * recording.nu)
             features = recording.features[part, 0]
@@ -74,26 +94,30 @@ def decode_by_hand(recording, learner, gamma):
                 state, started = learner.update(state, loss_t), True
             rounds += 1
         x = learner.predict(state) if started else x
+        if position == len(recording.token):
+            return steps, x
         end = np.sum(recording.prompt <= recording.prompt[position])
         accepted = 0
         for place in range(position, min(position + gamma, end)):
             hidden = adapted(recording.features[place, 0], x, recording.whitener, np.linalg.inv(r))
-            drafted = np.argmax(recording.head @ hidden)
+            drafted = chosen(recording, place, recording.head @ hidden)
             if drafted != recording.token[place]:
                 break
             accepted += 1
         committed = min(accepted + 1, end - position)
         steps.append((accepted, committed))
         position += committed
-    return steps, x
+    raise AssertionError("a step went beyond the text")
 
 
 @pytest.mark.parametrize("gamma", [1, 2, 3, 5, 8, 12])
 @pytest.mark.parametrize("spec", ADAPTER_LEARNERS)
-def test_greedy_replay_is_the_decoder_step_for_step(greedy, spec, gamma):
-    learner = in_practice(spec, {}, greedy.problem)
-    trace, x_t = predict(greedy, learner, gamma, 1, 0, {})
-    steps, x = decode_by_hand(greedy, learner, gamma)
+@pytest.mark.parametrize("kind", ["greedy", "seeded"])
+def test_replay_is_the_decoder_step_for_step(request, kind, spec, gamma):
+    recording = request.getfixturevalue(kind)
+    learner = in_practice(spec, {}, recording.problem)
+    trace, x_t = predict(recording, learner, gamma, 1, 0, {})
+    steps, x = decode_by_hand(recording, learner, gamma)
     starts = np.flatnonzero(trace.columns["step_start"])
     accepted = np.add.reduceat(trace.columns["accepted"], starts)
     committed = np.diff(starts, append=POSITIONS)
@@ -140,6 +164,36 @@ def test_learning_lowers_the_loss(sampled):
         for who in (("ogd", {"step_size": 1.0}), ("frozen", {}))
     ]
     assert np.mean(losses[0]) < np.mean(losses[1])
+
+
+def test_a_seeded_replay_has_the_luck_of_its_seed_alone(seeded):
+    """Draws have no part in it; by another seed than the text's the draft chooses independently, and less is kept."""
+    learner = make_learner("frozen", {}, seeded.problem)
+    traces = [predict(seeded, learner, 3, 1, seed, {})[0] for seed in (0, 1)]
+    assert traces[0].header["steps"] == traces[1].header["steps"]
+    kept = np.mean(traces[0].columns["accepted"])
+    seeded.header["seed"] += 1
+    assert np.mean(predict(seeded, learner, 3, 1, 0, {})[0].columns["accepted"]) < kept - 0.1 < 0.7
+    with pytest.raises(ValueError, match="copies=2"):
+        Replay(seeded, learner, 3, 2, np.random.default_rng(0))
+
+
+BROKEN = {
+    "must be gumbel, or left out": {"rule": "block", "seed": 5},
+    "seed must be a whole number": {"rule": "gumbel", "seed": 1.5},
+    "place must have one entry a position": {"rule": "gumbel", "seed": 5},
+}
+
+
+@pytest.mark.parametrize("message", BROKEN)
+def test_a_recording_says_what_its_rule_needs(tmp_path, message):
+    content = arrays(False)
+    header = json.loads(str(content["header"])) | BROKEN[message]
+    content |= {"header": np.array(json.dumps(header)), "place": np.arange(POSITIONS)}
+    if "place" in message:
+        content["place"] = content["place"][:-1]
+    with pytest.raises(ValueError, match=message):
+        Recording.load(save(tmp_path / "broken.npz", content))
 
 
 @pytest.mark.parametrize("copies, gamma, message", [(2, 3, "copies=2"), (1, 0, "gamma=0"), (1, 13, "gamma=13")])

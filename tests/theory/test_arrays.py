@@ -51,6 +51,7 @@ CALLS = {
     "asarray": lambda xp, a, b, i: xp.asarray((1.0, 2.0), like=a),
     "arange": lambda xp, a, b, i: xp.arange(4, like=a),
     "integer": lambda xp, a, b, i: xp.integer(a > 0),
+    "double": lambda xp, a, b, i: xp.double(xp.integer(8 * a)) + 0.5,
     "logsumexp": lambda xp, a, b, i: xp.logsumexp(a),
     "logsumexp kept": lambda xp, a, b, i: xp.logsumexp(a, axis=0, keepdims=True),
     "log_softmax": lambda xp, a, b, i: xp.log_softmax(a),

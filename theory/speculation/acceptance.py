@@ -1,7 +1,8 @@
 """Accept/reject arithmetic: the lossless token rule, for numpy and torch arrays alike.
 
 Its parts (``following``, ``leading``, ``residual``, ``categorical``) also make the block rule
-(theory/speculation/block_rule.py); the two files are the only accept/reject rules of the repository.
+(theory/speculation/block_rule.py), and ``greedy_rule`` the Gumbel rule (theory/speculation/gumbel_rule.py); these three
+files hold the only accept/reject rules of the repository.
 
 ``target_probs`` and ``draft_probs`` are next-token laws, last axis the vocabulary. Randomness comes in as uniforms in
 [0, 1), so that one function serves any generator and every outcome can be enumerated in a test.

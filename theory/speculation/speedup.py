@@ -204,6 +204,15 @@ def greedy_rejections_tv(total_variation: Number) -> Number:
     return 2 * total_variation
 
 
+def shared_noise_rejections(total_variation: Number) -> Number:
+    """2TV/(1 + TV) ≥ P(rejection) under the Gumbel rule, where the token rule rejects TV (Theorem 8).
+
+    Concave, so the bound of the mean TV bounds the mean: for ρ of ``rejection_bound`` and ε of ``tokens_per_step`` or
+    ``tokens_per_step_lower`` alike. Attained where the laws agree on every token that both give mass.
+    """
+    return 2 * total_variation / (1 + total_variation)
+
+
 def theorem_1(mean_divergence: Number, gamma: int, cost_ratio: float) -> tuple[Array, Array]:
     """(E(ρ,γ)/(1+γc), (γ+1)/(1+γc)): lower and upper limit of the speedup for i.i.d. positions within a step.
 

@@ -55,7 +55,7 @@ def spoilt(model: TabularLM, before: int, last: int, how: str) -> TabularLM:
 
 def served(target, drafter, sampling, rule="token"):
     """The text of 8 new tokens after 0, 1, as far as it came, and the error if any."""
-    session = alone(target, drafter, [0, 1], 8)
+    session = alone(target, drafter, [0, 1], 8, key=0)
     try:
         for _ in generate(session, 3, sampling, torch.Generator().manual_seed(0), rule=rule):
             pass
