@@ -128,6 +128,7 @@ class Claim:
         expression: Python that gives it for the game ``played``; None where there is none.
         places: the module of every name in ``expression`` that must be imported.
         within: whether it is made for gradients up to G alone.
+        anywhere: whether it is made in every dimension.
     """
 
     name: str
@@ -135,6 +136,7 @@ class Claim:
     expression: str | None = None
     places: Mapping[str, str] = field(default_factory=dict)
     within: bool = False
+    anywhere: bool = False
 
 
 def own_bound(played: Played) -> Any:
@@ -223,9 +225,10 @@ def claims(learner: Learner, problem: Problem, bound: Bound | None = None, spec:
     x_1 = problem.domain.project(np.full(problem.dimension, 1 / problem.dimension))
     if learner.bound(learner.init(x_1), np.array(problem.comparator_energy)) is not None:
         if isfinite(problem.diameter):
-            found.append(Claim("bound", own_bound, "own_bound(played)", {"own_bound": __name__}))
+            found.append(Claim("bound", own_bound, "own_bound(played)", {"own_bound": __name__}, anywhere=True))
         if learner.constant_steps and learner.bases is None:
-            found.append(Claim("bound, sharp energy", sharp_bound, "sharp_bound(played)", {"sharp_bound": __name__}))
+            place = {"sharp_bound": __name__}
+            found.append(Claim("bound, sharp energy", sharp_bound, "sharp_bound(played)", place, anywhere=True))
     if learner.guarantee(problem) is not None:
         domain = type(problem.domain)
         places = {"guarantee": __name__, "Problem": Problem.__module__, domain.__name__: domain.__module__}
