@@ -41,6 +41,7 @@ class Played:
     losses: np.ndarray  # f_t(x_t)
     anchors: np.ndarray  # where each update starts from: x_t, or x̂_t of optimistic learners
     state: State  # after the last round; None for one copy taken out of many
+    inside: Any  # []: whether all decisions are in the domain
 
     @property
     def horizon(self) -> int:
@@ -92,7 +93,7 @@ class Played:
     def copy(self, index: int) -> "Played":
         """One copy alone."""
         arrays = {name: getattr(self, name)[:, index] for name in ("comparators", "decisions", "losses", "anchors")}
-        return replace(self, game=self.game.copy(index), state=None, **arrays)
+        return replace(self, game=self.game.copy(index), state=None, inside=self.inside[index], **arrays)
 
 
 def play(learner: Learner, game: Game) -> Played:
@@ -106,7 +107,8 @@ def play(learner: Learner, game: Game) -> Played:
         state = learner.update(state, loss_t)
     still = np.broadcast_to(game.x_1, game.slopes.shape)
     x = np.stack(decisions)
-    return Played(learner, game, still, x, game.loss.value(x), np.stack(anchors), state)
+    inside = np.all(learner.domain.contains(x, 1e-6), axis=0)
+    return Played(learner, game, still, x, game.loss.value(x), np.stack(anchors), state, inside)
 
 
 def replay(learner: Learner, x_1: Any, slopes: Any, comparators: Any, quadratic: bool = False) -> Played:
@@ -293,8 +295,7 @@ def broken(played: Played, limit: Any) -> Any:
     summed = np.sum(np.abs(played.losses), axis=0) + np.sum(np.abs(played.comparator_losses), axis=0)
     limit = np.asarray(limit, dtype=float)
     within = played.regret <= limit + ROUNDING * (summed + np.where(np.isfinite(limit), np.abs(limit), 0.0))
-    feasible = np.all(played.learner.domain.contains(played.decisions, 1e-6), axis=0)
-    return ~(within & feasible)
+    return ~(within & played.inside)
 
 
 def score(played: Played, limit: Any) -> Any:

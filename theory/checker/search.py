@@ -38,7 +38,8 @@ class Search:
         games: at most, a game and its comparators counted once; the search also ends by itself.
         scales: whether slopes may exceed G (tiny ones are always tried).
         horizons: lengths of the constructed games.
-        seed: of what is drawn.
+        seed: of what is random.
+        drawn: whether Hypothesis draws games, too.
 
     Attributes:
         best: of every claim, the game in which regret came nearest to it. played: games so far.
@@ -52,6 +53,7 @@ class Search:
     scales: bool = True
     horizons: Sequence[int] = HORIZONS
     seed: int = 0
+    drawn: bool = True
     best: dict[str, Finding] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     played: int = 0
@@ -70,8 +72,9 @@ class Search:
 
     def run(self) -> list[Finding]:
         """All stages → one finding per claim, the claims in their order."""
-        stages = {"constructions": self.constructions, "refining": self.refine, "Hypothesis": self.hypothesis,
-                  "ascent": self.ascend}  # fmt: skip
+        stages = {"constructions": self.constructions, "refining": self.refine}
+        stages |= {"Hypothesis": self.hypothesis} if self.drawn else {}
+        stages |= {"ascent": self.ascend}
         with np.errstate(all="ignore"):
             for number, stage in enumerate(stages.values()):
                 if self.over:

@@ -172,7 +172,7 @@ def check(
             that is made for a single dimension.
         tightness_at_least: a share of ``bound`` that regret is to reach in some game; a looser bound does not hold
             either, for a theorem that is proved as tight.
-        seed: of what is drawn.
+        seed: of what is random.
 
     Raises:
         ValueError: for a share without a bound, or outside (0, 1]; for an unknown learner or setting, a missing file,
@@ -303,7 +303,7 @@ def _elsewhere(search: Search, problem: Problem) -> list[Finding]:
     own = [replace(claim, name=f"{claim.name}, d = {problem.dimension}") for claim in claims(search.learner, problem)]
     if not search.scales:
         own = [within(claim, problem.gradient_bound) for claim in own]
-    there = Search(search.learner, problem, own, search.games // 4, search.scales, FEW, search.seed)
+    there = Search(search.learner, problem, own, search.games // 4, search.scales, FEW, search.seed, drawn=False)
     return [one for one in there.run() if one.broken]
 
 
