@@ -18,7 +18,7 @@ export HF_HUB_OFFLINE := 1
 export MPLBACKEND := agg
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test nightly results systems pays bench lossless figures lint docs mutants kills gpu clean
+.PHONY: help setup demo test nightly results systems pays bench lossless figures lint docs mutants kills faults gpu clean
 
 help:
 	@echo 'make demo      the whole idea, from nothing, in about 15 minutes: out/demo/report.html'
@@ -34,6 +34,7 @@ help:
 	@echo 'make docs      API pages from the docstrings: out/docs/index.html'
 	@echo 'make mutants   changes operators and constants of learners, bounds, step sizes, verification and the speed law; tests must notice (20 minutes)'
 	@echo 'make kills     kills sweeps, studies and runs at times spread over them; begun again, all but seconds must be equal (20 minutes)'
+	@echo 'make faults    60 learners with a planted fault each and ten correct ones before the checker: results/theory/faults.json (20 minutes)'
 	@echo 'make gpu       on a CUDA device: its tests, a Qwen3-8B-shaped pair made here, served and compared (10 minutes)'
 	@echo 'make clean     removes caches and out/demo; keeps .venv and results/'
 
@@ -146,6 +147,9 @@ mutants: $(READY)
 
 kills: $(READY)
 	$(PY) -m tests.kills
+
+faults: $(READY)
+	$(PY) -m tests.faults --out results/theory/faults.json
 
 # Where python already has torch and a CUDA device: make gpu PY=python3 READY=
 # Without one, a dry run of the same commands: make gpu DEVICE=cpu DTYPE=float32 BIG=qwen3-tiny SMALL=qwen3-tiny

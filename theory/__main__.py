@@ -9,8 +9,9 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from theory.catalogue import BOUNDS, Bound
-from theory.checker import certificate, counterexample, exact, kept, trial
+from theory.checker import breach, certificate, counterexample, exact, kept, trial
 from theory.checker import tightness as tight
+from theory.checker.breach import Breach
 from theory.checker.search import GAMES
 from theory.checker.worst import WORST
 from theory.domain import Ball, Box, Domain, Simplex
@@ -47,7 +48,9 @@ def check(
         float | None, typer.Option(help="A share of --bound that regret is to reach in some game.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Write each game that breaks a claim there, as JSON and as a test."), FOLDER
+        Path | None,
+        typer.Option(help="Write each game that breaks a claim or law there, as JSON and as a test."),
+        FOLDER,
     ] = None,
 ) -> None:
     """Run every law on a learner, then search for a game that breaks its bound.
@@ -70,7 +73,7 @@ def check(
             tightness_at_least=tightness_at_least,
         )
     console.print(str(report), highlight=False)
-    for number, broken in enumerate(report.broken if out is not None else [], 1):
+    for number, broken in enumerate([*report.broken, *report.unlawful] if out is not None else [], 1):
         assert out is not None
         if broken.kept is not None:
             kept.save(out / f"counterexample-{number}.json", broken.kept)
@@ -83,11 +86,14 @@ def replay(
     game: Annotated[Path, typer.Argument(help="A counterexample-*.json of check --out.")],
     trust: Annotated[bool, typer.Option("--trust", help="Run the modules and files that it names.")] = False,
 ) -> None:
-    """Play a game that broke a claim again, by the code of today. Status 1 if it is still broken."""
+    """Play a game that broke a claim or a law again, by the code of today. Status 1 if it is still broken."""
     found = kept.replayed(game, trust)
-    for name, value in counterexample.summary(found).items():
-        console.print(f"{name}: {value}", highlight=False)
-    console.print(f"{found.claim.name}: {'still broken' if found.broken else 'holds now'}", highlight=False)
+    if isinstance(found, Breach):
+        name, told = found.law.__name__, breach.summary(found)
+    else:
+        name, told = found.claim.name, counterexample.summary(found)
+    for said, value in (told | {name: "still broken" if found.broken else "holds now"}).items():
+        console.print(f"{said}: {value}", highlight=False)
     raise typer.Exit(1 if found.broken else 0)
 
 

@@ -20,8 +20,8 @@ from theory.checker import honesty, sameness
 from theory.checker.games import Game, plays
 from theory.domain import Simplex
 from theory.hindsight import best_piecewise
-from theory.learner import Learner
-from theory.loss import Counted, Linear
+from theory.learner import Learner, State
+from theory.loss import Counted, Linear, Loss
 from theory.regret import dynamic_regret
 from theory.regret import path_length as measured_path_length
 
@@ -48,6 +48,13 @@ def feasible(learner: Learner, game: Game) -> None:
         where = f"round {outside[0, 0] + 1}, {decisions[tuple(outside[0])].round(6).tolist()}" if len(outside) else ""
         more = f"nor are those of {len(outside) - 1} more rounds and copies"
         assert not len(outside), f"feasible: the play of {where}, is not in {learner.domain}; {more}"
+
+
+def starts_as_told(learner: Learner, game: Game) -> None:
+    """The first decision is the one that it is given, up to rounding."""
+    first = np.asarray(learner.predict(learner.init(game.x_1)))
+    apart = float(np.max(np.abs(first - game.x_1)))
+    assert apart <= 1e-6, f"starts_as_told: the first decision differs by {apart:g} from the x_1 that init was given"
 
 
 def moves(learner: Learner, game: Game) -> None:
@@ -85,14 +92,37 @@ def gradients_counted(learner: Learner, game: Game) -> None:
 
 
 def hint_taken(learner: Learner, game: Game) -> None:
-    """A learner that declares ``takes_hints`` plays by an outside hint."""
-    state = learner.init(game.x_1)
+    """A learner that declares ``takes_hints`` plays by an outside hint, and asks for its gradient where it played."""
+    state, taken = learner.init(game.x_1), False
     for loss_t in game.losses:
         for hint in (np.ones_like(game.x_1), np.roll(game.slopes[0], 1, axis=-1)):
-            if np.any(learner.predict(state, hint) != learner.predict(state)):
-                return
+            taken = taken or bool(np.any(learner.predict(state, hint) != learner.predict(state)))
+            assert _asks_where_it_plays(learner, state, loss_t, hint) or not _asks_where_it_plays(
+                learner, state, loss_t, None
+            ), (
+                "hint_taken: update asks for the gradient at another point than predict played by the outside hint; "
+                "pass it on in update, too"
+            )
         state = learner.update(state, loss_t)
-    raise AssertionError("hint_taken: takes_hints is True, but no outside hint changes a play")
+    assert taken, "hint_taken: takes_hints is True, but no outside hint changes a play"
+
+
+def _asks_where_it_plays(learner: Learner, state: State, loss_t: Loss, hint: np.ndarray | None) -> bool:
+    asked = Asked(loss_t)
+    learner.update(state, asked, hint)
+    x_t = learner.predict(state, hint)
+    return any(np.array_equal(point, x_t) for point in asked.points)
+
+
+class Asked(Counted):
+    """A loss that remembers where it was asked for its gradient."""
+
+    def __init__(self, loss: Loss):
+        super().__init__(loss)
+        self.points: list[np.ndarray] = []
+
+    def _count(self, x: np.ndarray) -> None:
+        self.points.append(np.array(x))
 
 
 def hint_optional(learner: Learner, game: Game) -> None:
@@ -172,6 +202,7 @@ LAWS: dict[Law, Callable[[Learner, int], str | None]] = {
     honesty.repeatable: _always,
     honesty.settled: _always,
     honesty.without_side_effects: _always,
+    starts_as_told: _always,
     moves: _always,
     gradients_counted: _always,
     hint_optional: _always,

@@ -41,6 +41,7 @@ class Played:
     losses: np.ndarray  # f_t(x_t)
     anchors: np.ndarray  # where each update starts from: x_t, or x̂_t of optimistic learners
     state: State  # after the last round; None for one copy taken out of many
+    inside: Any  # []: whether all decisions are in the domain
 
     @property
     def horizon(self) -> int:
@@ -92,7 +93,7 @@ class Played:
     def copy(self, index: int) -> "Played":
         """One copy alone."""
         arrays = {name: getattr(self, name)[:, index] for name in ("comparators", "decisions", "losses", "anchors")}
-        return replace(self, game=self.game.copy(index), state=None, **arrays)
+        return replace(self, game=self.game.copy(index), state=None, inside=self.inside[index], **arrays)
 
 
 def play(learner: Learner, game: Game) -> Played:
@@ -106,7 +107,8 @@ def play(learner: Learner, game: Game) -> Played:
         state = learner.update(state, loss_t)
     still = np.broadcast_to(game.x_1, game.slopes.shape)
     x = np.stack(decisions)
-    return Played(learner, game, still, x, game.loss.value(x), np.stack(anchors), state)
+    inside = np.all(learner.domain.contains(x, 1e-6), axis=0)
+    return Played(learner, game, still, x, game.loss.value(x), np.stack(anchors), state, inside)
 
 
 def replay(learner: Learner, x_1: Any, slopes: Any, comparators: Any, quadratic: bool = False) -> Played:
@@ -128,6 +130,7 @@ class Claim:
         expression: Python that gives it for the game ``played``; None where there is none.
         places: the module of every name in ``expression`` that must be imported.
         within: whether it is made for gradients up to G alone.
+        anywhere: whether it is made in every dimension.
     """
 
     name: str
@@ -135,6 +138,7 @@ class Claim:
     expression: str | None = None
     places: Mapping[str, str] = field(default_factory=dict)
     within: bool = False
+    anywhere: bool = False
 
 
 def own_bound(played: Played) -> Any:
@@ -223,9 +227,10 @@ def claims(learner: Learner, problem: Problem, bound: Bound | None = None, spec:
     x_1 = problem.domain.project(np.full(problem.dimension, 1 / problem.dimension))
     if learner.bound(learner.init(x_1), np.array(problem.comparator_energy)) is not None:
         if isfinite(problem.diameter):
-            found.append(Claim("bound", own_bound, "own_bound(played)", {"own_bound": __name__}))
+            found.append(Claim("bound", own_bound, "own_bound(played)", {"own_bound": __name__}, anywhere=True))
         if learner.constant_steps and learner.bases is None:
-            found.append(Claim("bound, sharp energy", sharp_bound, "sharp_bound(played)", {"sharp_bound": __name__}))
+            place = {"sharp_bound": __name__}
+            found.append(Claim("bound, sharp energy", sharp_bound, "sharp_bound(played)", place, anywhere=True))
     if learner.guarantee(problem) is not None:
         domain = type(problem.domain)
         places = {"guarantee": __name__, "Problem": Problem.__module__, domain.__name__: domain.__module__}
@@ -290,8 +295,7 @@ def broken(played: Played, limit: Any) -> Any:
     summed = np.sum(np.abs(played.losses), axis=0) + np.sum(np.abs(played.comparator_losses), axis=0)
     limit = np.asarray(limit, dtype=float)
     within = played.regret <= limit + ROUNDING * (summed + np.where(np.isfinite(limit), np.abs(limit), 0.0))
-    feasible = np.all(played.learner.domain.contains(played.decisions, 1e-6), axis=0)
-    return ~(within & feasible)
+    return ~(within & played.inside)
 
 
 def score(played: Played, limit: Any) -> Any:

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from theory.checker.claims import Finding, Played, replay
 from theory.checker.games import Game
+from theory.domain import Domain
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,9 @@ TRIES = 4000
 def shrink(found: Finding, tries: int = TRIES) -> Finding:
     """The finding made readable: still broken, or, where nothing is broken, within 1 % of its ratio.
 
-    Rounds are dropped, comparators stopped, entries set to 0 or rounded, first all at once and then one by one, as long
-    as the claim goes on failing (Zeller & Hildebrandt 2002 for the dropping).
+    Rounds are dropped, coordinates of a claim that is made in every dimension, comparators stopped, entries set to 0 or
+    rounded, first all at once and then one by one, as long as the claim goes on failing (Zeller & Hildebrandt 2002 for
+    the dropping).
     """
     played, quadratic = found.played, found.played.game.quadratic
     left = tries
@@ -43,11 +46,16 @@ def shrink(found: Finding, tries: int = TRIES) -> Finding:
         if left < 0 or not _feasible(found, np.concatenate([numbers.x_1[None], numbers.comparators])):
             return False
         with np.errstate(all="ignore"):
-            new = again(numbers)
+            try:
+                new = again(numbers)
+            except Exception:  # a learner that is made for one dimension
+                return False
             return new.broken if found.broken else new.ratio >= 0.99 * found.ratio
 
     best = _Numbers(played.game.x_1, played.game.slopes, played.comparators)
-    for simpler in (_without_rounds, _standing, _rounded, _without_entries, _without_rounds, _rounded_each):
+    coordinates = partial(_without_coordinates, domain=played.learner.domain)
+    fewer = (_without_rounds, coordinates) if found.claim.anywhere else (_without_rounds,)
+    for simpler in (*fewer, _standing, _rounded, _without_entries, *fewer, _rounded_each):
         best = simpler(best, keeps)
     return again(best)
 
@@ -75,6 +83,15 @@ def _without_rounds(best: _Numbers, keeps: Keeps) -> _Numbers:
     return best
 
 
+def _without_coordinates(best: _Numbers, keeps: Keeps, domain: Domain) -> _Numbers:
+    """Drop coordinates one by one, the last first; what is left of decisions goes to the nearest in the domain."""
+    for index in reversed(range(1, len(best.x_1))):
+        x_1, slopes, comparators = (np.delete(a, index, axis=-1) for a in (best.x_1, best.slopes, best.comparators))
+        fewer = _Numbers(domain.project(x_1), slopes, domain.project(comparators))
+        best = fewer if keeps(fewer) else best
+    return best
+
+
 def _standing(best: _Numbers, keeps: Keeps) -> _Numbers:
     """One comparator for all rounds, if one will do."""
     for u in (best.x_1, *best.comparators[:: max(1, len(best.comparators) // 8)]):
@@ -88,7 +105,7 @@ def _rounded(best: _Numbers, keeps: Keeps) -> _Numbers:
     """All numbers of one kind to as few digits as will do."""
     for name in ("slopes", "x_1", "comparators"):
         for digits in range(1, 7):
-            fewer = replace(best, **{name: _significant(getattr(best, name), digits)})
+            fewer = replace(best, **{name: significant(getattr(best, name), digits)})
             if keeps(fewer):
                 best = fewer
                 break
@@ -117,7 +134,7 @@ def _rounded_each(best: _Numbers, keeps: Keeps) -> _Numbers:
 
     def shorter(value: float) -> Iterator[float]:
         for digits in (1, 2):
-            rounded = float(_significant(np.array(value), digits))
+            rounded = float(significant(np.array(value), digits))
             if rounded == value:
                 return
             yield rounded
@@ -125,7 +142,7 @@ def _rounded_each(best: _Numbers, keeps: Keeps) -> _Numbers:
     return _entries(best, shorter, keeps)
 
 
-def _significant(array: np.ndarray, digits: int) -> np.ndarray:
+def significant(array: np.ndarray, digits: int) -> np.ndarray:
     """To that many digits of the largest entry."""
     largest = np.max(np.abs(array), initial=0.0)
     if largest == 0 or not np.isfinite(largest):
@@ -173,12 +190,13 @@ def script(found: Finding, learner: str, places: Mapping[str, str]) -> str:
     """
     claim = None if found.outside else found.claim.expression
     shown = "played.decisions" if found.outside else "played.regret" if claim is None else f"played.regret, {claim}"
-    return "\n".join([*_again(found, learner, places), f"print({shown})"])
+    needed, played = _again(found, learner, places)
+    return "\n".join(["; ".join(needed), played, f"print({shown})"])
 
 
 def as_test(found: Finding, learner: str, places: Mapping[str, str]) -> str:
     """The game as a test that fails until the claim holds in it; arguments as of ``script``."""
-    imports, played = _again(found, learner, places)
+    needed, played = _again(found, learner, places)
     claim = found.claim.expression
     if found.outside:
         wanted = "played.learner.domain.contains(played.decisions, 1e-6).all()"
@@ -187,11 +205,18 @@ def as_test(found: Finding, learner: str, places: Mapping[str, str]) -> str:
     else:
         wanted = f"played.regret <= {claim} * (1 + 1e-9)"
     named = "stays_in_its_domain" if found.outside else "keeps_its_bound"
-    lines = [*imports.split("; "), "", "", f"def test_{type(found.played.learner).__name__.lower()}_{named}():"]
+    lines = [*needed, "", "", f"def test_{type(found.played.learner).__name__.lower()}_{named}():"]
     return "\n".join([*lines, f"    {played}", f"    assert {wanted}", ""])
 
 
-def _again(found: Finding, learner: str, places: Mapping[str, str]) -> tuple[str, str]:
+def imports(places: Mapping[str, str]) -> list[str]:
+    """One import a module for names in the modules where they are."""
+    modules = sorted(set(places.values()))
+    names = {module: sorted(name for name, place in places.items() if place == module) for module in modules}
+    return [f"from {module} import {', '.join(names[module])}" for module in modules]
+
+
+def _again(found: Finding, learner: str, places: Mapping[str, str]) -> tuple[list[str], str]:
     """Imports, and the line that plays the game."""
     played: Played = found.played
     game: Game = played.game
@@ -202,10 +227,7 @@ def _again(found: Finding, learner: str, places: Mapping[str, str]) -> tuple[str
     )
     claim = None if found.outside else found.claim.expression
     needed = {**places, "replay": replay.__module__, **({} if claim is None else found.claim.places)}
-    modules = sorted(set(needed.values()))
-    names = {module: sorted(name for name, place in needed.items() if place == module) for module in modules}
-    imports = "; ".join(f"from {module} import {', '.join(names[module])}" for module in modules)
-    return imports, f"played = replay({learner}, {arguments}{kind})"
+    return imports(needed), f"played = replay({learner}, {arguments}{kind})"
 
 
 def summary(found: Finding) -> dict[str, Any]:

@@ -119,6 +119,9 @@ def _signs(t: np.ndarray, turns: np.ndarray) -> Iterator[tuple[str, np.ndarray]]
             if end < length:
                 turning = (here < length - end) & (here % 2 == 1)
                 yield "segments, alternating, then constant", np.where(turning, -side, side)
+    for half in (3, 6):
+        if 2 * half <= rounds:
+            yield "square wave", np.where(t // half % 2 == 0, 1.0, -1.0)
     for segments in (3, 5, 8, isqrt(rounds)):
         if 2 < segments < rounds:
             yield f"{segments} segments", np.where(t * segments // rounds % 2 == 0, 1.0, -1.0)

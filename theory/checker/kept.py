@@ -1,4 +1,4 @@
-"""A game that breaks a claim as a file: numbers and names, no code; played again by ``python -m theory replay``.
+"""A game that breaks a claim or a law as a file, without code; played again by ``python -m theory replay``.
 
 A learner, its problem and its claim are written as the classes and settings they are made of. Classes of ``theory`` are
 found by name; those of others only where the reader trusts the file, for finding them runs their modules.
@@ -10,7 +10,12 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from theory.checker.breach import Breach, attempt
+from theory.checker.checks import LAWS
 from theory.checker.claims import Bound, Claim, Finding, claims, replay, within
+from theory.checker.games import Game
 from theory.learner import Learner
 from theory.problem import Problem
 from theory.runs.result import load_result, save_result
@@ -48,13 +53,29 @@ def content(found: Finding, problem: Problem, bound: Bound | None = None, spec: 
     }
 
 
+def content_of_breach(breach: Breach) -> dict[str, Any]:
+    """What a file says of a broken law.
+
+    Raises:
+        ValueError: for a setting that has no name by which it is found again.
+    """
+    return {
+        "learner": described(breach.learner),
+        "law": breach.law.__name__,
+        "x_1": breach.game.x_1.tolist(),
+        "slopes": breach.game.slopes.tolist(),
+        "quadratic": breach.game.quadratic,
+        "fault": breach.fault,
+    }
+
+
 def save(path: Path, told: dict[str, Any]) -> None:
     """Write ``content`` with its provenance."""
     save_result(path, KIND, told)
 
 
-def replayed(path: Path, trust: bool = False) -> Finding:
-    """The finding of a file, played again by the code of today.
+def replayed(path: Path, trust: bool = False) -> Finding | Breach:
+    """The finding, or the broken law, of a file, played again by the code of today.
 
     Args:
         path: a file that ``save`` wrote.
@@ -65,11 +86,23 @@ def replayed(path: Path, trust: bool = False) -> Finding:
         ValueError: for another kind of file, a class that is not there or not trusted, or a claim no longer made.
     """
     told = load_result(path, KIND)
-    learner, problem = rebuilt(told["learner"], trust), rebuilt(told["problem"], trust)
+    learner = rebuilt(told["learner"], trust)
+    if "law" in told:
+        return _tried(told, learner, path)
+    problem = rebuilt(told["problem"], trust)
     if not isinstance(learner, Learner) or not isinstance(problem, Problem):
         raise ValueError(f"{path}: describes no learner and problem, but {learner!r} and {problem!r}")
-    played = replay(learner, told["x_1"], told["slopes"], told["comparators"], told["quadratic"])
+    with np.errstate(all="ignore"):
+        played = replay(learner, told["x_1"], told["slopes"], told["comparators"], told["quadratic"])
     return Finding(_claim(told, learner, problem, trust), KIND, played)
+
+
+def _tried(told: dict[str, Any], learner: Any, path: Path) -> Breach:
+    laws = {law.__name__: law for law in LAWS}
+    if not isinstance(learner, Learner) or told["law"] not in laws:
+        raise ValueError(f"{path}: describes no learner and law, but {learner!r} and {told['law']!r}")
+    game = Game(np.array(told["x_1"], float), np.array(told["slopes"], float), told["quadratic"])
+    return attempt(laws[told["law"]], learner, game)
 
 
 def _claim(told: dict[str, Any], learner: Learner, problem: Problem, trust: bool) -> Claim:

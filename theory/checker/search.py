@@ -38,6 +38,8 @@ class Search:
         games: at most, a game and its comparators counted once; the search also ends by itself.
         scales: whether slopes may exceed G (tiny ones are always tried).
         horizons: lengths of the constructed games.
+        seed: of what is random.
+        drawn: whether Hypothesis draws games, too.
 
     Attributes:
         best: of every claim, the game in which regret came nearest to it. played: games so far.
@@ -50,6 +52,8 @@ class Search:
     games: int = GAMES
     scales: bool = True
     horizons: Sequence[int] = HORIZONS
+    seed: int = 0
+    drawn: bool = True
     best: dict[str, Finding] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     played: int = 0
@@ -57,7 +61,7 @@ class Search:
     def __post_init__(self):
         if self.games < 1:
             raise ValueError(f"games={self.games!r}: a search plays at least 1")
-        self.rng = np.random.default_rng(0)
+        self.rng = np.random.default_rng(self.seed)
         self.moving = not self.learner.static
         bounded = isfinite(self.problem.domain.diameter(self.problem.dimension))
         self.arena: Domain = self.problem.domain if bounded else Ball(1.0)
@@ -68,8 +72,9 @@ class Search:
 
     def run(self) -> list[Finding]:
         """All stages → one finding per claim, the claims in their order."""
-        stages = {"constructions": self.constructions, "refining": self.refine, "Hypothesis": self.hypothesis,
-                  "ascent": self.ascend}  # fmt: skip
+        stages = {"constructions": self.constructions, "refining": self.refine}
+        stages |= {"Hypothesis": self.hypothesis} if self.drawn else {}
+        stages |= {"ascent": self.ascend}
         with np.errstate(all="ignore"):
             for number, stage in enumerate(stages.values()):
                 if self.over:
@@ -155,7 +160,10 @@ class Search:
             x_1 = np.broadcast_to(starts[:, None], (*shape[:3], shape[4])).reshape(-1, shape[4])
             family = [name for name, _ in named for _ in range(shape[1] * shape[2])]
             self.consider(Game(x_1, slopes), family)
-            if not isinstance(self.arena, Simplex) and rounds <= 32:
+            if rounds <= 32 and isinstance(self.arena, Simplex):
+                least = np.min(slopes, axis=-1, keepdims=True)
+                self.consider(Game(x_1, slopes - least), [f"{name} (no gains)" for name in family])
+            elif rounds <= 32:
                 self.consider(Game(x_1, slopes, quadratic=True), [f"{name} (centers)" for name in family])
             if isinstance(self.arena, Ball) and self.problem.dimension >= 3 and not self.over:
                 self.adversary(starts, rounds)

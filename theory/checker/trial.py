@@ -1,15 +1,17 @@
 """A learner on trial: every law, then a search for a game that breaks what it claims; one report of both."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, is_dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Any, NamedTuple
 from warnings import warn
 
-from theory.checker import kept
-from theory.checker.checks import DIMENSIONS, checks, untried
-from theory.checker.claims import Bound, BoundRaised, Claim, Finding, claims, load_bound, within, written
+from theory.checker import breach, kept
+from theory.checker.breach import Breach, attempts
+from theory.checker.checks import DIMENSIONS, untried
+from theory.checker.claims import Bound, BoundRaised, Claim, Finding, claims, load_bound, within
 from theory.checker.counterexample import as_test, script, shrink, summary
+from theory.checker.expression import expression
 from theory.checker.search import GAMES, Search
 from theory.domain import Ball, Domain, Simplex
 from theory.learner import Learner
@@ -40,6 +42,14 @@ class Broken(NamedTuple):
     kept: dict[str, Any] | None
 
 
+class Unlawful(NamedTuple):
+    """A game that breaks a law, made short; ``test`` and ``kept`` as of ``Broken``."""
+
+    breach: Breach
+    test: str
+    kept: dict[str, Any] | None
+
+
 @dataclass(frozen=True)
 class Report:
     """What a trial found; ``print`` shows all of it.
@@ -49,6 +59,7 @@ class Report:
         laws: by the law's name, what broke it; None where it holds. untried: of other laws, why they were not tried.
         findings: for every claim the game in which regret came nearest to the bound.
         broken: of those that break their claim, the short game and its Python.
+        unlawful: of every law that is broken, the same.
         notes: what else there is to know.
         raised: the exception that ended the search; None if nothing did.
         loose: claims of which regret came to less than the share ``asked`` in every game.
@@ -59,6 +70,7 @@ class Report:
     laws: dict[str, str | None]
     findings: list[Finding] = field(default_factory=list)
     broken: list[Broken] = field(default_factory=list)
+    unlawful: list[Unlawful] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     raised: str | None = None
     untried: dict[str, str] = field(default_factory=dict)
@@ -131,6 +143,7 @@ def check(
     games: int = GAMES,
     dimensions: Sequence[int] = DIMENSIONS,
     tightness_at_least: float | None = None,
+    seed: int = 0,
 ) -> Report:
     """Try every law on a learner, then search for a game that breaks its bound.
 
@@ -159,6 +172,7 @@ def check(
             that is made for a single dimension.
         tightness_at_least: a share of ``bound`` that regret is to reach in some game; a looser bound does not hold
             either, for a theorem that is proved as tight.
+        seed: of what is random.
 
     Raises:
         ValueError: for a share without a bound, or outside (0, 1]; for an unknown learner or setting, a missing file,
@@ -173,12 +187,14 @@ def check(
     subject = make_learner(learner, settings, problem)
     spec = bound if isinstance(bound, str) else None
     function = load_bound(bound) if isinstance(bound, str) else bound
-    left = untried(subject, problem.dimension)
-    report = Report(subject, problem, tried(subject, problem.dimension, dimensions), untried=left)
+    made = expression(learner, settings, problem)
+    laws = attempts(subject, problem.dimension, dimensions, seed)
+    unlawful = [_unlawful(breach.shrink(one), made) for one in laws.values() if one.broken]
+    faults = {name: one.fault for name, one in laws.items()}
+    report = Report(subject, problem, faults, unlawful=unlawful, untried=untried(subject, problem.dimension))
     if dishonest := [name for name in HONEST if name in report.failed]:
         first = f"no search for a game that breaks its bound before {', '.join(dishonest)} holds: repair that first"
         return replace(report, notes=[first])
-    made = _imported(learner) if isinstance(learner, Learner) and not settings else _made(learner, settings, problem)
     try:
         held = claims(subject, problem, function, spec)
         if "feasible" in report.failed and not held:
@@ -187,12 +203,12 @@ def check(
             return replace(report, notes=["the learner claims NO BOUND, so none was tried; give one as bound"])
         if only_within:
             held = [within(claim, problem.gradient_bound) for claim in held]
-        search = Search(subject, problem, held, games, not only_within)
+        search = Search(subject, problem, held, games, not only_within, seed=seed)
         findings, notes = search.run(), search.notes
         if function is None and not any(found.broken for found in findings):
             for dimension in dimensions:
                 findings += _elsewhere(search, replace(problem, dimension=dimension))
-        failing = _distinct([shrink(found) for found in findings if found.broken])
+        failing = _distinct([_short(found) for found in findings if found.broken])
         if function is not None:
             failing = [_smaller(search, found, notes) for found in failing]
     except BoundRaised:
@@ -250,17 +266,23 @@ def default_problem(
 
 def tried(learner: Learner, dimension: int, dimensions: Sequence[int] = DIMENSIONS) -> dict[str, str | None]:
     """Every law → what broke it, None where it holds."""
-    found: dict[str, str | None] = {}
-    for title, one in checks(learner, dimension, dimensions=tuple(dimensions)):
-        name, fault = title.partition("[")[0], None
-        try:
-            one()
-        except AssertionError as error:
-            fault = str(error).removeprefix(f"{name}: ")
-        except (Exception, SystemExit) as error:
-            fault = f"raised {type(error).__name__}: {error}"
-        found[name] = found.get(name) or fault
-    return found
+    return {name: one.fault for name, one in attempts(learner, dimension, dimensions).items()}
+
+
+def _unlawful(found: Breach, made: tuple[str, dict[str, str]]) -> Unlawful:
+    try:
+        told = kept.content_of_breach(found)
+    except ValueError:
+        told = None
+    return Unlawful(found, breach.as_test(found, *made), told)
+
+
+def _short(found: Finding) -> Finding:
+    """The finding made short, its claim called by the dimension that is left."""
+    small = shrink(found)
+    name, elsewhere, _ = small.claim.name.partition(", d = ")
+    named = f"{name}{elsewhere}{small.played.game.x_1.shape[-1]}" if elsewhere else name
+    return replace(small, claim=replace(small.claim, name=named))
 
 
 def _broken(
@@ -281,7 +303,7 @@ def _elsewhere(search: Search, problem: Problem) -> list[Finding]:
     own = [replace(claim, name=f"{claim.name}, d = {problem.dimension}") for claim in claims(search.learner, problem)]
     if not search.scales:
         own = [within(claim, problem.gradient_bound) for claim in own]
-    there = Search(search.learner, problem, own, search.games // 2, search.scales, FEW)
+    there = Search(search.learner, problem, own, search.games // 4, search.scales, FEW, search.seed, drawn=False)
     return [one for one in there.run() if one.broken]
 
 
@@ -303,30 +325,3 @@ def _smaller(search: Search, found: Finding, notes: list[str]) -> Finding:
             "If the bound is stated for those, search only within them (only_within)"
         )
     return breaking[0] if breaking else found
-
-
-# How a learner is written in Python
-
-
-def _made(learner: Choice, settings: dict[str, Any], problem: Problem) -> tuple[str, dict[str, str]]:
-    """The expression that makes a learner again by its name, and where the names in it come from."""
-    constants = {"make_learner": "theory.runs.choose", "Problem": "theory.problem"}
-    if isinstance(learner, str):
-        return f"make_learner({learner!r}, {settings}, {written(problem)})", constants | places(problem.domain)
-    named = learner.__name__ if isinstance(learner, type) else repr(learner)
-    return f"make_learner({named}, {settings}, {written(problem)})", constants | places(learner) | places(problem)
-
-
-def _imported(learner: Learner) -> tuple[str, dict[str, str]]:
-    return repr(learner), places(learner)
-
-
-def places(value: Any) -> dict[str, str]:
-    """Where each class in the ``repr`` of a dataclass, or a class itself, is imported from; not where it cannot be."""
-    cls = value if isinstance(value, type) else type(value)
-    if not is_dataclass(cls):
-        return {}
-    importable = cls.__module__ != "__main__" and cls.__qualname__ == cls.__name__ and "/" not in cls.__module__
-    own = {cls.__name__: cls.__module__} if importable else {}
-    inside = {} if value is cls else {key: getattr(value, key) for key in cls.__dataclass_fields__}
-    return own | {name: place for part in inside.values() for name, place in places(part).items()}

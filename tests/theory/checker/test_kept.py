@@ -29,6 +29,12 @@ class ShortStep(OGD):
     def bound(self, state, comparator_energy):
         return bounds.proximal(comparator_energy, 1.3 * self.step_size, 1.3 * state.stability[..., 0])
 
+@dataclass(frozen=True)
+class Asking(OGD):
+    def update(self, state, loss_t, hint=None):
+        loss_t.grad(state.x)
+        return super().update(state, loss_t, hint)
+
 def half(played):
     return 0.5 * bounds.ogd(played.comparator_energy, played.learner.step_size, played.gradient_energy)
 """
@@ -42,11 +48,14 @@ def run(*arguments, cwd):
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    """Two broken claims, saved: a learner of the table under a bound of a file, and a learner of a file."""
+    """Broken claims, saved: a learner of the table under a bound of a file, and a learner of a file; a broken law."""
     folder = tmp_path_factory.mktemp("saved")
     (folder / "my.py").write_text(MINE)
-    for name, more in (("ogd", ["--bound", "my.py:half"]), ("my.py:ShortStep", [])):
-        out = "ogd" if name == "ogd" else "mine"
+    for name, out, more in (
+        ("ogd", "ogd", ["--bound", "my.py:half"]),
+        ("my.py:ShortStep", "mine", []),
+        ("my.py:Asking", "law", []),
+    ):
         result = run("theory", "check", name, *more, "--games", "5000", "--out", out, cwd=folder)
         assert result.returncode == 1, result.stdout + result.stderr
     return folder
@@ -82,6 +91,18 @@ def test_a_test_fails_until_the_claim_holds(saved, which):
         assert "holds now" in held.stdout
     finally:
         (saved / "my.py").write_text(whole)
+
+
+def test_a_broken_law_is_a_file_and_a_test_too(saved):
+    result = run("theory", "replay", "law/counterexample-1.json", "--trust", cwd=saved)
+    assert result.returncode == 1, result.stderr
+    assert "rounds: 1\n" in result.stdout
+    assert "2 gradients in a round, 1 declared" in result.stdout
+    assert "gradients_counted: still broken" in result.stdout
+    test = run("pytest", "-q", "-p", "no:cacheprovider", "law/test_counterexample_1.py", cwd=saved)
+    assert test.returncode == 1
+    assert "2 gradients in a round" in test.stdout
+    assert not (saved / "law" / "counterexample-2.json").exists()
 
 
 def test_learners_of_ours_need_no_trust(tmp_path):

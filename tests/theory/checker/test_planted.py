@@ -2,25 +2,29 @@
 
 from dataclasses import dataclass
 
-import numpy as np
 import pytest
 
 import theory
-from theory.arrays import namespace
-from theory.checker.checks import checks, untried
+from tests import faults
+from tests.theory.checker.planted.arrays import Branching, MixesCopiesOnThreeAxes
+from tests.theory.checker.planted.games import (
+    FrozenInOneDimension,
+    FrozenOnKL,
+    SkipsSmallGradients,
+    WrongFromFiveDimensionsOn,
+)
+from tests.theory.checker.planted.hints import DeafUpdate
+from tests.theory.checker.planted.protocol import Greedy, StartsInTheMiddle
+from theory.checker import breach, kept
+from theory.checker.checks import LAWS, checks, untried
 from theory.checker.trial import tried
 from theory.domain import Ball
-from theory.learners import OGD, Adam, Hedge, OptimisticOGD
+from theory.learners import OGD, Adam, Hedge
 from theory.learners.repeated import Repeated
-from theory.loss import Linear, Quadratic, SoftmaxKL
+from theory.loss import Linear, Quadratic
 
-
-@dataclass(frozen=True)
-class FrozenOnKL(OGD):
-    """Knows the losses of the simulator, and stands still on the decoder's."""
-
-    def update(self, state, loss_t, hint=None):
-        return state if isinstance(loss_t, SoftmaxKL) else super().update(state, loss_t, hint)
+GAMES = 10_000
+"""For a claim; a law needs none."""
 
 
 @dataclass(frozen=True)
@@ -38,87 +42,6 @@ class FrozenOnWhatItDoesNotKnow(OGD):
 
 
 @dataclass(frozen=True)
-class NumpyAlone(OGD):
-    def update(self, state, loss_t, hint=None):
-        following = super().update(state, loss_t, hint)
-        return following._replace(
-            x=self.domain.project(np.asarray(state.x) - self.step_size * np.asarray(loss_t.grad(state.x)))
-        )
-
-
-@dataclass(frozen=True)
-class MixesCopiesOnThreeAxes(OGD):
-    def update(self, state, loss_t, hint=None):
-        following = super().update(state, loss_t, hint)
-        x = following.x
-        return following._replace(x=0.5 * (x + x.mean(axis=0, keepdims=True)) if x.ndim > 3 else x)
-
-
-@dataclass(frozen=True)
-class WrongFromFiveDimensionsOn(OGD):
-    def update(self, state, loss_t, hint=None):
-        following = super().update(state, loss_t, hint)
-        return following._replace(x=self.domain.project(2.0 * following.x)) if state.x.shape[-1] > 4 else following
-
-
-@dataclass(frozen=True)
-class FrozenInOneDimension(OGD):
-    def update(self, state, loss_t, hint=None):
-        following = super().update(state, loss_t, hint)
-        return following._replace(x=state.x) if state.x.shape[-1] == 1 else following
-
-
-@dataclass(frozen=True)
-class SkipsSmallGradients(OGD):
-    def update(self, state, loss_t, hint=None):
-        grad_t = loss_t.grad(state.x)
-        xp = namespace(grad_t)
-        return super().update(state, Linear(xp.where(xp.norm(grad_t) < 1e-3, 0.0 * grad_t, grad_t)), hint)
-
-
-@dataclass(frozen=True)
-class DeafToHints(OptimisticOGD):
-    def predict(self, state, hint=None):
-        return super().predict(state, None)
-
-    def update(self, state, loss_t, hint=None):
-        return super().update(state, loss_t, None)
-
-
-@dataclass(frozen=True)
-class Branching(OGD):
-    """Says that it can be traced, and looks at a value."""
-
-    traceable = True
-
-    def update(self, state, loss_t, hint=None):
-        if np.any(state.energy > 2.0):
-            return super().update(state, loss_t, hint)
-        return super().update(state, loss_t, hint)
-
-
-@dataclass(frozen=True)
-class Counting(OGD):
-    """Counts rounds in a Python int of its own."""
-
-    traceable = True
-
-    def update(self, state, loss_t, hint=None):
-        following = super().update(state, loss_t, hint)
-        return following._replace(x=state.x) if int(np.max(following.rounds)) % 3 == 0 else following
-
-
-@dataclass(frozen=True)
-class Greedy(OGD):
-    """Eleven gradients a round, where one is declared."""
-
-    def update(self, state, loss_t, hint=None):
-        for _ in range(10):
-            loss_t.grad(state.x)
-        return super().update(state, loss_t, hint)
-
-
-@dataclass(frozen=True)
 class ClaimsToStandStill(OGD):
     learns = False
 
@@ -129,17 +52,8 @@ class StandsStill(Hedge):
         return state
 
 
-FAULTS = {
-    FrozenOnKL(0.1, Ball(1.0)): "disguised",
+MORE = {
     FrozenOnWhatItDoesNotKnow(0.1, Ball(1.0)): "disguised",
-    NumpyAlone(0.1, Ball(1.0)): "any_library",
-    MixesCopiesOnThreeAxes(0.1, Ball(1.0)): "independent_copies",
-    FrozenInOneDimension(0.1, Ball(1.0)): "moves",
-    SkipsSmallGradients(0.1, Ball(1.0)): "moves",
-    DeafToHints(0.1, domain=Ball(1.0)): "hint_taken",
-    Branching(0.1, Ball(1.0)): "traceable",
-    Counting(0.1, Ball(1.0)): "traceable",
-    Greedy(0.1, Ball(1.0)): "gradients_counted",
     Repeated(OGD(0.1, Ball(1.0)), 11): None,
     ClaimsToStandStill(0.1, Ball(1.0)): "moves",
     StandsStill(0.1): "moves",
@@ -149,29 +63,120 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize(("learner", "law"), FAULTS.items(), ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(("learner", "law"), MORE.items(), ids=lambda value: type(value).__name__)
 def test_a_fault_is_caught_by_its_law_and_a_right_learner_by_none(learner, law):
     failed = {name: fault for name, fault in tried(learner, 3).items() if fault}
     assert (law in failed) if law else not failed, failed
 
 
-def test_a_bound_that_breaks_in_another_dimension_is_found():
-    report = theory.check(WrongFromFiveDimensionsOn(0.1, Ball(1.0)))
+# The table of tests/faults.py, which tries all of it with the whole budget
+
+
+def test_there_are_sixty_faults_each_with_a_line_that_says_it():
+    assert len(faults.FAULTS) == len({one.name for one in faults.FAULTS}) == 60
+    assert sum(one.kind == "held_out" for one in faults.FAULTS) == 10
+    for one in faults.FAULTS:
+        said = type(one.learner).__doc__ or ""
+        assert "(" not in said.partition(" ")[0], f"{one.name}: {said}"  # a dataclass without one is given its fields
+        assert len(said.splitlines()) == 1
+
+
+LONG = ("CorrectsFromThePlay", "StartsAnew")
+"""Faults that show in longer games than so few."""
+QUICK = [one for one in faults.FAULTS if one.name not in LONG]
+
+
+@pytest.mark.parametrize("planted", QUICK, ids=lambda planted: planted.name)
+def test_a_planted_fault_is_caught_in_a_game_that_breaks_it_again(planted, tmp_path):
+    lawless = planted.breaks in [law.__name__ for law in LAWS]
+    report = theory.check(planted.learner, games=500 if lawless else GAMES)
     assert not report.holds
-    assert report.broken[0].finding.claim.name == "bound, d = 9"
-    assert report.broken[0].finding.played.horizon <= 16
-    assert theory.check(WrongFromFiveDimensionsOn(0.1, Ball(1.0)), dimensions=()).holds
+    assert planted.breaks in [faults.called(one) for one in [*report.broken, *report.unlawful]]
+    game = faults.shown(report)
+    kept.save(tmp_path / "one.json", game.kept)
+    assert kept.replayed(tmp_path / "one.json", trust=True).broken
+
+
+def test_the_table_counts_what_it_shows(monkeypatch, capsys, tmp_path):
+    """One fault and no seed, the rest of the command as it is; and status 1 where a game does not play again."""
+    arguments = ["Greedy", "--games", "2000", "--seeds", "0", "--out", str(tmp_path / "faults.json")]
+    assert faults.main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert "gradients_counted" in printed
+    assert "caught: 1" in printed
+    told = theory.runs.result.load_result(tmp_path / "faults.json", faults.KIND)
+    assert told["faults"][0]["rounds"] == told["median rounds"] == 1
+    assert "commit" in told["provenance"]
+    monkeypatch.setattr(faults, "plays_again", lambda game: False)
+    assert faults.main(arguments[:5]) == 1
+    monkeypatch.undo()
+    monkeypatch.setattr(faults, "false_alarms", lambda learner, seed: ["feasible"])
+    assert faults.main([*arguments[:3], "--seeds", "1"]) == 1
+
+
+@pytest.mark.parametrize("learner", faults.CORRECT[4:7], ids=str)
+def test_a_correct_learner_is_not_called_broken(learner):
+    assert faults.false_alarms(learner, seed=1) == []
+
+
+# Words, tests and files
+
+
+def test_a_bound_that_breaks_in_another_dimension_is_found_and_shown_in_the_smallest():
+    learner = WrongFromFiveDimensionsOn(0.1, Ball(1.0))
+    report = theory.check(learner, games=GAMES)
+    assert not report.holds
+    assert "bound, d = 9" in [one.claim.name for one in report.findings]
+    assert report.broken[0].finding.claim.name == "bound, d = 5"
+    assert report.broken[0].finding.played.game.x_1.shape == (5,)
+    assert report.broken[0].finding.played.horizon <= 4
+    assert theory.check(learner, games=GAMES, dimensions=()).holds
 
 
 def test_what_is_broken_is_said_with_its_remedy():
-    faults = {type(learner): tried(learner, 3) for learner in FAULTS}
-    assert "ask a loss for value and grad alone" in faults[FrozenOnKL]["disguised"]
-    assert "SoftmaxKL" in faults[FrozenOnKL]["disguised"]
-    assert "copies on 3 axes" in faults[MixesCopiesOnThreeAxes]["independent_copies"]
-    assert "gradients of norm 1e-06 in d = 3 change no play" in faults[SkipsSmallGradients]["moves"]
-    assert "in d = 1" in faults[FrozenInOneDimension]["moves"]
-    assert "if np.any(state.energy > 2.0)" in faults[Branching]["traceable"]
-    assert "11 gradients in a round, 1 declared" in faults[Greedy]["gradients_counted"]
+    for cls, law, words in (
+        (FrozenOnKL, "disguised", "ask a loss for value and grad alone"),
+        (FrozenOnKL, "disguised", "SoftmaxKL"),
+        (MixesCopiesOnThreeAxes, "independent_copies", "copies on 3 axes"),
+        (SkipsSmallGradients, "moves", "gradients of norm 1e-06 in d = 3 change no play"),
+        (FrozenInOneDimension, "moves", "in d = 1"),
+        (Branching, "traceable", "if np.any(state.energy > 2.0)"),
+        (Greedy, "gradients_counted", "11 gradients in a round, 1 declared"),
+        (StartsInTheMiddle, "starts_as_told", "from the x_1 that init was given"),
+    ):
+        assert words in tried(cls(0.1, Ball(1.0)), 3)[law]
+    assert "pass it on in update" in tried(DeafUpdate(0.1, domain=Ball(1.0)), 3)["hint_taken"]
+
+
+def test_a_broken_law_is_told_as_a_short_game_a_test_and_a_file():
+    """Greedy: one round, one coordinate, one copy, one digit."""
+    (one,) = theory.check(Greedy(0.1, Ball(1.0)), games=1_000).unlawful
+    assert one.breach.game.slopes.shape == (1, 1, 1)
+    assert one.breach.game.slopes.item() == round(one.breach.game.slopes.item(), 1)
+    assert one.kept["law"] == "gradients_counted"
+    space = {}
+    exec(one.test, space)
+    with pytest.raises(AssertionError, match="11 gradients in a round"):
+        space["test_greedy_keeps_gradients_counted"]()
+    held = one.test.replace("Greedy", "OGD").replace("tests.theory.checker.planted.protocol", "theory.learners.ogd")
+    exec(held, space)
+    space["test_greedy_keeps_gradients_counted"]()
+
+
+def test_shrinking_keeps_a_fault_that_needs_its_copies():
+    learner = MixesCopiesOnThreeAxes(0.1, Ball(1.0))
+    whole = breach.attempts(learner, 3)["independent_copies"]
+    small = breach.shrink(whole)
+    assert small.broken
+    assert small.game.x_1.shape == (2, 1)
+    assert len(small.game.slopes) == 2
+
+
+def test_a_file_of_a_law_that_is_none_is_refused(tmp_path):
+    told = kept.content_of_breach(breach.attempts(Greedy(0.1, Ball(1.0)), 3)["gradients_counted"])
+    kept.save(tmp_path / "one.json", told | {"law": "speed"})
+    with pytest.raises(ValueError, match="describes no learner and law"):
+        kept.replayed(tmp_path / "one.json", trust=True)
 
 
 def test_laws_that_were_not_tried_say_why(monkeypatch):

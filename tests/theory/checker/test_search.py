@@ -7,6 +7,9 @@ from math import inf, sqrt
 import numpy as np
 import pytest
 
+from tests.theory.checker.planted.bounds import Overconfident
+from tests.theory.checker.planted.experts import ForgetfulHedge
+from tests.theory.checker.planted.steps import TooFast, TooSlow
 from theory import bounds
 from theory.checker import claims, counterexample
 from theory.checker.claims import Claim, Finding, replay
@@ -31,38 +34,6 @@ def search(learner, problem=PROBLEM, bound=None, games=GAMES, horizons=SHORT, **
 
 
 # Planted faults
-
-
-@dataclass(frozen=True)
-class TooFast(OGD):
-    """Plays with a step 1.3 times its bound's."""
-
-    def bound(self, state, comparator_energy):
-        return bounds.proximal(comparator_energy, self.step_size / 1.3, state.stability[..., 0] / 1.3)
-
-
-@dataclass(frozen=True)
-class TooSlow(OGD):
-    """Plays with a step 1.3 times smaller than its bound's."""
-
-    def bound(self, state, comparator_energy):
-        return bounds.proximal(comparator_energy, 1.3 * self.step_size, 1.3 * state.stability[..., 0])
-
-
-@dataclass(frozen=True)
-class Overconfident(OGD):
-    """A guarantee without the path length."""
-
-    def guarantee(self, problem):
-        return super().guarantee(replace(problem, path_length=0.0))
-
-
-@dataclass(frozen=True)
-class ForgetfulHedge(Hedge):
-    """Claims the gaps only."""
-
-    def bound(self, state, comparator_energy):
-        return state.gap[..., 0]
 
 
 @pytest.mark.slow
