@@ -18,7 +18,7 @@ from real.models.sampling import Sampling  # noqa: E402
 from real.serving.settings import Serving  # noqa: E402
 from real.systems.loaded import Models  # noqa: E402
 from real.traffic import streams  # noqa: E402
-from real.verify.portable import KIND, halved  # noqa: E402
+from real.verify.portable import KIND, halved, rest  # noqa: E402
 from real.verify.record import check_same, load_header, losses, record  # noqa: E402
 from sim.confirm import confirm  # noqa: E402
 from sim.environments.recording import SHAPES, Recording  # noqa: E402
@@ -84,14 +84,20 @@ def test_its_laws_lack_exactly_the_rest(folder):
     )
 
 
+def test_the_rest_is_summed_by_itself():
+    """What is left of 1 would be lost in rounding where nearly all lies at the tokens kept."""
+    laws = torch.tensor([[1e-9, 0.75, 3e-9, 0.25], [0.5, 0.125, 0.25, 0.125]])
+    assert rest(laws, torch.tensor([[1, 3], [0, 2]])) == pytest.approx([4e-9, 0.25], rel=1e-6)
+
+
 def test_what_it_leaves_out_is_stated(folder):
     path = folder / "here" / "r.npz"
     whole, short, told = Recording.load(folder / "whole.npz"), Recording.load(path), load_header(path)["stated"]
     gap = np.linalg.norm(short.features - whole.features, axis=-1) / np.linalg.norm(whole.features, axis=-1)
     assert told["feature_error"] == pytest.approx(gap.max(), rel=1e-9)
     assert 1e-5 < told["feature_error"] <= 2.0**-11
-    rest = arrays(path)["law_rest"]
-    assert (told["rest_mean"], told["rest_max"]) == (pytest.approx(rest.mean()), rest.max())
+    beyond = arrays(path)["law_rest"]
+    assert (told["rest_mean"], told["rest_max"]) == (pytest.approx(beyond.mean()), beyond.max())
 
     def at_rest(features, law):
         """The mean KL of the draft recorded, which is SoftmaxKL's value at 0."""
@@ -183,9 +189,9 @@ def test_twenty_thousand_tokens_of_a_large_pair_take_less_than_100_mb(folder):
         return sum(content[name].itemsize * prod(shape) for name, shape in shapes.items())
 
     positions, width = content["features"].shape
-    rest = path.stat().st_size - size(P=positions, d=width, K=TOP)
-    assert 0 < rest - content["header"].nbytes < 512 * len(content)
-    large = size(P=20_000, d=1024, K=64) + rest
+    around = path.stat().st_size - size(P=positions, d=width, K=TOP)
+    assert 0 < around - content["header"].nbytes < 512 * len(content)
+    large = size(P=20_000, d=1024, K=64) + around
     assert 59_000_000 < large < 61_000_000
     lacking = {"V": 151_936, "d": 1024}
     assert prod(lacking.values()) * 4 > 600_000_000  # the readout, which is not in it
