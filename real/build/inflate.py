@@ -21,8 +21,8 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from real.build.corner import LlamaCorner, NeoXCorner, planned
-from real.models.hf import DTYPES, PROBE, CausalLM
-from real.models.load import load_model, load_tokenizer
+from real.models.hf import DTYPES, PROBE, CausalLM, Pair
+from real.models.load import load_model, load_pair, load_tokenizer
 from real.traffic.streams import ASSETS
 from theory.runs.files import atomic
 
@@ -129,3 +129,27 @@ def write(
         large.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
     return sum(parameter.numel() for parameter in large.parameters())
+
+
+def shallow_pair(like: str | Path, dtype: str = "bfloat16", seed: int = 0) -> Pair:
+    """The embedded drafts in that shape but for its depth, the specialist as draft of the generalist; nothing is kept.
+
+    Raises:
+        ValueError: what ``large_config`` refuses.
+    """
+    names = ("generalist", "specialist")
+    small = load_pair(ASSETS / names[0], ASSETS / names[1])
+    assert small.draft is not None
+    target, draft = (
+        _shallow(model, like, name, role, dtype, seed)
+        for model, name, role in zip((small.target, small.draft), names, ("target", "draft"), strict=True)
+    )
+    return Pair(target, draft, small.tokenizer)
+
+
+def _shallow(small: CausalLM, like: str | Path, name: str, role: str, dtype: str, seed: int) -> CausalLM:
+    config = large_config(small, like, name)
+    config.num_hidden_layers = small.layers
+    if hasattr(config, "layer_types"):
+        config.layer_types = config.layer_types[: small.layers]
+    return CausalLM(inflate(small, config, seed, dtype), role)

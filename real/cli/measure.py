@@ -8,7 +8,7 @@ import typer
 from real.cli import tables
 from real.cli.asked import PairOptions
 from real.cli.fields import Without
-from real.cli.options import Domains, Family, Gamma, Kept, New, Prompts, Room
+from real.cli.options import Domains, Dtype, Family, Gamma, Kept, New, Prompts, Room
 from real.serving.settings import Serving
 from theory.runs.outputs import FILE
 from theory.runs.result import save_result
@@ -160,6 +160,36 @@ def profile(
     for path in kept:
         profiling.keep(path, profiling.settings_of(models, method, serving), found, rows)
     console.print(f"kept in {kept[0]}: --by-cost takes it up where models, drafter and options are the same")
+
+
+@app.command()
+def wide(
+    like: Annotated[str, typer.Option(help="A size of `python -m real list`, but for its depth.")] = "qwen3-0.6b",
+    dtype: Dtype = "bfloat16",
+    top_k: Annotated[int, typer.Option(min=1, help="Tokens that laws are cut to, to see what it does to losses.")] = 64,
+    schedule: Annotated[str, typer.Option(help="Two requests, as domain:prompts; the first warms up.")] = "c:2",
+    out: Kept = None,
+) -> None:
+    """Every drafter with every learner at a large vocabulary, on inflated models: milliseconds, bytes, losses."""
+    from real.build.inflate import shallow_pair
+    from real.measure.served import device_name
+    from real.measure.wide import SERVING
+    from real.measure.wide import wide as measured
+    from real.traffic.streams import scheduled
+    from real.traffic.turns import encoded
+
+    with busy("inflating"):
+        pair = shallow_pair(like, dtype)
+    prompts, rows = encoded(pair, scheduled(schedule, 0).prompts, False), []
+    with Progress() as progress:
+        for row in measured(pair, prompts, top_k):
+            rows.append(row)
+            progress.say(f"{row['drafter']} with {row['learner']}: {row['milliseconds_step']:.0f} ms a step")
+    console.print(tables.wide(rows, top_k))
+    told = {"like": like, "vocab": pair.target.vocab, "width": pair.target.width, "dtype": dtype, "top_k": top_k}
+    told |= {"gamma": SERVING.gamma, "nu": SERVING.nu, "new": SERVING.max_new_tokens, "schedule": schedule}
+    if out is not None:
+        save_result(out, "wide", {**told, "rows": rows}, device_name(str(pair.device)))
 
 
 @app.command()

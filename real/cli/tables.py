@@ -72,6 +72,24 @@ def profile(found: Profile, foretold: Sequence[dict[str, Any]]) -> Table:
     return table([told.get(row["gamma"], {}) | row for row in rows], PROFILE, title)
 
 
+WIDE = (
+    Column("drafter", "drafter"),
+    Column("learner", "learner"),
+    Column("dimension", "decision", ",d"),
+    Column("milliseconds_step", "ms a step", ".1f"),
+    Column("milliseconds_update", "ms an update", ".1f"),
+    Column("drafter_bytes", "drafter, MB", lambda count: f"{count / 1e6:.1f}"),
+    Column("learner_bytes", "learner, MB", lambda count: f"{count / 1e6:.1f}"),
+    Column("loss", "loss", ".4f"),
+    Column("top_k_error", "of a cut law", "+.1e"),
+)
+
+
+def wide(rows: Sequence[dict[str, Any]], top_k: int) -> Table:
+    """What a large vocabulary costs every drafter and learner."""
+    return table(rows, WIDE, f"the loss's last column: how much more it is on laws cut to {top_k} tokens")
+
+
 FLOOR = (
     Column("drafter", "drafter"),
     Column("domain", "domain"),

@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from real.cli import tables
+from real.cli.asked import PairOptions
 from real.cli.fields import Without
-from real.cli.options import Families, Family, Kept, Out, Room, Trust
+from real.cli.options import Families, Kept, Out, Room, Trust
 from real.serving.settings import Serving
 from theory.runs.outputs import FILE
 from theory.runs.result import save_result
@@ -104,15 +105,18 @@ def record(
     schedule: Annotated[str, typer.Option(help="Domains and prompts of each (first turns).")] = "prose:20,c:40",
     serving: Annotated[Serving, Without("confidence", "overlap")] = Serving(law_top_k=64),
     system: Annotated[str, typer.Option(help="heads, or the specialist's adapter if left out.")] = "",
-    family: Family = "qwen3",
     seed: int = 0,
+    portable: Annotated[
+        bool, typer.Option("--portable", help="Write what can be carried elsewhere, and the draft's readout beside it.")
+    ] = False,
+    pair: Annotated[PairOptions, Without("compiled", "tune")] = PairOptions(),
 ) -> None:
     """Record one frozen run, from which ``python -m sim replay`` predicts runs never made."""
-    from real.systems.loaded import Models
     from real.verify.record import record as write
 
+    models = pair.load()
     with Progress() as progress:
-        write(Models(family=family), schedule, serving, seed, out, progress.task(f"recording {out}"), system)
+        write(models, schedule, serving, seed, out, progress.task(f"recording {out}"), system, portable)
 
 
 @app.command()

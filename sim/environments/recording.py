@@ -13,6 +13,7 @@ import numpy as np
 
 from theory.problem import Problem
 from theory.require import is_whole
+from theory.runs.readout import load_readout
 from theory.speculation.adapter import adapter_problem
 from theory.speculation.gumbel_rule import key, noise
 
@@ -56,7 +57,7 @@ class Recording:
         """Read and check a recording.
 
         Raises:
-            FileNotFoundError: if there is none.
+            FileNotFoundError: if there is none, or a portable one lies without its readout.
             ValueError: if the file is damaged or breaks the contract, with the array, what it holds and the rule.
         """
         path = Path(path)
@@ -68,6 +69,8 @@ class Recording:
             header = json.loads(str(arrays.pop("header", "{}")))
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(f"{path} is not a readable recording ({error}); record the run again") from None
+        if "readout" in header:
+            arrays["head"] = load_readout(path.parent, header["readout"])
         if "features" in arrays and arrays["features"].ndim == 2:
             arrays["features"] = arrays["features"][:, None]
         check_recording(path, arrays, header)
@@ -160,6 +163,7 @@ def check_recording(path: Path, arrays: dict[str, np.ndarray], header: dict[str,
         if not fits or 0 in shape:
             raise ValueError(f"{path}: {name} has shape {shape}, expected [{', '.join(letters)}] with {sizes}{remedy}")
     entries = sizes["H"] * sizes["d"] ** 2
+    rest = arrays.get("law_rest", np.zeros(sizes["P"]))
     floats = {name: array for name, array in arrays.items() if array.dtype.kind == "f"}
     finite = {name: (np.isfinite(array).all(), "must be finite") for name, array in floats.items()}
     rules = {
@@ -176,6 +180,10 @@ def check_recording(path: Path, arrays: dict[str, np.ndarray], header: dict[str,
             "must have one entry a position, under the Gumbel rule",
         ),
         "seed": ("rule" not in header or is_whole(header.get("seed")), "must be a whole number, under the Gumbel rule"),
+        "law_rest": (
+            rest.shape == (sizes["P"],) and bool(np.all((rest >= 0) & (rest < 1))),
+            "must be one share in [0, 1) a position",
+        ),
         "x_1": ("x_1" not in arrays or arrays["x_1"].shape == (entries,), f"must have {entries} entries"),
     }
     for name, (holds, rule) in (*finite.items(), *rules.items()):

@@ -19,6 +19,7 @@ decoder).
     segment      int32   [P]      number of the stream's segment (0 = home)
     x_1          float32 [H·d·d]  the decision recorded; left out where it is 0
     place        int32   [P]      where the position is in its request's text, prompt included; under the Gumbel rule
+    law_rest     float64 [P]      share of the law beyond the K tokens, before they were renormalised; portable ones
     header       str     []       JSON object of the scalars below
 
 Header: ``format`` "onlinespec-recording-1"; ``digest``, a name that recordings of the same settings and text share;
@@ -28,6 +29,13 @@ which the whitener is computed from; ``ridge``; ``radius`` of the ball x lives i
 and ``alpha`` of the recorded run; ``weights`` of the heads in the loss, if there are heads; ``rule`` "gumbel" where it
 was sampled by the Gumbel rule, and ``seed`` of its noise, in which a request's number is its prompt's; anything else is
 kept as provenance.
+
+**A portable recording** is small enough to be carried elsewhere. Its features are float16, and its head is left out:
+``readout`` is the SHA-256 of ``HASH.npy``, which must lie beside it and holds that array. ``stated`` says what this
+leaves out: ``feature_error``, the largest relative error of a feature vector; ``rest_mean`` and ``rest_max`` of the
+shares; ``loss``, ``loss_top_k`` and ``loss_portable``, the mean loss of the draft recorded on whole laws, on laws cut
+to K tokens, and on these with rounded features. The learner's target is as far from the law as KL(target ‖ law) =
+−log(1 − rest), and alpha is off by the rest at most.
 
 **The decoder's rules, replayed.** Rounds are nu consecutive committed positions, over prompt boundaries. x stays 0
 for ``burn_in_rounds`` rounds and round ``burn_in_rounds + 1`` is the learner's first. The update of a round is made,

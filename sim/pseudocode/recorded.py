@@ -22,7 +22,8 @@ class Recorded:
         features = arrays["features"].astype(float)
         self.features = features if features.ndim == 3 else features[:, None, :]
         self.count, self.heads, self.width = self.features.shape
-        self.head = arrays["head"].astype(float)
+        beside = path.with_name(f"{self.header.get('readout')}.npy")  # a portable recording's
+        self.head = (arrays["head"] if "head" in arrays else np.load(beside)).astype(float)
         self.readout = np.linalg.qr(self.head)[0]
         self.token, self.prompt = arrays["token"].astype(int), arrays["prompt"].astype(int)
         self.token_prob = arrays["token_prob"].astype(float)
