@@ -1,7 +1,7 @@
 """``results/verdicts.json``: every claim with its number, its limit, whether it holds, and which code was measured.
 
-A claim is old when the code that it measured is no longer the code of today (``numbers/measured.py``). It may still be
-true; nobody has looked.
+A claim is old when the code that it measured is no longer the code of today (``theory/runs/measured.py``). It may still
+be true; nobody has looked.
 """
 
 import json
@@ -14,9 +14,9 @@ from rich.table import Table
 
 from figures.numbers.claims import Claim, claims
 from figures.numbers.files import Origin, Results
-from figures.numbers.measured import at, measured_hash, today
 from figures.numbers.page import has_header
 from theory.runs.files import write_whole
+from theory.runs.measured import at, changes_since, measured_hash, today
 
 NAME = "verdicts.json"
 HEADERS = {"gpu/run.txt": "gpu/bench.json"}
@@ -53,7 +53,10 @@ def _origins(source: str, results: Results) -> list[Origin]:
 
 
 def _hash_of(kind: str, origins: list[Origin]) -> str | None:
-    """The hash of the code measured, if it was the same in all runs, committed, and git can show it."""
+    """The hash of the code measured, if it was the same in all runs, and they say it or it is that of a commit."""
+    told = {made.measured_hash for made in origins}
+    if kind == "decoder" and None not in told:
+        return told.pop() if len(told) == 1 else None
     if any(made.dirty or made.commit is None for made in origins):
         return None
     found = {measured_hash(kind, at(str(made.commit))) for made in origins}
@@ -87,6 +90,12 @@ def age(claim: Claim, verdict: Mapping[str, Any], now: Mapping[str, str]) -> str
     return "" if verdict["measured_hash"] == measured_hash(claim.code, now) else "changed"
 
 
+def since(claim: Claim, commit: str | None) -> str:
+    """How many commits ago the claim was measured, counting those that touched the code behind it; ``?`` if unknown."""
+    found = changes_since(claim.code, commit) if claim.code and commit else None
+    return "?" if found is None else str(found)
+
+
 def show(root: Path, console: Console) -> None:
     """Print what does not hold, and what was measured on other code than that of today."""
     made, found, now = claims(Results(root)), verdicts(root), today()
@@ -95,12 +104,12 @@ def show(root: Path, console: Console) -> None:
         if not claim.holds:
             missed.add_row(claim.subject, f"{claim.asked} {claim.limit:g}", claim.measured)
     console.print(missed)
-    old = Table("measured code", "commit", "source", "claims", box=None)
-    groups: dict[tuple[str, str, str], int] = {}
+    old = Table("measured code", "commit", "changes since", "source", "claims", box=None)
+    groups: dict[tuple[str, ...], int] = {}
     for claim, verdict in zip(made, found, strict=True):
         state = age(claim, verdict, now)
         if state:
-            key = state, str(verdict["commit"])[:7], claim.source
+            key = state, str(verdict["commit"])[:7], since(claim, verdict["commit"]), claim.source
             groups[key] = groups.get(key, 0) + 1
     for key, count in groups.items():
         old.add_row(*key, str(count))

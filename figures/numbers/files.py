@@ -9,13 +9,17 @@ from typing import Any, NamedTuple
 
 
 class Origin(NamedTuple):
-    """The command that made a result, the commit it ran at, and whether the sources had changes beside that commit."""
+    """The command that made a result, the commit it ran at, and whether the sources had changes beside that commit.
+
+    ``measured_hash``: of the code that ran, where the result says it itself, as those of a GPU do.
+    """
 
     command: str
     commit: str | None
     dirty: bool
     device: str
     date: str
+    measured_hash: str | None = None
 
 
 class Results:
@@ -62,7 +66,7 @@ class Results:
                 dirty = made["dirty"] or found.get(made["commit"], made)["dirty"]
                 found[made["commit"]] = {"time": header["provenance"]["time"]} | made | {"dirty": dirty}
         return [
-            Origin(made["command"], made["commit"], made["dirty"], made["device"], made["time"][:10])
+            Origin(*(made[key] for key in Origin._fields[:4]), made["time"][:10], made.get("measured_hash"))
             for made in found.values()
         ]
 

@@ -8,8 +8,8 @@ from figures.numbers import pays, proofs, replay, shifted, speed, systems
 from figures.numbers.claims import Claim, claims
 from figures.numbers.files import Results
 from figures.numbers.markdown import table, yes
-from figures.numbers.measured import REPOSITORY
 from theory.runs.files import write_whole
+from theory.runs.measured import REPOSITORY
 
 Section = Callable[[Results], Iterator[str]]
 INTRODUCTION = """\

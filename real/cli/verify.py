@@ -25,20 +25,33 @@ def lossless(
     target: Annotated[str, typer.Option(help="Check this folder or hub name instead; needs --draft.")] = "",
     draft: Annotated[str, typer.Option(help="Its draft.")] = "",
     trust: Trust = None,
+    dtype: Annotated[str, typer.Option(help="bfloat16 or float16: greedy output alone, up to its ties.")] = "",
+    device: Annotated[str, typer.Option(help="With --dtype: cpu or cuda.")] = "cpu",
 ) -> None:
     """Greedy output token for token equal to transformers' own; sampled output equal in law.
 
     Then models that nobody made for this decoder, 21 random ones and 13 generation configs: identical, or refused.
     """
+    from real.models.load import load_pair
     from real.verify.lossless import lossless as check
+    from real.verify.rounded import rounded
     from real.verify.strangers import strangers
 
     if bool(target) != bool(draft):
         raise ValueError(f"target={target!r}, draft={draft!r}: one pair is checked; name both, or neither")
+    if device != "cpu" and not dtype:
+        raise ValueError(f"--device {device}: goes with --dtype; the exact comparison runs on the CPU")
+    if compiled and dtype:
+        raise ValueError(f"--compile, --dtype {dtype}: ties are judged of eager models; leave one of them out")
     with busy("checking"):
-        held = check(prompts=prompts, target=target or None, draft=draft or None, compiled=compiled, trust=trust or ())
-        if not (target or compiled):
-            held = strangers() and held
+        if dtype:
+            load = (lambda: load_pair(target, draft, dtype, device, trust or ())) if target else None
+            held = rounded(dtype, device, prompts, load=load)
+        else:
+            given = {"target": target or None, "draft": draft or None, "trust": trust or ()}
+            held = check(prompts=prompts, compiled=compiled, **given)
+            if not (target or compiled):
+                held = strangers() and held
     if not held:
         raise typer.Exit(1)
 

@@ -11,11 +11,11 @@ from typer.testing import CliRunner
 
 from figures import verdicts
 from figures.__main__ import app
-from figures.numbers import measured
 from figures.numbers.claims import RULES, Claim, claims
 from figures.numbers.files import Origin, Results
 from figures.numbers.markdown import limits, number, table
 from figures.numbers.page import OTHERS, PICTURES, SECTIONS, command, page
+from theory.runs import measured
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results"
@@ -215,6 +215,45 @@ def test_a_hash_is_of_a_commit_that_is_what_ran(monkeypatch):
     assert verdicts._hash_of("decoder", [clean._replace(dirty=True)]) is None
 
 
+def test_a_hash_that_the_result_says_itself_is_taken():
+    """A GPU has no repository beside it: what its files say stands, unless they say different things."""
+    told = Origin("run", None, None, "GPU", "2026-01-01", "abc")
+    assert verdicts._hash_of("decoder", [told, told._replace(dirty=True)]) == "abc"
+    assert verdicts._hash_of("decoder", [told, told._replace(measured_hash="def")]) is None
+    assert verdicts._hash_of("decoder", [told, told._replace(measured_hash=None)]) is None
+    assert verdicts._hash_of("simulator", [told]) is None
+
+
+def test_changes_since_count_commits_that_touched_the_code(tmp_path, monkeypatch):
+    def git(*arguments: str) -> None:
+        named = ("-c", "user.name=n", "-c", "user.email=e", "-c", "commit.gpgsign=false")
+        subprocess.run(["git", *named, *arguments], cwd=tmp_path, check=True, capture_output=True)
+
+    def commit(path: str, text: str) -> str:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+        git("add", ".")
+        git("commit", "-m", path)
+        asked = ["git", "rev-parse", "HEAD"]
+        return subprocess.run(asked, cwd=tmp_path, check=True, capture_output=True, text=True).stdout.strip()
+
+    monkeypatch.setattr(measured, "REPOSITORY", tmp_path)
+    git("init")
+    (tmp_path / "sim").mkdir()
+    (tmp_path / "sim/simulator.py").write_text("X = 1\n")
+    (tmp_path / "theory").mkdir()
+    (tmp_path / "theory/loss.py").write_text("Y = 1\n")
+    first = commit("real/serving/step.py", "from theory import loss\n")
+    assert measured.changes_since("decoder", first) == 0
+    commit("theory/loss.py", "Y = 2\n")
+    second = commit("sim/simulator.py", "X = 2\n")
+    commit("real/serving/step.py", "from theory import loss\nZ = 1\n")
+    measured.changes_since.cache_clear()
+    assert measured.changes_since("decoder", first) == 2
+    assert measured.changes_since("decoder", second) == 1
+    assert measured.changes_since("decoder", "0" * 40) is None
+
+
 def test_where_git_shows_nothing_the_recorded_hash_is_kept(monkeypatch, committed):
     monkeypatch.setattr(verdicts, "at", lambda commit: {})
     assert verdicts.verdicts(RESULTS) == committed
@@ -226,6 +265,8 @@ def test_the_command_says_what_does_not_hold_and_what_is_old(copy, committed):
     missed = [verdict["name"].rpartition(": ")[0] for verdict in committed if not verdict["holds"]]
     assert all(name in outcome.stdout for name in missed)
     assert f"{len(committed)} claims: {len(committed) - len(missed)} hold, {len(missed)} do not" in outcome.stdout
+    gpu = next(line for line in outcome.stdout.splitlines() if "gpu/bench.json" in line)
+    assert re.search(r"changed +3ed3500 +[1-9]\d* +gpu/bench.json", gpu) or "?" in gpu
 
 
 def test_a_claim_is_old_when_its_code_is_no_longer_that_of_today():

@@ -25,6 +25,7 @@ import numpy as np
 
 from theory.runs.files import owned, write_whole
 from theory.runs.kind import POINTER, read, stamped
+from theory.runs.measured import measured_hash, today
 from theory.runs.reading import decoded
 from theory.runs.version import VERSION
 
@@ -310,8 +311,9 @@ def _command() -> str:
 def provenance(device: str = "cpu") -> dict[str, Any]:
     """Where a result comes from: versions, commit, changes since, command, device, time.
 
-    ``commit`` and ``dirty`` (whether anything but results/ was changed since) are those of the package's own
-    repository. Both are None where it lies in none: installed, unpacked, or copied into another project.
+    What was measured on a GPU also has the hash of the code that served, ``measured_hash``: such machines come without
+    a repository. ``commit`` and ``dirty`` (whether anything but results/ was changed since) are those of the package's
+    own repository. Both are None where it lies in none: installed, unpacked, or copied into another project.
     """
     own = _own_repository()
     changed = ("status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)results")
@@ -319,7 +321,8 @@ def provenance(device: str = "cpu") -> dict[str, Any]:
     for package in ("numpy", "scipy", "torch", "transformers"):
         with suppress(PackageNotFoundError):
             versions[package] = version(package)
-    return {
+    served = {} if device.startswith("cpu") else {"measured_hash": measured_hash("decoder", today())}
+    return served | {
         "commit": _git("rev-parse", "HEAD") if own else None,
         "dirty": bool(_git(*changed)) if own else None,
         "versions": versions,

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from theory.runs.trace import LATER, SettingsDiffer, Trace, done, plain, save_json
+from theory.runs.measured import measured_hash, today
+from theory.runs.trace import LATER, SettingsDiffer, Trace, done, plain, provenance, save_json
 
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=8))
@@ -140,3 +141,9 @@ def test_a_field_that_came_later_is_told_where_it_is_set():
     """So that a result from before it is still one of the same settings."""
     assert plain(Grown()) == {"class": "Grown", "old": 1}
     assert plain([Grown(new=2.0)]) == [{"class": "Grown", "old": 1, "new": 2.0}]
+
+
+@pytest.mark.parametrize(("device", "told"), [("NVIDIA H200", True), ("cpu", False), ("cpu, 1 thread", False)])
+def test_what_a_gpu_measured_says_which_code_it_was(device, told):
+    found = provenance(device)
+    assert found.get("measured_hash") == (measured_hash("decoder", today()) if told else None)

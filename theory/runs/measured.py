@@ -57,6 +57,20 @@ def _git(*arguments: str, given: bytes = b"") -> bytes:
         return b""
 
 
+@cache
+def changes_since(kind: str, commit: str) -> int | None:
+    """How many commits since this one touched the code behind a kind of result; None where git cannot show it.
+
+    Comments count here: it is how often someone worked on that code, not what came of it.
+    """
+    before = at(commit)
+    if not before:
+        return None
+    paths = sorted(taking_part(kind, before) | taking_part(kind, today()))
+    counted = _git("rev-list", "--count", f"{commit}..HEAD", "--", *paths)
+    return int(counted) if counted else None
+
+
 def measured_hash(kind: str, sources: Mapping[str, str]) -> str | None:
     """Hash of the code behind a kind of result; None if there are no sources.
 
