@@ -39,6 +39,10 @@ class Results:
     def _rows(self, name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(self.text(name).splitlines()))
 
+    def has(self, name: str) -> bool:
+        """Whether a file is there, of one that may still be made."""
+        return (self.root / name).is_file()
+
     def headers(self, part: str) -> dict[str, dict[str, Any]]:
         """Header of every run under the folder ``part``, by its path in it without the suffix."""
         folder = self.root / part
