@@ -18,13 +18,14 @@ export HF_HUB_OFFLINE := 1
 export MPLBACKEND := agg
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test nightly results systems pays bench lossless figures lint docs mutants kills faults gpu clean
+.PHONY: help setup demo test nightly results agreement systems pays bench lossless figures lint docs mutants kills faults gpu clean
 
 help:
 	@echo 'make demo      the whole idea, from nothing, in about 15 minutes: out/demo/report.html'
 	@echo 'make test      the test suite, from nothing, on two cores (JOBS=4: on four)'
 	@echo 'make nightly   every property test on 10,000 fresh examples (hours; the same again: SEED=…; one file: TESTS=…)'
 	@echo 'make results   the full runs behind the README (long, resumable): results/'
+	@echo 'make agreement simulator against decoder, every drafter, learner, draft length, sampling and way of serving (25 minutes, resumable)'
 	@echo 'make systems   the systems on every domain and target, and what ensembles and hints are worth (hours, resumable)'
 	@echo 'make pays      what a mixture learned on acceptance gains on the clock, by cost, and over tokens (hours, resumable)'
 	@echo 'make bench     against transformers, what a step costs, rows of a batch, the floor under plain decoding, headroom'
@@ -66,6 +67,13 @@ define agreement_of_heads
 	  $(PY) -m sim replay $(1)/agreement/heads-$$mode.npz --learner $${run%:*} --gamma $${run#*:} --out $(1)/agreement/predicted \
 	  || exit 1; done; done
 endef
+
+# Every cell: recordings, what the simulator and the pseudocode make of them, then the runs (about 25 minutes).
+agreement: $(READY)
+	$(PY) -m real matrix --plan --jobs 2 --out results
+	$(PY) -m sim foretell results/matrix/plan.json --jobs 2
+	$(PY) -m sim confirm results/matrix/plan.json --jobs 2 --out results/matrix/confirmed.json
+	$(PY) -m real matrix --jobs 2 --out results
 
 # The first figure is there within a minute; the last line rebuilds it together with everything that was added.
 demo: $(READY)

@@ -1,4 +1,4 @@
-"""``python -m sim list | run | replay | confirm | hardest | bench``."""
+"""``python -m sim list | run | replay | foretell | confirm | hardest | bench``."""
 
 import json
 from pathlib import Path
@@ -11,24 +11,25 @@ from rich.table import Column, Table
 
 from sim.bench import speed
 from sim.confirm import LIMIT
-from sim.confirm import confirm as confirmed
+from sim.confirm import confirm as confirm_run
 from sim.environments.recording import Recording
-from sim.environments.replay import predict
 from sim.experiments import EXPERIMENTS, Match, altered_name, file_name
+from sim.foretell import foretell, planned, player, rounds, settings_of, write
 from sim.hardest import hardest
 from sim.simulator import ROUNDING
 from sim.sweep import Finished, sweep
 from theory.runs.choose import parse_settings
 from theory.runs.console import new_console
 from theory.runs.experiment import result_path, select
-from theory.runs.files import atomic, owned
+from theory.runs.files import owned
 from theory.runs.outputs import FILE, FOLDER
-from theory.runs.practice import ADAPTER_LEARNERS, HEADS_LEARNERS, in_practice
+from theory.runs.practice import ADAPTER_LEARNERS, HEADS_LEARNERS
 from theory.runs.reading import read_text
 from theory.runs.result import save_result
 from theory.runs.terminal import Commands, Progress, busy, complaints, explained
 from theory.runs.trace import done
 from theory.runs.users_file import source, users_own
+from theory.runs.workers import Tell, at_once
 
 app = Commands(no_args_is_help=True, help="Learners against synthetic and recorded streams.")
 console = new_console()
@@ -151,59 +152,86 @@ def replay(
     with explained():
         recorded = Recording.load(recording)
         overrides = parse_settings(settings or [])
-        known = ADAPTER_LEARNERS if len(recorded.weights) == 1 else HEADS_LEARNERS
-        player = in_practice(learner, overrides, recorded.problem, known)
+        played = player(recorded, learner, overrides)
         length = int(recorded.header["gamma"]) if gamma is None else gamma
-        copies = 1 if recorded.decided else seeds
-        made = {"recording": recorded.digest, "learner": player, "gamma": length, "copies": copies, "seed": seed}
-        made |= source(learner)
+        made = settings_of(recorded, played, length, 1 if recorded.decided else seeds, seed) | source(learner)
         path = result_path(out, f"{recording.stem}/{file_name(learner, overrides)}-gamma{length}")
         with owned(path):
             if not done(path, made):
                 with users_own(learner):
-                    trace, x_t = predict(recorded, player, length, copies, seed, made)
-                with atomic(path.with_name(path.name + "-x.npy")) as partial, partial.open("wb") as file:
-                    np.save(file, x_t)
-                trace.save(path)
+                    write(recorded, played, made, path, rounds(recorded, played))
         header = json.loads(read_text(path.with_suffix(".json")))
     counts = ", ".join(f"{name} {mean(header[name]):.6g}" for name in ("steps", "accepted", "recovered", "bonus"))
     rates = f"tokens_per_step {mean(header['tokens_per_step']):.4f}, alpha {header['alpha']:.4f}"
     console.print(f"{path}\n{rates}, mean KL {header['loss']:.4f}; {counts}", highlight=False, soft_wrap=True)
 
 
+@app.command("foretell")
+def foretell_plan(
+    plan: Annotated[Path, typer.Argument(help="The plan.json that `python -m real matrix --plan` wrote.")],
+    jobs: Annotated[int, typer.Option(min=1, help="Recordings replayed at once.")] = 1,
+) -> None:
+    """Predict every run of a plan, beside it in predicted/; those that are there are skipped."""
+    with explained(), Progress(transient=True) as progress:
+        tasks = [(path, runs, plan.parent / "predicted") for path, runs in planned(plan).items()]
+        tell, total, count = progress.task("runs"), sum(len(runs) for _, runs, _ in tasks), 0
+        for made in at_once(foretell, tasks, jobs, lambda name: None):
+            tell(count := count + made, total)
+    console.print(f"{count} runs are foretold")
+
+
 @app.command()
 def confirm(
-    recordings: Annotated[list[Path], typer.Argument(help="The .npz of recorded frozen runs.")],
+    recordings: Annotated[list[Path], typer.Argument(help="The .npz of recorded frozen runs, or the .json of a plan.")],
     learner: Annotated[
         list[str] | None, typer.Option(help="NAME, repeatable; all that replay knows if left out.")
     ] = None,
     gamma: Annotated[list[int] | None, typer.Option(min=1, help="Draft length, repeatable; the recorded one.")] = None,
     seed: Annotated[int, typer.Option(help="The seed of the generator that draws the acceptance.")] = 0,
+    jobs: Annotated[int, typer.Option(min=1, help="Recordings played at once.")] = 1,
     out: Annotated[Path, typer.Option(help="The JSON file to write."), FILE] = Path("out/confirm.json"),
 ) -> None:
-    """Hold the replay against the papers' pseudocode, which shares nothing with it, column by column."""
+    """Hold the replay against the papers' pseudocode, which shares nothing with it, column by column.
+
+    Of a plan every run is played by its own learner and draft length.
+    """
     rows = []
     with explained():
-        for path in recordings:
-            recorded = Recording.load(path)
-            known = ADAPTER_LEARNERS if len(recorded.weights) == 1 else HEADS_LEARNERS
-            for name in learner or known:
-                player = in_practice(name, {}, recorded.problem, known)
-                for length in gamma or [int(recorded.header["gamma"])]:
-                    with busy(f"{path.stem}, {name}, gamma {length}"):
-                        found = confirmed(path, player, length, seed)
-                    rows.append({"recording": recorded.digest, "name": path.stem, "learner": name, "gamma": length}
-                                | {"counted": found.counted, "positions": found.positions, "holds": found.holds}
-                                | {"differences": found.differences})  # fmt: skip
-                    console.print(f"{path.stem}, {name}, gamma {length}: counts differ at {found.counted} of "
-                                  f"{found.positions} positions; largest difference "
-                                  f"{max(found.differences.values()):.1e}", highlight=False)  # fmt: skip
+        tasks = [task for path in recordings for task in confirming(path, learner or [], gamma or [], seed)]
+        with busy("playing"):
+            for found in at_once(confirmed, tasks, jobs):
+                rows += found
+                for row in found:
+                    console.print(f"{row['name']}, {row['learner']}, gamma {row['gamma']}: counts differ at "
+                                  f"{row['counted']} of {row['positions']} positions; largest difference "
+                                  f"{max(row['differences'].values()):.1e}", highlight=False)  # fmt: skip
+    rows.sort(key=lambda row: (row["name"], row["learner"], row["gamma"]))
     save_result(out, "confirmed", {"rows": rows, "limit": LIMIT})
     wrong = [row for row in rows if not row["holds"]]
     console.print(f"of {len(rows)} runs {len(rows) - len(wrong)} hold", highlight=False)
     if wrong:
         complaints.print(f"error: {len(wrong)} runs differ from the pseudocode; see {out}", style="red")
         raise typer.Exit(1)
+
+
+def confirming(path: Path, learners: list[str], gammas: list[int], seed: int) -> list[tuple]:
+    """What ``confirmed`` is called with: a recording, its runs, and the seed."""
+    if path.suffix == ".json":
+        return [(one, [(run.learner, run.gamma) for run in runs], seed) for one, runs in planned(path).items()]
+    recorded = Recording.load(path)
+    known = learners or [*(ADAPTER_LEARNERS if len(recorded.weights) == 1 else HEADS_LEARNERS)]
+    return [(path, [(name, length) for name in known for length in gammas or [int(recorded.header["gamma"])]], seed)]
+
+
+def confirmed(path: Path, runs: list[tuple[str, int]], seed: int, tell: Tell = print) -> list[dict[str, Any]]:
+    """A row for every run of a recording, by learner and draft length."""
+    recorded, rows = Recording.load(path), []
+    for name, length in runs:
+        found = confirm_run(path, player(recorded, name, {}), length, seed)
+        rows.append({"recording": recorded.digest, "name": path.stem, "learner": name, "gamma": length}
+                    | {"counted": found.counted, "positions": found.positions, "holds": found.holds}
+                    | {"differences": found.differences})  # fmt: skip
+    return rows
 
 
 @app.command("hardest")

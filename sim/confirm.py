@@ -16,7 +16,7 @@ from sim.environments.replay import Replay
 from sim.pseudocode import learners as pseudocode
 from sim.pseudocode.recorded import Recorded
 from sim.pseudocode.run import Told, run
-from theory.checker.certificate import Recorder, certificate
+from theory.checker.columns import bound, columns
 from theory.domain import Free
 from theory.hints import MovingAverage
 from theory.learner import Learner
@@ -82,48 +82,31 @@ def replayed(recording: Recording, learner: Learner, gamma: int, seed: int) -> t
     rng = np.random.default_rng(seed)
     replay, state = Replay(recording, learner, gamma, 1, rng), rng.bit_generator.state
     positions: dict[str, list[np.ndarray]] = {}
-    seen = []
-    for part, x_t, loss_t, decoded, margin, overlap in replay.run():
-        columns = {"step_start": decoded.first, "examined": decoded.examined, "accepted": decoded.accepted}
-        for name, column in (columns | {"overlap": overlap, "margin": margin}).items():
+    losses = []
+    for part, _, loss_t, decoded, margin, overlap in replay.run():
+        told = {"step_start": decoded.first, "examined": decoded.examined, "accepted": decoded.accepted}
+        for name, column in (told | {"overlap": overlap, "margin": margin}).items():
             positions.setdefault(name, []).append(column[:, 0])
         whole = part.stop - part.start == recording.nu
         if whole and part.start >= recording.header["burn_in_rounds"] * recording.nu:
-            seen.append((x_t, loss_t))
+            losses.append(loss_t)
     played = learner.init(recording.x_1)
     states = [played]
-    for _, loss_t in seen:
+    for loss_t in losses:
         states.append(played := learner.update(played, loss_t))
-    last, hints = np.array(learner.predict(played)), [learner.own_hint(one) for one in states]
-    rounds: dict[str, list[float]] = {}
-    for (x_t, loss_t), hint in zip(seen, hints, strict=False):
-        grad_t = loss_t.grad(x_t)
-        row = {"loss": loss_t.value(x_t), "frozen_loss": loss_t.value(recording.x_1), "last_loss": loss_t.value(last)}
-        row |= {"energy": grad_t @ grad_t, "hint_error": np.sum((grad_t - (0.0 if hint is None else hint)) ** 2)}
-        for name, value in row.items():
-            rounds.setdefault(name, []).append(float(value))
     walk = replay.walk
     totals = {name: float(getattr(walk, name)[0]) for name in ("steps", "accepted", "recovered", "bonus")}
     if learner.certified:
-        totals["bound"] = _bound(learner, states, [loss_t for _, loss_t in seen], last)
+        totals["bound"] = bound(learner, states, losses)
     told = Told(
         {name: np.concatenate(parts).astype(float) for name, parts in positions.items()},
-        {name: np.array(values) for name, values in rounds.items()},
+        columns(learner, recording.x_1, states, losses),
         totals,
-        last,
+        np.array(learner.predict(played)),
     )
     again = np.random.default_rng()
     again.bit_generator.state = state
     return told, again.random(len(recording.token))
-
-
-def _bound(learner: Learner, states: list, losses: list, last: np.ndarray) -> float:
-    """The certificate's bound of the regret against the last decision."""
-    expert = None if learner.bases is None else learner.leader(states[-1])
-    recorder = Recorder(learner, [last], expert)
-    for before, loss_t, after in zip(states, losses, states[1:], strict=False):
-        recorder.add(before, loss_t, after)
-    return certificate(recorder.trace(), np.zeros(len(losses), dtype=int)).bound
 
 
 def confirm(path: Path, learner: Learner, gamma: int, seed: int = 0) -> Confirmed:
@@ -134,7 +117,7 @@ def confirm(path: Path, learner: Learner, gamma: int, seed: int = 0) -> Confirme
     """
     recording, made = Recording.load(path), by_pseudocode(learner)
     ours, uniforms = replayed(recording, learner, gamma, seed)
-    theirs = run(Recorded(path), made, gamma, None if recording.greedy else uniforms.tolist())
+    theirs = run(Recorded(path), made, gamma, None if recording.decided else uniforms.tolist())
     return compared(ours, theirs)
 
 

@@ -104,7 +104,7 @@ SHELL = {"${run%:*}": "ogd", "${run#*:}": "3", "${block%:*}": "greedy", "${block
 
 
 def test_the_commands_of_the_makefile_are_those_that_there_are():
-    targets = ("demo", "results", "systems", "bench", "lossless", "figures", "gpu")
+    targets = ("demo", "results", "agreement", "systems", "bench", "lossless", "figures", "gpu")
     told = subprocess.run(["make", "-n", *targets], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     told = told.replace("\\\n", " ")
     for variable, value in SHELL.items():

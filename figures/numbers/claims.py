@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from figures.numbers import pays, replay
 from figures.numbers.files import Results
 from figures.numbers.markdown import limits, number
-from figures.numbers.proofs import DRAFTS, broken, tightest_rows, tightest_streams
+from figures.numbers.proofs import DRAFTS, MATRIX, broken, tightest_rows, tightest_streams
 from figures.numbers.shifted import LATE, experiments
 from figures.numbers.speed import gain
 from figures.numbers.systems import BLOCKS, smallest_slack
@@ -76,7 +76,7 @@ def number_claim(
 def claims(results: Results) -> list[Claim]:
     """All claims; no two have one name."""
     parts = (learning, learning_pays, at_home, replayed, rivals, on_gpu, rows_of_a_batch, long_text, foretold,
-             lowest_speed, systems, steps_and_hints, correctness, two_worlds, theorems)  # fmt: skip
+             lowest_speed, systems, steps_and_hints, correctness, two_worlds, every_cell, theorems)  # fmt: skip
     return [claim for part in parts for claim in part(results)]
 
 
@@ -259,6 +259,24 @@ def two_worlds(results: Results) -> Iterator[Claim]:
     """Does the decoder do what the simulator foretold?"""
     for name, (held, made) in results.json("agreement.json")["holds"].items():
         yield number_claim(f"agreement, {name}", "at least", made, held, "agreement.json", "both worlds")
+
+
+def every_cell(results: Results) -> Iterator[Claim]:
+    """Does it in every cell of the matrix, once that was made?"""
+    if not results.has(MATRIX):
+        return
+    found, code = results.json(MATRIX), "both worlds"
+    yield number_claim("agreement matrix, cells", "at least", 200, len(found["rows"]), MATRIX, code)
+    for name, (held, made) in found["holds"].items():
+        yield number_claim(f"agreement matrix, {name}", "at least", made, held, MATRIX, code)
+    right = int(found["inside"]["holds"])
+    named = "agreement matrix, 99 % interval of the share of sampled cells inside theirs holds 0.95"
+    yield number_claim(named, "at least", 1, right, MATRIX, code)
+    third = found["confirmed"]
+    named = "agreement matrix, columns of the replay against the pseudocode"
+    yield number_claim(named, "at most", third["limit"], third["largest"], MATRIX, code)
+    named = "agreement matrix, replays that are the pseudocode's"
+    yield number_claim(named, "at least", third["runs"], third["held"], MATRIX, code)
 
 
 def theorems(results: Results) -> Iterator[Claim]:

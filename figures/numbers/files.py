@@ -43,6 +43,10 @@ class Results:
     def _rows(self, name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(self.text(name).splitlines()))
 
+    def has(self, name: str) -> bool:
+        """Whether a file is there, of one that may still be made."""
+        return (self.root / name).is_file()
+
     def headers(self, part: str) -> dict[str, dict[str, Any]]:
         """Header of every run under the folder ``part``, by its path in it without the suffix."""
         folder = self.root / part
@@ -66,7 +70,14 @@ class Results:
                 dirty = made["dirty"] or found.get(made["commit"], made)["dirty"]
                 found[made["commit"]] = {"time": header["provenance"]["time"]} | made | {"dirty": dirty}
         return [
-            Origin(*(made[key] for key in Origin._fields[:4]), made["time"][:10], made.get("measured_hash"))
+            Origin(
+                made["command"],
+                made["commit"],
+                made["dirty"],
+                made["device"],
+                made["time"][:10],
+                made.get("measured_hash"),
+            )  # fmt: skip
             for made in found.values()
         ]
 

@@ -42,11 +42,14 @@ SECTIONS: tuple[tuple[str, tuple[str, ...], Section], ...] = (
     ("How step sizes were chosen", ("tuning.json",), systems.tuning),
     ("Is the text the target's own?", ("audit.json",), proofs.audit),
     ("Two worlds, one answer", ("agreement.json",), proofs.agreement),
+    ("Two worlds, cell by cell", (proofs.MATRIX,), proofs.matrix),
     ("Regret and bounds in the simulator", ("sim",), proofs.simulator),
     ("Mixtures of drafts in the simulator", (proofs.DRAFTS,), proofs.drafts),
     ("How tight the bounds are", ("theory/tightness.csv",), proofs.tightness),
 )
 """Title, the files that the section is made from if none before has named them, and what writes it."""
+AWAITED = (proofs.MATRIX,)
+"""Files without which their section is left out."""
 PICTURES = {
     "Learning on streams that shift": ("acceptance", "speed", "ledger"),
     "What learning has saved after so many tokens": ("curves",),
@@ -70,13 +73,18 @@ def page(results: Results) -> str:
     missed = [claim for claim in made if not claim.holds]
     blocks = [INTRODUCTION, "## What does not hold"]
     blocks += [f"Of {len(made)} claims {len(missed)} do not hold. All claims are at the end.", asked(missed)]
-    for title, files, section in SECTIONS:
+    for title, files, section in sections(results):
         pictures = [f"![{name}](figures/{name}.png)" for name in PICTURES.get(title, ())]
         blocks += [f"## {title}", *map(command, [results] * len(files), files), *section(results), *pictures]
     record = json.loads((REPOSITORY / "real/assets/PROVENANCE.json").read_text())
     blocks += ["## The embedded models", *proofs.embedded(record)]
     blocks += ["## All claims", asked(made), "## The files", *sources(results)]
     return "\n\n".join(blocks) + "\n"
+
+
+def sections(results: Results) -> list[tuple[str, tuple[str, ...], Section]]:
+    """All sections but those whose files are awaited."""
+    return [one for one in SECTIONS if all(name not in AWAITED or results.has(name) for name in one[1])]
 
 
 def asked(found: list[Claim]) -> str:
@@ -107,7 +115,7 @@ def has_header(name: str) -> bool:
 def sources(results: Results) -> Iterator[str]:
     """A hash of every file that the page is made from, so that no digit of one changes unseen."""
     yield "The first digits of the SHA-256 of every file that this page is made from; of a folder, of all its files."
-    names = [name for _, files, _ in SECTIONS for name in files]
+    names = [name for _, files, _ in sections(results) for name in files]
     yield table(["file", "SHA-256"], ([f"`{name}`", f"`{results.digest(name)}`"] for name in (*names, *OTHERS)))
 
 

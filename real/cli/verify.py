@@ -12,10 +12,16 @@ from real.cli.options import Families, Kept, Out, Room, Trust
 from real.serving.settings import Serving
 from theory.runs.outputs import FILE
 from theory.runs.result import save_result
-from theory.runs.table import console
+from theory.runs.table import Column, console, table
 from theory.runs.terminal import Progress, busy, complaints
 
 app = Room(panel="Verify")
+MATRIX = (
+    *(Column(name, name) for name in ("drafter", "sampling", "mode")),
+    *(Column(name, name.replace("_", "-"), "d") for name in ("cells", "hold", "near_ties", "sensitive")),
+    Column("largest_difference", "largest difference", ".1e"),
+    Column("smallest_bias", "smallest bias", ".1%"),
+)
 
 
 @app.command()
@@ -142,4 +148,31 @@ def agree(out: Out = Path("out/demo")) -> None:
         wrong = disagreements(compare(out, console))
     if wrong:
         complaints.print(f"the two worlds disagree: {', '.join(wrong)}; see {out / 'agreement.json'}", style="red")
+        raise typer.Exit(1)
+
+
+@app.command()
+def matrix(
+    cells: Annotated[
+        list[str] | None, typer.Argument(help="Patterns of cells, such as eager/heads-*/ogd-*; all if left out.")
+    ] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Only record what foretells them, for `sim foretell`.")] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Groups of cells served at once, a thread each.")] = 1,
+    out: Out = Path("out/demo"),
+) -> None:
+    """The same for every drafter × learner × draft length × sampling × way of serving: OUT/agreement_matrix.json."""
+    from real.verify import matrix as made
+    from theory.runs.experiment import select
+
+    chosen, folder = list(select(made.every_cell(), cells or ["*"]).values()), out / "matrix"
+    with Progress() as progress:
+        if plan:
+            made.plan(chosen, folder, jobs, progress.task("recordings"))
+            return
+        result = made.matrix(chosen, folder, jobs, progress.task("cells"))
+    path = out / "agreement_matrix.json"
+    save_result(path, "agreement matrix", result)
+    console.print(table(result["groups"], MATRIX))
+    if wrong := list(made.wrong(result)):
+        complaints.print(f"the two worlds disagree: {', '.join(wrong)}; see {path}", style="red")
         raise typer.Exit(1)

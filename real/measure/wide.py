@@ -39,7 +39,7 @@ RADIUS = 8.0
 def learners_on(name: str) -> dict[str, Learner]:
     """Learners of this drafter's decision: those of practice, and on ``EVERY`` the others too, as theory tunes them."""
     kind = drafter_class(name)
-    found = dict(kind.learners) if kind.trains else {"frozen": Frozen()}
+    found: dict[str, Learner] = dict(kind.learners) if kind.trains else {"frozen": Frozen()}
     if name not in EVERY:
         return found
     problem = Problem(Ball(RADIUS), 1, 1000, 2.0**0.5, 0.5)

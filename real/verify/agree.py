@@ -22,11 +22,11 @@ from real.serving.ledger import Ledger
 from real.serving.settings import Serving
 from real.serving.step import Step
 from real.systems.loaded import Models
-from real.systems.rows import METHODS, SYSTEMS
+from real.systems.rows import METHODS, SYSTEMS, Method
 from real.traffic.streams import scheduled
 from real.verify.lossless import TIE
 from real.verify.record import load_header, losses
-from theory.runs.agreement import free_run, one_step
+from theory.runs.agreement import NEARBY, free_run, one_step
 from theory.runs.files import owned
 from theory.runs.practice import ADAPTER_LEARNERS
 from theory.runs.result import save_result
@@ -42,7 +42,7 @@ TEMPERATURES = {"greedy": 0.0, "sampled": 1.0}
 HEADS, GUMBEL = "heads-", "gumbel"
 EXACT, SEEDED = ("greedy", GUMBEL), "accepted counts, Gumbel rule"
 """Where a recording predicts every position; that of the Gumbel rule, sampled at temperature 1, may be made or not."""
-STEP_TOLERANCE, RUN_TOLERANCE, NEARBY = 1e-5, 1e-4, 1e-7
+STEP_TOLERANCE, RUN_TOLERANCE = 1e-5, 1e-4
 
 
 @dataclass
@@ -61,29 +61,47 @@ KINDS = {"prompt": int, "token": int, "step_start": bool, "accepted": bool, "gap
 """Columns of a decoder run, as ``Made`` holds them."""
 
 
-def make(models: Models, header: dict[str, Any], schedule: str, learner_name: str, gamma: int) -> Made:
-    """Run the decoder as the recording's header says, under a learner and a draft length that were not recorded."""
+def make(
+    models: Models,
+    header: dict[str, Any],
+    schedule: str,
+    learner_name: str,
+    gamma: int,
+    rule: str = "",
+    watch: Callable[[Step], Any] = lambda step: None,
+    **more: Any,
+) -> Made:
+    """Run the decoder as the recording's header says, under a learner and a draft length that were not recorded.
+
+    ``rule``: another than the recording's; ``watch`` is shown every step; ``more``: rows and hooks of the decoder.
+    """
     sampling = Sampling(header["temperature"], header["top_k"], header["top_p"])
     burn_in = header["burn_in_rounds"] * header["nu"] or Serving.burn_in
-    rule = header.get("rule", Serving.rule)
+    rule = rule or header.get("rule", Serving.rule)
     serving = Serving(gamma, header["nu"], sampling, header["max_new_tokens"], header["law_top_k"], burn_in, rule)
-    system = header.get("system", "")
-    method = SYSTEMS[f"{system}-{learner_name}"] if system else METHODS[learner_name]
-    made, number = Made([], [], [], [], []), 0
+    made = Made([], [], [], [], [])
 
-    def watch(step) -> None:
+    def note(step: Step) -> None:
         made.gap.extend(_gap(step, rule).tolist())
         made.token.extend(step.tokens)
-        made.prompt.extend([number] * len(step.tokens))
+        made.prompt.extend([(step.text.number or 1) - 1] * len(step.tokens))
         made.step_start.extend(i == 0 for i in range(len(step.tokens)))
         made.accepted.extend(i < step.accepted for i in range(len(step.tokens)))
+        watch(step)
 
     seed = header["seed"] + (rule != "gumbel")  # whose text the seed fixes
-    decoder = models.decoder(method, serving, seed, watch=watch)
-    prompts = models.encoded(scheduled(schedule, header["seed"]).prompts)
-    for number, prompt in enumerate(prompts):  # noqa: B007 (watch reads it)
-        decoder.serve(prompt, Ledger())
+    decoder = models.decoder(method_of(header, learner_name), serving, seed, watch=note, **more)
+    for _ in decoder.serve_all(models.encoded(scheduled(schedule, header["seed"]).prompts), Ledger()):
+        pass
     return made
+
+
+def method_of(header: dict[str, Any], learner_name: str) -> Method:
+    """The row of the drafter that was recorded, with this learner."""
+    system = header.get("system", "")
+    if not system:
+        return METHODS[learner_name]
+    return SYSTEMS[system if learner_name == "frozen" else f"{system}-{learner_name}"]
 
 
 def _gap(step: Step, rule: str) -> torch.Tensor:

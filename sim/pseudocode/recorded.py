@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from scipy.linalg import fractional_matrix_power
 
+from sim.pseudocode.noise import exponentials
+
 
 class Recorded:
     """A recording's numbers, and what is made of them."""
@@ -26,7 +28,7 @@ class Recorded:
         self.head = (arrays["head"] if "head" in arrays else np.load(beside)).astype(float)
         self.readout = np.linalg.qr(self.head)[0]
         self.token, self.prompt = arrays["token"].astype(int), arrays["prompt"].astype(int)
-        self.token_prob = arrays["token_prob"].astype(float)
+        self.token_prob, self.place = arrays["token_prob"].astype(float), arrays.get("place")
         self.law_index, self.law_prob = arrays["law_index"].astype(int), arrays["law_prob"].astype(float)
         self.x_1 = arrays.get("x_1", np.zeros(self.heads * self.width**2)).astype(float)
         self.greedy = self.header["temperature"] == 0
@@ -59,6 +61,12 @@ class Recorded:
         logits = self.logits(x, position, k) / self.temperature
         raw = np.exp(logits - logits.max())
         return raw / raw.sum()
+
+    def noise(self, position: int) -> np.ndarray:
+        """By which draft and target chose, under the Gumbel rule: a request's number is its prompt's."""
+        assert self.place is not None
+        request, place = int(self.prompt[position]), int(self.place[position])
+        return exponentials(int(self.header["seed"]), request, place, len(self.head))
 
     def target(self, position: int) -> np.ndarray:
         """The law that is learned, on the tokens that were kept."""

@@ -13,7 +13,8 @@ class Told(NamedTuple):
     """What a run was like: a column an entry, of every position or of every round, and totals."""
 
     positions: dict[str, np.ndarray]
-    """step_start, examined, accepted, overlap (Σ min of the two laws) and margin (the draft's top-2 logit gap)."""
+    """step_start, examined, accepted, overlap (Σ min of the two laws) and margin (the draft's top-2 logit gap, of
+    perturbed logits under the Gumbel rule)."""
     rounds: dict[str, np.ndarray]
     """loss f_t(x_t), frozen_loss f_t(x_1), last_loss f_t(x_T), energy ‖g_t‖² and hint_error ‖g_t − hint_t‖²."""
     totals: dict[str, float]
@@ -31,13 +32,12 @@ def run(
         recorded: what was recorded.
         made: a learner from its first decision.
         gamma: tokens drafted a step.
-        uniforms: one number in [0, 1) a position, by which a drafted token is kept; none where decoding is greedy.
+        uniforms: one number in [0, 1) a position, by which a drafted token is kept; none where decoding is greedy or by
+            the Gumbel rule.
 
     Raises:
-        ValueError: for a sampling law that is cut to fewer tokens, or a rule that is not the token rule.
+        ValueError: for a sampling law that is cut to fewer tokens.
     """
-    if rule := recorded.header.get("rule"):
-        raise ValueError(f"rule={rule!r}: only the token rule is decoded here; record by it")
     if recorded.header["top_k"] or recorded.header["top_p"] < 1:
         raise ValueError("top_k, top_p: only whole laws are decoded here; record at top_k=0, top_p=1")
     learner, learned, position = made(recorded.x_1), 0, 0
@@ -69,11 +69,16 @@ def _judged(
     """Whether the draft of head k under x keeps the committed token, and how near the two laws are."""
     logits, token = recorded.logits(x, position, k), recorded.token[position]
     second, first = np.sort(logits)[-2:]
-    if uniforms is None:
+    if recorded.greedy:
         kept = int(np.argmax(logits)) == token
         return {"kept": kept, "overlap": float(kept), "margin": first - second}
     draft = recorded.draft(x, position, k)
-    kept = uniforms[position] < min(1.0, draft[token] / recorded.token_prob[position])
+    if uniforms is None:
+        perturbed = np.log(draft) - np.log(recorded.noise(position))
+        second, first = np.sort(perturbed)[-2:]
+        kept = int(np.argmax(perturbed)) == token
+    else:
+        kept = uniforms[position] < min(1.0, draft[token] / recorded.token_prob[position])
     return {"kept": kept, "overlap": float(np.minimum(draft, recorded.target(position)).sum()),
             "margin": first - second}  # fmt: skip
 

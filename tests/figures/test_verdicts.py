@@ -14,12 +14,13 @@ from figures.__main__ import app
 from figures.numbers.claims import RULES, Claim, claims
 from figures.numbers.files import Origin, Results
 from figures.numbers.markdown import limits, number, table
-from figures.numbers.page import OTHERS, PICTURES, SECTIONS, command, page
+from figures.numbers.page import OTHERS, PICTURES, command, page, sections
 from theory.runs import measured
+from theory.runs.result import save_result
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results"
-SOURCES = [*(name for _, files, _ in SECTIONS for name in files), *OTHERS]
+SOURCES = [*(name for _, files, _ in sections(Results(RESULTS)) for name in files), *OTHERS]
 TOUCHED = {"real": "real/c/1/ogd.csv", "sim": "sim/drift/P8/ogd.json"}
 """Which file of a folder is changed."""
 
@@ -71,6 +72,26 @@ def test_every_picture_of_the_page_is_there():
     pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", (RESULTS / "README.md").read_text())
     assert len(pictures) >= sum(map(len, PICTURES.values())) > 5
     assert [name for name in pictures if not (RESULTS / name).exists()] == []
+
+
+def test_a_matrix_that_was_made_has_its_section_and_claims(copy):
+    line = {"drafter": "heads", "sampling": "token", "mode": "eager", "cells": 250, "hold": 238, "near_ties": 0}
+    line |= {"sensitive": 0, "largest_difference": None, "smallest_bias": 0.0625}
+    inside = {"share": 0.95, "value": 0.952, "low": 0.9, "high": 0.98, "cells": 250, "holds": True}
+    third = {"runs": 300, "held": 300, "limit": 1e-6, "largest": 2e-12, "counted": 0}
+    found = {"rows": [{}] * 250, "groups": [line], "confirmed": third, "holds": {"accepted tokens": [9, 9]}}
+    name = "agreement_matrix.json"
+    (copy / name).unlink(missing_ok=True)
+    save_result(copy / name, "agreement matrix", found | {"inside": inside})
+    written = page(Results(copy))
+    assert "## Two worlds, cell by cell" in written
+    assert "| heads | token | eager | 250 | 238 | 0 | 0 | – | 6.2 % |" in written
+    made = [claim for claim in claims(Results(copy)) if claim.source == name]
+    assert [claim.holds for claim in made] == [True] * 5
+    (copy / name).unlink()
+    bad = {"inside": inside | {"holds": False}, "confirmed": third | {"largest": 2e-6, "held": 299}, "rows": [{}] * 199}
+    save_result(copy / name, "agreement matrix", found | bad | {"holds": {"accepted tokens": [8, 9]}})
+    assert not any(claim.holds for claim in claims(Results(copy)) if claim.source == name)
 
 
 def test_a_result_that_falls_below_its_limit_becomes_a_miss(copy):

@@ -15,7 +15,8 @@ from sim.confirm import by_pseudocode, confirm
 from sim.environments import chain
 from sim.environments.recording import Recording
 from sim.environments.replay import Replay
-from tests.sim.test_replay import NU, POSITIONS, WIDTH, arrays, save
+from sim.pseudocode.noise import exponentials
+from tests.sim.test_replay import NU, POSITIONS, VOCABULARY, WIDTH, arrays, save
 from theory.domain import Ball
 from theory.hints import MovingAverage
 from theory.learners.adahedge import AdaHedge
@@ -29,6 +30,7 @@ from theory.loss import Blocks
 from theory.runs.practice import ADAPTER_LEARNERS
 from theory.speculation.acceptance import Walk
 from theory.speculation.adapter import whitening
+from theory.speculation.gumbel_rule import key, noise
 
 HEADS = 3
 LEARNERS = {
@@ -40,9 +42,9 @@ LEARNERS = {
 }
 
 
-def recorded(folder, greedy, heads=1):
+def recorded(folder, kind, heads=1):
     """A recording of random numbers; of heads, with a first decision of their own."""
-    content = arrays(greedy)
+    content = arrays(False, rule=kind) if kind == "gumbel" else arrays(kind == "greedy")
     content["whitener"] = whitening(content["features"][: 2 * NU].astype(float))
     if heads > 1:
         rng = np.random.default_rng(1)
@@ -50,15 +52,15 @@ def recorded(folder, greedy, heads=1):
         content |= {"features": around.astype(np.float32), "x_1": rng.standard_normal(heads * WIDTH**2)}
         header = json.loads(str(content["header"])) | {"burn_in_rounds": 0, "weights": [4.0, 2.0, 1.0]}
         content["header"] = np.array(json.dumps(header))
-    return save(folder / f"{'greedy' if greedy else 'sampled'}-{heads}.npz", content)
+    return save(folder / f"{kind}-{heads}.npz", content)
 
 
-@pytest.mark.parametrize("greedy", [True, False], ids=["greedy", "sampled"])
+@pytest.mark.parametrize("kind", ["greedy", "sampled", "gumbel"])
 @pytest.mark.parametrize("name", [*LEARNERS, "frozen"])
-def test_the_replay_is_the_pseudocode(tmp_path, name, greedy):
+def test_the_replay_is_the_pseudocode(tmp_path, name, kind):
     learner = LEARNERS.get(name) or ADAPTER_LEARNERS[name]
     for heads, gammas in ((1, (1, 3, 8)), (HEADS, (1, 2, 3))):
-        path = recorded(tmp_path, greedy, heads)
+        path = recorded(tmp_path, kind, heads)
         for gamma in gammas:
             found = confirm(path, learner, gamma)
             assert found.holds, (heads, gamma, found)
@@ -73,10 +75,10 @@ def test_what_is_not_written_as_pseudocode_is_refused():
             by_pseudocode(learner)
 
 
-def test_a_recording_by_the_gumbel_rule_is_refused(tmp_path):
-    path = save(tmp_path / "seeded.npz", arrays(False, 5, rule="gumbel"))
-    with pytest.raises(ValueError, match="rule='gumbel': only the token rule is decoded here"):
-        confirm(path, LEARNERS["ogd"], 3)
+def test_the_noise_is_written_twice():
+    keys, places = np.array([key(9, 4)] * 3), np.array([0, 1, 1000])
+    twice = [exponentials(9, 4, place, VOCABULARY) for place in places.tolist()]
+    assert np.allclose(twice, noise(keys, places, VOCABULARY), rtol=1e-14, atol=0)
 
 
 def test_it_imports_nothing_of_the_project_but_itself():
@@ -159,6 +161,8 @@ FAULTS = {
         )
     ),
     "weights at twice their rate": replaced(AdaHedge, "_rate", lambda original, self, state: 2 * original(self, state)),
+    "noise of the place before": read_otherwise(lambda one: replace(one, place=one.place - 1)),
+    "noise of another request": read_otherwise(lambda one: replace(one, prompt=one.prompt + 1)),
     "bound without the surplus": replaced(
         Ensemble, "terms", lambda original, *given, **named: original(*given, **named)._replace(surplus=0.0)
     ),
@@ -175,12 +179,14 @@ MEETS = {
     "bound without the surplus": ("ensemble", 1),
 }
 """The learner and the number of heads that a fault is of; of all others gradient descent, one head."""
+SEEDED = ("noise of the place before", "noise of another request")
+"""Faults that only the Gumbel rule meets."""
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_is_caught(tmp_path, monkeypatch, fault):
     name, heads = MEETS.get(fault, ("ogd", 1))
-    path = recorded(tmp_path, False, heads)
+    path = recorded(tmp_path, "gumbel" if fault in SEEDED else "sampled", heads)
     assert confirm(path, LEARNERS[name], 3).holds
     FAULTS[fault](monkeypatch)
     found = confirm(path, LEARNERS[name], 3)
@@ -190,7 +196,7 @@ def test_a_fault_is_caught(tmp_path, monkeypatch, fault):
 
 def test_from_the_command_line(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    path = recorded(tmp_path, True)
+    path = recorded(tmp_path, "greedy")
     result = CliRunner().invoke(simulator.app, ["confirm", str(path), "--learner", "ogd", "--gamma", "2"])
     assert result.exit_code == 0, result.output
     assert "of 1 runs 1 hold" in result.output
