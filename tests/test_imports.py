@@ -46,6 +46,7 @@ lies in the package's own folder. What is not a room (``__main__``, the package 
 FIGURES_MAY_READ = {
     "theory.runs.files",
     "theory.runs.kind",
+    "theory.runs.measured",
     "theory.runs.terminal",
     "theory.runs.outputs",
     "theory.runs.console",
