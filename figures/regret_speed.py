@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from figures import style
 from figures.results import MissingResult, Table, groups, result
@@ -44,6 +45,7 @@ def draw(table: Table, width: float) -> Figure:
     for panel in axes.flat:
         panel.axhline(1, color=style.MUTED, linewidth=0.8, zorder=0)
         panel.set_xscale("log")
+        panel.xaxis.set(major_formatter="{x:g}", minor_formatter=NullFormatter())
     for panel, name in zip(axes[-1], LOSSES.values(), strict=True):
         panel.set_xlabel(f"{name}, higher by (a position)")
     for panel, name in zip(axes[:, 0], SPEEDS.values(), strict=True):

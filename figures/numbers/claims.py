@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from statistics import median
 from typing import Any, NamedTuple
 
-from figures.numbers import pays, replay
+from figures.numbers import pays, ranks, replay
 from figures.numbers.files import Results
 from figures.numbers.markdown import limits, number
 from figures.numbers.proofs import DRAFTS, MATRIX, broken, tightest_rows, tightest_streams
@@ -75,8 +75,9 @@ def number_claim(
 
 def claims(results: Results) -> list[Claim]:
     """All claims; no two have one name."""
-    parts = (learning, learning_pays, at_home, replayed, rivals, on_gpu, rows_of_a_batch, long_text, foretold,
-             lowest_speed, systems, steps_and_hints, correctness, two_worlds, every_cell, theorems)  # fmt: skip
+    parts = (learning, learning_pays, at_home, replayed, regret_speed, rivals, on_gpu, rows_of_a_batch, long_text,
+             foretold, lowest_speed, systems, steps_and_hints, correctness, two_worlds, every_cell,
+             theorems)  # fmt: skip
     return [claim for part in parts for claim in part(results)]
 
 
@@ -154,6 +155,14 @@ def replayed(results: Results) -> Iterator[Claim]:
     agree = [one["holds"] for row in rows for one in row["agreement"].values()]
     subject = "replay ÷ requests that were served, tokens per step within max(3 %, interval)"
     yield number_claim(subject, "at least", len(agree), sum(agree), source)
+
+
+def regret_speed(results: Results) -> Iterator[Claim]:
+    """Does a lower loss go with a higher speed, and were enough pairs decided to say so?"""
+    one = ranks.share(results, "tv", "tokens_per_step")
+    subject = "pairs of learners, lower TV goes with more tokens per step"
+    yield interval_claim(f"{subject}, share of decided pairs", "at least", 0.9, one["share"], ranks.SOURCE)
+    yield number_claim(f"{subject}, decided pairs", "at least", 100, one["decided"], ranks.SOURCE)
 
 
 def rivals(results: Results, name: str = "bench.json", where: str = "bench") -> Iterator[Claim]:

@@ -77,7 +77,7 @@ class Results:
                 made["device"],
                 made["time"][:10],
                 made.get("measured_hash"),
-            )  # fmt: skip
+            )
             for made in found.values()
         ]
 

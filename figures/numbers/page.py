@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from figures.numbers import pays, proofs, replay, shifted, speed, systems
+from figures.numbers import pays, proofs, ranks, replay, shifted, speed, systems
 from figures.numbers.claims import Claim, claims
 from figures.numbers.files import Results
 from figures.numbers.markdown import table, yes
@@ -36,6 +36,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...], Section], ...] = (
     ("Which limit binds", ("headroom.json",), speed.headroom),
     ("Every drafter with every learner", tuple(f"table1/{block}.json" for block in systems.BLOCKS), systems.blocks),
     ("Deep drafters by TV and by KL", (systems.DEEP,), systems.deep),
+    ("Does regret predict speed?", (ranks.SOURCE,), ranks.ranks),
     ("Certificates of live runs", (), systems.certificates),
     ("Ensembles of step sizes", ("claims/claims.json",), systems.ensembles),
     ("Hints", (), systems.hints),
@@ -54,6 +55,7 @@ PICTURES = {
     "Learning on streams that shift": ("acceptance", "speed", "ledger"),
     "What learning has saved after so many tokens": ("curves",),
     "Which limit binds": ("headroom",),
+    "Does regret predict speed?": ("regret_speed",),
     "Every drafter with every learner": ("systems",),
     "Ensembles of step sizes": ("step_sizes",),
     "Hints": ("hints",),
