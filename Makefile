@@ -111,6 +111,11 @@ pays: $(READY)
 	  $(addprefix --system specialist-,eagle osd-eagle tv-eagle twice-eagle tv-twice-eagle tv-anchored-eagle) \
 	  --prompts 16 --jobs 2 --out out/deep
 	cp out/deep/*.csv out/deep/*.json results/deep
+	$(PY) -m real table1 --block specialist --family qwen3 $(addprefix --domain ,sql-large c-large arithmetic-large stubs-large) \
+	  $(addprefix --system specialist-,sd adapter-ogd adapter-optimistic adapter-ensemble adapter-speed) \
+	  $(addprefix --system specialist-,heads heads-ogd heads-optimistic heads-ensemble heads-last-loss) \
+	  $(addprefix --system specialist-,hydra osd-hydra opt-hydra momentum-hydra) --prompts 20 --jobs 2 --out out/ranks
+	$(PY) -m real ranks out/deep out/ranks --out results/ranks.json
 	$(PY) -m real curves --tokens 8000 --jobs 2 --out results/curves
 	$(PY) -m figures all results
 
