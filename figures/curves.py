@@ -84,7 +84,7 @@ def draw(table: Table, width: float) -> Figure:
         panel.xaxis.set(major_formatter="{x:,.0f}", minor_formatter=NullFormatter())
         panel.yaxis.set(major_formatter="{x:g}", minor_locator=NullLocator())
     for panel, (start, kind) in zip(axes[0], columns, strict=True):
-        panel.set_title(f"{start}, {KINDS[kind]}")
+        panel.set_title(f"{start},\n{KINDS[kind]}")
     for panel, stream in zip(axes[:, 0], streams, strict=True):
         panel.set_ylabel(label(stream), fontsize=7)
     figure.supxlabel("committed tokens", fontsize="small")

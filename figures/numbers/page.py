@@ -53,7 +53,7 @@ AWAITED = (proofs.MATRIX,)
 """Files without which their section is left out."""
 PICTURES = {
     "Learning on streams that shift": ("acceptance", "speed", "ledger"),
-    "What learning has saved after so many tokens": ("curves",),
+    "What learning has saved after so many tokens": ("curves", "returning"),
     "Which limit binds": ("headroom",),
     "Does regret predict speed?": ("regret_speed",),
     "Every drafter with every learner": ("systems",),
