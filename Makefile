@@ -36,7 +36,7 @@ help:
 	@echo 'make mutants   changes operators and constants of learners, bounds, step sizes, verification and the speed law; tests must notice (20 minutes)'
 	@echo 'make kills     kills sweeps, studies and runs at times spread over them; begun again, all but seconds must be equal (20 minutes)'
 	@echo 'make faults    60 learners with a planted fault each and ten correct ones before the checker: results/theory/faults.json (20 minutes)'
-	@echo 'make gpu       on a CUDA device: its tests, a Qwen3-8B-shaped pair made here, served and compared (10 minutes)'
+	@echo 'make gpu       on a CUDA device: its tests, a Qwen3-8B-shaped pair made here, served and compared, in resumable stages (20 minutes)'
 	@echo 'make clean     removes caches and out/demo; keeps .venv and results/'
 
 setup: $(READY)
@@ -165,7 +165,8 @@ faults: $(READY)
 	$(PY) -m tests.faults --out results/theory/faults.json
 
 # Where python already has torch and a CUDA device: make gpu PY=python3 READY=
-# Without one, a dry run of the same commands: make gpu DEVICE=cpu DTYPE=float32 BIG=qwen3-tiny SMALL=qwen3-tiny
+# Without one, a dry run of the same commands: make gpu DEVICE=cpu DTYPE=float32 BIG=qwen3-tiny SMALL=qwen3-tiny DRY=--dry
+# In stages of at most nine minutes, each with its verdict in out/gpu; what ended on this code is not run again.
 DEVICE := cuda
 DTYPE := bfloat16
 BIG := qwen3-8b
@@ -174,12 +175,7 @@ INFLATED := out/inflated/$(BIG)-$(SMALL)
 PAIR := --target $(INFLATED)/target --draft $(INFLATED)/draft --device $(DEVICE) --dtype $(DTYPE)
 
 gpu: $(READY) $(INFLATED)/target $(INFLATED)/draft
-	@if [ $(DEVICE) = cuda ]; then $(PY) -m pytest -m gpu; fi
-	$(PY) -m real headroom ensemble --domain prose --prompts 12 --burn-in 256 --compile $(PAIR) --out out/gpu/headroom.json
-	$(PY) -m real bench --prompts prose:4 --new 48 --contender '*compiled' --contender generate --contender assisted \
-	  --contender 'prompt*' $(PAIR) --out out/gpu/bench.json
-	$(PY) -m real run --learner ensemble --prompts prose:6 --burn-in 256 --compile $(PAIR)
-	$(PY) -m real run tv-mixture --prompts prose:6 --compile $(PAIR)
+	$(PY) -m tests.gpu $(PAIR) $(DRY)
 
 $(INFLATED)/target $(INFLATED)/draft: | $(READY)
 	$(PY) -m real inflate $(if $(filter %/target,$@),real/assets/target --like $(BIG),real/assets/specialist --like $(SMALL)) \
