@@ -39,7 +39,7 @@ EXACT, LAW = ("greedy", "gumbel"), ("token", "block")
 """Samplings where every position is foretold, and those where only the law is."""
 COMPILED, ROWS = (1, 3, 8), 4
 """Draft lengths of compiled runs, 4 for 8 with heads."""
-WIDTHS, SLOTS = (1, 2, 4, 8), 512
+WIDTHS, SLOTS = (1, 4, 8), 512
 """Draft lengths that are compiled, so that a draft of 3 is padded, and the longest text that is served compiled."""
 SCHEDULE, NEW, BURN_IN, RECORDED_GAMMA = "prose:8,c:16", 32, 128, 4
 SHARE, CONFIDENCE = 0.95, 0.99
