@@ -97,10 +97,10 @@ def plan(cells: Sequence[Cell], folder: Path, jobs: int, tell: Callable[[int, in
 
 
 def _record(cell: Cell, seed: int, folder: Path, tell: Callable[..., Any] = print) -> None:
-    """A frozen run; of those that are compared position by position the laws are kept whole."""
-    exact, rule = cell.sampling in EXACT, "gumbel" if cell.sampling == "gumbel" else "token"
-    sampling, kept = Sampling(0.0 if cell.sampling == "greedy" else 1.0), 0 if exact else 64
-    serving = Serving(RECORDED_GAMMA, 16, sampling, NEW, kept, BURN_IN, rule)
+    """A frozen run, its laws whole: a flat draft has much of its alpha on tokens that a cut law lacks."""
+    rule = "gumbel" if cell.sampling == "gumbel" else "token"
+    sampling = Sampling(0.0 if cell.sampling == "greedy" else 1.0)
+    serving = Serving(RECORDED_GAMMA, 16, sampling, NEW, 0, BURN_IN, rule)
     path = folder / f"{cell.recording}.npz"
     record(_models(FAMILIES[cell.drafter]), SCHEDULE, serving, seed, path, system=DRAFTERS[cell.drafter][2])
 
