@@ -25,7 +25,7 @@ help:
 	@echo 'make test      the test suite, from nothing, on two cores (JOBS=4: on four)'
 	@echo 'make nightly   every property test on 10,000 fresh examples (hours; the same again: SEED=…; one file: TESTS=…)'
 	@echo 'make results   the full runs behind the README (long, resumable): results/'
-	@echo 'make agreement simulator against decoder, every drafter, learner, draft length, sampling and way of serving (25 minutes, resumable)'
+	@echo 'make agreement simulator against decoder, every drafter, learner, draft length, sampling and way of serving (half an hour, resumable)'
 	@echo 'make systems   the systems on every domain and target, and what ensembles and hints are worth (hours, resumable)'
 	@echo 'make pays      what a mixture learned on acceptance gains on the clock, by cost, and over tokens (hours, resumable)'
 	@echo 'make bench     against transformers, what a step costs, rows of a batch, the floor under plain decoding, headroom'
@@ -68,7 +68,7 @@ define agreement_of_heads
 	  || exit 1; done; done
 endef
 
-# Every cell: recordings, what the simulator and the pseudocode make of them, then the runs (about 25 minutes).
+# Every cell: recordings, what the simulator and the pseudocode make of them, then the runs (half an hour).
 agreement: $(READY)
 	$(PY) -m real matrix --plan --jobs 2 --out results
 	$(PY) -m sim foretell results/matrix/plan.json --jobs 2

@@ -75,8 +75,8 @@ def matrix(results: Results) -> Iterator[str]:
         f"{inside['cells']} do, 99 % interval {inside['low']:.3f} to {inside['high']:.3f}. The difference is the "
         "largest of all columns (losses, regret, energies, hint errors, certificate, alpha), float32 of the live run "
         "against float64 of the replay, relative to the column's largest entry. It leaves out runs that are sensitive: "
-        "those move as far in float64 when their start is moved by 1e-7. The bias is the smallest that a cell could "
-        "have detected, half its interval over the prediction; the median of the cells."
+        "those move as far in float64 when every hidden state is moved by 1e-6 of itself. The bias is the smallest "
+        "that a cell could have detected, half its interval over the prediction; the median of the cells."
     )
     heads = ["drafter", "sampling", "served", "cells", "hold", "near-ties", "sensitive", "difference", "bias"]
     rows = []

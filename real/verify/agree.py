@@ -26,7 +26,7 @@ from real.systems.rows import METHODS, SYSTEMS, Method
 from real.traffic.streams import scheduled
 from real.verify.lossless import TIE
 from real.verify.record import load_header, losses
-from theory.runs.agreement import NEARBY, free_run, one_step
+from theory.runs.agreement import free_run, one_step
 from theory.runs.files import owned
 from theory.runs.practice import ADAPTER_LEARNERS
 from theory.runs.result import save_result
@@ -42,7 +42,7 @@ TEMPERATURES = {"greedy": 0.0, "sampled": 1.0}
 HEADS, GUMBEL = "heads-", "gumbel"
 EXACT, SEEDED = ("greedy", GUMBEL), "accepted counts, Gumbel rule"
 """Where a recording predicts every position; that of the Gumbel rule, sampled at temperature 1, may be made or not."""
-STEP_TOLERANCE, RUN_TOLERANCE = 1e-5, 1e-4
+STEP_TOLERANCE, RUN_TOLERANCE, NEARBY = 1e-5, 1e-4, 1e-7
 
 
 @dataclass

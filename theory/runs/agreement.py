@@ -12,9 +12,6 @@ from theory.arrays import Array, namespace
 from theory.learner import Learner
 from theory.loss import Loss
 
-NEARBY = 1e-7
-"""How far apart the starts of two exact runs are, which a sensitive run drives apart."""
-
 
 class Drift(NamedTuple):
     """Largest relative difference over the rounds of a free run; ``sensitive``: float64 itself spread as far."""
@@ -28,11 +25,6 @@ def difference(x: Array, y: Array) -> float:
     """max|x − y| / max(1, max|y|): absolute for small decisions, relative for large ones."""
     x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     return float(np.abs(x - y).max() / max(1.0, np.abs(y).max()))
-
-
-def nearby(x_1: np.ndarray) -> np.ndarray:
-    """A decision ``[d]`` about as far from this one as float32 rounds: ``NEARBY`` in every entry, up or down."""
-    return x_1 + NEARBY * np.where(np.random.default_rng(0).random(len(x_1)) < 0.5, -1.0, 1.0)
 
 
 def like(state: Any, example: Array) -> Any:
