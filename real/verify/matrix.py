@@ -203,9 +203,7 @@ def compared(cell: Cell, foretold: Trace, folder: Path) -> dict[str, Any]:
     trace = Trace.load(folder / "made" / cell.name)
     made = Made(*(trace.columns[name].astype(kind).tolist() for name, kind in KINDS.items()))
     row = cell._asdict() | interval_of_measured(foretold, made)
-    examined = foretold.columns["examined"]
-    alpha = float(np.sum(examined * foretold.columns["overlap"]) / np.sum(examined))
-    both = {"predicted": alpha, "measured": trace.header["alpha"]}
+    both = {"predicted": foretold.header["alpha"], "measured": trace.header["alpha"]}
     row |= {"alpha": both}
     if cell.sampling not in EXACT:
         row["smallest_bias"] = (row["high"] - row["low"]) / 2 / row["predicted"]

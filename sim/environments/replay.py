@@ -174,21 +174,24 @@ def predict(
         A trace with one row a committed position, and the decision ``[H·d·d]`` that the last position was assigned.
         Columns: position, prompt, segment, round; examined, accepted and step_start, means over the copies; overlap
         (alpha there) and margin (as in ``Predicted``). Its header holds, as lists over the copies, steps,
-        accepted, recovered, bonus and tokens_per_step; and alpha, the mean overlap; and loss, the mean KL at x_t.
+        accepted, recovered, bonus and tokens_per_step; and alpha, the mean overlap where a draft was examined, as the
+        decoder counts it; and loss, the mean KL at x_t.
     """
     replay = Replay(recording, learner, gamma, copies, np.random.default_rng(seed))
     rows: list[dict[str, np.ndarray]] = []
-    losses, x_t = [], np.zeros(0)
+    losses, x_t, overlaps, examined = [], np.zeros(0), 0.0, 0
     for number, (part, x_t, loss_t, decoded, margin, overlap) in enumerate(replay.run()):
         values = {"examined": decoded.examined, "accepted": decoded.accepted, "step_start": decoded.first}
         means = {name: value.mean(axis=1) for name, value in (values | {"overlap": overlap, "margin": margin}).items()}
         rows.append({"round": np.full(part.stop - part.start, number), **means})
         losses.append(loss_t.value(x_t))
+        overlaps += float(np.sum(overlap * decoded.examined))
+        examined += int(decoded.examined.sum())
     columns = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
     places = {"position": np.arange(len(recording.token)), "prompt": recording.prompt, "segment": recording.segment}
     walk = replay.walk
     totals = {name: getattr(walk, name) for name in ("steps", "accepted", "recovered", "bonus")}
     totals["tokens_per_step"] = len(recording.token) / walk.steps
-    means = {"alpha": float(np.mean(columns["overlap"])), "loss": float(np.mean(losses)), "losses": losses}
+    means = {"alpha": overlaps / max(1, examined), "loss": float(np.mean(losses)), "losses": losses}
     header = {"settings": settings, **totals, **means, "provenance": provenance()}
     return Trace(plain(header), places | columns), x_t

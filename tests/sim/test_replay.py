@@ -151,6 +151,27 @@ def test_counts_add_up(sampled, gamma):
     assert np.all((cut >= 0) & (cut <= 5))  # at most one step a prompt is cut
 
 
+def test_alpha_is_over_the_places_where_a_draft_was_examined(tmp_path):
+    """Of two heads the second is hopeless: it is met after the first was right, and at bonuses, which do not count."""
+    content = arrays(False)
+    features = np.stack([content["features"], 0.0 * content["features"]], axis=1)
+    header = json.loads(str(content["header"])) | {"weights": [1.0, 1.0], "burn_in_rounds": 0}
+    path = save(tmp_path / "heads.npz", content | {"features": features, "header": np.array(json.dumps(header))})
+    recording, copies = Recording.load(path), 64
+    learner = make_learner("frozen", {}, recording.problem)
+    replay, both = Replay(recording, learner, 2, copies, np.random.default_rng(0)), []
+    for part, x_t, loss_t, decoded, _margin, _overlap in replay.run():
+        laws = [loss.draft_probs(own) for loss, own in zip(loss_t.losses, np.split(x_t, 2), strict=True)]
+        target = recording.law(part)
+        at = np.stack([np.minimum(target, law).sum(axis=-1) for law in laws], axis=1)[..., None]
+        here = np.take_along_axis(np.broadcast_to(at, (*at.shape[:2], copies)), decoded.place[:, None], axis=1)[:, 0]
+        both.append((np.sum(here[decoded.examined]), decoded.examined.sum()))
+    wanted = sum(one for one, _ in both) / sum(count for _, count in both)
+    trace, _ = predict(recording, learner, 2, copies, 0, {})
+    assert trace.header["alpha"] == pytest.approx(wanted, rel=1e-9)
+    assert trace.header["alpha"] > 1.01 * np.mean(trace.columns["overlap"])
+
+
 def test_losses_and_learner_do_not_depend_on_the_draft_length(sampled):
     learner = make_learner("ogd", {"step_size": 2.0}, sampled.problem)
     runs = [predict(sampled, learner, gamma, 3, seed, {}) for gamma, seed in ((1, 0), (4, 1))]
