@@ -9,13 +9,13 @@ FOUNDATION = ("numpy", "scipy.optimize", "scipy.special")
 
 
 def modules() -> list[str]:
-    """Every module of ``theory`` except what only command lines import."""
+    """Every module of ``theory`` except what only command lines and suites of tests import."""
     root = Path(__file__).parents[1]
     paths = (path.relative_to(root.parent).with_suffix("") for path in sorted(root.rglob("*.py")))
     return [
         ".".join(path.parts).removesuffix(".__init__")
         for path in paths
-        if path.stem not in ("__main__", "table", "terminal", "workers")
+        if path.stem not in ("__main__", "table", "terminal", "workers") and "strategies" not in path.parts
     ]
 
 
