@@ -48,16 +48,17 @@ class Recorded:
         return np.real(fractional_matrix_power(moment, -0.5)) / sqrt(self.width)
 
     def part(self, x: np.ndarray, k: int) -> np.ndarray:
-        """Head k's matrix."""
+        """Head k's matrix ``[d, d]``."""
         size = self.width**2
         return x[k * size : (k + 1) * size].reshape(self.width, self.width)
 
     def logits(self, x: np.ndarray, position: int, k: int) -> np.ndarray:
+        """W h + Q Xᵀ M h ``[V]``, of head k at a position, under the decision x ``[H·d·d]``."""
         hidden = self.features[position, k]
         return self.head @ hidden + self.readout @ (self.part(x, k).T @ (self.whitener @ hidden))
 
     def draft(self, x: np.ndarray, position: int, k: int) -> np.ndarray:
-        """The draft's law."""
+        """The draft's law ``[V]``."""
         logits = self.logits(x, position, k) / self.temperature
         raw = np.exp(logits - logits.max())
         return raw / raw.sum()
