@@ -1,13 +1,12 @@
 """Rounds × copies per second of the bare game: predict, reveal, update; nothing measured."""
 
-from collections import deque
 from time import perf_counter
 
 import numpy as np
 
+from sim.engine import Game, play
 from sim.environments.drift import Drift
 from sim.environments.tracking import Tracking
-from sim.simulator import game
 from theory.runs.choose import make_learner
 
 
@@ -19,6 +18,6 @@ def speed(name: str, seeds: int, dimension: int = 10, horizon: int = 1000, repea
     for repeat in range(repeats):
         episode = environment.start(seeds, np.random.default_rng(repeat))
         start = perf_counter()
-        deque(game(learner, episode, np.zeros((seeds, dimension)), horizon), maxlen=0)
+        (_,) = play(Game(learner, episode, environment.problem), np.zeros((seeds, dimension)), horizon)
         best = min(best, perf_counter() - start)
     return horizon * seeds / best

@@ -65,12 +65,12 @@ class Match:
         made = {"learner": self.build(), "environment": self.environment}
         return made | {"seeds": self.seeds, "seed": self.seed} | source(self.learner)
 
-    def play(self, logged: int = LOGGED) -> Trace:
+    def play(self, logged: int = LOGGED, engine: str = "numpy") -> Trace:
         """Every round of every copy played and measured, at most ``logged`` of them kept."""
         rng = np.random.default_rng(self.seed)
         learner, settings = self.build(), self.settings
         with users_own(self.learner):
-            return simulate(learner, self.environment, self.seeds, rng, settings, logged)
+            return simulate(learner, self.environment, self.seeds, rng, settings, logged, engine)
 
     def run(self) -> Trace:
         """``play``; columns are kept to 5 significant digits, everything was checked before."""

@@ -3,17 +3,15 @@
 A learner's guarantee is for every such sequence; the simulator's rows measure regret against one of them, the truth.
 """
 
-from collections import deque
 from typing import NamedTuple
 
 import numpy as np
 
+from sim.engine import Game, play
 from sim.environments.base import Environment
-from sim.simulator import game
 from theory.learner import Learner
 from theory.loss import Linear, Loss, Quadratic
 from theory.path_limited import best_on_path
-from theory.regret import dynamic_regret
 
 
 class Hardest(NamedTuple):
@@ -39,26 +37,25 @@ def hardest(
     """
     problem = environment.problem
     x_1 = problem.domain.project(np.zeros((1, problem.dimension)))
-    episode = environment.start(1, rng)
-    if episode.adaptive:
-        deque(game(learner, episode, x_1, problem.horizon), maxlen=0)
-        episode = episode.in_hindsight()
-    played = list(game(learner, episode, x_1, problem.horizon))
-    suffered = np.array([one.loss_t.value(one.x_t)[0] for one in played])
-    compared = np.array([one.loss_t.value(episode.comparator(one.t))[0] for one in played])
-    kind, parameters = _parameters([one.loss_t for one in played], environment)
+    game = Game(learner, environment.start(1, rng), problem)
+    if game.episode.adaptive:
+        seen = (chunk.revealed for chunk in play(game, x_1, problem.horizon))
+        game = game._replace(episode=game.episode.in_hindsight(seen))
+    (whole,) = play(game, x_1, problem.horizon)
+    kind, parameters = _parameters(game.episode.loss(whole.revealed), environment)
     u, gap = best_on_path(parameters, problem.domain, problem.path_length, kind, tolerance, steps)
-    least = (Quadratic if kind == "quadratic" else Linear)(parameters).value(u)
-    truth, most = (float(dynamic_regret(suffered, losses)[-1]) for losses in (compared, least))
+    losses = (Quadratic if kind == "quadratic" else Linear)(parameters)
+    truth = float(np.sum(whole.measured.regret))
+    most = float(np.sum(losses.value(whole.played.x[:, 0]) - losses.value(u)))
     return Hardest(truth, max(truth, most), most + gap, learner.guarantee(problem))
 
 
-def _parameters(losses: list[Loss], environment: Environment) -> tuple[str, np.ndarray]:
-    """The kind of the losses, and their slopes or centers ``[T, d]``."""
-    if all(isinstance(loss, Linear) for loss in losses):
-        return "linear", np.stack([loss.slope[0] for loss in losses if isinstance(loss, Linear)])
-    if all(isinstance(loss, Quadratic) and loss.curvature == 1 for loss in losses):
-        return "quadratic", np.stack([loss.center[0] for loss in losses if isinstance(loss, Quadratic)])
+def _parameters(losses: Loss, environment: Environment) -> tuple[str, np.ndarray]:
+    """The kind of the losses of all rounds, and their slopes or centers ``[T, d]``."""
+    if isinstance(losses, Linear):
+        return "linear", losses.slope[:, 0]
+    if isinstance(losses, Quadratic) and losses.curvature == 1:
+        return "quadratic", losses.center[:, 0]
     raise ValueError(
         "the hardest comparators are known for linear losses and quadratics of curvature 1, not for those of "
         f"{type(environment).__name__}; choose another stream"

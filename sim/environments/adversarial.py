@@ -1,12 +1,15 @@
 """Constructions that force regret: the lower bound of theory/README.md, and Hedge's bad case."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from sim.environments.base import Environment, Episode, LinearEpisode, check
-from sim.environments.experts import simplex_problem
-from theory.checker.games import Adversary
+from sim.environments.base import DrawnEpisode, Environment, check
+from sim.environments.experts import BestExpert, simplex_problem
+from theory.arrays import Array, namespace
+from theory.checker.games import orthogonal
 from theory.domain import Ball
 from theory.loss import Linear, Loss
 from theory.problem import Problem
@@ -40,27 +43,63 @@ class Adversarial(Environment):
         return Problem(ball, self.dimension, self.horizon, self.gradient_bound, path_length=path_length)
 
     def start(self, seeds: int, rng: np.random.Generator) -> "AdversaryEpisode":
-        shape = (self.horizon, seeds, self.dimension)
-        raw = rng.standard_normal(shape)
-        return AdversaryEpisode(Adversary(raw, self.segments, self.gradient_bound), self.diameter)
+        return AdversaryEpisode(self, seeds, rng)
 
 
-@dataclass
-class AdversaryEpisode(Episode):
-    """The adversary at play; its slopes ``[T, seeds, d]`` grow round by round."""
+class Aimed(NamedTuple):
+    """Of a round: the comparator, zero until it is known; a random direction, and once revealed the slope; whether a
+    segment begins, 1 or 0."""
 
-    adversary: Adversary
-    diameter: float
+    comparator: np.ndarray
+    slope: np.ndarray
+    begins: np.ndarray
+
+
+class Running(NamedTuple):
+    """S, the sum of the segment's slopes ``[..., d]``."""
+
+    total: Array
+
+
+class AdversaryEpisode(DrawnEpisode):
+    """The adversary at play. ``comparators`` ``[segments, seeds, d]`` are known in hindsight."""
+
     adaptive = True
 
-    def loss(self, t: int, x_t: np.ndarray) -> Loss:
-        return Linear(self.adversary.slope(t, x_t))
+    def __init__(self, environment: Adversarial, seeds: int, rng: np.random.Generator):
+        super().__init__(environment.horizon, rng)
+        self.environment, self.seeds = environment, seeds
+        self.comparators = np.zeros((environment.segments, seeds, environment.dimension))
 
-    def comparator(self, t: int) -> np.ndarray:
-        raise RuntimeError("an adaptive adversary's comparators are known in hindsight only; use in_hindsight()")
+    @property
+    def _length(self) -> int:
+        return self.environment.horizon // self.environment.segments
 
-    def in_hindsight(self) -> LinearEpisode:
-        return LinearEpisode(self.adversary.slopes, self.adversary.comparators(self.diameter))
+    def draw(self, t: np.ndarray, rng: np.random.Generator) -> Aimed:
+        raw = rng.standard_normal((len(t), self.seeds, self.environment.dimension))
+        begins = np.broadcast_to((t % self._length == 0)[:, None, None], (*raw.shape[:2], 1))
+        return Aimed(self.comparators[t // self._length], raw, begins.astype(float))
+
+    def begin(self, x_1: np.ndarray) -> Running:
+        return Running(np.zeros_like(x_1))
+
+    def reveal(self, memory: Running, drawn: Aimed, x_t: Array) -> tuple[Running, Aimed]:
+        before = (1.0 - drawn.begins) * memory.total
+        slope = self.environment.gradient_bound * orthogonal(drawn.slope, x_t, before)
+        return Running(before + slope), drawn._replace(slope=slope)
+
+    def loss(self, revealed: Aimed) -> Loss:
+        return Linear(revealed.slope)
+
+    def in_hindsight(self, revealed: Iterable[Aimed]) -> "AdversaryEpisode":
+        """u_t of every segment points against the sum of its slopes, on the sphere."""
+        sums, first = np.zeros_like(self.comparators), 0
+        for chunk in revealed:
+            np.add.at(sums, (first + np.arange(len(chunk.slope))) // self._length, chunk.slope)
+            first += len(chunk.slope)
+        known = AdversaryEpisode(self.environment, self.seeds, self._rng)
+        known.comparators = -0.5 * self.environment.diameter * sums / np.linalg.norm(sums, axis=-1, keepdims=True)
+        return known
 
 
 @dataclass(frozen=True)
@@ -83,10 +122,18 @@ class Alternating(Environment):
     def problem(self) -> Problem:
         return simplex_problem(2, self.horizon)
 
-    def start(self, seeds: int, rng: np.random.Generator) -> LinearEpisode:
-        loser = np.arange(self.horizon) % 2
-        loser[self.horizon - self.steady :] = 0
-        loser = (loser[:, None] + rng.integers(2, size=seeds)) % 2
-        losses = np.eye(2)[loser]
-        best = np.broadcast_to(losses.sum(axis=0).argmin(axis=-1), loser.shape)
-        return LinearEpisode(losses, np.eye(2)[best])
+    def start(self, seeds: int, rng: np.random.Generator) -> "AlternatingEpisode":
+        return AlternatingEpisode(self, seeds, rng)
+
+
+class AlternatingEpisode(BestExpert):
+    """Nothing is drawn but who begins."""
+
+    def __init__(self, environment: Alternating, seeds: int, rng: np.random.Generator):
+        self.environment, self.first = environment, rng.integers(2, size=seeds)
+        super().__init__(environment.horizon, rng)
+        self.find()
+
+    def losses(self, t: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        loser = np.where(t < self.horizon - self.environment.steady, t % 2, 0)
+        return np.eye(2)[(loser[:, None] + self.first) % 2]

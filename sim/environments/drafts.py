@@ -1,35 +1,61 @@
 """Several drafts of one token stream: what a mixture of their laws would have rejected, position by position."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from math import sqrt
+from typing import NamedTuple
 
 import numpy as np
 
-from sim.environments.base import Environment, Episode, LinearEpisode, check
-from sim.environments.switching import switch_rounds
+from sim.environments.base import Environment, Episode, check
+from sim.environments.switching import jumps, switch_rounds
+from theory.arrays import Array
 from theory.domain import Simplex
 from theory.hindsight import cutting_planes
 from theory.loss import Loss, MixtureTV
 from theory.problem import Problem
 
 
-@dataclass
-class DraftsEpisode(Episode):
-    """Laws ``[T, seeds, N, V]`` and ``[T, seeds, V]`` of the whole stream, comparators ``[T, seeds, N]``."""
+class Laws(NamedTuple):
+    """Comparators ``[rounds, seeds, N]``, the drafts' laws ``[rounds, seeds, N, V]`` and the target's ``[rounds, seeds,
+    V]``."""
 
+    comparator: np.ndarray
     draft_probs: np.ndarray
     target_probs: np.ndarray
-    comparators: np.ndarray
 
-    def loss(self, t: int, x_t: np.ndarray) -> Loss:
-        return MixtureTV(self.draft_probs[t], self.target_probs[t])
 
-    def comparator(self, t: int) -> np.ndarray:
-        return self.comparators[t]
+class DraftsEpisode(Episode):
+    """Its losses are the TV of target and mixture."""
 
-    def floor(self, t: int) -> np.ndarray:
-        return np.zeros(self.target_probs.shape[1])
+    def loss(self, revealed: Laws) -> Loss:
+        return MixtureTV(revealed.draft_probs, revealed.target_probs)
+
+    def floor(self, revealed: Laws) -> Array:
+        return 0.0 * revealed.target_probs[..., 0]
+
+
+@dataclass
+class WholeStream(DraftsEpisode):
+    """All laws of a stream, ``[T, seeds, ...]``: they are kept, because the best mixture in hindsight needs them."""
+
+    laws: Laws
+
+    def chunks(self, size: int) -> Iterator[Laws]:
+        for first in range(0, len(self.laws.comparator), size):
+            yield Laws(*(part[first : first + size] for part in self.laws))
+
+
+@dataclass
+class SureEpisode(DraftsEpisode):
+    """The experts' losses as laws of sure tokens."""
+
+    game: Episode
+
+    def chunks(self, size: int) -> Iterator[Laws]:
+        for comparator, losses in self.game.chunks(size):
+            yield Laws(comparator, 1 - losses[..., None], np.ones((*losses.shape[:2], 1)))
 
 
 @dataclass(frozen=True)
@@ -78,7 +104,11 @@ class Drafts(Environment):
         moved = 0.0 if self.fixed else sqrt(2) * abs(self.lead - self._rest) * self.moves
         return Problem(Simplex(), self.drafts, self.horizon, sqrt(self.drafts), path_length=moved, loss_range=1.0)
 
-    def start(self, seeds: int, rng: np.random.Generator) -> DraftsEpisode:
+    @property
+    def width(self) -> int:
+        return (self.drafts + 1) * self.vocabulary + self.drafts
+
+    def start(self, seeds: int, rng: np.random.Generator) -> WholeStream:
         return _drawn(self, seeds, int(rng.integers(2**62)))
 
     def mixtures(self, seeds: int, rng: np.random.Generator) -> np.ndarray:
@@ -93,12 +123,11 @@ class Drafts(Environment):
             along = (place - before)[:, None, None]
             return (1 - along) * anchors[before] + along * anchors[before + 1]
         rounds = switch_rounds(self.moves, self.horizon, seeds, rng)
-        jumps = np.sum(rounds[:, None] <= np.arange(self.horizon)[:, None], axis=0)
-        return anchors[jumps, np.arange(seeds)]
+        return anchors[jumps(rounds, np.arange(self.horizon)), np.arange(seeds)]
 
 
 @lru_cache(maxsize=1)
-def _drawn(setting: Drafts, seeds: int, seed: int) -> DraftsEpisode:
+def _drawn(setting: Drafts, seeds: int, seed: int) -> WholeStream:
     """The truth, which all learners of a stream meet: solved for once."""
     rng = np.random.default_rng(seed)
     u = setting.mixtures(seeds, rng)
@@ -108,7 +137,7 @@ def _drawn(setting: Drafts, seeds: int, seed: int) -> DraftsEpisode:
     target = (1 - setting.misfit) * np.einsum("tsi,tsiv->tsv", u, drafts) + setting.misfit * own
     if setting.moves == 0 or setting.fixed:
         u = np.broadcast_to(best_fixed(drafts, target), u.shape)
-    return DraftsEpisode(drafts, target, u)
+    return WholeStream(Laws(u, drafts, target))
 
 
 def best_fixed(draft_probs: np.ndarray, target_probs: np.ndarray) -> np.ndarray:
@@ -138,8 +167,5 @@ class SureTokens(Environment):
     def problem(self) -> Problem:
         return self.experts.problem
 
-    def start(self, seeds: int, rng: np.random.Generator) -> DraftsEpisode:
-        game = self.experts.start(seeds, rng)
-        assert isinstance(game, LinearEpisode)
-        given = 1 - game.slopes[..., None]
-        return DraftsEpisode(given, np.ones((*given.shape[:2], 1)), game.comparators)
+    def start(self, seeds: int, rng: np.random.Generator) -> SureEpisode:
+        return SureEpisode(self.experts.start(seeds, rng))

@@ -5,9 +5,10 @@ from math import sqrt
 
 import numpy as np
 
-from sim.environments.base import Environment, LinearEpisode, check
-from sim.environments.switching import switch_rounds
+from sim.environments.base import DrawnEpisode, Environment, Slopes, check
+from sim.environments.switching import jumps, switch_rounds
 from theory.domain import Simplex
+from theory.loss import Linear, Loss
 from theory.problem import Problem
 
 
@@ -41,12 +42,52 @@ class Experts(Environment):
     def problem(self) -> Problem:
         return simplex_problem(self.experts, self.horizon, self.switches)
 
-    def start(self, seeds: int, rng: np.random.Generator) -> LinearEpisode:
-        good = np.zeros((self.horizon, seeds), dtype=int)
-        for jump in switch_rounds(self.switches, self.horizon, seeds, rng):
-            good += np.arange(self.horizon)[:, None] >= jump
-        good = (good + rng.integers(self.experts, size=seeds)) % self.experts
-        mean = 0.5 - self.gap * (good[..., None] == np.arange(self.experts))
-        losses = (rng.random((self.horizon, seeds, self.experts)) < mean).astype(float)
-        best = good if self.switches else np.broadcast_to(losses.sum(axis=0).argmin(axis=-1), good.shape)
-        return LinearEpisode(losses, np.eye(self.experts)[best])
+    def start(self, seeds: int, rng: np.random.Generator) -> "ExpertsEpisode":
+        return ExpertsEpisode(self, seeds, rng)
+
+
+class BestExpert(DrawnEpisode):
+    """Linear losses of experts, against the best one in hindsight: a first pass over the losses finds it."""
+
+    best: np.ndarray
+
+    def losses(self, t: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Of every expert, ``[rounds, seeds, N]``."""
+        raise NotImplementedError
+
+    def find(self, size: int = 1000) -> None:
+        """Set ``best`` ``[seeds]``."""
+        self.best = np.array(0)
+        self.best = sum(chunk.slope.sum(axis=0) for chunk in self.chunks(size)).argmin(axis=-1)
+
+    def draw(self, t: np.ndarray, rng: np.random.Generator) -> Slopes:
+        losses = self.losses(t, rng)
+        return Slopes(np.eye(losses.shape[-1])[np.broadcast_to(self.best, losses.shape[:-1])], losses)
+
+    def loss(self, revealed: Slopes) -> Loss:
+        return Linear(revealed.slope)
+
+
+class ExpertsEpisode(BestExpert):
+    """Who is good is known from the start; losses are drawn round by round."""
+
+    def __init__(self, environment: Experts, seeds: int, rng: np.random.Generator):
+        self.environment, self.seeds = environment, seeds
+        self.rounds = switch_rounds(environment.switches, environment.horizon, seeds, rng)
+        self.first = rng.integers(environment.experts, size=seeds)
+        super().__init__(environment.horizon, rng)
+        if not environment.switches:
+            self.find()
+
+    def good(self, t: np.ndarray) -> np.ndarray:
+        """The good expert of every round and copy, ``[rounds, seeds]``."""
+        return (jumps(self.rounds, t) + self.first) % self.environment.experts
+
+    def losses(self, t: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        experts = self.environment.experts
+        mean = 0.5 - self.environment.gap * (self.good(t)[..., None] == np.arange(experts))
+        return (rng.random((len(t), self.seeds, experts)) < mean).astype(float)
+
+    def draw(self, t: np.ndarray, rng: np.random.Generator) -> Slopes:
+        drawn = super().draw(t, rng)
+        return drawn._replace(comparator=np.eye(self.environment.experts)[self.good(t)]) if self.environment.switches else drawn

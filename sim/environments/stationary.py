@@ -25,8 +25,8 @@ class Path(Protocol):
 class Track(Protocol):
     """One drawn path."""
 
-    def at(self, t: int) -> np.ndarray:
-        """u_t ``[seeds, d]``."""
+    def at(self, t: np.ndarray) -> np.ndarray:
+        """u_t ``[rounds, seeds, d]`` of the rounds ``t`` ``[rounds]``, counted from 0."""
         ...
 
 
@@ -56,5 +56,6 @@ class Circle:
     second: np.ndarray
     angle: float
 
-    def at(self, t: int) -> np.ndarray:
-        return self.reach * (np.cos(t * self.angle) * self.first + np.sin(t * self.angle) * self.second)
+    def at(self, t: np.ndarray) -> np.ndarray:
+        turned = (t * self.angle)[:, None, None]
+        return self.reach * (np.cos(turned) * self.first + np.sin(turned) * self.second)

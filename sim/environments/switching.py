@@ -41,12 +41,16 @@ class Jumps:
     directions: np.ndarray
     rounds: np.ndarray
 
-    def at(self, t: int) -> np.ndarray:
-        jumps = np.sum(self.rounds <= t, axis=0)
-        return self.reach * self.directions[jumps, np.arange(len(jumps))]
+    def at(self, t: np.ndarray) -> np.ndarray:
+        return self.reach * self.directions[jumps(self.rounds, t), np.arange(self.rounds.shape[1])]
 
 
 def switch_rounds(switches: int, horizon: int, seeds: int, rng: np.random.Generator) -> np.ndarray:
     """``switches`` distinct rounds of 1 … horizon−1 for every copy, ascending: ``[switches, seeds]``."""
-    chosen = rng.random((horizon - 1, seeds)).argsort(axis=0)[:switches]
-    return np.sort(1 + chosen, axis=0)
+    chosen = [rng.choice(horizon - 1, switches, replace=False, shuffle=False) for _ in range(seeds)]
+    return np.sort(1 + np.stack(chosen, axis=1), axis=0)
+
+
+def jumps(rounds: np.ndarray, t: np.ndarray) -> np.ndarray:
+    """How many of ``rounds`` ``[switches, seeds]``, ascending, each round of ``t`` has seen: ``[len(t), seeds]``."""
+    return np.stack([np.searchsorted(of_copy, t, side="right") for of_copy in rounds.T], axis=1)

@@ -11,20 +11,23 @@ and the acceptance of each position given its token (``sim.environments.chain.ac
 hence G = √2 and L = ½ (theory/README.md, the game).
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from dataclasses import dataclass
 from math import sqrt
+from typing import NamedTuple
 
 import numpy as np
 
 from sim.environments import chain
 from sim.environments.base import Environment, Episode, Statement, check, unit
 from sim.environments.stationary import STATIONARY, Path
+from theory.arrays import Array
 from theory.domain import Ball
 from theory.loss import Loss, SoftmaxKL
 from theory.problem import Problem
 from theory.speculation import speedup
-from theory.speculation.acceptance import alpha, categorical
+from theory.speculation.acceptance import Walk, alpha, categorical
 
 Lower = Callable[..., np.ndarray]
 COUNTED = ("alpha", "staleness", "rejections", "examined", "steps")
@@ -78,6 +81,10 @@ class Tokens(Environment):
             path_length=self.path.length(self.horizon, self.reach),
         )
 
+    @property
+    def width(self) -> int:
+        return 4 * self.nu * (self.vocabulary + self.contexts)
+
     def start(self, seeds: int, rng: np.random.Generator) -> "TokenEpisode":
         return TokenEpisode(self, seeds, rng)
 
@@ -99,8 +106,30 @@ class Tokens(Environment):
         return unit(cluster + self.spread * stray / sqrt(self.contexts))
 
 
+class Positions(NamedTuple):
+    """Committed positions: u_t ``[rounds, seeds, d]``, the rest ``[rounds, seeds, nu, ...]``."""
+
+    comparator: np.ndarray
+    features: np.ndarray
+    target_probs: np.ndarray
+    token: np.ndarray
+    uniform: np.ndarray
+    """What decides whether the position's draft was accepted."""
+
+
+class Decoding(NamedTuple):
+    """Where the decoder stands: its walk, the decision before, the rounds so far and the sums of ``COUNTED``."""
+
+    walk: Walk
+    previous: np.ndarray
+    rounds: int
+    totals: dict[str, np.ndarray]
+
+
 class TokenEpisode(Episode):
-    """One stream for each seed; the counts of all rounds are kept, the laws are not."""
+    """One stream for each seed."""
+
+    watches = True
 
     def __init__(self, environment: Tokens, seeds: int, rng: np.random.Generator):
         self.environment, self.seeds = environment, seeds
@@ -109,76 +138,86 @@ class TokenEpisode(Episode):
         self.track = environment.path.start(environment.horizon, environment.reach, directions, rng)
         self.embedding = environment.embedding(seeds, rng)
         self.table = rng.standard_normal((seeds, environment.vocabulary, environment.vocabulary))
-        self.last = rng.integers(environment.vocabulary, size=seeds)
-        self.stream, self.coins = rng.spawn(2)
-        self.walk = chain.begin(seeds)
-        self.previous: np.ndarray | None = None
-        self.counts: dict[str, list[np.ndarray]] = {name: [] for name in COUNTED}
+        self.first = rng.integers(environment.vocabulary, size=seeds)
+        self._stream, self._coins = rng.spawn(2)
 
-    def loss(self, t: int, x_t: np.ndarray) -> Loss:
-        tokens, loss_t = self._stream(t)
-        self._decode(loss_t, tokens, x_t)
-        return loss_t
+    def chunks(self, size: int) -> Iterator[Positions]:
+        setting, last = self.environment, self.first
+        stream, coins = deepcopy(self._stream), deepcopy(self._coins)
+        for first in range(0, setting.horizon, size):
+            u = self.track.at(np.arange(first, min(first + size, setting.horizon)))
+            features, laws, tokens = self._draw(u, last, stream)
+            last = tokens[-1, :, -1]
+            yield Positions(u, features, laws, tokens, coins.random(tokens.shape))
 
-    def comparator(self, t: int) -> np.ndarray:
-        return self.track.at(t)
+    def loss(self, revealed: Positions) -> Loss:
+        return SoftmaxKL(revealed.features, revealed.target_probs)
 
-    def floor(self, t: int) -> np.ndarray:
-        return np.zeros(self.seeds)
+    def floor(self, revealed: Positions) -> Array:
+        return 0.0 * revealed.comparator[..., 0]
 
-    def _stream(self, t: int) -> tuple[np.ndarray, SoftmaxKL]:
-        """The next nu committed tokens ``[seeds, nu]``, drawn from the target, and their loss."""
+    def _draw(self, u: np.ndarray, last: np.ndarray, stream: np.random.Generator) -> tuple[np.ndarray, ...]:
+        """Features, laws and tokens of the next rounds, ``[rounds, seeds, nu, ...]``; tokens are the target's."""
         setting, copies = self.environment, np.arange(self.seeds)
-        truth = self.track.at(t).reshape(self.seeds, setting.contexts, setting.vocabulary)
-        uniforms = self.stream.random((setting.nu, self.seeds))
-        features, laws, tokens = [], [], []
-        for uniform in uniforms:
-            feature = self.embedding[copies, self.last]
-            logits = (feature[:, None] @ truth)[:, 0] + setting.misfit * self.table[copies, self.last]
-            law = np.exp(logits - logits.max(axis=-1, keepdims=True))
-            law /= law.sum(axis=-1, keepdims=True)
-            self.last = categorical(law, uniform)
-            for part, value in ((features, feature), (laws, law), (tokens, self.last)):
-                part.append(value)
-        return np.stack(tokens, axis=1), Remembering(np.stack(features, axis=1), np.stack(laws, axis=1))
+        uniforms = stream.random((len(u), setting.nu, self.seeds))
+        found: tuple[list[np.ndarray], ...] = ([], [], [])
+        for u_t, of_round in zip(u, uniforms, strict=True):
+            truth = u_t.reshape(self.seeds, setting.contexts, setting.vocabulary)
+            for uniform in of_round:
+                feature = self.embedding[copies, last]
+                logits = (feature[:, None] @ truth)[:, 0] + setting.misfit * self.table[copies, last]
+                law = np.exp(logits - logits.max(axis=-1, keepdims=True))
+                law /= law.sum(axis=-1, keepdims=True)
+                last = categorical(law, uniform)
+                for part, value in zip(found, (feature, law, last), strict=True):
+                    part.append(value)
+        whole = (np.stack(part).reshape(len(u), setting.nu, *part[0].shape) for part in found)
+        return tuple(np.moveaxis(part, 1, 2) for part in whole)
 
-    def _decode(self, loss_t: SoftmaxKL, tokens: np.ndarray, x_t: np.ndarray) -> None:
-        """Decode the round's positions; the first step boundary swaps in x_t."""
-        gamma, target = self.environment.gamma, loss_t.target_probs
-        uniforms = self.coins.random(tokens.shape)
-        old = x_t if self.previous is None else self.previous
-        head = SoftmaxKL(loss_t.features[:, :gamma], target[:, :gamma])
-        draft, draft_stale = loss_t.draft_probs(x_t), head.draft_probs(old)
-        kept = chain.accept_committed(target, draft, tokens, uniforms)
-        kept_stale = chain.accept_committed(head.target_probs, draft_stale, tokens[:, :gamma], uniforms[:, :gamma])
-        before = self.walk
-        self.walk, decoded = chain.decode(before, kept.T[:, None], kept_stale.T[:, None], gamma)
-        stale = decoded.stale[:gamma].T
-        late = np.log(draft[:, :gamma] / draft_stale)  # KL(target ‖ stale draft) − KL(target ‖ draft), under the target
-        changed = np.where(stale, np.sum(head.target_probs * late, axis=-1), 0.0)
-        in_force = alpha(target, draft)
-        in_force[:, :gamma] = np.where(stale, alpha(head.target_probs, draft_stale), in_force[:, :gamma])
-        counts = [in_force.sum(axis=1), changed.sum(axis=1)]
-        counts += [self.walk.recovered - before.recovered, decoded.examined.sum(axis=0)]
-        counts += [self.walk.steps + (self.walk.run > 0) - before.steps - (before.run > 0)]
-        for name, count in zip(COUNTED, counts, strict=True):
-            self.counts[name].append(count)
-        self.previous = x_t
+    def watch(
+        self, memory: Decoding | None, revealed: Positions, x: np.ndarray
+    ) -> tuple[Decoding, dict[str, np.ndarray]]:
+        """Decode the chunk's positions; the first step boundary of a round swaps in its x_t.
 
-    def columns(self) -> dict[str, np.ndarray]:
-        """Cumulative ``[T, seeds]``: alpha (mean overlap of the laws in force, per committed token), staleness (what
-        being late cost in KL, summed over tokens), rejections, examined, steps (one under way included) and
-        tokens_per_step."""
-        total = {name: np.cumsum(counts, axis=0) for name, counts in self.counts.items()}
-        committed = self._committed()
-        total["alpha"] = total["alpha"] / committed
-        total["tokens_per_step"] = committed / total["steps"]
-        return total
+        Columns: alpha (mean overlap of the laws in force, per committed token), staleness (what being late cost in KL,
+        summed over tokens), rejections, examined, steps (one under way included) and tokens_per_step.
+        """
+        setting, target = self.environment, revealed.target_probs
+        gamma = setting.gamma
+        if memory is None:
+            none = {name: np.zeros((1, self.seeds)) for name in COUNTED}
+            memory = Decoding(chain.begin(self.seeds), x[0], 0, none)
+        old = np.concatenate([memory.previous[None], x[:-1]])
+        head = SoftmaxKL(revealed.features[:, :, :gamma], target[:, :, :gamma])
+        draft, draft_stale = SoftmaxKL(revealed.features, target).draft_probs(x), head.draft_probs(old)
+        token, uniform = revealed.token, revealed.uniform
+        kept = chain.accept_committed(target, draft, token, uniform)
+        kept_stale = chain.accept_committed(head.target_probs, draft_stale, token[..., :gamma], uniform[..., :gamma])
+        late = np.log(draft[:, :, :gamma] / draft_stale)  # KL(target ‖ stale draft) − KL(target ‖ draft), of the target
+        changed, in_force = np.sum(head.target_probs * late, axis=-1), alpha(target, draft)
+        stale_in_force = alpha(head.target_probs, draft_stale)
+        walk, counts = memory.walk, {name: list[np.ndarray]() for name in COUNTED}
+        for i in range(len(x)):
+            before = walk
+            walk, decoded = chain.decode(before, kept[i].T[:, None], kept_stale[i].T[:, None], gamma)
+            stale = decoded.stale[:gamma].T
+            in_force[i, :, :gamma] = np.where(stale, stale_in_force[i], in_force[i, :, :gamma])
+            counts["alpha"].append(in_force[i].sum(axis=1))
+            counts["staleness"].append(np.where(stale, changed[i], 0.0).sum(axis=1))
+            counts["rejections"].append(walk.recovered - before.recovered)
+            counts["examined"].append(decoded.examined.sum(axis=0))
+            counts["steps"].append(walk.steps + (walk.run > 0) - before.steps - (before.run > 0))
+        total = {
+            name: np.cumsum(np.concatenate([memory.totals[name], np.stack(counts[name])]), axis=0)[1:]
+            for name in COUNTED
+        }
+        after = Decoding(walk, x[-1], memory.rounds + len(x), {name: column[-1:] for name, column in total.items()})
+        committed = setting.nu * (memory.rounds + np.arange(1, len(x) + 1))[:, None]
+        return after, total | {"alpha": total["alpha"] / committed, "tokens_per_step": committed / total["steps"]}
 
-    def _committed(self) -> np.ndarray:
-        return self.environment.nu * np.arange(1, len(self.counts["steps"]) + 1)[:, None]
-
-    def statements(self, columns: dict[str, np.ndarray], guarantee: float | None) -> list[Statement]:
+    def statements(
+        self, rounds: np.ndarray, columns: dict[str, np.ndarray], guarantee: float | None
+    ) -> list[Statement]:
         """Lower bounds of alpha and tokens_per_step: by counts, from the measured regret, and a priori.
 
         alpha_bound: 1 − ρ(K̄) on every path, K̄ = (Reg + F)/t + staleness/tokens the mean KL of the laws in force;
@@ -191,9 +230,9 @@ class TokenEpisode(Episode):
         ``_guarantee`` as ``_bound``, at the horizon, with the learner's guarantee in place of the regret and every
         position that can be stale (gamma a round) counted as rejected.
         """
-        gamma, nu, committed = self.environment.gamma, self.environment.nu, self._committed()
-        rounds = committed // nu
-        deviation = committed[-1, 0] * speedup.rejection_deviation(committed[-1, 0], FALSE_ALARM)
+        gamma, whole = self.environment.gamma, self.environment.nu * self.environment.horizon
+        committed = self.environment.nu * rounds[:, None]
+        deviation = whole * speedup.rejection_deviation(whole, FALSE_ALARM)
 
         def mean(column: np.ndarray) -> np.ndarray:
             return np.broadcast_to(column.mean(axis=1, keepdims=True), column.shape)
@@ -202,7 +241,7 @@ class TokenEpisode(Episode):
             return tokens / (tokens / speedup.tokens_per_step_lower(rejections / tokens, gamma) + 1)
 
         total = columns["dynamic_regret"] + columns["comparator_loss"]
-        divergence = np.maximum(total / rounds + columns["staleness"] / committed, 0.0)  # rounding may leave −1e-17
+        divergence = np.maximum(total / rounds[:, None] + columns["staleness"] / committed, 0.0)  # rounding may leave −1e-17
         rejected = speedup.rejection_bound(divergence) * committed
         statements = [
             Statement("alpha_bound", columns["alpha"], 1 - rejected / committed, at_least=True),
@@ -212,34 +251,19 @@ class TokenEpisode(Episode):
             Statement("tokens_per_step_bound", columns["tokens_per_step"], lower(rejected + deviation), at_least=True),
             Statement("tokens_per_step_expected", mean(columns["tokens_per_step"]), lower(mean(rejected)), True, True),
         ]
-        return statements if guarantee is None else statements + self._apriori(columns, guarantee, lower, deviation)
+        return statements if guarantee is None else statements + self._apriori(rounds, columns, guarantee, lower, deviation)
 
     def _apriori(
-        self, columns: dict[str, np.ndarray], guarantee: float, lower: Lower, deviation: float
+        self, rounds: np.ndarray, columns: dict[str, np.ndarray], guarantee: float, lower: Lower, deviation: float
     ) -> list[Statement]:
-        """The same with the learner's guarantee in place of the regret: statements about the horizon."""
-        horizon, share_stale = len(self.counts["steps"]), self.environment.gamma / self.environment.nu
-        divergence = (guarantee + np.maximum(columns["comparator_loss"][-1], 0.0)) / horizon
-        share = np.minimum(speedup.rejection_bound(divergence) + share_stale, 1.0)
-        committed = self._committed()[-1]
-        limits = {"alpha": 1 - share, "tokens_per_step": lower(share * committed + deviation, committed)}
-        statements = []
-        for name, limit in limits.items():
-            at_horizon = np.full_like(columns[name], np.inf)
-            at_horizon[-1] = columns[name][-1]
-            statements.append(
-                Statement(f"{name}_guarantee", at_horizon, np.broadcast_to(limit, at_horizon.shape), True)
-            )
-        return statements
-
-
-@dataclass(frozen=True)
-class Remembering(SoftmaxKL):
-    """SoftmaxKL that keeps the draft's law at the last decision asked for: simulator, decoder and learner ask alike."""
-
-    memory: list = field(default_factory=list)
-
-    def _log_draft(self, x: np.ndarray) -> np.ndarray:
-        if not (self.memory and np.array_equal(self.memory[0], x)):
-            self.memory[:] = [x, super()._log_draft(x)]
-        return self.memory[1]
+        """The same with the learner's guarantee in place of the regret: statements about the horizon, and no sooner."""
+        setting = self.environment
+        divergence = (guarantee + np.maximum(columns["comparator_loss"], 0.0)) / setting.horizon
+        share = np.minimum(speedup.rejection_bound(divergence) + setting.gamma / setting.nu, 1.0)
+        committed = setting.nu * setting.horizon
+        limits = {"alpha": 1 - share, "tokens_per_step": lower(share * committed + deviation, np.array(committed))}
+        ended = (rounds == setting.horizon)[:, None]
+        return [
+            Statement(f"{name}_guarantee", np.where(ended, columns[name], np.inf), limit, at_least=True)
+            for name, limit in limits.items()
+        ]

@@ -1,11 +1,13 @@
 """Quadratic or linear losses whose best decision follows a path."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from sim.environments.base import Environment, Episode, check, random_directions, unit
+from sim.environments.base import DrawnEpisode, Environment, check, random_directions, unit
 from sim.environments.stationary import STATIONARY, Path, Track
+from theory.arrays import Array
 from theory.domain import Ball
 from theory.loss import Linear, Loss, Quadratic
 from theory.problem import Problem
@@ -59,27 +61,30 @@ class Tracking(Environment):
 
     def start(self, seeds: int, rng: np.random.Generator) -> "TrackingEpisode":
         directions = random_directions(self.path.directions(self.horizon), seeds, self.dimension, rng)
-        track = self.path.start(self.horizon, self.reach, directions, rng)
-        noise = self.noise * unit(rng.standard_normal((self.horizon, seeds, self.dimension)))
-        return TrackingEpisode(self, track, noise)
+        return TrackingEpisode(self, seeds, self.path.start(self.horizon, self.reach, directions, rng), rng)
 
 
-@dataclass
-class TrackingEpisode(Episode):
-    """Noise ``[T, seeds, d]``."""
+class Followed(NamedTuple):
+    """u_t, and the center or the slope of the loss, each ``[rounds, seeds, d]``."""
 
-    environment: Tracking
-    track: Track
-    noise: np.ndarray
+    comparator: np.ndarray
+    parameter: np.ndarray
 
-    def loss(self, t: int, x_t: np.ndarray) -> Loss:
-        u_t = self.track.at(t)
-        if self.environment.loss == "quadratic":
-            return Quadratic(u_t + self.noise[t])
-        return Linear(-(1 - self.environment.noise) * u_t / self.environment.radius - self.noise[t])
 
-    def comparator(self, t: int) -> np.ndarray:
-        return self.track.at(t)
+class TrackingEpisode(DrawnEpisode):
+    """The path is known from the start, the noise is drawn round by round."""
 
-    def floor(self, t: int) -> np.ndarray | None:
-        return np.zeros(self.noise.shape[1]) if self.environment.loss == "quadratic" else None
+    def __init__(self, environment: Tracking, seeds: int, track: Track, rng: np.random.Generator):
+        super().__init__(environment.horizon, rng)
+        self.environment, self.seeds, self.track = environment, seeds, track
+
+    def draw(self, t: np.ndarray, rng: np.random.Generator) -> Followed:
+        setting, u = self.environment, self.track.at(t)
+        noise = setting.noise * unit(rng.standard_normal((len(t), self.seeds, setting.dimension)))
+        return Followed(u, u + noise if setting.loss == "quadratic" else -(1 - setting.noise) * u / setting.radius - noise)
+
+    def loss(self, revealed: Followed) -> Loss:
+        return (Quadratic if self.environment.loss == "quadratic" else Linear)(revealed.parameter)
+
+    def floor(self, revealed: Followed) -> Array | None:
+        return 0.0 * revealed.parameter[..., 0] if self.environment.loss == "quadratic" else None

@@ -14,9 +14,10 @@ from sim.environments.stationary import Stationary
 from sim.environments.switching import Switching
 from sim.environments.tokens import Tokens
 from sim.environments.tracking import Tracking
-from sim.simulator import game, simulate
+from sim.simulator import simulate
+from tests.sim.by_hand import game, in_hindsight, rounds_of
 from theory import bounds
-from theory.loss import MixtureTV, SoftmaxKL
+from theory.loss import MixtureTV
 from theory.runs.choose import make_learner
 
 PATHS = [Stationary(), Drift(0.0), Drift(3.7), Drift(40.0), Periodic(50), Switching(0), Switching(1), Switching(7)]
@@ -43,10 +44,7 @@ def comparators(environment, seeds=3, seed=0):
     episode = environment.start(seeds, np.random.default_rng(seed))
     learner = make_learner("frozen", {}, environment.problem)
     x_1 = environment.problem.domain.project(np.zeros((seeds, environment.problem.dimension)))
-    for _ in game(learner, episode, x_1, environment.problem.horizon):
-        pass
-    episode = episode.in_hindsight()
-    return np.stack([episode.comparator(t) for t in range(environment.problem.horizon)])
+    return np.stack([drawn.comparator for drawn in rounds_of(in_hindsight(learner, episode, x_1))])
 
 
 def lengths(u):
@@ -92,19 +90,19 @@ def test_mixtures_of_drafts_move_as_far_as_they_say(moves, gradual):
 def test_a_mixture_without_misfit_is_the_target_and_nothing_is_rejected():
     environment = Drafts(60, 3, 4, 2, misfit=0.0)
     episode = environment.start(2, np.random.default_rng(0))
-    for t in range(60):
-        loss = episode.loss(t, episode.comparator(t))
-        np.testing.assert_allclose(loss.mixture(episode.comparator(t)), loss.target_probs, atol=1e-15)
+    for drawn in rounds_of(episode):
+        loss = episode.loss(drawn)
+        np.testing.assert_allclose(loss.mixture(drawn.comparator), loss.target_probs, atol=1e-15)
         assert np.all(loss.value(np.full((2, 3), 1 / 3)) > 1e-3)
 
 
 @pytest.mark.parametrize("setting", [Drafts(80, 3, 5), Drafts(80, 3, 5, 2, fixed=True), Drafts(80, 2, 3, misfit=1.0)])
 def test_the_best_fixed_mixture_is_the_linear_program_s(setting):
     """min Σ_t Σ_y s_ty over s ≥ target − Σ_i x_i·draft_i, s ≥ 0, x on the simplex: one program of T·V + N unknowns."""
-    episode = setting.start(2, np.random.default_rng(3))
+    (drawn,) = setting.start(2, np.random.default_rng(3)).chunks(80)
     for k in range(2):
-        laws = np.moveaxis(episode.draft_probs[:, k], 1, 0).reshape(setting.drafts, -1)
-        target = episode.target_probs[:, k].ravel()
+        laws = np.moveaxis(drawn.draft_probs[:, k], 1, 0).reshape(setting.drafts, -1)
+        target = drawn.target_probs[:, k].ravel()
         size = len(target)
         whole = linprog(
             np.concatenate([np.zeros(setting.drafts), np.ones(size)]),
@@ -113,24 +111,24 @@ def test_the_best_fixed_mixture_is_the_linear_program_s(setting):
             A_eq=[[1.0] * setting.drafts + [0.0] * size],
             b_eq=[1.0],
         )
-        found = MixtureTV(laws, target).value(episode.comparator(0)[k])
+        found = MixtureTV(laws, target).value(drawn.comparator[0, k])
         assert found == pytest.approx(whole.fun, abs=1e-6)
-    np.testing.assert_array_equal(best_fixed(episode.draft_probs, episode.target_probs), episode.comparator(7))
+    np.testing.assert_array_equal(best_fixed(drawn.draft_probs, drawn.target_probs), drawn.comparator[7])
 
 
 def test_learners_of_one_stream_share_its_solution():
     first, again, other = (Drafts(40, 2, 3).start(2, np.random.default_rng(seed)) for seed in (0, 0, 1))
     assert first is again
-    assert np.any(first.target_probs != other.target_probs)
+    assert np.any(first.laws.target_probs != other.laws.target_probs)
 
 
 def test_sure_tokens_lose_what_the_experts_lose():
     experts = Experts(horizon=30, experts=3)
     drafts, game = (env.start(2, np.random.default_rng(0)) for env in (SureTokens(experts), experts))
     x = np.random.default_rng(1).dirichlet(np.ones(3), 2)
-    for t in range(30):
-        np.testing.assert_allclose(drafts.loss(t, x).value(x), game.loss(t, x).value(x), atol=1e-15)
-        np.testing.assert_array_equal(drafts.comparator(t), game.comparator(t))
+    for ours, theirs in zip(rounds_of(drafts), rounds_of(game), strict=True):
+        np.testing.assert_allclose(drafts.loss(ours).value(x), game.loss(theirs).value(x), atol=1e-15)
+        np.testing.assert_array_equal(ours.comparator, theirs.comparator)
 
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
@@ -142,9 +140,11 @@ def test_problem_constants_hold(name):
     assert np.all(problem.domain.contains(u))
     assert np.all(lengths(u) <= problem.path_length + 1e-9)
     episode = environment.start(3, np.random.default_rng(0))
-    for t in range(40):
+    memory = episode.begin(np.zeros((3, problem.dimension)))
+    for _, drawn in zip(range(40), rounds_of(episode), strict=False):
         x = problem.domain.project(rng.standard_normal((3, problem.dimension)) * rng.choice([0.1, 1, 10]))
-        grad = episode.loss(t, x).grad(x)
+        memory, revealed = episode.reveal(memory, drawn, x)
+        grad = episode.loss(revealed).grad(x)
         assert np.all(np.linalg.norm(grad, axis=-1) <= problem.gradient_bound * (1 + 1e-12))
 
 
@@ -163,10 +163,11 @@ def test_adversary_forces_its_regret_on_anybody(name, segments, dimension):
 def test_adversary_follows_the_decision():
     """g_t ⟂ x_t and ⟂ the running sum, also where x_t is parallel to it."""
     episode = Adversarial(horizon=30).start(2, np.random.default_rng(99))
-    total = np.zeros((2, 3))
-    for t in range(30):
+    total, memory = np.zeros((2, 3)), episode.begin(np.zeros((2, 3)))
+    for t, drawn in enumerate(rounds_of(episode)):
         x_t = total * 0.01 if t % 3 else np.random.default_rng(t).standard_normal((2, 3))
-        slope = episode.loss(t, x_t).grad(x_t)
+        memory, revealed = episode.reveal(memory, drawn, x_t)
+        slope = episode.loss(revealed).grad(x_t)
         assert np.all(np.abs(np.sum(slope * x_t, axis=-1)) < 1e-14)
         assert np.all(np.abs(np.sum(slope * total, axis=-1)) < 1e-13)
         np.testing.assert_allclose(np.linalg.norm(slope, axis=-1), 1.0, atol=1e-14)
@@ -180,25 +181,25 @@ def test_realisable_tokens_have_no_comparator_loss_and_misfit_has():
 
 
 def test_token_positions_are_dependent():
-    """The feature of the next position is a function of the committed token."""
+    """The feature of the next position is a function of the committed token, over rounds too."""
     episode = SMALL_TOKENS.start(2, np.random.default_rng(0))
-    for t in range(5):
-        tokens, loss_t = episode._stream(t)
-        following = np.take_along_axis(episode.embedding, tokens[:, :-1, None], axis=1)
-        np.testing.assert_array_equal(loss_t.features[:, 1:], following)
+    (drawn,) = episode.chunks(60)
+    tokens, features = (np.moveaxis(part, 0, 1).reshape(2, -1, *part.shape[3:]) for part in (drawn.token, drawn.features))
+    following = np.take_along_axis(episode.embedding, tokens[:, :-1, None], axis=1)
+    np.testing.assert_array_equal(features[:, 1:], following)
 
 
-def test_stream_does_not_depend_on_the_learner():
-    """Losslessness makes the losses oblivious: same seed, same losses, whoever plays."""
-    seen = []
-    for name in ("frozen", "ogd"):
-        episode = SMALL_TOKENS.start(2, np.random.default_rng(0))
-        rounds = game(make_learner(name, {}, SMALL_TOKENS.problem), episode, np.zeros((2, 36)), 20)
-        seen.append([round_t.loss_t for round_t in rounds])
-    for ours, theirs in zip(*seen, strict=True):
-        assert isinstance(ours, SoftmaxKL)
-        np.testing.assert_array_equal(ours.target_probs, theirs.target_probs)
-        np.testing.assert_array_equal(ours.features, theirs.features)
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+@pytest.mark.parametrize("size", [1, 7, 64])
+def test_what_is_drawn_does_not_depend_on_the_chunks(name, size):
+    """Nor on whether it was asked before: losses are the same for every learner, and in a second pass."""
+    episode = ENVIRONMENTS[name].start(3, np.random.default_rng(0))
+    (whole,) = episode.chunks(10_000)
+    assert len(whole.comparator) == ENVIRONMENTS[name].problem.horizon
+    for _ in range(2):
+        parts = [np.concatenate(column) for column in zip(*episode.chunks(size), strict=True)]
+        for ours, theirs in zip(parts, whole, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ from sim.environments.switching import Switching
 from sim.environments.tokens import Tokens
 from sim.environments.tracking import Tracking
 from sim.experiments import EXPERIMENTS, Match
-from sim.simulator import LOGGED, game, simulate, tightness, violations
+from sim.simulator import LOGGED, simulate, tightness, violations
+from tests.sim.by_hand import game, in_hindsight, rounds_of
 from tests.sim.test_environments import ENVIRONMENTS, SMALL_TOKENS
 from theory import bounds, regret
 from theory.domain import Ball, Domain, Free, Simplex
@@ -105,7 +106,7 @@ def test_causal(learner):
     plays = []
     for environment in environments:
         player = make_learner(learner, {}, environment.problem)
-        rounds = game(player, environment.start(1, rng), np.zeros((1, 2)), 20)
+        rounds = game(player, environment.start(1, rng), np.zeros((1, 2)))
         plays.append(np.stack([round_t.x_t for round_t in rounds]))
     np.testing.assert_array_equal(plays[0][:13], plays[1][:13])
     if learner != "frozen":
@@ -123,12 +124,11 @@ class Copies(Environment):
         return self.environment.problem
 
     def start(self, seeds, rng):
-        whole = self.environment.start(self.seeds, rng)
-        frozen = make_learner("frozen", {}, self.problem)
-        for _ in game(frozen, whole, np.zeros((self.seeds, self.problem.dimension)), self.problem.horizon):
-            pass
-        oblivious = whole.in_hindsight()
-        return LinearEpisode(oblivious.slopes[:, self.kept], oblivious.comparators[:, self.kept])
+        x_1, frozen = np.zeros((self.seeds, self.problem.dimension)), make_learner("frozen", {}, self.problem)
+        whole = in_hindsight(frozen, self.environment.start(self.seeds, rng), x_1)
+        revealed = [played.revealed for played in game(frozen, whole, x_1)]
+        slopes, comparators = (np.stack([getattr(one, name) for one in revealed]) for name in ("slope", "comparator"))
+        return LinearEpisode(slopes[:, self.kept], comparators[:, self.kept])
 
 
 @pytest.mark.parametrize("stream, learner", [(s, x) for s, x in PLAYED if s in ("adversarial", "experts")])
@@ -153,8 +153,8 @@ def test_cumulative_columns_are_sums_over_rounds():
     episode = environment.start(2, np.random.default_rng(0))
     total, energy, error = np.zeros(2), np.zeros(2), np.zeros(2)
     rows = {t - 1: row for row, t in enumerate(trace.columns["round"])}
-    for t, x_t, loss_t, before, _after in game(learner, episode, np.zeros((2, 8)), 50):
-        total += loss_t.value(x_t) - loss_t.value(episode.comparator(t))
+    for t, x_t, loss_t, before, _after, u_t, _ in game(learner, episode, np.zeros((2, 8))):
+        total += loss_t.value(x_t) - loss_t.value(u_t)
         energy += np.sum(loss_t.grad(x_t) ** 2, axis=-1)
         error += np.sum((loss_t.grad(x_t) - before.hint) ** 2, axis=-1)
         for name, value in {"dynamic_regret": total, "gradient_energy": energy, "hint_error": error}.items():
@@ -170,8 +170,8 @@ def test_cumulative_energies_are_those_of_the_theory(learner):
     problem, player = environment.problem, make_learner(learner, {}, environment.problem)
     trace = simulate(player, environment, 2, np.random.default_rng(0))
     episode = environment.start(2, np.random.default_rng(0))
-    rounds = list(game(player, episode, np.zeros((2, 8)), 50))
-    u = np.stack([episode.comparator(t) for t in range(50)])
+    rounds = list(game(player, episode, np.zeros((2, 8))))
+    u = np.stack([played.u_t for played in rounds])
     logged = trace.columns["round"] - 1
     np.testing.assert_allclose(trace.columns["path_length"], regret.path_length(u)[logged, 0], atol=1e-12)
     anchors = np.array([player.anchor(r.before) for r in rounds])
@@ -231,17 +231,34 @@ def tokens(misfit):
     return simulate(make_learner("ogd", {}, environment.problem), environment, 3, np.random.default_rng(0))
 
 
+def watched(environment, learner, seeds):
+    """What an episode of tokens measures of a learner, in chunks of seven rounds, and its last walk."""
+    episode = environment.start(seeds, np.random.default_rng(0))
+    x_1 = np.zeros((seeds, environment.problem.dimension))
+    plays = np.stack([played.x_t for played in game(make_learner(learner, {}, environment.problem), episode, x_1)])
+    return by_watching(episode, plays)
+
+
+def by_watching(episode, plays):
+    memory, columns, first, walks = None, [], 0, []
+    for chunk in episode.chunks(7):
+        here = plays[first : first + len(chunk.token)]
+        memory, found = episode.watch(memory, chunk, here)
+        first += len(here)
+        columns.append(found)
+        walks.append((first, memory.walk))
+    return {name: np.concatenate([part[name] for part in columns]) for name in columns[0]}, walks
+
+
 def test_committed_is_accepted_plus_recovered_plus_bonus():
-    episode = SMALL_TOKENS.start(5, np.random.default_rng(0))
-    rounds = game(make_learner("ogd", {}, SMALL_TOKENS.problem), episode, np.zeros((5, 36)), 60)
-    for played_t in rounds:
-        walk, committed = episode.walk, (played_t.t + 1) * SMALL_TOKENS.nu
-        np.testing.assert_array_equal(walk.accepted + walk.recovered + walk.bonus, committed)
+    columns, walks = watched(SMALL_TOKENS, "ogd", 5)
+    assert [rounds for rounds, _ in walks] == [*range(7, 60, 7), 60]
+    for rounds, walk in walks:
+        np.testing.assert_array_equal(walk.accepted + walk.recovered + walk.bonus, rounds * SMALL_TOKENS.nu)
         np.testing.assert_array_equal(walk.recovered + walk.bonus, walk.steps)
-    columns = episode.columns()
-    np.testing.assert_array_equal(columns["rejections"][-1], walk.recovered)
-    np.testing.assert_array_equal(columns["examined"][-1], walk.accepted + walk.recovered)
-    np.testing.assert_array_equal(columns["steps"][-1], walk.steps + (walk.run > 0))
+        np.testing.assert_array_equal(columns["rejections"][rounds - 1], walk.recovered)
+        np.testing.assert_array_equal(columns["examined"][rounds - 1], walk.accepted + walk.recovered)
+        np.testing.assert_array_equal(columns["steps"][rounds - 1], walk.steps + (walk.run > 0))
 
 
 def test_acceptance_given_the_committed_token_has_the_token_rules_law():
@@ -328,12 +345,11 @@ def test_regret_alone_does_not_bound_acceptance_where_weights_wait_for_the_step(
     were drafted with the weights of the round before. Hence the staleness in K̄, with which every claim holds."""
     environment = replace(SMALL_TOKENS, path=Switching(30), nu=7)  # 7 tokens are no whole number of steps
     episode = environment.start(4, np.random.default_rng(0))
-    for t in range(environment.horizon):
-        episode.loss(t, episode.comparator(t))
-    columns = episode.columns()
+    columns, _ = by_watching(episode, np.stack([drawn.comparator for drawn in rounds_of(episode)]))
     none = np.zeros_like(columns["alpha"])
     assert np.all(columns["alpha"][-1] < 0.99)  # without staleness the claim would be alpha = 1
-    claims = episode.statements(columns | {"dynamic_regret": none, "comparator_loss": none}, None)
+    rounds = np.arange(1, environment.horizon + 1)
+    claims = episode.statements(rounds, columns | {"dynamic_regret": none, "comparator_loss": none}, None)
     assert [violations(claim) for claim in claims if not claim.in_expectation] == [0, 0, 0]
 
 
@@ -343,10 +359,7 @@ def test_deviation_holds_for_every_round_in_many_runs():
     With 400 runs and failure probability at most .05, more than 40 failures have probability below 1e-4.
     """
     environment = replace(SMALL_TOKENS, horizon=25)
-    episode = environment.start(400, np.random.default_rng(0))
-    for _ in game(make_learner("ogd", {}, environment.problem), episode, np.zeros((400, 36)), 25):
-        pass
-    columns = episode.columns()
+    columns, _ = watched(environment, "ogd", 400)
     committed = environment.nu * np.arange(1, 26)[:, None]
     excess = columns["rejections"] - (1 - columns["alpha"]) * committed
     assert np.sum(np.any(excess > sqrt(committed[-1, 0] * log(1 / 0.05) / 2), axis=0)) <= 40
@@ -373,8 +386,8 @@ def test_rows_of_the_demo_are_as_many_and_as_long_as_promised():
 
 def test_all_learners_of_a_stream_meet_the_same_truth():
     drawn = [EXPERIMENTS[f"drift/P8/{name}"] for name in ("ogd", "adam")]
-    starts = [row.environment.start(2, np.random.default_rng(row.seed)).comparator(5) for row in drawn]
-    np.testing.assert_array_equal(starts[0], starts[1])
+    starts = [next(row.environment.start(2, np.random.default_rng(row.seed)).chunks(5)) for row in drawn]
+    np.testing.assert_array_equal(*(start.parameter for start in starts))
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

@@ -7,12 +7,12 @@ scaled by whoever plays them. Directions come from a basis whose first vector sp
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from math import isqrt
+from math import inf, isqrt
 from typing import Self
 
 import numpy as np
 
-from theory.arrays import Array
+from theory.arrays import Array, namespace
 from theory.domain import Box, Domain, Simplex
 from theory.learner import Learner
 from theory.loss import Linear, Loss, Quadratic
@@ -179,17 +179,20 @@ class Adversary:
         return self.slopes
 
 
-def orthogonal(raw: np.ndarray, *others: np.ndarray) -> np.ndarray:
-    """Unit vectors ``[..., d]``: ``raw`` without its components along ``others`` (zero vectors are no constraint)."""
-    found: list[np.ndarray] = []
+def orthogonal(raw: Array, *others: Array) -> Array:
+    """Unit vectors ``[..., d]``: ``raw`` without its components along ``others`` (zero vectors are no constraint).
+
+    ``raw`` must not lie in the span of the others; a random direction does not.
+    """
+    xp = namespace(raw, *others)
+    found: list[Array] = []
     for vector in (*others, raw):
-        norm = np.linalg.norm(vector, axis=-1, keepdims=True)
-        vector = vector / np.where(norm > 0, norm, 1.0)
+        norm = xp.norm(vector)
+        vector = vector / xp.where(norm > 0, norm, xp.ones_like(norm))
         for _ in range(3):  # again: one pass leaves components of rounding size, which nearly parallel vectors magnify
             for direction in found:
-                vector = vector - np.sum(vector * direction, axis=-1, keepdims=True) * direction
-            norm = np.linalg.norm(vector, axis=-1, keepdims=True)
-            vector = vector / np.where(norm > 1e-12, norm, np.inf)  # parallel to an earlier one: no new constraint
+                vector = vector - xp.sum(vector * direction, axis=-1, keepdims=True) * direction
+            norm = xp.norm(vector)
+            vector = vector / xp.where(norm > 1e-12, norm, inf * xp.ones_like(norm))  # parallel to an earlier one
         found.append(vector)
-    assert np.all(np.linalg.norm(found[-1], axis=-1) > 0.5), "the random direction lies in the span of the others"
     return found[-1]
