@@ -23,13 +23,18 @@ if TYPE_CHECKING:
     from sim.environments.drafts import SureTokens as SureTokens
     from sim.environments.drift import Drift as Drift
     from sim.environments.drift import Periodic as Periodic
+    from sim.environments.drift import RandomWalk as RandomWalk
     from sim.environments.experts import Experts as Experts
     from sim.environments.stationary import Stationary as Stationary
+    from sim.environments.switching import Bursts as Bursts
     from sim.environments.switching import Switching as Switching
     from sim.environments.tokens import Tokens as Tokens
     from sim.environments.tracking import Tracking as Tracking
+    from sim.environments.turning import Turning as Turning
     from sim.experiments import ENVIRONMENTS as ENVIRONMENTS
     from sim.experiments import EXPERIMENTS as EXPERIMENTS
     from sim.experiments import play as play
+    from sim.grid import grid as grid
+    from sim.tidy import Tidy as Tidy
 
 __getattr__, __dir__, __all__ = lazily(__name__, __file__)

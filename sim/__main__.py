@@ -9,12 +9,15 @@ import numpy as np
 import typer
 from rich.table import Column, Table
 
-from sim.bench import speed
+from sim.bench import LEARNERS as TIMED
+from sim.bench import speeds
 from sim.confirm import LIMIT
 from sim.confirm import confirm as confirm_run
+from sim.engine import ENGINES
 from sim.environments.recording import Recording
 from sim.experiments import EXPERIMENTS, Match, altered_name, file_name
 from sim.foretell import foretell, planned, player, rounds, settings_of, write
+from sim.grid import grid, values_of
 from sim.hardest import hardest
 from sim.simulator import ROUNDING
 from sim.sweep import Finished, sweep
@@ -134,6 +137,40 @@ def summarised(finished: list[Finished]) -> dict[str, Any]:
         "violations": sum(header["violations"] for header in headers.values()),
         "tightness": {name: header["tightness"] and round(header["tightness"], 4) for name, header in claimed.items()},
     }
+
+
+@app.command()
+def play(
+    learner: Annotated[str, typer.Argument(help="NAME or file.py:Class.")],
+    environment: Annotated[str, typer.Argument(help="A stream's name (drift/P8), or file.py:Class.")],
+    settings: Settings = None,
+    sweep: Annotated[
+        list[str] | None, typer.Option(help="A setting's values: step_size=1e-3:1:50log, or =a,b,c. May be repeated.")
+    ] = None,
+    horizon: Annotated[str, typer.Option(help="Rounds, 1e2,1e3,1e4, instead of the stream's own.")] = "",
+    copies: Annotated[int, typer.Option(min=1, help="Independent draws, the same for every setting.")] = 16,
+    seed: Annotated[int, typer.Option(help="Of the generator that draws the truth.")] = 0,
+    engine: Annotated[str, typer.Option(help="numpy, or jax where it is installed.")] = "numpy",
+    out: Annotated[Path | None, typer.Option(help="Write the table, .csv or .parquet.")] = None,
+) -> None:
+    """Play one learner over settings and horizons: regret with its interval, bounds held, a tidy table."""
+    with explained(), busy("playing"):
+        over = dict(values_of(one) for one in sweep or [])
+        horizons = [int(float(one)) for one in horizon.split(",")] if horizon else []
+        more = parse_settings(settings or [])
+        found = grid(learner, environment, over, horizons=horizons, copies=copies, seed=seed, engine=engine, settings=more)
+        if out is not None:
+            found.save(out)
+    table = Table(*over, "rounds", "regret", "95 %", "median", "10 % to 90 %", "broken", box=None)
+    for row in found.summary():
+        numbers = [f"{row[key]:.4g}" for key in over]
+        numbers += [str(row["horizon"]), f"{row['mean']:.4g}", f"{row['low']:.4g} to {row['high']:.4g}"]
+        table.add_row(*numbers, f"{row['median']:.4g}", f"{row['lower']:.4g} to {row['upper']:.4g}", str(row["violations"]))
+    console.print(table)
+    broken = int(found.columns["violations"].sum())
+    if broken:
+        complaints.print("error: bounds violated", style="red")
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -260,13 +297,32 @@ def hardest_rows(
 
 
 @app.command()
-def bench(seeds: Annotated[list[int] | None, typer.Option(min=1, help="Copies at once; repeatable.")] = None) -> None:
-    """Rounds × copies per second of every learner on a drifting quadratic, d = 10."""
-    counts = seeds or [1, 32, 256]
-    table = Table("learner", *(f"{count} copies" for count in counts), box=None)
-    for name in ("frozen", "ogd", "optimistic", "ensemble", "momentum", "adam"):
-        table.add_row(name, *(f"{speed(name, count):,.0f}" for count in counts))
+def bench(
+    copies: Annotated[int, typer.Option(min=1, help="Copies at once.")] = 32,
+    dimension: Annotated[int, typer.Option(min=2, help="Of the decision.")] = 10,
+    rounds: Annotated[int, typer.Option(min=100, help="Of a turn.")] = 2000,
+    turns: Annotated[int, typer.Option(min=1, help="Of every contender; they take turns.")] = 3,
+    learner: Annotated[list[str] | None, typer.Option(help="Name, repeatable; six of them if left out.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Keep the rates in this JSON file."), FILE] = None,
+) -> None:
+    """Rounds × copies per CPU-second of both engines, and of loops that people write, on a drifting quadratic."""
+    from importlib.util import find_spec
+
+    engines = tuple(engine for engine in ENGINES if engine == "numpy" or find_spec(engine))
+    found: dict[str, dict[str, float]] = {}
+    with explained(), Progress(transient=True) as progress:
+        names = learner or [*TIMED]
+        tell = progress.task("learners")
+        for number, name in enumerate(names, 1):
+            found[name] = speeds(name, copies, dimension, rounds, turns, engines)
+            tell(number, len(names))
+    heads = list(dict.fromkeys(head for rates in found.values() for head in rates))
+    table = Table("learner", *heads, box=None, title="rounds × copies per CPU-second; drawing is apart")
+    for name, rates in found.items():
+        table.add_row(name, *(f"{rates[head]:,.0f}" if head in rates else "" for head in heads))
     console.print(table)
+    if out is not None:
+        save_result(out, "simulator speed", {"copies": copies, "dimension": dimension, "rounds": rounds, "rates": found})
 
 
 if __name__ == "__main__":

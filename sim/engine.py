@@ -122,19 +122,29 @@ class Chunk(NamedTuple):
     """t ``[rounds]``, counted from 1."""
     drawn: Drawn
     played: Played
-    measured: Measured
+    measured: Any
+    """``Measured``; None of a bare game."""
 
     @property
     def revealed(self) -> Drawn:
         """What makes the losses."""
         return self.drawn if self.played.revealed is None else self.played.revealed
 
+    def of_setting(self, place: int) -> "Chunk":
+        """One of several settings, whose axis stands behind that of the rounds."""
+        played, measured = (
+            type(part)(*(None if column is None else column[:, place] for column in part))
+            for part in (self.played, self.measured)
+        )
+        drawn = type(self.drawn)(*(part[:, 0] for part in self.drawn))
+        return Chunk(self.rounds, drawn, played, measured)
 
-Advance = Callable[[Carry, Drawn], tuple[Carry, Played, Measured]]
+
+Advance = Callable[[Carry, Drawn], tuple[Carry, Played, Measured | None]]
 
 
-def play(game: Game, x_1: np.ndarray, size: int, engine: str = "numpy") -> Iterator[Chunk]:
-    """Play all rounds, chunk by chunk of at most ``size``.
+def play(game: Game, x_1: np.ndarray, size: int, engine: str = "numpy", bare: bool = False) -> Iterator[Chunk]:
+    """Play all rounds, chunk by chunk of at most ``size``; ``bare`` measures nothing.
 
     The plays of a traced game are kept only where the environment watches them; else ``played.x`` is None.
 
@@ -145,7 +155,7 @@ def play(game: Game, x_1: np.ndarray, size: int, engine: str = "numpy") -> Itera
     if engine not in ENGINES:
         raise ValueError(f"engine={engine!r}: must be one of {', '.join(ENGINES)}")
     with nullcontext() if engine == "numpy" else _double_precision(game):
-        advance = _by_numpy(game) if engine == "numpy" else _traced(game)
+        advance = _by_numpy(game, bare) if engine == "numpy" else _traced(game, bare)
         carry, ended = None, 0
         for drawn in game.episode.chunks(size):
             carry = game.begin(x_1, round_of(drawn, 0)) if carry is None else carry
@@ -160,14 +170,14 @@ def round_of(drawn: Drawn, i: int) -> Drawn:
     return type(drawn)(*(part[i] for part in drawn))
 
 
-def _by_numpy(game: Game) -> Advance:
-    def advance(carry: Carry, drawn: Drawn) -> tuple[Carry, Played, Measured]:
+def _by_numpy(game: Game, bare: bool) -> Advance:
+    def advance(carry: Carry, drawn: Drawn) -> tuple[Carry, Played, Measured | None]:
         rounds = []
         for i in range(len(drawn.comparator)):
             carry, played = game.one_round(carry, round_of(drawn, i))
             rounds.append(played)
         played = _stacked(rounds)
-        return carry, played, game.measure(played, drawn)
+        return carry, played, None if bare else game.measure(played, drawn)
 
     return advance
 
@@ -179,17 +189,17 @@ def _stacked(parts: Any) -> Any:
     return None if parts[0] is None else np.stack(parts)
 
 
-def _traced(game: Game) -> Advance:
+def _traced(game: Game, bare: bool) -> Advance:
     import jax
 
-    def both(carry: Carry, drawn: Drawn) -> tuple[Carry, tuple[Played, Measured]]:
+    def both(carry: Carry, drawn: Drawn) -> tuple[Carry, tuple[Played, Measured | None]]:
         after, played = game.one_round(carry, drawn)
-        measured = game.measure(played, drawn)
+        measured = None if bare else game.measure(played, drawn)
         return after, (played if game.episode.watches else played._replace(x=None), measured)
 
     compiled = jax.jit(lambda carry, drawn: jax.lax.scan(both, carry, drawn))
 
-    def advance(carry: Carry, drawn: Drawn) -> tuple[Carry, Played, Measured]:
+    def advance(carry: Carry, drawn: Drawn) -> tuple[Carry, Played, Measured | None]:
         carry, found = compiled(jax.tree.map(jax.numpy.asarray, carry), drawn)
         return carry, *jax.tree.map(np.asarray, found)
 

@@ -1,11 +1,14 @@
 """A learner plays an environment, the truth is measured, every statement is checked in every round."""
 
+from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
 
 from sim.engine import CHUNK, Chunk, Game, play
 from sim.environments.base import Environment, Episode, Statement
+from sim.together import Spread, together
 from theory.learner import Learner
 from theory.loss import Linear
 from theory.problem import Problem
@@ -42,26 +45,69 @@ def simulate(
     Raises:
         ValueError: for a play outside the problem's domain, where no comparator may go.
     """
-    problem = environment.problem
+    return simulate_each([learner], environment, seeds, rng, [settings], logged, engine)[0]
+
+
+def simulate_each(
+    learners: Sequence[Learner],
+    environment: Environment,
+    seeds: int,
+    rng: np.random.Generator,
+    settings: Sequence[dict[str, Any] | None],
+    logged: int = LOGGED,
+    engine: str = "numpy",
+) -> list[Trace]:
+    """The same for several settings of one learner, on the same draws: at once where they can be played together."""
+    problem, before = environment.problem, deepcopy(rng)
+    episode, many = environment.start(seeds, rng), len(learners) > 1
+    one = learners[0] if not many else None if episode.adaptive else together(learners, problem)
+    if one is None:
+        return [
+            simulate(learner, environment, seeds, deepcopy(before), setting, logged, engine)
+            for learner, setting in zip(learners, settings, strict=True)
+        ]
     x_1 = problem.domain.project(np.zeros((seeds, problem.dimension)))
-    size = max(1, CHUNK // (seeds * environment.width))
-    episode = environment.start(seeds, rng)
-    known = covered(learner, episode)
-    claims = known and (problem.path_length == 0 or not learner.static)
+    size = max(1, CHUNK // (seeds * (environment.width + len(learners) * (problem.dimension + 8))))
+    known = covered(learners[0], episode)
+    claims = known and (problem.path_length == 0 or not learners[0].static)
     if episode.adaptive:
-        first = play(Game(learner, episode, problem), x_1, size, engine)
+        first = play(Game(one, episode, problem), x_1, size, engine)
         episode = episode.in_hindsight(chunk.revealed for chunk in first)
-    game = Game(learner, episode, problem, claims, claims and learner.constant_steps)
-    guarantee = learner.guarantee(problem) if known else None
-    written, memory, sums = Log(problem.horizon, logged), None, dict[str, np.ndarray]()
+    game = Game(one, Spread(episode) if many else episode, problem, claims, claims and learners[0].constant_steps)
+    x_1 = np.stack([x_1] * len(learners)) if many else x_1
+    runs = [Run(learner, problem, episode, known, logged) for learner in learners]
     for chunk in play(game, x_1, size, engine):
-        inside(learner, problem, chunk)
-        columns = cumulative(chunk, sums)
-        memory, watched = episode.watch(memory, chunk.revealed, chunk.played.x)
+        for place, run in enumerate(runs):
+            run.add(chunk.of_setting(place) if many else chunk)
+    return [
+        run.written.trace({"settings": setting, "problem": problem, "seeds": seeds})
+        for run, setting in zip(runs, settings, strict=True)
+    ]
+
+
+class Run:
+    """What is known of one learner's game so far.
+
+    Args:
+        known: whether the learner's claims are about such losses.
+    """
+
+    def __init__(self, learner: Learner, problem: Problem, episode: Episode, known: bool, logged: int):
+        self.learner, self.problem, self.episode = learner, problem, episode
+        self.guarantee = learner.guarantee(problem) if known else None
+        self.written = Log(problem.horizon, logged)
+        self._watched: Any = None
+        self._sums = dict[str, np.ndarray]()
+
+    def add(self, chunk: Chunk) -> None:
+        """Measure and hold to its bounds a further chunk."""
+        inside(self.learner, self.problem, chunk)
+        columns = cumulative(chunk, self._sums)
+        self._watched, watched = self.episode.watch(self._watched, chunk.revealed, chunk.played.x)
         columns |= watched
-        claimed = claims_on_regret(chunk, columns["dynamic_regret"], guarantee)
-        written.add(chunk.rounds, columns, claimed + episode.statements(chunk.rounds, columns, guarantee))
-    return written.trace({"settings": settings, "problem": problem, "seeds": seeds})
+        claimed = claims_on_regret(chunk, columns["dynamic_regret"], self.guarantee)
+        claimed += self.episode.statements(chunk.rounds, columns, self.guarantee)
+        self.written.add(chunk.rounds, columns, claimed)
 
 
 def covered(learner: Learner, episode: Episode) -> bool:

@@ -131,9 +131,7 @@ def resolve(step_size: StepSize, energy: Array) -> Array | float:
     if isinstance(step_size, tuple):
         column = namespace(energy).asarray(step_size, like=energy)
         return column.reshape((len(step_size),) + (1,) * (len(energy.shape) - 1))
-    if isinstance(step_size, int | float):
-        return step_size
-    return step_size.at(energy)  # pyright: ignore[reportCallIssue] (``check`` refused schedules that need more)
+    return step_size.at(energy) if hasattr(step_size, "at") else step_size  # pyright: ignore
 
 
 def correction(step_size: StepSize, before: Array, after: Array, rounds: Array) -> Array | float:

@@ -1,5 +1,7 @@
 """A truth that stays where it is; and the Path protocol of truths that move."""
 
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,9 +27,22 @@ class Path(Protocol):
 class Track(Protocol):
     """One drawn path."""
 
+    def walk(self, horizon: int, size: int) -> Iterator[np.ndarray]:
+        """u_t ``[rounds, seeds, d]`` of all rounds in order, at most ``size`` at a time; the same every time."""
+        ...
+
+
+class Known(ABC):
+    """A path whose every place is known from the start."""
+
+    @abstractmethod
     def at(self, t: np.ndarray) -> np.ndarray:
         """u_t ``[rounds, seeds, d]`` of the rounds ``t`` ``[rounds]``, counted from 0."""
-        ...
+
+    def walk(self, horizon: int, size: int) -> Iterator[np.ndarray]:
+        """As in ``Track``."""
+        for first in range(0, horizon, size):
+            yield self.at(np.arange(first, min(first + size, horizon)))
 
 
 @dataclass(frozen=True)
@@ -48,7 +63,7 @@ STATIONARY = Stationary()
 
 
 @dataclass(frozen=True)
-class Circle:
+class Circle(Known):
     """u_t = reach · (cos(t·angle)·first + sin(t·angle)·second): steps are chords of 2·reach·sin(angle/2)."""
 
     reach: float

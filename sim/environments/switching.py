@@ -1,4 +1,4 @@
-"""A truth that jumps a given number of times."""
+"""Truths that jump a given number of times: at any rounds, or in bursts between long rests."""
 
 from dataclasses import dataclass
 from math import sqrt
@@ -6,6 +6,7 @@ from math import sqrt
 import numpy as np
 
 from sim.environments.base import check
+from sim.environments.stationary import Known
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,40 @@ class Switching:
 
 
 @dataclass(frozen=True)
-class Jumps:
+class Bursts:
+    """``bursts`` times the truth jumps in ``jumps`` rounds one after another, each to an orthogonal direction.
+
+    Bursts never meet; where they begin is drawn. The path length is √2·reach·bursts·jumps.
+    """
+
+    bursts: int
+    jumps: int = 8
+
+    def __post_init__(self):
+        check(
+            self,
+            bursts=(self.bursts, self.bursts >= 1, "must be at least 1"),
+            jumps=(self.jumps, self.jumps >= 1, "must be at least 1; 1 is Switching"),
+        )
+
+    def directions(self, horizon: int) -> int:
+        return self.bursts * self.jumps + 1
+
+    def length(self, horizon: int, reach: float) -> float:
+        rule = f"{horizon} rounds hold at most {(horizon - 1) // self.jumps} bursts of {self.jumps} jumps; lower it"
+        check(self, bursts=(self.bursts, self.bursts * self.jumps < horizon, rule))
+        return sqrt(2) * reach * self.bursts * self.jumps
+
+    def start(self, horizon: int, reach: float, directions: np.ndarray, rng: np.random.Generator) -> "Jumps":
+        self.length(horizon, reach)
+        gaps = switch_rounds(self.bursts, horizon - self.bursts * (self.jumps - 1), directions.shape[1], rng)
+        begins = gaps + (self.jumps - 1) * np.arange(self.bursts)[:, None]
+        rounds = (begins[:, None] + np.arange(self.jumps)[:, None]).reshape(-1, directions.shape[1])
+        return Jumps(reach, directions, rounds)
+
+
+@dataclass(frozen=True)
+class Jumps(Known):
     """u_t = reach · directions[number of jumps at rounds ≤ t]; rounds ``[switches, seeds]``."""
 
     reach: float

@@ -144,8 +144,7 @@ class TokenEpisode(Episode):
     def chunks(self, size: int) -> Iterator[Positions]:
         setting, last = self.environment, self.first
         stream, coins = deepcopy(self._stream), deepcopy(self._coins)
-        for first in range(0, setting.horizon, size):
-            u = self.track.at(np.arange(first, min(first + size, setting.horizon)))
+        for u in self.track.walk(setting.horizon, size):
             features, laws, tokens = self._draw(u, last, stream)
             last = tokens[-1, :, -1]
             yield Positions(u, features, laws, tokens, coins.random(tokens.shape))

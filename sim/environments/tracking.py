@@ -1,11 +1,13 @@
 """Quadratic or linear losses whose best decision follows a path."""
 
+from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from sim.environments.base import DrawnEpisode, Environment, check, random_directions, unit
+from sim.environments.base import Environment, Episode, check, random_directions, unit
 from sim.environments.stationary import STATIONARY, Path, Track
 from theory.arrays import Array
 from theory.domain import Ball
@@ -20,7 +22,8 @@ REACH = 0.8
 class Tracking(Environment):
     """f_t follows u_t on a path in the ball.
 
-    loss "quadratic": f_t(x) = ½‖x − u_t − noise·ζ_t‖², ‖u_t‖ = 0.8·radius; G = 1.8·radius + noise, L = 1.
+    loss "quadratic": f_t(x) = ½‖x − u_t − noise·ζ_t‖², ‖u_t‖ = 0.8·radius; G = 1.8·radius + noise, L = 1. The small loss
+        F_T = Σ f_t(u_t) is T·noise²/2, exactly; without noise the game is realisable.
     loss "linear": f_t(x) = −⟨(1 − noise)·u_t/radius + noise·ζ_t, x⟩, ‖u_t‖ = radius; G = 1.
     ζ_t are independent unit vectors, uniform on the sphere.
     """
@@ -71,17 +74,20 @@ class Followed(NamedTuple):
     parameter: np.ndarray
 
 
-class TrackingEpisode(DrawnEpisode):
-    """The path is known from the start, the noise is drawn round by round."""
+class TrackingEpisode(Episode):
+    """Path and noise are drawn round by round, each from a generator of its own."""
 
     def __init__(self, environment: Tracking, seeds: int, track: Track, rng: np.random.Generator):
-        super().__init__(environment.horizon, rng)
-        self.environment, self.seeds, self.track = environment, seeds, track
+        self.environment, self.seeds, self.track, self._rng = environment, seeds, track, deepcopy(rng)
 
-    def draw(self, t: np.ndarray, rng: np.random.Generator) -> Followed:
-        setting, u = self.environment, self.track.at(t)
-        noise = setting.noise * unit(rng.standard_normal((len(t), self.seeds, setting.dimension)))
-        return Followed(u, u + noise if setting.loss == "quadratic" else -(1 - setting.noise) * u / setting.radius - noise)
+    def chunks(self, size: int) -> Iterator[Followed]:
+        setting, rng = self.environment, deepcopy(self._rng)
+        for u in self.track.walk(setting.horizon, size):
+            noise = setting.noise * unit(rng.standard_normal(u.shape))
+            if setting.loss == "linear":
+                yield Followed(u, -(1 - setting.noise) * u / setting.radius - noise)
+            else:
+                yield Followed(u, u + noise)
 
     def loss(self, revealed: Followed) -> Loss:
         return (Quadratic if self.environment.loss == "quadratic" else Linear)(revealed.parameter)

@@ -8,12 +8,14 @@ import pytest
 from sim.engine import CHUNK, Game, play
 from sim.environments.drift import Drift
 from sim.environments.tracking import Tracking
-from sim.simulator import simulate
+from sim.simulator import simulate, simulate_each
+from sim.together import together
 from tests.sim.by_hand import game, in_hindsight
 from tests.sim.test_environments import ENVIRONMENTS
 from theory.domain import Simplex
 from theory.learners import LEARNERS, OGD
 from theory.runs.choose import make_learner
+from theory.step_size import InverseSqrt
 
 EXPERT_LEARNERS = [name for name, learner in LEARNERS.items() if learner.weighs_experts()]
 PAIRS = [
@@ -129,3 +131,44 @@ def test_memory_does_not_grow_with_the_horizon():
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.5 * peaks[0]
+
+
+STEPS = (0.01, 0.1, 0.5)
+
+
+@pytest.mark.parametrize("engine", ["numpy", "jax"])
+@pytest.mark.parametrize(
+    "stream, learner, setting",
+    [
+        ("quadratic", "ogd", "step_size"),
+        ("quadratic", "optimistic", "step_size"),
+        ("linear", "momentum", "step_size"),
+        ("tokens", "ogd", "step_size"),
+        ("quadratic", "ensemble", "meta.meta_step_size"),
+        ("experts", "hedge", "meta_step_size"),
+        ("adversarial", "ogd", "step_size"),  # the adversary looks at each of them: one after another
+    ],
+)
+def test_settings_played_together_are_each_alone(stream, learner, setting, engine):
+    if engine == "jax":
+        pytest.importorskip("jax")
+    environment = ENVIRONMENTS[stream]
+    learners = [make_learner(learner, {setting: step}, environment.problem) for step in STEPS]
+    assert (together(learners, environment.problem) is not None) or stream == "adversarial"
+    rng = np.random.default_rng
+    traces = simulate_each(learners, environment, 3, rng(0), [{"step": step} for step in STEPS], engine=engine)
+    for player, step, trace in zip(learners, STEPS, traces, strict=True):
+        alone = simulate(player, environment, 3, rng(0), {"step": step})
+        assert list(trace.columns) == list(alone.columns)
+        for name, column in alone.columns.items():
+            np.testing.assert_allclose(trace.columns[name], column, rtol=1e-9, atol=1e-9, err_msg=name)
+        for key in ("violations_of", "checked", "settings"):
+            assert trace.header[key] == alone.header[key]
+
+
+def test_what_is_no_number_is_played_one_after_another():
+    environment = Tracking(horizon=30)
+    problem = environment.problem
+    assert together([OGD(0.1, problem.domain), OGD(InverseSqrt(2.0, 1.0), problem.domain)], problem) is None
+    assert together([OGD(0.1, problem.domain), make_learner("momentum", {}, problem)], problem) is None
+    assert together([OGD(0.1, problem.domain)] * 2, problem) == OGD(0.1, problem.domain)

@@ -8,23 +8,28 @@ from scipy.optimize import linprog
 
 from sim.environments.adversarial import Adversarial, Alternating
 from sim.environments.drafts import Drafts, SureTokens, best_fixed
-from sim.environments.drift import Drift, Periodic
+from sim.environments.drift import Drift, Periodic, RandomWalk
 from sim.environments.experts import Experts
 from sim.environments.stationary import Stationary
-from sim.environments.switching import Switching
+from sim.environments.switching import Bursts, Switching
 from sim.environments.tokens import Tokens
 from sim.environments.tracking import Tracking
+from sim.environments.turning import Turning
 from sim.simulator import simulate
 from tests.sim.by_hand import game, in_hindsight, rounds_of
-from theory import bounds
+from theory import bounds, regret
 from theory.loss import MixtureTV
 from theory.runs.choose import make_learner
 
 PATHS = [Stationary(), Drift(0.0), Drift(3.7), Drift(40.0), Periodic(50), Switching(0), Switching(1), Switching(7)]
+PATHS += [RandomWalk(0.05), RandomWalk(0.5), Bursts(1, 1), Bursts(3, 4), Bursts(1, 399)]
 SMALL_TOKENS = Tokens(Drift(4.0), horizon=60, vocabulary=12, contexts=3, favourites=1, reach=6.0, nu=8, gamma=3)
 ENVIRONMENTS = {
     "quadratic": Tracking(Drift(3.0), horizon=150),
     "linear": Tracking(Switching(3), horizon=150, loss="linear"),
+    "walk": Tracking(RandomWalk(0.02), horizon=150),
+    "bursts": Tracking(Bursts(2, 3), horizon=150, loss="linear"),
+    "turning": Turning(3.0, horizon=150),
     "adversarial": Adversarial(horizon=150, segments=3),
     "experts": Experts(horizon=150),
     "experts-switch": Experts(horizon=150, switches=2),
@@ -62,7 +67,7 @@ def test_path_length_is_the_given_one(path, loss):
 
 @pytest.mark.parametrize("path", PATHS, ids=str)
 def test_path_length_of_token_streams_is_the_given_one(path):
-    environment = replace(SMALL_TOKENS, path=path)
+    environment = replace(SMALL_TOKENS, path=path, horizon=400)
     u = comparators(environment)
     np.testing.assert_allclose(lengths(u), environment.problem.path_length, rtol=0, atol=1e-9)
     assert np.all(environment.problem.domain.contains(u))
@@ -73,6 +78,31 @@ def test_number_of_switches_is_the_given_one(switches):
     for environment in (Tracking(Switching(switches), horizon=150), Experts(horizon=150, switches=switches)):
         moved = np.any(np.diff(comparators(environment), axis=0) != 0, axis=-1).sum(axis=0)
         assert moved.tolist() == [switches] * 3
+
+
+def test_bursts_are_jumps_in_a_row_that_never_meet():
+    moved = np.any(np.diff(comparators(Tracking(Bursts(4, 5), horizon=60), 20), axis=0) != 0, axis=-1)
+    begins = moved & ~np.concatenate([np.zeros((1, 20), bool), moved[:-1]])
+    assert moved.sum(axis=0).tolist() == [20] * 20
+    assert np.all(begins.sum(axis=0) <= 4)  # two may stand side by side
+    assert len({tuple(column) for column in moved.T}) > 10
+
+
+@pytest.mark.parametrize("variation", [0.0, 0.5, 40.0, 4 * 149.0])
+def test_gradient_variation_is_the_given_one(variation):
+    episode = Turning(variation, horizon=150).start(3, np.random.default_rng(0))
+    slopes = np.stack([drawn.slope for drawn in rounds_of(episode)])
+    np.testing.assert_allclose(regret.gradient_variation(slopes)[-1], variation, rtol=1e-9, atol=1e-9)
+    fixed = Turning(variation, horizon=150).problem.domain.project(np.random.default_rng(1).standard_normal((50, 3, 8)))
+    best = np.sum(slopes * next(rounds_of(episode)).comparator, axis=(0, -1))
+    assert np.all(best <= np.einsum("tsd,nsd->ns", slopes, fixed) + 1e-12)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.3, 1.0])
+def test_small_loss_is_that_of_the_noise(noise):
+    environment = Tracking(Drift(3.0), horizon=200, noise=noise)
+    trace = simulate(make_learner("ogd", {}, environment.problem), environment, 3, np.random.default_rng(0))
+    np.testing.assert_allclose(trace.columns["comparator_loss"][-1], 200 * noise**2 / 2, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("moves, gradual", [(1, False), (5, False), (1, True), (9, True), (99, True)])
@@ -214,6 +244,11 @@ def test_what_is_drawn_does_not_depend_on_the_chunks(name, size):
         (lambda: Periodic(1), r"Periodic\(period=1\)"),
         (lambda: Switching(-1), r"Switching\(switches=-1\)"),
         (lambda: Tracking(Switching(100), horizon=100), r"Switching\(switches=100\): 100 rounds hold at most 99"),
+        (lambda: RandomWalk(0.0), r"RandomWalk\(step=0\.0\): must be positive"),
+        (lambda: Tracking(RandomWalk(3.0)), r"RandomWalk\(step=3\.0\): on a sphere of radius 0\.8 at most 2"),
+        (lambda: Bursts(0), r"Bursts\(bursts=0\)"),
+        (lambda: Tracking(Bursts(30, 8), horizon=200), r"Bursts\(bursts=30\): 200 rounds hold at most 24 bursts of 8"),
+        (lambda: Turning(-1.0), r"Turning\(variation=-1\.0\): must lie in \[0, 4"),
         (lambda: Experts(experts=1), r"Experts\(experts=1\)"),
         (lambda: Experts(gap=0.7), r"Experts\(gap=0\.7\)"),
         (lambda: Experts(switches=-1), r"Experts\(switches=-1\)"),

@@ -383,10 +383,78 @@ def test_replay_predicts_once_and_prints_the_counts(tmp_path, greedy):
     assert "other settings" in said(sim(*arguments, "--seed", 1))
 
 
-def test_bench_prints_a_speed_for_every_learner():
-    result = sim("bench", "--seeds", 1)
-    assert result.exit_code == 0
-    assert all(name in result.output for name in ("ogd", "ensemble", "adam"))
+def test_bench_prints_the_speed_of_every_contender(tmp_path):
+    result = sim("bench", "--copies", 2, "--rounds", 100, "--turns", 1, "--learner", "ogd", "--learner", "ensemble",
+                 "--out", "o.json")  # fmt: skip
+    assert result.exit_code == 0, result.output
+    rates = load_result(tmp_path / "o.json", "simulator speed")["rates"]
+    assert {"numpy", "numpy, bare", "drawing"} <= set(rates["ogd"])
+    assert {"batched, bare", "objects, bare"} <= set(rates["ensemble"])
+    assert all(rate > 0 for found in rates.values() for rate in found.values())
+
+
+def test_play_sweeps_settings_and_horizons_into_a_table(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    arguments = ("play", "ogd", "drift/P8", "--sweep", "step_size=1e-2:1:3log", "--horizon", "50,1e2", "--copies", 4)
+    result = sim(*arguments, "--out", "o.csv")
+    assert result.exit_code == 0, result.output
+    table = pandas.read_csv("o.csv")
+    assert list(table.columns[:5]) == ["environment", "learner", "step_size", "horizon", "copy"]
+    assert len(table) == 3 * 2 * 4
+    assert sorted(table.step_size.unique()) == pytest.approx([0.01, 0.1, 1.0])
+    assert sorted(table.horizon.unique()) == [50, 100]
+    assert table.violations.sum() == 0
+    assert (table.dynamic_regret <= table.bound).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("ogd", "drift/P8", "--sweep", "step_size"), "sweep='step_size': write key=low:high:count"),
+        (("ogd", "drift/P8", "--sweep", "step_size=1:2:no"), "write key=low:high:count"),
+        (("ogd", "drift/P8", "--sweep", "step_sice=0.1,0.2"), "OGD has no setting 'step_sice'"),
+        (("ogd", "drift/P9"), "environment='drift/P9': no such environment; did you mean 'drift/P8'?"),
+        (("ogd", "none.py:Mine"), "no file 'none.py'"),
+        (("ogd", "drift/P8", "--engine", "fortran"), "engine='fortran': must be one of numpy, jax"),
+        (("ogd", "drift/P8", "--horizon", "60", "--out", "o.xls"), "tables are .csv or .parquet"),
+    ],
+)
+def test_what_play_cannot_do_is_said(arguments, words):
+    result = sim("play", *arguments)
+    assert result.exit_code != 0
+    assert words in said(result)
+
+
+MINE = '''
+from dataclasses import dataclass
+import numpy as np
+from sim import Environment
+from sim.environments.base import LinearEpisode
+from theory import Ball, Problem
+
+@dataclass(frozen=True)
+class Mine(Environment):
+    """Slopes that turn around halfway."""
+    horizon: int = 40
+
+    @property
+    def problem(self):
+        return Problem(Ball(1.0), 2, self.horizon, 1.0, path_length=2.0)
+
+    def start(self, seeds, rng):
+        signs = np.where(np.arange(self.horizon) < self.horizon // 2, 1.0, -1.0)[:, None, None]
+        slopes = np.broadcast_to(signs * np.array([1.0, 0.0]), (self.horizon, seeds, 2))
+        return LinearEpisode(slopes, -slopes)
+'''
+
+
+def test_play_takes_an_environment_of_ones_own(tmp_path):
+    (tmp_path / "mine.py").write_text(MINE)
+    result = sim("play", "ogd", "mine.py:Mine", "--horizon", "20,60", "--copies", 2, "--out", "o.csv")
+    assert result.exit_code == 0, result.output
+    lines = (tmp_path / "o.csv").read_text().splitlines()
+    assert len(lines) == 1 + 2 * 2
+    assert lines[1].startswith("mine.py:Mine,ogd,20,0,")
 
 
 def test_the_real_table_is_in_the_demo():

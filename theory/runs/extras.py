@@ -6,6 +6,9 @@ EXTRAS = {
     "PEPit": "pep",
     "hypothesis": "testing",
     "pytest": "testing",
+    "jax": "jax",
+    "pandas": "tables",
+    "pyarrow": "tables",
 }
 """Module → the extra that brings it."""
 

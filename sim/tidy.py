@@ -1,0 +1,110 @@
+"""A tidy table of many games: one row a learner, setting, environment, horizon and copy, numbers at the horizon."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from theory.runs.extras import needs
+from theory.runs.files import atomic, write_whole
+from theory.runs.trace import Trace
+
+KEYS = ("environment", "learner", "horizon", "copy")
+"""What tells rows apart, with the settings that were swept, which stand behind ``learner``."""
+
+
+class Tidy:
+    """Columns of equal length, and which of them are settings that were swept.
+
+    The others are what a trace has at its horizon: ``dynamic_regret``, ``gradient_energy``, ``path_length``, bounds and
+    whatever the environment measures, and of the whole run ``violations``, rounds and copies that broke a bound.
+    """
+
+    def __init__(self, columns: Mapping[str, np.ndarray], swept: Sequence[str] = ()):
+        self.columns, self.swept = dict(columns), tuple(swept)
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()), ()))
+
+    @classmethod
+    def of(cls, games: Iterable[tuple[Mapping[str, Any], Trace]]) -> "Tidy":
+        """A table of traces, each with what tells it apart: ``environment``, ``learner`` and the settings swept."""
+        parts, swept = [], list[str]()
+        for told, trace in games:
+            swept = [key for key in told if key not in KEYS]
+            copies = trace.header["seeds"]
+            part = {key: np.repeat(value, copies) for key, value in told.items()}
+            part |= {"horizon": np.repeat(trace.header["rounds"], copies), "copy": np.arange(copies)}
+            for name, column in trace.columns.items():
+                if name != "round":
+                    part[name] = np.broadcast_to(column[-1], copies)
+            parts.append(part | {"violations": np.repeat(trace.header["violations"], copies)})
+        names = list(dict.fromkeys(name for part in parts for name in part))
+        missing = [np.full(len(part["copy"]), np.nan) for part in parts]
+        columns = {
+            name: np.concatenate([part.get(name, none) for part, none in zip(parts, missing, strict=True)])
+            for name in names
+        }
+        return cls(columns, swept)
+
+    def to_frame(self) -> Any:
+        """A pandas DataFrame.
+
+        Raises:
+            ModuleNotFoundError: without pandas.
+        """
+        try:
+            from pandas import DataFrame  # pyright: ignore[reportMissingImports]
+        except ModuleNotFoundError as missing:
+            raise ModuleNotFoundError(needs("to_frame", "pandas"), name="pandas") from missing
+        return DataFrame(self.columns)
+
+    def save(self, path: Path | str) -> Path:
+        """Write a ``.csv``, or a ``.parquet`` where pyarrow is installed.
+
+        Raises:
+            ValueError: for another ending.
+            ModuleNotFoundError: for Parquet without pyarrow.
+        """
+        path = Path(path)
+        if path.suffix == ".csv":
+            lines = [",".join(self.columns)]
+            lines += [",".join(map(_shown, row)) for row in zip(*self.columns.values(), strict=True)]
+            write_whole(path, "\n".join(lines) + "\n")
+        elif path.suffix == ".parquet":
+            try:
+                import pyarrow  # pyright: ignore[reportMissingImports]
+                from pyarrow import parquet  # pyright: ignore[reportMissingImports]
+            except ModuleNotFoundError as missing:
+                raise ModuleNotFoundError(needs("Parquet", "pyarrow"), name="pyarrow") from missing
+            with atomic(path) as partial:
+                parquet.write_table(pyarrow.table(self.columns), partial)
+        else:
+            raise ValueError(f"path={str(path)!r}: tables are .csv or .parquet; give one of these endings")
+        return path
+
+    def summary(self, name: str = "dynamic_regret") -> list[dict[str, Any]]:
+        """One column over the copies, a row a game: mean with its 95 % interval, median, and the 10 % and 90 % quantiles.
+
+        The interval is the mean's, by the normal law; the quantiles are the copies' own.
+        """
+        keys = [key for key in self.columns if key in KEYS[:-1] or key in self.swept]
+        labels = list(zip(*(self.columns[key].tolist() for key in keys), strict=True))
+        rows = []
+        for label in dict.fromkeys(labels):
+            here = np.array([one == label for one in labels])
+            values = self.columns[name][here]
+            mean, error = float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else np.nan
+            row = dict(zip(keys, label, strict=True)) | {"copies": len(values), "mean": mean}
+            row |= {"low": mean - 1.96 * error, "high": mean + 1.96 * error}
+            row |= dict(zip(("lower", "median", "upper"), np.quantile(values, (0.1, 0.5, 0.9)).tolist(), strict=True))
+            rows.append(row | {"violations": int(self.columns["violations"][here][0])})
+        return rows
+
+
+def _shown(value: Any) -> str:
+    """A cell of a CSV: floats to the last digit, text in quotes where it needs them."""
+    if isinstance(value, str):
+        return '"' + value.replace('"', '""') + '"' if set(value) & set(',"\n') else value
+    return "" if isinstance(value, float) and np.isnan(value) else repr(value.item() if hasattr(value, "item") else value)
