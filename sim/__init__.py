@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from sim.experiments import EXPERIMENTS as EXPERIMENTS
     from sim.experiments import play as play
     from sim.grid import grid as grid
+    from sim.statistics import paired as paired
+    from sim.statistics import rates as rates
+    from sim.statistics import summary as summary
     from sim.tidy import Tidy as Tidy
 
 __getattr__, __dir__, __all__ = lazily(__name__, __file__)

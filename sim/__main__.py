@@ -1,6 +1,7 @@
-"""``python -m sim list | run | replay | foretell | confirm | hardest | bench``."""
+"""``python -m sim list | run | play | new | replay | foretell | confirm | hardest | bench``."""
 
 import json
+from math import isnan
 from pathlib import Path
 from statistics import mean, median
 from typing import Annotated, Any
@@ -20,6 +21,7 @@ from sim.foretell import foretell, planned, player, rounds, settings_of, write
 from sim.grid import grid, values_of
 from sim.hardest import hardest
 from sim.simulator import ROUNDING
+from sim.statistics import rates, summary
 from sim.sweep import Finished, sweep
 from theory.runs.choose import parse_settings
 from theory.runs.console import new_console
@@ -162,15 +164,34 @@ def play(
         if out is not None:
             found.save(out)
     table = Table(*over, "rounds", "regret", "95 %", "median", "10 % to 90 %", "broken", box=None)
-    for row in found.summary():
+    for row in summary(found):
         numbers = [f"{row[key]:.4g}" for key in over]
         numbers += [str(row["horizon"]), f"{row['mean']:.4g}", f"{row['low']:.4g} to {row['high']:.4g}"]
         table.add_row(*numbers, f"{row['median']:.4g}", f"{row['lower']:.4g} to {row['upper']:.4g}", str(row["violations"]))
     console.print(table)
+    if len(horizons) > 2:
+        for row in rates(found):
+            told = " ".join(f"{key}={row[key]:.4g}" for key in over)
+            declared = "" if isnan(row["declared"]) else f"; the guarantee grows as T^{row['declared']:.3f}"
+            console.print(f"{told} regret grows as T^{row['slope']:.3f} [{row['low']:.3f}, {row['high']:.3f}]{declared}".strip())
     broken = int(found.columns["violations"].sum())
     if broken:
         complaints.print("error: bounds violated", style="red")
         raise typer.Exit(1)
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="Of the file and, in CamelCase, of the class: my_stream.")],
+    folder: Annotated[Path, typer.Option(help="Where the file goes."), FOLDER] = Path(),
+) -> None:
+    """Write an environment to begin with, commented; every learner can play it."""
+    from sim import own_environment
+    from theory.runs.scaffold import begin
+
+    with explained():
+        path = begin(own_environment, "OwnEnvironment", name, folder)
+    console.print(f"{path}; next: python -m sim play ogd {path}:{''.join(map(str.capitalize, name.split('_')))}")
 
 
 @app.command()

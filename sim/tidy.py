@@ -84,24 +84,6 @@ class Tidy:
             raise ValueError(f"path={str(path)!r}: tables are .csv or .parquet; give one of these endings")
         return path
 
-    def summary(self, name: str = "dynamic_regret") -> list[dict[str, Any]]:
-        """One column over the copies, a row a game: mean with its 95 % interval, median, and the 10 % and 90 % quantiles.
-
-        The interval is the mean's, by the normal law; the quantiles are the copies' own.
-        """
-        keys = [key for key in self.columns if key in KEYS[:-1] or key in self.swept]
-        labels = list(zip(*(self.columns[key].tolist() for key in keys), strict=True))
-        rows = []
-        for label in dict.fromkeys(labels):
-            here = np.array([one == label for one in labels])
-            values = self.columns[name][here]
-            mean, error = float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else np.nan
-            row = dict(zip(keys, label, strict=True)) | {"copies": len(values), "mean": mean}
-            row |= {"low": mean - 1.96 * error, "high": mean + 1.96 * error}
-            row |= dict(zip(("lower", "median", "upper"), np.quantile(values, (0.1, 0.5, 0.9)).tolist(), strict=True))
-            rows.append(row | {"violations": int(self.columns["violations"][here][0])})
-        return rows
-
 
 def _shown(value: Any) -> str:
     """A cell of a CSV: floats to the last digit, text in quotes where it needs them."""

@@ -1,4 +1,4 @@
-"""``python -m theory check | replay | certify | bounds | tightness | audit | exact | import-time``."""
+"""``python -m theory check | new | replay | certify | bounds | tightness | audit | exact | import-time``."""
 
 from pathlib import Path
 from statistics import median
@@ -181,6 +181,19 @@ def tightness(
     if any(row.broken for row in found):
         complaints.print(f"error: broken: {[row.bound for row in found if row.broken]}", style="red")
         raise typer.Exit(1)
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="Of the file and, in CamelCase, of the class: my_learner.")],
+    folder: Annotated[Path, typer.Option(help="Where the file goes."), FOLDER] = Path(),
+) -> None:
+    """Write a learner to begin with, commented; it passes ``check``."""
+    from theory.runs import own_learner
+    from theory.runs.scaffold import begin
+
+    path = begin(own_learner, "OwnLearner", name, folder)
+    console.print(f"{path}; next: python -m theory check {path}:{''.join(map(str.capitalize, name.split('_')))}")
 
 
 @app.command()
