@@ -153,14 +153,18 @@ def play(
     copies: Annotated[int, typer.Option(min=1, help="Independent draws, the same for every setting.")] = 16,
     seed: Annotated[int, typer.Option(help="Of the generator that draws the truth.")] = 0,
     engine: Annotated[str, typer.Option(help="numpy, or jax where it is installed.")] = "numpy",
-    out: Annotated[Path | None, typer.Option(help="Write the table, .csv or .parquet.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Copies of a task; all of them if left out.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Tasks at a time.")] = 1,
+    cluster: Annotated[str | None, typer.Option(help="local, or the address of a Dask scheduler.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the table, .csv or .parquet."), FILE] = None,
 ) -> None:
     """Play one learner over settings and horizons: regret with its interval, bounds held, a tidy table."""
-    with explained(), busy("playing"):
+    with explained(), Progress(transient=True) as progress:
         over = dict(values_of(one) for one in sweep or [])
         horizons = [int(float(one)) for one in horizon.split(",")] if horizon else []
         more = parse_settings(settings or [])
-        found = grid(learner, environment, over, horizons=horizons, copies=copies, seed=seed, engine=engine, settings=more)
+        found = grid(learner, environment, over, horizons=horizons, copies=copies, seed=seed, engine=engine,
+                     settings=more, batch=batch, jobs=jobs, cluster=cluster, tell=progress.task("games"))  # fmt: skip
         if out is not None:
             found.save(out)
     table = Table(*over, "rounds", "regret", "95 %", "median", "10 % to 90 %", "broken", box=None)

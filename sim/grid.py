@@ -1,9 +1,9 @@
 """One learner over a grid: settings, horizons and copies of an environment, every game on the same draws."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,10 +12,38 @@ from sim.experiments import ENVIRONMENTS, called, file_name
 from sim.simulator import simulate_each
 from sim.tidy import Tidy
 from theory.runs.choose import Choice, make_learner
+from theory.runs.cluster import on_cluster
 from theory.runs.trace import Trace
 from theory.runs.users_file import file_in, load, unknown, users_own
+from theory.runs.workers import Tell, at_once
 
 LOGGED = 2
+
+
+class Games(NamedTuple):
+    """One task of a grid: every setting at one horizon, for a batch of copies.
+
+    ``learner`` and ``environment`` may be ``file.py:Class``, which is read where the task is done.
+    """
+
+    learner: Choice
+    environment: str | Environment
+    values: tuple[dict[str, Any], ...]
+    settings: dict[str, Any]
+    horizon: int | None
+    copies: int
+    seed: tuple[int, ...]
+    engine: str
+
+    def play(self) -> list[Trace]:
+        """A trace for each setting."""
+        stream = chosen(self.environment)
+        stream = stream if self.horizon is None else at_horizon(stream, self.horizon)
+        with users_own(self.learner):
+            players = [make_learner(self.learner, {**self.settings, **point}, stream.problem) for point in self.values]
+            told = [{"learner": player, "environment": stream, "seed": self.seed} for player in players]
+            rng = np.random.default_rng(self.seed)
+            return simulate_each(players, stream, self.copies, rng, told, LOGGED, self.engine)
 
 
 def grid(
@@ -28,6 +56,10 @@ def grid(
     seed: int = 0,
     engine: str = "numpy",
     settings: Mapping[str, Any] | None = None,
+    batch: int | None = None,
+    jobs: int = 1,
+    cluster: str | None = None,
+    tell: Tell | None = None,
 ) -> Tidy:
     """Play every setting at every horizon → one row a setting, horizon and copy.
 
@@ -42,40 +74,51 @@ def grid(
         sweep: setting → its values; several make a grid. Numbers are played at once, side by side.
         horizons: T of each game, in place of the environment's own.
         copies: independent draws, the same for every setting.
-        seed: of the generator that draws the truth.
+        seed: of the generators that draw the truth.
         engine: "numpy" or "jax".
         settings: of the learner, the same in all games.
+        batch: copies of a task, each batch with a generator of its own; all of them if left out.
+        jobs: tasks at a time, in processes of this machine. The table does not depend on it.
+        cluster: "local", or the address of a Dask scheduler, whose workers do the tasks. Nor on that.
+        tell: told how many tasks are done, and of how many.
 
     Raises:
         ValueError: for an unknown learner, environment, setting or engine, values out of range, or no copy.
+        ModuleNotFoundError: for a cluster without ``distributed``, or the engine jax without jax.
     """
-    if copies < 1:
-        raise ValueError(f"grid(copies={copies!r}): must be at least 1")
-    stream = chosen(environment)
-    games = played(learner, stream, dict(sweep or {}), [int(t) for t in horizons], copies, seed, engine, settings or {})
-    where = environment if isinstance(environment, str) else type(stream).__name__.lower()
+    for name, value in (("copies", copies), ("batch", 1 if batch is None else batch), ("jobs", jobs)):
+        if value < 1:
+            raise ValueError(f"grid({name}={value!r}): must be at least 1")
+    over = dict(sweep or {})
+    values = tuple(dict(zip(over, point, strict=True)) for point in product(*over.values()))
+    starts = range(0, copies, batch or copies)
+    tasks = [
+        (number, Games(learner, environment, values, dict(settings or {}), horizon, min(batch or copies, copies - first),
+                       (seed,) if len(starts) == 1 else (seed, first), engine))
+        for number, (horizon, first) in enumerate(product([int(t) for t in horizons] or [None], starts))
+    ]  # fmt: skip
+    for horizon in {games.horizon for _, games in tasks}:  # refuse what cannot be, before anything runs
+        stream = chosen(environment) if horizon is None else at_horizon(chosen(environment), horizon)
+        for point in values:
+            make_learner(learner, {**(settings or {}), **point}, stream.problem)
+    done: dict[int, list[Trace]] = {}
+    running = on_cluster(_task, tasks, cluster, jobs) if cluster else at_once(_task, tasks, jobs, tell=print)
+    for number, traces in running:
+        done[number] = traces
+        if tell is not None:
+            tell(len(done), len(tasks))
+    where = environment if isinstance(environment, str) else type(environment).__name__.lower()
     told = {"environment": where, "learner": file_name(called(learner), {})}
-    return Tidy.of((told | setting, trace) for setting, trace in games)
+    first_copies = [first for _, first in product([int(t) for t in horizons] or [None], starts)]
+    return Tidy.of(
+        (told | point | {"copy": first_copies[number]}, trace)
+        for number in sorted(done)
+        for point, trace in zip(values, done[number], strict=True)
+    )
 
 
-def played(
-    learner: Choice,
-    stream: Environment,
-    sweep: Mapping[str, Sequence[Any]],
-    horizons: Sequence[int],
-    copies: int,
-    seed: int,
-    engine: str,
-    settings: Mapping[str, Any],
-) -> Iterator[tuple[dict[str, Any], Trace]]:
-    """Every game of the grid: the settings swept, and its trace."""
-    values = [dict(zip(sweep, point, strict=True)) for point in product(*sweep.values())]
-    for environment in [at_horizon(stream, horizon) for horizon in horizons] or [stream]:
-        with users_own(learner):
-            players = [make_learner(learner, {**settings, **point}, environment.problem) for point in values]
-            told = [{"learner": player, "environment": environment, "seed": seed} for player in players]
-            traces = simulate_each(players, environment, copies, np.random.default_rng(seed), told, LOGGED, engine)
-        yield from zip(values, traces, strict=True)
+def _task(number: int, games: Games, tell: Tell = print) -> tuple[int, list[Trace]]:
+    return number, games.play()
 
 
 def chosen(environment: str | Environment) -> Environment:

@@ -39,7 +39,8 @@ def simulate(
 
     Returns:
         A trace of at most ``logged`` rounds: cumulative columns ``[rows, seeds]`` and each claimed bound beside what it
-        bounds. The header counts ``violations`` over *all* rounds and copies, and has the ``tightness``: regret over
+        bounds; ``violations`` counts how often bounds were broken so far. The header counts them over *all* rounds and
+        copies, and has the ``tightness``: regret over
         its sharpest bound at the horizon, the largest over the copies; ``tightness_of`` has every statement's.
 
     Raises:
@@ -161,18 +162,24 @@ class Log:
         self.shown = np.unique(np.concatenate(spaced).round().astype(int))
         self.rows: dict[str, list[np.ndarray]] = {}
         self.failed: dict[str, int] = {}
+        self.broken: Any = 0
         self.tight: dict[str, float] = {}
 
     def add(self, rounds: np.ndarray, columns: dict[str, np.ndarray], statements: list[Statement]) -> None:
         """A chunk: its columns ``[rounds, seeds]``, and what must hold of them."""
-        here = np.isin(rounds, self.shown)
-        for name, column in (columns | {statement.name: statement.limit for statement in statements}).items():
-            self.rows.setdefault(name, []).append(column[here])
+        here, failed = np.isin(rounds, self.shown), np.zeros_like(columns["dynamic_regret"], dtype=int)
         for statement in statements:
             if not statement.in_expectation:
-                self.failed[statement.name] = self.failed.get(statement.name, 0) + violations(statement)
+                broken = violated(statement)
+                self.failed[statement.name] = self.failed.get(statement.name, 0) + int(broken.sum())
+                failed += broken
             if rounds[-1] == self.horizon:
                 self.tight[statement.name] = tightness(statement)
+        self.broken = self.broken + np.cumsum(failed, axis=0)
+        shown = columns | {statement.name: statement.limit for statement in statements} | {"violations": self.broken}
+        for name, column in shown.items():
+            self.rows.setdefault(name, []).append(column[here])
+        self.broken = self.broken[-1:]
 
     def trace(self, header: dict[str, Any]) -> Trace:
         """The whole run."""
@@ -190,10 +197,10 @@ class Log:
         return Trace(plain(header | results | {"provenance": provenance()}), {"round": self.shown, **columns})
 
 
-def violations(statement: Statement) -> int:
-    """Rounds and copies in which the statement fails by more than rounding."""
+def violated(statement: Statement) -> np.ndarray:
+    """Where the statement fails by more than rounding, bool ``[rounds, seeds]``."""
     excess = statement.limit - statement.measured if statement.at_least else statement.measured - statement.limit
-    return int(np.sum(~(excess <= ROUNDING * (1 + np.abs(statement.limit)))))
+    return ~(excess <= ROUNDING * (1 + np.abs(statement.limit)))
 
 
 def tightness(statement: Statement) -> float:

@@ -27,7 +27,7 @@ def summary(table: Tidy, name: str = "dynamic_regret") -> list[dict[str, Any]]:
         low, high = np.quantile(np.mean(values[_draws(len(values))], axis=1), ENDS)
         row = dict(label) | {"copies": len(values), "mean": float(np.mean(values)), "low": float(low), "high": float(high)}
         row |= dict(zip(("lower", "median", "upper"), np.quantile(values, (0.1, 0.5, 0.9)).tolist(), strict=True))
-        rows.append(row | {"violations": int(table.columns["violations"][here][0])})
+        rows.append(row | {"violations": int(table.columns["violations"][here].sum())})
     return rows
 
 

@@ -18,7 +18,7 @@ class Tidy:
     """Columns of equal length, and which of them are settings that were swept.
 
     The others are what a trace has at its horizon: ``dynamic_regret``, ``gradient_energy``, ``path_length``, bounds and
-    whatever the environment measures, and of the whole run ``violations``, rounds and copies that broke a bound.
+    whatever the environment measures, and ``violations``, how often the copy broke a bound in all its rounds.
     """
 
     def __init__(self, columns: Mapping[str, np.ndarray], swept: Sequence[str] = ()):
@@ -29,17 +29,19 @@ class Tidy:
 
     @classmethod
     def of(cls, games: Iterable[tuple[Mapping[str, Any], Trace]]) -> "Tidy":
-        """A table of traces, each with what tells it apart: ``environment``, ``learner`` and the settings swept."""
+        """A table of traces, each with what tells it apart: ``environment``, ``learner``, the settings swept, and the
+        number of its first ``copy``."""
         parts, swept = [], list[str]()
         for told, trace in games:
             swept = [key for key in told if key not in KEYS]
             copies = trace.header["seeds"]
-            part = {key: np.repeat(value, copies) for key, value in told.items()}
-            part |= {"horizon": np.repeat(trace.header["rounds"], copies), "copy": np.arange(copies)}
+            part = {key: np.repeat(value, copies) for key, value in told.items() if key != "copy"}
+            part |= {"horizon": np.repeat(trace.header["rounds"], copies)}
+            part["copy"] = told.get("copy", 0) + np.arange(copies)
             for name, column in trace.columns.items():
                 if name != "round":
                     part[name] = np.broadcast_to(column[-1], copies)
-            parts.append(part | {"violations": np.repeat(trace.header["violations"], copies)})
+            parts.append(part)
         names = list(dict.fromkeys(name for part in parts for name in part))
         missing = [np.full(len(part["copy"]), np.nan) for part in parts]
         columns = {

@@ -79,3 +79,21 @@ def test_a_table_of_nothing_and_a_path_without_an_ending():
     assert len(Tidy({})) == 0
     with pytest.raises(ValueError, match=r"path='table.xls': tables are .csv or .parquet"):
         Tidy({"x": np.zeros(1)}).save("table.xls")
+
+
+def test_batches_jobs_and_clusters_give_one_table():
+    pytest.importorskip("distributed")
+    arguments = ("ogd", "switching/S4", {"step_size": [0.05, 0.5]})
+    more = {"horizons": [60, 120], "copies": 6, "batch": 2}
+    tables = [sim.grid(*arguments, **more, **how) for how in ({}, {"jobs": 2}, {"cluster": "local", "jobs": 2})]
+    for name, column in tables[0].columns.items():
+        for other in tables[1:]:
+            np.testing.assert_array_equal(other.columns[name], column)
+    assert sorted(set(tables[0].columns["copy"].tolist())) == [*range(6)]
+    assert len({*tables[0].columns["dynamic_regret"][:6].tolist()}) == 6
+
+
+def test_a_cluster_that_is_not_there_is_told():
+    pytest.importorskip("distributed")
+    with pytest.raises(ValueError, match="cluster='tcp://127.0.0.1:1': no scheduler answers"):
+        sim.grid("ogd", "drift/P8", horizons=[50], copies=1, cluster="tcp://127.0.0.1:1")

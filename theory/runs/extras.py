@@ -7,6 +7,7 @@ EXTRAS = {
     "hypothesis": "testing",
     "pytest": "testing",
     "jax": "jax",
+    "distributed": "dask",
     "pandas": "tables",
     "pyarrow": "tables",
 }
