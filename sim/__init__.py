@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from sim.experiments import ENVIRONMENTS as ENVIRONMENTS
     from sim.experiments import EXPERIMENTS as EXPERIMENTS
     from sim.experiments import play as play
-    from sim.grid import grid as grid
+    from sim.games import grid as grid
     from sim.statistics import paired as paired
     from sim.statistics import rates as rates
     from sim.statistics import summary as summary

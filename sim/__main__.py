@@ -18,7 +18,7 @@ from sim.engine import ENGINES
 from sim.environments.recording import Recording
 from sim.experiments import EXPERIMENTS, Match, altered_name, file_name
 from sim.foretell import foretell, planned, player, rounds, settings_of, write
-from sim.grid import grid, values_of
+from sim.games import grid, values_of
 from sim.hardest import hardest
 from sim.simulator import ROUNDING
 from sim.statistics import rates, summary
@@ -171,13 +171,17 @@ def play(
     for row in summary(found):
         numbers = [f"{row[key]:.4g}" for key in over]
         numbers += [str(row["horizon"]), f"{row['mean']:.4g}", f"{row['low']:.4g} to {row['high']:.4g}"]
-        table.add_row(*numbers, f"{row['median']:.4g}", f"{row['lower']:.4g} to {row['upper']:.4g}", str(row["violations"]))
+        table.add_row(
+            *numbers, f"{row['median']:.4g}", f"{row['lower']:.4g} to {row['upper']:.4g}", str(row["violations"])
+        )
     console.print(table)
     if len(horizons) > 2:
         for row in rates(found):
             told = " ".join(f"{key}={row[key]:.4g}" for key in over)
             declared = "" if isnan(row["declared"]) else f"; the guarantee grows as T^{row['declared']:.3f}"
-            console.print(f"{told} regret grows as T^{row['slope']:.3f} [{row['low']:.3f}, {row['high']:.3f}]{declared}".strip())
+            console.print(
+                f"{told} regret grows as T^{row['slope']:.3f} [{row['low']:.3f}, {row['high']:.3f}]{declared}".strip()
+            )
     broken = int(found.columns["violations"].sum())
     if broken:
         complaints.print("error: bounds violated", style="red")
@@ -191,11 +195,11 @@ def new(
 ) -> None:
     """Write an environment to begin with, commented; every learner can play it."""
     from sim import own_environment
-    from theory.runs.scaffold import begin
+    from theory.runs.scaffold import begin, class_name
 
     with explained():
         path = begin(own_environment, "OwnEnvironment", name, folder)
-    console.print(f"{path}; next: python -m sim play ogd {path}:{''.join(map(str.capitalize, name.split('_')))}")
+    console.print(f"{path}; next: python -m sim play ogd {path}:{class_name(name)}", soft_wrap=True)
 
 
 @app.command()
@@ -341,13 +345,15 @@ def bench(
         for number, name in enumerate(names, 1):
             found[name] = speeds(name, copies, dimension, rounds, turns, engines)
             tell(number, len(names))
-    heads = list(dict.fromkeys(head for rates in found.values() for head in rates))
+    heads = list(dict.fromkeys(head for speeds_of in found.values() for head in speeds_of))
     table = Table("learner", *heads, box=None, title="rounds × copies per CPU-second; drawing is apart")
-    for name, rates in found.items():
-        table.add_row(name, *(f"{rates[head]:,.0f}" if head in rates else "" for head in heads))
+    for name, own in found.items():
+        table.add_row(name, *(f"{own[head]:,.0f}" if head in own else "" for head in heads))
     console.print(table)
     if out is not None:
-        save_result(out, "simulator speed", {"copies": copies, "dimension": dimension, "rounds": rounds, "rates": found})
+        save_result(
+            out, "simulator speed", {"copies": copies, "dimension": dimension, "rounds": rounds, "rates": found}
+        )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Rounds × copies per CPU-second: both engines, and beside them the loops that people write.
 
-The game is a drifting quadratic in ten dimensions, whose losses are drawn before the clock starts. Contenders take turns;
-a rate is that of the median turn. ``objects`` is one object an expert and copy, as libraries for online learning have
-it; ``batched`` is Ader written out in numpy for all experts and copies at once, bare. Both play what the learner plays.
+The game is a drifting quadratic, whose losses are drawn before the clock starts. Contenders take turns; a rate is that
+of the median turn. ``objects`` is one object an expert and copy, as libraries for online learning have it; ``batched``
+is Ader written out in numpy for all experts and copies at once. Both play what the learner plays, and measure nothing.
 """
 
 from collections.abc import Callable, Iterator
@@ -53,7 +53,10 @@ def contenders(
     drawing = (process_time() - begun) / (horizon * copies)
     x_1 = np.zeros((copies, dimension))
     claims = not learner.static and learner.guarantee(problem) is not None
-    whole, bare = Game(learner, episode, problem, claims, claims and learner.constant_steps), Game(learner, episode, problem)
+    whole, bare = (
+        Game(learner, episode, problem, claims, claims and learner.constant_steps),
+        Game(learner, episode, problem),
+    )
 
     def run(game: Game, engine: str, without: bool) -> Callable[[], Any]:
         return lambda: [None for _ in play(game, x_1, size, engine, without)]
@@ -70,9 +73,14 @@ def contenders(
 
 
 def speeds(
-    name: str, copies: int, dimension: int = 10, horizon: int = 2000, turns: int = 3, engines: tuple[str, ...] = ("numpy",)
+    name: str,
+    copies: int,
+    dimension: int = 10,
+    horizon: int = 2000,
+    turns: int = 3,
+    engines: tuple[str, ...] = ("numpy",),
 ) -> dict[str, float]:
-    """Contender → rounds × copies per CPU-second, the median of its turns; ``drawing`` among them. One turn warms up."""
+    """Contender → rounds × copies per CPU-second, by its median turn; ``drawing`` among them. A turn more warms up."""
     running, drawing = contenders(name, copies, dimension, horizon, engines)
     seconds: dict[str, list[float]] = {contender: [] for contender in running}
     for turn in range(turns + 1):

@@ -7,6 +7,7 @@ inside one compiled function, under ``jax.lax.scan``. With either, memory does n
 
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -79,8 +80,9 @@ class Game(NamedTuple):
     def one_round(self, carry: Carry, drawn: Drawn) -> tuple[Carry, Played]:
         """Predict, reveal, update: the learner sees losses only, each after it has played."""
         learner, before, u_t = self.learner, carry.state, drawn.comparator
-        x_t = 1.0 * learner.predict(before)  # a copy: what is played stays played, whatever update writes
-        one_decision(learner, x_t.shape, (*carry.path_length.shape, x_t.shape[-1]))
+        x_t, copies = learner.predict(before), carry.path_length.shape
+        one_decision(learner, getattr(x_t, "shape", ()), (*copies, self.problem.dimension))
+        x_t = 1.0 * x_t  # a copy: what is played stays played, whatever update writes
         memory, revealed = self.episode.reveal(carry.memory, drawn, x_t)
         hint, energy, bound, certificate = learner.own_hint(before), carry.energy, None, None
         if self.sharp:
@@ -192,18 +194,29 @@ def _stacked(parts: Any) -> Any:
 def _traced(game: Game, bare: bool) -> Advance:
     import jax
 
-    def both(carry: Carry, drawn: Drawn) -> tuple[Carry, tuple[Played, Measured | None]]:
-        after, played = game.one_round(carry, drawn)
-        measured = None if bare else game.measure(played, drawn)
-        return after, (played if game.episode.watches else played._replace(x=None), measured)
-
-    compiled = jax.jit(lambda carry, drawn: jax.lax.scan(both, carry, drawn))
+    try:
+        compiled = _compiled(game, bare)
+    except TypeError:  # many settings at once: arrays have no hash
+        compiled = _compiled.__wrapped__(game, bare)
 
     def advance(carry: Carry, drawn: Drawn) -> tuple[Carry, Played, Measured | None]:
         carry, found = compiled(jax.tree.map(jax.numpy.asarray, carry), drawn)
         return carry, *jax.tree.map(np.asarray, found)
 
     return advance
+
+
+@lru_cache(maxsize=4)
+def _compiled(game: Game, bare: bool) -> Callable[[Carry, Drawn], tuple[Carry, tuple[Played, Measured | None]]]:
+    """A chunk in one function, compiled once for every length; a game that is played again has it already."""
+    import jax
+
+    def both(carry: Carry, drawn: Drawn) -> tuple[Carry, tuple[Played, Measured | None]]:
+        after, played = game.one_round(carry, drawn)
+        measured = None if bare else game.measure(played, drawn)
+        return after, (played if game.episode.watches else played._replace(x=None), measured)
+
+    return jax.jit(lambda carry, drawn: jax.lax.scan(both, carry, drawn))
 
 
 def _double_precision(game: Game) -> Any:

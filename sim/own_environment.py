@@ -1,7 +1,7 @@
 """An environment of your own: two quadratic targets that take turns, with noise.
 
-    python -m sim play ogd {file}:OwnEnvironment --copies 100
-    python -m sim play ogd {file}:OwnEnvironment --sweep step_size=1e-3:1:50log --horizon 1e2,1e3,1e4
+python -m sim play ogd {file}:OwnEnvironment --copies 100
+python -m sim play ogd {file}:OwnEnvironment --sweep step_size=1e-3:1:50log --horizon 1e2,1e3,1e4
 """
 
 from dataclasses import dataclass

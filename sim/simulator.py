@@ -159,7 +159,7 @@ class Log:
     def __init__(self, horizon: int, logged: int):
         self.horizon = horizon
         spaced = [space(1, horizon, logged // 2) for space in (np.linspace, np.geomspace)]
-        self.shown = np.unique(np.concatenate(spaced).round().astype(int))
+        self.shown = np.unique(np.concatenate([*spaced, [horizon]]).round().astype(int))
         self.rows: dict[str, list[np.ndarray]] = {}
         self.failed: dict[str, int] = {}
         self.broken: Any = 0

@@ -1,10 +1,10 @@
 """What tables of many games say: means with their intervals, paired differences, rates in the horizon.
 
-Copies are independent draws, so they are what is resampled. Two tables of one environment, seed and number of copies have
-the same draws, copy by copy: their difference is paired.
+Copies are independent draws, so they are what is resampled. Two tables of one environment, seed and number of copies
+have the same draws, copy by copy: their difference is paired.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,13 +19,18 @@ ENDS = (0.025, 0.975)
 def summary(table: Tidy, name: str = "dynamic_regret") -> list[dict[str, Any]]:
     """One column over the copies, a row a game: mean with its 95 % interval, median, the 10 % and 90 % quantiles.
 
-    ``low`` and ``high`` are the mean's, by a bootstrap over copies; ``lower`` and ``upper`` are quantiles of the copies.
+    ``low`` and ``high`` are the mean's, by a bootstrap over copies; ``lower`` and ``upper`` are the quantiles.
     """
     rows = []
     for label, here in games(table):
         values = table.columns[name][here]
         low, high = np.quantile(np.mean(values[_draws(len(values))], axis=1), ENDS)
-        row = dict(label) | {"copies": len(values), "mean": float(np.mean(values)), "low": float(low), "high": float(high)}
+        row = dict(label) | {
+            "copies": len(values),
+            "mean": float(np.mean(values)),
+            "low": float(low),
+            "high": float(high),
+        }
         row |= dict(zip(("lower", "median", "upper"), np.quantile(values, (0.1, 0.5, 0.9)).tolist(), strict=True))
         rows.append(row | {"violations": int(table.columns["violations"][here].sum())})
     return rows
@@ -45,7 +50,9 @@ def paired(one: Tidy, other: Tidy, name: str = "dynamic_regret") -> list[dict[st
                 continue
             difference = [table.columns[name][rows_] for table, rows_ in ((one, here), (other, there))]
             if len(difference[0]) != len(difference[1]):
-                raise ValueError(f"paired: {len(difference[0])} copies of {mine} and {len(difference[1])} of {yours}; play as many")
+                raise ValueError(
+                    f"paired: {len(difference[0])} copies of {mine} and {len(difference[1])} of {yours}; play as many"
+                )
             gap = difference[0] - difference[1]
             low, high = np.quantile(np.mean(gap[_draws(len(gap))], axis=1), ENDS)
             told = {"one": _named(mine), "other": _named(yours), "environment": mine["environment"]}
@@ -73,7 +80,9 @@ def rates(table: Tidy, name: str = "dynamic_regret", bound: str = "guarantee") -
         values = [table.columns[name][here] for _, here in parts]
         means = np.array([np.mean(one) for one in values])
         if not np.all(means > 0):
-            raise ValueError(f"rates: the mean {name} of {label} is {means.min():g} at one horizon; a rate needs positive ones")
+            raise ValueError(
+                f"rates: the mean {name} of {label} is {means.min():g} at one horizon; a rate needs positive ones"
+            )
         resampled = np.stack([np.mean(one[_draws(len(one), i)], axis=1) for i, one in enumerate(values)])
         low, high = np.quantile(_slopes(horizons, np.maximum(resampled, np.finfo(float).tiny)), ENDS)
         row = dict(label) | {"horizons": len(horizons), "slope": float(_slopes(horizons, means[:, None])[0])}

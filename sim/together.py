@@ -1,7 +1,7 @@
 """Many settings of one learner, played at once: the numbers in which they differ on an axis in front of the copies.
 
-A field that is a plain number in every learner becomes an array ``[settings, 1, 1]``, which broadcasts against decisions
-``[settings, seeds, d]``. Whether a learner can be played so is not declared but tried.
+A field that is a plain number in every learner becomes an array ``[settings, 1, 1]``, which broadcasts against
+decisions ``[settings, seeds, d]``. Whether a learner can be played so is not declared but tried.
 """
 
 from collections.abc import Iterator, Sequence

@@ -24,7 +24,9 @@ def test_a_new_learner_passes_its_check_and_plays(tmp_path, monkeypatch):
     assert "{file}" not in text
     assert run(theory, "check", "my_learner.py:MyLearner", "--games", 2000)[0] == 0
     for engine in ("numpy", "jax"):
-        assert run(simulator, "play", "my_learner.py:MyLearner", "drift/P8", "--horizon", 100, "--engine", engine)[0] == 0
+        assert (
+            run(simulator, "play", "my_learner.py:MyLearner", "drift/P8", "--horizon", 100, "--engine", engine)[0] == 0
+        )
 
 
 def test_a_new_environment_plays_over_settings_and_horizons(tmp_path, monkeypatch):

@@ -190,10 +190,10 @@ def new(
 ) -> None:
     """Write a learner to begin with, commented; it passes ``check``."""
     from theory.runs import own_learner
-    from theory.runs.scaffold import begin
+    from theory.runs.scaffold import begin, class_name
 
     path = begin(own_learner, "OwnLearner", name, folder)
-    console.print(f"{path}; next: python -m theory check {path}:{''.join(map(str.capitalize, name.split('_')))}")
+    console.print(f"{path}; next: python -m theory check {path}:{class_name(name)}", soft_wrap=True)
 
 
 @app.command()

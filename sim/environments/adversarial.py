@@ -8,7 +8,7 @@ import numpy as np
 
 from sim.environments.base import DrawnEpisode, Environment, check
 from sim.environments.experts import BestExpert, simplex_problem
-from theory.arrays import Array, namespace
+from theory.arrays import Array
 from theory.checker.games import orthogonal
 from theory.domain import Ball
 from theory.loss import Linear, Loss

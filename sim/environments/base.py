@@ -1,8 +1,8 @@
 """What an environment is: it holds the truth, produces losses, and is never handed to a learner.
 
 An ``Environment`` is a frozen description; ``start`` draws one ``Episode`` for many independent copies (seeds) at once.
-An episode yields what was drawn in chunks of rounds, arrays ``[rounds, seeds, ...]``, and makes of a round's numbers its
-loss. Nothing in it changes while it is played: asked again, it draws the same, in chunks of whatever size.
+An episode yields what was drawn in chunks of rounds, arrays ``[rounds, seeds, ...]``, and makes of a round's numbers
+its loss. Nothing in it changes while it is played: asked again, it draws the same, in chunks of whatever size.
 """
 
 from abc import ABC, abstractmethod

@@ -69,7 +69,9 @@ class RandomWalk:
         return 1
 
     def length(self, horizon: int, reach: float) -> float:
-        check(self, step=(self.step, self.step <= 2 * reach, f"on a sphere of radius {reach} at most 2·radius; lower it"))
+        check(
+            self, step=(self.step, self.step <= 2 * reach, f"on a sphere of radius {reach} at most 2·radius; lower it")
+        )
         return (horizon - 1) * self.step
 
     def start(self, horizon: int, reach: float, directions: np.ndarray, rng: np.random.Generator) -> "Walking":

@@ -49,7 +49,7 @@ class Experts(Environment):
 class BestExpert(DrawnEpisode):
     """Linear losses of experts, against the best one in hindsight: a first pass over the losses finds it."""
 
-    best: np.ndarray
+    best: np.ndarray = np.array(0)
 
     def losses(self, t: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Of every expert, ``[rounds, seeds, N]``."""
@@ -57,7 +57,6 @@ class BestExpert(DrawnEpisode):
 
     def find(self, size: int = 1000) -> None:
         """Set ``best`` ``[seeds]``."""
-        self.best = np.array(0)
         self.best = sum(chunk.slope.sum(axis=0) for chunk in self.chunks(size)).argmin(axis=-1)
 
     def draw(self, t: np.ndarray, rng: np.random.Generator) -> Slopes:
@@ -90,4 +89,8 @@ class ExpertsEpisode(BestExpert):
 
     def draw(self, t: np.ndarray, rng: np.random.Generator) -> Slopes:
         drawn = super().draw(t, rng)
-        return drawn._replace(comparator=np.eye(self.environment.experts)[self.good(t)]) if self.environment.switches else drawn
+        return (
+            drawn._replace(comparator=np.eye(self.environment.experts)[self.good(t)])
+            if self.environment.switches
+            else drawn
+        )

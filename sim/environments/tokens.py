@@ -240,7 +240,9 @@ class TokenEpisode(Episode):
             return tokens / (tokens / speedup.tokens_per_step_lower(rejections / tokens, gamma) + 1)
 
         total = columns["dynamic_regret"] + columns["comparator_loss"]
-        divergence = np.maximum(total / rounds[:, None] + columns["staleness"] / committed, 0.0)  # rounding may leave −1e-17
+        divergence = np.maximum(
+            total / rounds[:, None] + columns["staleness"] / committed, 0.0
+        )  # rounding may leave −1e-17
         rejected = speedup.rejection_bound(divergence) * committed
         statements = [
             Statement("alpha_bound", columns["alpha"], 1 - rejected / committed, at_least=True),
@@ -250,7 +252,11 @@ class TokenEpisode(Episode):
             Statement("tokens_per_step_bound", columns["tokens_per_step"], lower(rejected + deviation), at_least=True),
             Statement("tokens_per_step_expected", mean(columns["tokens_per_step"]), lower(mean(rejected)), True, True),
         ]
-        return statements if guarantee is None else statements + self._apriori(rounds, columns, guarantee, lower, deviation)
+        return (
+            statements
+            if guarantee is None
+            else statements + self._apriori(rounds, columns, guarantee, lower, deviation)
+        )
 
     def _apriori(
         self, rounds: np.ndarray, columns: dict[str, np.ndarray], guarantee: float, lower: Lower, deviation: float

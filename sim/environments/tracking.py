@@ -22,8 +22,8 @@ REACH = 0.8
 class Tracking(Environment):
     """f_t follows u_t on a path in the ball.
 
-    loss "quadratic": f_t(x) = ½‖x − u_t − noise·ζ_t‖², ‖u_t‖ = 0.8·radius; G = 1.8·radius + noise, L = 1. The small loss
-        F_T = Σ f_t(u_t) is T·noise²/2, exactly; without noise the game is realisable.
+    loss "quadratic": f_t(x) = ½‖x − u_t − noise·ζ_t‖², ‖u_t‖ = 0.8·radius; G = 1.8·radius + noise, L = 1. The small
+        loss F_T = Σ f_t(u_t) is T·noise²/2, exactly; without noise the game is realisable.
     loss "linear": f_t(x) = −⟨(1 − noise)·u_t/radius + noise·ζ_t, x⟩, ‖u_t‖ = radius; G = 1.
     ζ_t are independent unit vectors, uniform on the sphere.
     """

@@ -16,7 +16,7 @@ from sim.environments.tokens import Tokens
 from sim.environments.tracking import Tracking
 from sim.environments.turning import Turning
 from sim.simulator import simulate
-from tests.sim.by_hand import game, in_hindsight, rounds_of
+from tests.sim.by_hand import in_hindsight, rounds_of
 from theory import bounds, regret
 from theory.loss import MixtureTV
 from theory.runs.choose import make_learner
@@ -214,7 +214,9 @@ def test_token_positions_are_dependent():
     """The feature of the next position is a function of the committed token, over rounds too."""
     episode = SMALL_TOKENS.start(2, np.random.default_rng(0))
     (drawn,) = episode.chunks(60)
-    tokens, features = (np.moveaxis(part, 0, 1).reshape(2, -1, *part.shape[3:]) for part in (drawn.token, drawn.features))
+    tokens, features = (
+        np.moveaxis(part, 0, 1).reshape(2, -1, *part.shape[3:]) for part in (drawn.token, drawn.features)
+    )
     following = np.take_along_axis(episode.embedding, tokens[:, :-1, None], axis=1)
     np.testing.assert_array_equal(features[:, 1:], following)
 

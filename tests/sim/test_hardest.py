@@ -14,6 +14,7 @@ from sim.environments.tokens import Tokens
 from sim.environments.tracking import Tracking
 from sim.experiments import Match
 from sim.hardest import hardest
+from tests.sim.by_hand import rounds_of
 from theory import hindsight
 from theory.runs.choose import make_learner
 
@@ -41,7 +42,7 @@ def test_the_hardest_comparators_lie_between_the_truth_and_the_guarantee(name):
 def test_without_a_path_the_hardest_comparator_is_the_best_fixed_decision():
     environment = SHORT["still"]
     episode = environment.start(1, np.random.default_rng(0))
-    losses = [episode.loss(t, np.zeros((1, 8))) for t in range(40)]
+    losses = [episode.loss(drawn) for drawn in rounds_of(episode)]
     centers = np.stack([loss.center[0] for loss in losses])
     u = hindsight.best_piecewise(centers, environment.problem.domain, 1, "quadratic")
     learner = make_learner("frozen", {}, environment.problem)

@@ -425,7 +425,7 @@ def test_what_play_cannot_do_is_said(arguments, words):
     assert words in said(result)
 
 
-MINE = '''
+STREAM = '''
 from dataclasses import dataclass
 import numpy as np
 from sim import Environment
@@ -449,7 +449,7 @@ class Mine(Environment):
 
 
 def test_play_takes_an_environment_of_ones_own(tmp_path):
-    (tmp_path / "mine.py").write_text(MINE)
+    (tmp_path / "mine.py").write_text(STREAM)
     result = sim("play", "ogd", "mine.py:Mine", "--horizon", "20,60", "--copies", 2, "--out", "o.csv")
     assert result.exit_code == 0, result.output
     lines = (tmp_path / "o.csv").read_text().splitlines()

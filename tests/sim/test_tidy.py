@@ -95,5 +95,5 @@ def test_batches_jobs_and_clusters_give_one_table():
 
 def test_a_cluster_that_is_not_there_is_told():
     pytest.importorskip("distributed")
-    with pytest.raises(ValueError, match="cluster='tcp://127.0.0.1:1': no scheduler answers"):
+    with pytest.raises(ValueError, match=r"cluster='tcp://127\.0\.0\.1:1': no scheduler answers"):
         sim.grid("ogd", "drift/P8", horizons=[50], copies=1, cluster="tcp://127.0.0.1:1")

@@ -10,7 +10,9 @@ RETRIES = 3
 """How often a call whose worker died is given to another."""
 
 
-def on_cluster(call: Callable[..., Any], tasks: Sequence[Sequence[Any]], address: str, workers: int = 1) -> Iterator[Any]:
+def on_cluster(
+    call: Callable[..., Any], tasks: Sequence[Sequence[Any]], address: str, workers: int = 1
+) -> Iterator[Any]:
     """``call(*task)`` for every task → what each gives, in the order they end. A worker that dies is replaced.
 
     Args:
@@ -34,7 +36,9 @@ def on_cluster(call: Callable[..., Any], tasks: Sequence[Sequence[Any]], address
             for future in as_completed(futures):
                 yield future.result()
     except OSError as error:
-        raise ValueError(f"cluster={address!r}: no scheduler answers there ({error}); start one, or say local") from None
+        raise ValueError(
+            f"cluster={address!r}: no scheduler answers there ({error}); start one, or say local"
+        ) from None
     finally:
         if own is not None:
             own.close()

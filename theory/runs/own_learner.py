@@ -1,7 +1,7 @@
 """A learner of your own: gradient descent with a step that falls, and the bound that its proof gives.
 
-    python -m theory check {file}:OwnLearner                     every law, then a search for a game that breaks the bound
-    python -m sim play {file}:OwnLearner drift/P8 --copies 100   regret against the bound in a known stream
+python -m theory check {file}:OwnLearner                     every law, then a search for a game that breaks the bound
+python -m sim play {file}:OwnLearner drift/P8 --copies 100   regret against the bound in a known stream
 """
 
 from dataclasses import dataclass

@@ -19,7 +19,12 @@ def begin(template: ModuleType, cls: str, name: str, folder: Path) -> Path:
     path = folder / f"{name}.py"
     if path.exists():
         raise ValueError(f"name={name!r}: {path} is there already; choose another name, or remove it")
-    called = "".join(part.capitalize() for part in name.split("_"))
+    called = class_name(name)
     text = inspect.getsource(template).replace(cls, called).replace("OwnEpisode", f"{called}Episode")
     write_whole(path, text.replace("{file}", path.name))
     return path
+
+
+def class_name(name: str) -> str:
+    """``my_learner`` → ``MyLearner``."""
+    return "".join(part.capitalize() for part in name.split("_"))

@@ -18,6 +18,7 @@ from theory.runs.users_file import file_in, load, unknown, users_own
 from theory.runs.workers import Tell, at_once
 
 LOGGED = 2
+"""Rounds kept of a game: the table has the last one."""
 
 
 class Games(NamedTuple):
@@ -91,16 +92,17 @@ def grid(
             raise ValueError(f"grid({name}={value!r}): must be at least 1")
     over = dict(sweep or {})
     values = tuple(dict(zip(over, point, strict=True)) for point in product(*over.values()))
-    starts = range(0, copies, batch or copies)
-    tasks = [
-        (number, Games(learner, environment, values, dict(settings or {}), horizon, min(batch or copies, copies - first),
-                       (seed,) if len(starts) == 1 else (seed, first), engine))
-        for number, (horizon, first) in enumerate(product([int(t) for t in horizons] or [None], starts))
-    ]  # fmt: skip
+    most, more = batch or copies, dict(settings or {})
+    parts = [*product([int(t) for t in horizons] or [None], range(0, copies, most))]
+    tasks = []
+    for number, (horizon, first) in enumerate(parts):
+        seeds = (seed,) if most >= copies else (seed, first)
+        count = min(most, copies - first)
+        tasks.append((number, Games(learner, environment, values, more, horizon, count, seeds, engine)))
     for horizon in {games.horizon for _, games in tasks}:  # refuse what cannot be, before anything runs
         stream = chosen(environment) if horizon is None else at_horizon(chosen(environment), horizon)
         for point in values:
-            make_learner(learner, {**(settings or {}), **point}, stream.problem)
+            make_learner(learner, {**more, **point}, stream.problem)
     done: dict[int, list[Trace]] = {}
     running = on_cluster(_task, tasks, cluster, jobs) if cluster else at_once(_task, tasks, jobs, tell=print)
     for number, traces in running:
@@ -109,9 +111,8 @@ def grid(
             tell(len(done), len(tasks))
     where = environment if isinstance(environment, str) else type(environment).__name__.lower()
     told = {"environment": where, "learner": file_name(called(learner), {})}
-    first_copies = [first for _, first in product([int(t) for t in horizons] or [None], starts)]
     return Tidy.of(
-        (told | point | {"copy": first_copies[number]}, trace)
+        (told | point | {"copy": parts[number][1]}, trace)
         for number in sorted(done)
         for point, trace in zip(values, done[number], strict=True)
     )
@@ -151,7 +152,7 @@ def at_horizon(environment: Environment, horizon: int) -> Environment:
 
 
 def values_of(text: str) -> tuple[str, list[float]]:
-    """``step_size=1e-3:1:50log`` → the key and its values: evenly between, in the logarithm with ``log``; or ``0.1,0.2``.
+    """``step_size=1e-3:1:50log`` → the key and its values: evenly between, with ``log`` in the logarithm; or ``0.1,1``.
 
     Raises:
         ValueError: for anything else.
