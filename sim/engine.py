@@ -20,8 +20,8 @@ from theory.problem import Problem
 from theory.runs.extras import needs
 
 ENGINES = ("numpy", "jax")
-CHUNK = 2**19
-"""Numbers drawn at once, about: 4 MB of float64."""
+CHUNK = 2**21
+"""Numbers held at once, about: 16 MB of float64."""
 FEASIBLE = 1e-6
 """How far outside its domain a play may be by rounding."""
 
