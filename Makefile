@@ -124,7 +124,7 @@ figures: $(READY)
 	@if [ -d out/demo ]; then $(PY) -m figures all out/demo; fi
 
 lossless: $(READY)
-	$(PY) -m real lossless
+	$(PY) -m real lossless --out results/lossless.json
 	$(PY) -m real lossless --prompts 20 --compile
 	$(PY) -m real audit --out results/audit.json
 
@@ -156,7 +156,7 @@ mutants: $(READY)
 	$(PY) -m pip install --quiet -c constraints.txt -e '.[mutants]'
 	rm -rf mutants
 	$(VENV)/bin/mutmut run --max-children 2
-	$(PY) -m tests.survivors
+	$(PY) -m tests.survivors --out results/theory/mutants.json
 
 kills: $(READY)
 	$(PY) -m tests.kills

@@ -66,6 +66,12 @@ def rows(cells: Mapping[str, Path]) -> list[dict[str, Any]]:
     return found
 
 
+def beside(found: Sequence[dict[str, Any]], earlier: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """These rows, and those of an earlier report whose cell and drafter they do not have."""
+    known = {(row["cell"], row["drafter"]) for row in found}
+    return [row for row in earlier if (row["cell"], row["drafter"]) not in known] + list(found)
+
+
 def _losses(sample: Sample, one: str, other: str) -> dict[str, Interval]:
     """The differences of the losses a position, those that both systems' runs have."""
     found = {}

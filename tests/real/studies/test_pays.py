@@ -91,6 +91,8 @@ def test_home_is_pooled_over_families(tmp_path):
     assert found["cells"] == ["specialist/llama/prose", "specialist/qwen3/prose"]
     assert found["net"]["value"] == pytest.approx(2 * 2.0 / (1.6 * (1.25 + 1)), rel=0.01)
     assert found["net"]["low"] < found["limit"] < found["net"]["value"]
+    assert found["calm"]["value"] == pytest.approx(1.1 * found["net"]["value"], rel=1e-9)  # it was unlucky
+    assert found["calm"]["low"] < found["calm_limit"] < found["calm"]["value"]
     assert pays.home(tmp_path, ["specialist/qwen3/c", "generalist/qwen3/prose"]) is None
 
 
