@@ -119,7 +119,7 @@ def test_the_commands_of_the_makefile_are_those_that_there_are():
 def test_a_program_of_the_tests_finds_the_packages_and_not_their_tests(target):
     """A file run by its path would take ``tests/theory`` for ``theory``."""
     told = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    (name,) = re.findall(r"tests\S+$", told, re.MULTILINE)
+    (name,) = re.findall(r"-m (tests\S+)", told)
     alone = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     code = f"from runpy import run_module; run_module({name!r}); import theory; theory.__file__.startswith('/')"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=alone, capture_output=True, text=True)

@@ -68,7 +68,8 @@ PICTURES = {
     "How tight the bounds are": ("tightness",),
 }
 """Title → figures that show the same numbers."""
-OTHERS = (*(f"pays/{name}.{kind}" for name in pays.AT_HOME for kind in ("json", "csv")), "summary.json", "deep/specialist.csv", "gpu/run.txt", *(f"pays/{name}.csv" for name in pays.FILES),
+OTHERS = ("summary.json", "deep/specialist.csv", "gpu/run.txt", *map(pays.source, pays.AT_HOME),
+          *(f"pays/{name}.csv" for name in (*pays.FILES, *pays.AT_HOME)),
           *(f"table1/{block}.csv" for block in systems.BLOCKS))  # fmt: skip
 """Files that sections read besides."""
 

@@ -23,18 +23,18 @@ APART = (TUNED, *HELD_OUT, "returns")
 """Cells that are in no median."""
 INTRODUCTION = """\
 A cell is one domain served to one embedded target: 72 prompts a system (`returns` 168), each of at most 128 new tokens
-(texts may end before), prompt by prompt in turn, learning charged. Draft lengths (up to 4 tokens, greedily up to 8), which parts
-of a mixture work, and whether copies draft alone, are chosen by costs that were measured before, alike for every
-system. *Draft* learns nothing; `copies` adds what is copied within a request, `fixed-mixture` the same half and half;
-`copies-mixture` learns on acceptance the weights of the draft, of copies within a request and of those of all requests;
-`tv-mixture` has a residual memory besides. Hyper-parameters were set on `session`, which is left out. That copies of
-all requests are a part was decided by a look at `sql`, so medians without it stand beside. Blocks are of different
-days and code: the commits stand above, and the log has every run. Qwen3 was measured several times while control was
-being built. `javascript` and `cmake` are of kinds that no embedded model was trained on, and are in no median; nor is
-`returns`, which leaves prose for sql and python and returns. *Unlike prompts* leaves out prompts more than half of
-whose pieces of 40 characters stood in earlier ones. Where a draft costs little and gains little it rests more often,
-which lowers its own tokens a step; both stand beside. The low-noise net replaces accepted tokens by their chances. The
-measured net decides, but for the first 1,000 tokens and at home, where the low-noise one does."""
+(texts may end before), prompt by prompt in turn, learning charged. Draft lengths (up to 4 tokens, greedily up to 8),
+which parts of a mixture work, and whether copies draft alone, are chosen by costs that were measured before, alike for
+every system. *Draft* learns nothing; `copies` adds what is copied within a request, `fixed-mixture` the same half and
+half; `copies-mixture` learns on acceptance the weights of the draft, of copies within a request and of those of all
+requests; `tv-mixture` has a residual memory besides. Hyper-parameters were set on `session`, which is left out. That
+copies of all requests are a part was decided by a look at `sql`, so medians without it stand beside. Blocks are of
+different days and code: the commits stand above, and the log has every run. Qwen3 was measured several times while
+control was being built. `javascript` and `cmake` are of kinds that no embedded model was trained on, and are in no
+median; nor is `returns`, which leaves prose for sql and python and returns. *Unlike prompts* leaves out prompts more
+than half of whose pieces of 40 characters stood in earlier ones. Where a draft costs little and gains little it rests
+more often, which lowers its own tokens a step; both stand beside. The low-noise net replaces accepted tokens by their
+chances. The measured net decides, but for the first 1,000 tokens and at home, where the low-noise one does."""
 
 
 def pays(results: Results) -> Iterator[str]:
@@ -88,7 +88,7 @@ def at_home(results: Results) -> Iterator[tuple[str, str, dict[str, Any]]]:
 def _at_home(results: Results) -> str:
     heads = ["", "families", "net ÷ draft's", "one-sided", "low-noise", "one-sided"]
     rows = []
-    for name, where, found in at_home(results):
+    for _, where, found in at_home(results):
         block, families = found["cells"][0].split("/")[0], ", ".join(cell.split("/")[1] for cell in found["cells"])
         nets = [limits(found["net"], 3), number(found["limit"], 3)]
         calm = [limits(found["calm"], 3), number(found["calm_limit"], 3)] if "calm" in found else [NONE, NONE]

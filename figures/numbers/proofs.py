@@ -47,8 +47,8 @@ def lossless(results: Results) -> Iterator[str]:
     told = "identical, or refused by name" if found["holds"] else "NOT identical"
     yield (
         f"{found['prompts']} prompts for each of three target families, every drafter by the token, the block and the "
-        "Gumbel rule, learning on, rows of a batch, lengths and ways by cost; 21 random models of other families and 13 "
-        f"generation configs. All texts are {told}."
+        "Gumbel rule, learning on, rows of a batch, lengths and ways by cost; 21 random models of other families and "
+        f"13 generation configs. All texts are {told}."
     )
 
 
@@ -71,10 +71,11 @@ def faults(results: Results) -> Iterator[str]:
     correct = found["correct"]
     yield (
         f"{found['planted']} learners with one planted fault each, {found['held out']} of them in a file that was not "
-        f"looked at while the search was written, {counted(found['games'])} games at most: {found['caught']} are caught "
-        f"({found['held out, caught']} of those held out). Counterexamples have {found['median rounds']:g} rounds in the "
-        f"median, and {found['replayed']} play again in a process of their own. {len(correct['learners'])} correct "
-        f"learners raise {len(correct['false alarms'])} false alarms in {correct['seeds']} seeds each."
+        f"looked at while the search was written, {counted(found['games'])} games at most: {found['caught']} are "
+        f"caught ({found['held out, caught']} of those held out). Counterexamples have {found['median rounds']:g} "
+        f"rounds in the median, and {found['replayed']} play again in a process of their own. "
+        f"{len(correct['learners'])} correct learners raise {len(correct['false alarms'])} false alarms in "
+        f"{correct['seeds']} seeds each."
     )
     rows = [[row["fault"], row["caught by"] or NONE, counted(row["rounds"]), number(row["seconds"], 1)]
             for row in found["faults"]]  # fmt: skip
@@ -85,9 +86,9 @@ def wide(results: Results) -> Iterator[str]:
     """What a large vocabulary costs."""
     found = results.json(WIDE)
     yield (
-        f"Inflated models of the width of {found['like']} ({counted(found['width'])}, {counted(found['vocab'])} tokens, "
-        f"{found['dtype']}, few layers), one request each: orders of magnitude. *Cut*: how much more the loss is where "
-        f"laws are cut to {found['top_k']} tokens and a remainder."
+        f"Inflated models of the width of {found['like']} ({counted(found['width'])}, {counted(found['vocab'])} "
+        f"tokens, {found['dtype']}, few layers), one request each: orders of magnitude. *Cut*: how much more the "
+        f"loss is where laws are cut to {found['top_k']} tokens and a remainder."
     )
     heads = ["drafter", "learner", "decision", "ms a step", "ms an update", "drafter, MB", "learner, MB", "cut"]
     rows = []

@@ -31,7 +31,7 @@ def replay(results: Results) -> Iterator[str]:
 
 
 def shifts(row: Mapping[str, Any]) -> bool:
-    """Whether a stream has several stretches. Its timed requests are the first of its first domain, as that one's are."""
+    """Whether a stream has several stretches. Its timed requests are its first domain's, as those of its home cell."""
     return len(row["stretches"]) > 1
 
 
