@@ -84,7 +84,7 @@ def check(
 @app.command()
 def replay(
     game: Annotated[Path, typer.Argument(help="A counterexample-*.json of check --out.")],
-    trust: Annotated[bool, typer.Option("--trust", help="Run the modules and files that it names.")] = False,
+    trust: Annotated[bool, typer.Option("--trust", help="Run what it names besides theory.")] = False,
 ) -> None:
     """Play a game that broke a claim or a law again, by the code of today. Status 1 if it is still broken."""
     found = kept.replayed(game, trust)
