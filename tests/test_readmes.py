@@ -104,12 +104,13 @@ SHELL = {"${run%:*}": "ogd", "${run#*:}": "3", "${block%:*}": "greedy", "${block
 
 
 def test_the_commands_of_the_makefile_are_those_that_there_are():
-    targets = ("demo", "results", "agreement", "systems", "bench", "lossless", "figures", "gpu")
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     told = subprocess.run(["make", "-n", *targets], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     told = told.replace("\\\n", " ")
     for variable, value in SHELL.items():
         told = told.replace(variable, value)
     found = re.findall(r"-m (?:theory|sim|real|figures) [^;|&\n]*", told)
+    assert {"ranks", "wide"} <= {command.split()[2] for command in found}
     assert len(found) > 30
     for command in found:
         parsed(f"python {command}")

@@ -116,8 +116,8 @@ def cells(
 
 
 def schedule(name: str, prompts: int) -> str:
-    """The stream of a cell: so many prompts of a domain; for ``RETURNS`` twice as many, two thirds of them at home
-    after a shift."""
+    """The stream of a cell: so many prompts of a domain; for ``RETURNS`` 7/3 as many, 4/7 of these at home after a
+    shift."""
     if name != RETURNS:
         return f"{name}-large:{prompts}"
     short, long = -(-prompts // 3), -(-2 * prompts // 3)

@@ -101,6 +101,7 @@ def test_after_returns_only_what_is_home_again_counts(tmp_path):
     assert planned == "prose-large:3,sql-large:3,prose-large:6,python-large:3,prose-large:6"
     segment = np.repeat([0, 1, 2, 3, 4], [3, 3, 6, 3, 6])
     again = np.isin(segment, (2, 4))
+    assert (len(segment), again.sum()) == (9 * 7 // 3, 21 * 4 // 7)
     cell(tmp_path, "specialist/qwen3/returns", np.where(again, 1.0, 7.0), 21, planned, segment)
     found = pays.returns(tmp_path, pays.finished(tmp_path))
     assert found is not None
