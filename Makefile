@@ -25,10 +25,10 @@ help:
 	@echo 'make test      the test suite, from nothing, on two cores (JOBS=4: on four)'
 	@echo 'make nightly   every property test on 10,000 fresh examples (hours; the same again: SEED=…; one file: TESTS=…)'
 	@echo 'make results   the full runs behind the README (long, resumable): results/'
-	@echo 'make agreement simulator against decoder, every drafter, learner, draft length, sampling and way of serving (half an hour, resumable)'
+	@echo 'make agreement simulator against decoder, every drafter, learner, draft length, sampling and way of serving (resumable)'
 	@echo 'make systems   the systems on every domain and target, and what ensembles and hints are worth (hours, resumable)'
 	@echo 'make pays      what a mixture learned on acceptance gains on the clock, by cost, and over tokens (hours, resumable)'
-	@echo 'make bench     against transformers, what a step costs, rows of a batch, the floor under plain decoding, headroom'
+	@echo 'make bench     against transformers, what a step costs, a large vocabulary, rows of a batch, the floor under plain decoding, headroom'
 	@echo 'make lossless  every drafter on three model families: same tokens as plain decoding, same law under every rule'
 	@echo 'make figures   figures and report again, from the result files of the demo and of results/'
 	@echo 'make lint      ruff and pyright'
@@ -68,7 +68,7 @@ define agreement_of_heads
 	  || exit 1; done; done
 endef
 
-# Every cell: recordings, what the simulator and the pseudocode make of them, then the runs (half an hour).
+# Every cell: recordings, what the simulator and the pseudocode make of them, then the runs.
 agreement: $(READY)
 	$(PY) -m real matrix --plan --jobs 2 --out results
 	$(PY) -m sim foretell results/matrix/plan.json --jobs 2
@@ -124,7 +124,7 @@ figures: $(READY)
 	@if [ -d out/demo ]; then $(PY) -m figures all out/demo; fi
 
 lossless: $(READY)
-	$(PY) -m real lossless
+	$(PY) -m real lossless --out results/lossless.json
 	$(PY) -m real lossless --prompts 20 --compile
 	$(PY) -m real audit --out results/audit.json
 
@@ -156,7 +156,7 @@ mutants: $(READY)
 	$(PY) -m pip install --quiet -c constraints.txt -e '.[mutants]'
 	rm -rf mutants
 	$(VENV)/bin/mutmut run --max-children 2
-	$(PY) -m tests.survivors
+	$(PY) -m tests.survivors --out results/theory/mutants.json
 
 kills: $(READY)
 	$(PY) -m tests.kills
@@ -185,6 +185,7 @@ bench: $(READY)
 	$(PY) -m real bench --out results/bench.json
 	$(PY) -m real throughput --prompts prose:32 --out results/throughput.json
 	$(PY) -m real profile --compile --out results/profile.json
+	$(PY) -m real wide --out results/wide.json
 	$(PY) -m real floor --prompts 6 --out out/floor.json
 	$(PY) -m real headroom --out results/headroom.json
 	$(PY) -m figures headroom results

@@ -34,12 +34,15 @@ def verdicts(root: Path) -> list[dict[str, Any]]:
 
 def _verdict(claim: Claim, results: Results, known: Mapping[tuple[str, str | None], str | None]) -> dict[str, Any]:
     origins = _origins(claim.source, results)
+    own = [made for made in origins if not claim.not_of or claim.not_of not in made.command]
+    origins = own or origins
     latest = origins[-1]
     found = _hash_of(claim.code, origins) if claim.code else None
     if found is None:
         found = known.get((claim.name, latest.commit))
     numbers = {"value": claim.value, "low": claim.low, "high": claim.high, "limit": claim.limit, "holds": claim.holds}
-    made = {"command": latest.command, "commit": latest.commit, "measured_hash": found}
+    commands = "; ".join(dict.fromkeys(made.command for made in origins))
+    made = {"command": commands, "commit": latest.commit, "measured_hash": found}
     return {"name": claim.name, **numbers, **made}
 
 

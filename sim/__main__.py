@@ -270,7 +270,7 @@ def confirm(
                 for row in found:
                     console.print(f"{row['name']}, {row['learner']}, gamma {row['gamma']}: counts differ at "
                                   f"{row['counted']} of {row['positions']} positions; largest difference "
-                                  f"{max(row['differences'].values()):.1e}", highlight=False)  # fmt: skip
+                                  f"{np.max([*row['differences'].values()]):.1e}", highlight=False)  # fmt: skip
     rows.sort(key=lambda row: (row["name"], row["learner"], row["gamma"]))
     save_result(out, "confirmed", {"rows": rows, "limit": LIMIT})
     wrong = [row for row in rows if not row["holds"]]

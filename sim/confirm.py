@@ -6,7 +6,6 @@ the recording and arithmetic in float64; ``sim/pseudocode`` has nothing of ``the
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from sim.environments.replay import Replay
 from sim.pseudocode import learners as pseudocode
 from sim.pseudocode.recorded import Recorded
 from sim.pseudocode.run import Told, run
-from theory.checker.columns import bound, columns
+from theory.checker.columns import apart, bound, columns
 from theory.domain import Free
 from theory.hints import MovingAverage
 from theory.learner import Learner
@@ -49,7 +48,7 @@ class Confirmed:
     @property
     def holds(self) -> bool:
         """Whether all counts are equal, and no difference exceeds ``LIMIT``."""
-        return self.counted == 0 and max(self.differences.values()) <= LIMIT
+        return self.counted == 0 and all(size <= LIMIT for size in self.differences.values())
 
 
 def by_pseudocode(learner: Learner) -> Callable[[np.ndarray], pseudocode.Frozen]:
@@ -96,7 +95,7 @@ def replayed(recording: Recording, learner: Learner, gamma: int, seed: int) -> t
         states.append(played := learner.update(played, loss_t))
     walk = replay.walk
     totals = {name: float(getattr(walk, name)[0]) for name in ("steps", "accepted", "recovered", "bonus")}
-    if learner.certified:
+    if learner.certified and losses:
         totals["bound"] = bound(learner, states, losses)
     told = Told(
         {name: np.concatenate(parts).astype(float) for name, parts in positions.items()},
@@ -130,10 +129,4 @@ def compared(ours: Told, theirs: Told) -> Confirmed:
     pairs |= {name: (ours.rounds[name], theirs.rounds[name]) for name in theirs.rounds}
     pairs |= {name: (np.array([ours.totals[name]]), np.array([value])) for name, value in theirs.totals.items()}
     pairs |= {"x": (ours.x, theirs.x)}
-    return Confirmed({name: _apart(*pair) for name, pair in pairs.items()}, int(differ.sum()), len(differ))
-
-
-def _apart(ours: np.ndarray, theirs: np.ndarray) -> float:
-    if ours.shape != theirs.shape:
-        return inf
-    return float(np.max(np.abs(ours - theirs), initial=0.0) / max(1.0, np.max(np.abs(theirs), initial=0.0)))
+    return Confirmed({name: apart(*pair) for name, pair in pairs.items()}, int(differ.sum()), len(differ))

@@ -1,5 +1,7 @@
 """``python -m tests.survivors``: what ``make mutants`` left alive, and why; status 1 below 95 % or without a reason.
 
+``--out FILE`` keeps the counts of every module as a result.
+
 A survivor is named by its function and by the line that was changed, not by its number, so that the reasons in
 ``tests/data/survivors.csv`` outlive edits elsewhere.
 """
@@ -8,8 +10,12 @@ import csv
 import json
 import subprocess
 import sys
+from argparse import ArgumentParser
 from collections import Counter
 from pathlib import Path
+from typing import Any
+
+from theory.runs.result import save_result
 
 ROOT = Path(__file__).parent.parent
 REASONS = ROOT / "tests/data/survivors.csv"
@@ -41,8 +47,18 @@ def changed(name: str) -> str:
     return " ".join(lines)
 
 
+def by_module(codes: dict[str, int | None]) -> list[dict[str, Any]]:
+    """How many mutants every module had, and how many of them were killed."""
+    made, killed = (Counter(".".join(name.split(".")[:-1]) for name in names)
+                    for names in (codes, [name for name, code in codes.items() if code in KILLED]))  # fmt: skip
+    return [{"module": module, "mutants": made[module], "killed": killed[module]} for module in sorted(made)]
+
+
 def main() -> int:
     """Print the share killed and the survivors by reason."""
+    parser = ArgumentParser(description="What `make mutants` left alive.")
+    parser.add_argument("--out", type=Path, help="Keep the counts in this JSON file.")
+    out = parser.parse_args().out
     codes = verdicts()
     count = Counter((KILLED | OTHER | UNDECIDED).get(code, "suspicious") for code in codes.values())
     if not codes or any(code in UNDECIDED for code in codes.values()):
@@ -53,6 +69,8 @@ def main() -> int:
         reasons = {(row["function"], row["line"]): row["reason"] for row in csv.DictReader(file)}
     share = 1 - len(alive) / total
     print(f"{total} mutants, {total - len(alive)} killed: {share:.1%} ({dict(count)})")
+    if out:
+        save_result(out, "mutants", {"mutants": total, "killed": total - len(alive), "modules": by_module(codes)})
     by_reason: dict[str, int] = {}
     for function, line in alive:
         reason = reasons.get((function, line), "")

@@ -3,6 +3,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from theory.learners.ogd import OGD  # noqa: E402
 from theory.learners.optimistic import OptimisticOGD  # noqa: E402
 from theory.loss import Quadratic  # noqa: E402
 from theory.runs.practice import ADAPTER_LEARNERS  # noqa: E402
+from theory.runs.result import save_result  # noqa: E402
 
 ROUNDS = {"loss": [2.0, 1.0], "last_loss": [1.0, 1.0], "energy": [4.0, 1.0], "hint_error": [4.0, 0.5]}
 ALPHA = {"predicted": 0.8, "measured": 0.8}
@@ -106,6 +108,27 @@ def test_a_line_of_a_group_leaves_out_what_is_sensitive():
     assert line["largest_difference"] == 2e-6
     assert (line["cells"], line["hold"], line["near_ties"], line["sensitive"]) == (3, 3, 1, 1)
     assert groups([row("token")])[0]["largest_difference"] is None
+
+
+def test_only_the_replays_that_foretold_the_cells_confirm_them(tmp_path):
+    """What is in the file besides does not count; one of another recording, learner or length is no confirmation."""
+    cells = [every_cell()[f"eager/heads-greedy/{name}"] for name in ("ogd-gamma1", "ogd-gamma2")]
+    foretold = {cell: SimpleNamespace(header={"settings": {"recording": "new"}}) for cell in cells}
+    rows = [
+        {"recording": recording, "learner": "ogd", "gamma": gamma, "holds": True, "counted": 0, "differences": sizes}
+        for recording, gamma, sizes in (("new", 1, {"x": 1e-9}), ("new", 2, {"x": 1e-8}), ("old", 3, {"x": 0.5}))
+    ]
+
+    def kept(rows):
+        save_result(tmp_path / "confirmed.json", "confirmed", {"rows": rows, "limit": 1e-6})
+        return matrix.confirmed(foretold, tmp_path)
+
+    assert kept(rows) == {"runs": 2, "held": 2, "limit": 1e-6, "largest": 1e-8, "counted": 0}
+    for other in ({"recording": "old"}, {"learner": "adam"}, {"gamma": 4}):
+        with pytest.raises(ValueError, match=r"lacks the replays of 1 cells, first .*ogd-gamma2; run `python -m sim"):
+            kept([rows[0], rows[1] | other])
+    for sizes, largest in (({"x": 1e-9, "bound": np.nan}, np.nan), ({"x": np.inf}, np.inf)):
+        np.testing.assert_equal(kept([rows[0], rows[1] | {"differences": sizes}])["largest"], largest)
 
 
 CELLS = ("eager/adapter-*/ogd-gamma2", "rows/adapter-g*/frozen-gamma3", "eager/adapter-block/ogd-gamma1")

@@ -1,6 +1,7 @@
 """A wheel holds everything that runs, and the console script finds the four packages."""
 
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from theory.runs import command
+from theory.runs import command, extras
 from theory.runs.version import VERSION
 from theory.testing import plugin
 
@@ -101,7 +102,16 @@ def test_a_wrong_name_gets_a_remedy(arguments, message, capsys):
 def test_without_torch_the_decoder_says_what_to_install(monkeypatch, capsys):
     monkeypatch.setattr(command, "find_spec", lambda name: None)
     assert command.main(["real", "list"]) == 2
-    assert "pip install 'onlinespec[real]'" in capsys.readouterr().err
+    assert "pip install '.[real]' in the checkout of onlinespec" in capsys.readouterr().err
+
+
+def test_what_is_not_released_is_not_asked_of_an_index():
+    """Under its name an index has nothing, or another's package."""
+    assert "not released" in (ROOT / "CHANGELOG.md").read_text("utf-8")
+    rooms = [path for package in PACKAGES for path in (ROOT / package).rglob("*")]
+    said = [path for path in [*rooms, *ROOT.glob("*.md")] if path.suffix in (".md", ".py")]
+    assert [path for path in said if re.search(r"pip install '?onlinespec\b", path.read_text("utf-8"))] == []
+    assert "pip install '.[testing]'" in extras.needs("a test", "hypothesis")
 
 
 @pytest.mark.parametrize(("arguments", "status"), [([], 2), (["--help"], 0), (["-h"], 0)])

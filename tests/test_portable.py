@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from math import prod
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -69,6 +70,59 @@ def test_its_bytes_are_those_of_the_run_and_nothing_else(folder):
     assert "provenance" in told
     assert "provenance" not in load_header(here)
     assert [path.name for path in sorted(here.parent.glob("*.npy"))] == [f"{told['readout']}.npy"]
+
+
+ANEW = """
+import sys
+from pathlib import Path
+import torch
+from real.models.sampling import Sampling
+from real.serving.settings import Serving
+from real.systems.loaded import Models
+from real.traffic import streams
+from real.verify.record import record
+torch.set_num_threads(1)
+assets, path, top, nu = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+streams.scheduled.__defaults__ = (assets / "streams",)
+models = Models(assets / "target", assets / "specialist")
+record(models, "prose:4,c:4", Serving(3, nu, Sampling(1.0), 40, top, 2 * nu), 5, path, portable=True)
+"""
+
+
+@pytest.mark.slow
+def test_its_bytes_are_those_of_any_process(assets, folder, tmp_path):  # noqa: F811
+    """Made by two fresh processes that order their sets otherwise, beside the one of this process."""
+    for seed in ("1", "2"):
+        command = [sys.executable, "-c", ANEW, assets, tmp_path / seed / "r.npz", TOP, NU]
+        environment = os.environ | {"PYTHONHASHSEED": seed, "HF_HUB_OFFLINE": "1"}
+        done = subprocess.run([*map(str, command)], capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, done.stderr
+    first, second = ({path.name: path.read_bytes() for path in (tmp_path / seed).glob("*.np*")} for seed in ("1", "2"))
+    assert len(first) == 2
+    assert first == second
+    assert first["r.npz"] == (folder / "here" / "r.npz").read_bytes()
+
+
+def test_what_tells_of_it_is_written_if_it_is_missing(assets, folder, tmp_path, monkeypatch):  # noqa: F811
+    """A recording that was ended between its two files; and one whose file of numbers alone was removed."""
+    monkeypatch.setattr(streams.scheduled, "__defaults__", (assets / "streams",))
+    path = Path(shutil.copytree(folder / "again", tmp_path / "cut")) / "r.npz"
+    beside, before = path.with_suffix(".json"), path.read_bytes()
+    told = load_result(beside, KIND)
+    beside.unlink()
+    assert made(assets, path) == path
+    assert path.read_bytes() == before
+    assert load_result(beside, KIND) | {"provenance": None} == told | {"provenance": None}
+    path.unlink()
+
+    def ended(*given):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("real.verify.record.save_beside", ended)
+    with pytest.raises(KeyboardInterrupt):
+        made(assets, path)
+    assert path.exists()
+    assert not beside.exists()
 
 
 def test_its_laws_lack_exactly_the_rest(folder):

@@ -104,12 +104,13 @@ SHELL = {"${run%:*}": "ogd", "${run#*:}": "3", "${block%:*}": "greedy", "${block
 
 
 def test_the_commands_of_the_makefile_are_those_that_there_are():
-    targets = ("demo", "results", "agreement", "systems", "bench", "lossless", "figures", "gpu")
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     told = subprocess.run(["make", "-n", *targets], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     told = told.replace("\\\n", " ")
     for variable, value in SHELL.items():
         told = told.replace(variable, value)
     found = re.findall(r"-m (?:theory|sim|real|figures) [^;|&\n]*", told)
+    assert {"ranks", "wide"} <= {command.split()[2] for command in found}
     assert len(found) > 30
     for command in found:
         parsed(f"python {command}")
@@ -119,7 +120,7 @@ def test_the_commands_of_the_makefile_are_those_that_there_are():
 def test_a_program_of_the_tests_finds_the_packages_and_not_their_tests(target):
     """A file run by its path would take ``tests/theory`` for ``theory``."""
     told = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    (name,) = re.findall(r"tests\S+$", told, re.MULTILINE)
+    (name,) = re.findall(r"-m (tests\S+)", told)
     alone = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     code = f"from runpy import run_module; run_module({name!r}); import theory; theory.__file__.startswith('/')"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=alone, capture_output=True, text=True)

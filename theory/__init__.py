@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from theory.checker.certificate import Certificate as Certificate
     from theory.checker.certificate import Recorder as Recorder
     from theory.checker.claims import Played as Played
-    from theory.checker.trial import Report as Report
+    from theory.checker.report import Report as Report
     from theory.checker.trial import assert_learner as assert_learner
     from theory.checker.trial import check as check
     from theory.domain import Ball as Ball

@@ -37,13 +37,14 @@ def check(
     bound: Annotated[str | None, typer.Option(help="file.py:function of a theory.checker.claims.Played.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="A setting, key=value. May be repeated.")] = None,
     domain: Annotated[
-        str | None, typer.Option(help="ball, box or simplex; by default what the learner plays on.")
+        str | None,
+        typer.Option(help="ball, box or simplex; by default what the learner plays on, if bounded, else the ball."),
     ] = None,
     dimension: Annotated[int, typer.Option(min=2, help="How many coordinates a decision has.")] = 3,
     horizon: Annotated[int, typer.Option(min=1, help="T the learner is tuned for.")] = 64,
     gradient_bound: Annotated[float, typer.Option(help="G the learner is tuned for.")] = 1.0,
     only_within: Annotated[bool, typer.Option("--only-within", help="Search gradients up to G only.")] = False,
-    games: Annotated[int, typer.Option(min=1, help="Games that the search may play.")] = GAMES,
+    games: Annotated[int, typer.Option(min=1, help="Games after which the search ends.")] = GAMES,
     tightness_at_least: Annotated[
         float | None, typer.Option(help="A share of --bound that regret is to reach in some game.")
     ] = None,
@@ -84,7 +85,7 @@ def check(
 @app.command()
 def replay(
     game: Annotated[Path, typer.Argument(help="A counterexample-*.json of check --out.")],
-    trust: Annotated[bool, typer.Option("--trust", help="Run the modules and files that it names.")] = False,
+    trust: Annotated[bool, typer.Option("--trust", help="Run what it names besides theory.")] = False,
 ) -> None:
     """Play a game that broke a claim or a law again, by the code of today. Status 1 if it is still broken."""
     found = kept.replayed(game, trust)
@@ -155,7 +156,7 @@ def in_full(bound: Bound) -> dict[str, str]:
 def tightness(
     patterns: Annotated[list[str] | None, typer.Argument(help="Rows or patterns (ogd*); by default all.")] = None,
     csv: Annotated[Path | None, typer.Option(help="Write the table there, too."), FILE] = None,
-    games: Annotated[int, typer.Option(min=1, help="Games that the search may play for a row.")] = GAMES,
+    games: Annotated[int, typer.Option(min=1, help="Games after which the search of a row ends.")] = GAMES,
 ) -> None:
     """Print the largest regret/bound known of every bound, with the game. Status 1 if one is broken."""
     table = Table(Column("bound", no_wrap=True), "ratio", "game", "rounds", box=None)

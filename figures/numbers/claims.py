@@ -5,14 +5,14 @@ in vain stays here and is a miss.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from statistics import median
 from typing import Any, NamedTuple
 
 from figures.numbers import pays, ranks, replay
 from figures.numbers.files import Results
 from figures.numbers.markdown import limits, number
-from figures.numbers.proofs import DRAFTS, MATRIX, broken, tightest_rows, tightest_streams
+from figures.numbers.proofs import DRAFTS, FAULTS, LOSSLESS, MATRIX, MUTANTS, broken, tightest_rows, tightest_streams
 from figures.numbers.shifted import LATE, experiments
 from figures.numbers.speed import gain
 from figures.numbers.systems import BLOCKS, smallest_slack
@@ -24,6 +24,10 @@ RULES = {
     "surely above": lambda claim: claim.low is not None and claim.low > claim.limit,
 }
 """What may be asked → whether it holds."""
+
+
+OF_MIXTURES = ("hedge", "adahedge", "fixed_share", "mixture_rounds")
+"""Bounds of the theorem on mixtures, which a game attains."""
 
 
 class Claim(NamedTuple):
@@ -40,6 +44,8 @@ class Claim(NamedTuple):
     high: float | None
     source: str
     code: str | None = "decoder"
+    not_of: str = ""
+    """What the command of a run says that has no part in this number, where the file sums up others too."""
 
     @property
     def name(self) -> str:
@@ -77,7 +83,7 @@ def claims(results: Results) -> list[Claim]:
     """All claims; no two have one name."""
     parts = (learning, learning_pays, at_home, replayed, regret_speed, rivals, on_gpu, rows_of_a_batch, long_text,
              foretold, lowest_speed, systems, steps_and_hints, correctness, two_worlds, every_cell,
-             theorems)  # fmt: skip
+             planted, theorems)  # fmt: skip
     return [claim for part in parts for claim in part(results)]
 
 
@@ -97,52 +103,55 @@ def learning(results: Results) -> Iterator[Claim]:
 def learning_pays(results: Results) -> Iterator[Claim]:
     """Does a mixture learned on acceptance pay on the clock, every system by its own costs?"""
     for one in pays.headlines(results):
-        block, greedy, source = one["block"], one["block"].endswith("greedy"), pays.source(one["file"])
-        subject, cells = f"mixture, {block}", pays.cells_of(results, block)
-        if one["family"] != pays.FAMILIES[0]:  # of which more is reported than claimed
-            if not greedy:
-                value, low = one["pooled"]["value"], one["pooled_limit"]
-                named = f"{subject}, {one['family']}, pooled net ÷ draft, one-sided"
-                yield Claim(named, "surely at least", 0.985, value, low, None, source)
-            continue
-        yield number_claim(f"{subject}, median net ÷ draft", "at least", one["least"], one["median_net"], source)
-        if greedy:
-            whole = one["pooled_against_best_rival"]
-            named = f"{subject}, pooled ÷ {one['best_rival']}, its best rival"
-            yield interval_claim(named, "at least", 0.97, whole, source)
-            continue
-        value, low = one["pooled"]["value"], one["pooled_limit"]
-        pooled = f"{subject}, pooled net ÷ draft, one-sided"
-        yield Claim(pooled, "surely at least", 0.985, value, low, None, source)
-        if block == "specialist":
-            for place, limit in ((1, 1.24), (2, 1.2)):
-                ratio, which = one["steps_ratios"][place - 1], "best" if place == 1 else "second best"
-                named = f"{subject}, tokens per step ÷ draft, {which} domain"
-                yield number_claim(named, "at least", limit, ratio, source)
-            against, first = one["median_against_best_rival"], one["median_calm_first"]
-            named = f"{subject}, median net ÷ best that learns nothing from traffic, shifted domains"
-            yield number_claim(named, "at least", 1.05, against, source)
-            named = f"{subject}, median low-noise net in the first 1,000 tokens after a shift"
-            yield number_claim(named, "at least", 1.03, first, source)
-            for domain in pays.HELD_OUT:
-                net, named = pays.interval_of(cells[domain], "net"), f"{subject}, net ÷ draft on held-out {domain}"
-                yield interval_claim(named, "at least", 1.05, net, source)
+        for claim in _of_block(results, one):
+            yield claim._replace(not_of="--domain returns")
+
+
+def _of_block(results: Results, one: Mapping[str, Any]) -> Iterator[Claim]:
+    block, greedy, source = one["block"], one["block"].endswith("greedy"), pays.source(one["file"])
+    subject, cells = f"mixture, {block}", pays.cells_of(results, block)
+    if one["family"] != pays.FAMILIES[0]:  # of which more is reported than claimed
+        if not greedy:
+            value, low = one["pooled"]["value"], one["pooled_limit"]
+            named = f"{subject}, {one['family']}, pooled net ÷ draft, one-sided"
+            yield Claim(named, "surely at least", 0.985, value, low, None, source)
+        return
+    yield number_claim(f"{subject}, median net ÷ draft", "at least", one["least"], one["median_net"], source)
+    if greedy:
+        whole = one["pooled_against_best_rival"]
+        named = f"{subject}, pooled ÷ {one['best_rival']}, its best rival"
+        yield interval_claim(named, "at least", 0.97, whole, source)
+        return
+    value, low = one["pooled"]["value"], one["pooled_limit"]
+    pooled = f"{subject}, pooled net ÷ draft, one-sided"
+    yield Claim(pooled, "surely at least", 0.985, value, low, None, source)
+    if block.startswith("specialist"):
+        against, first = one["median_against_best_rival"], one["median_calm_first"]
+        named = f"{subject}, median net ÷ best that learns nothing from traffic, shifted domains"
+        yield number_claim(named, "at least", 1.05, against, source)
+        named = f"{subject}, median low-noise net in the first 1,000 tokens after a shift"
+        yield number_claim(named, "at least", 1.03, first, source)
+    if block == "specialist":
+        for place, limit in ((1, 1.24), (2, 1.2)):
+            ratio, which = one["steps_ratios"][place - 1], "best" if place == 1 else "second best"
+            named = f"{subject}, tokens per step ÷ draft, {which} domain"
+            yield number_claim(named, "at least", limit, ratio, source)
+        for domain in pays.HELD_OUT:
+            net, named = pays.interval_of(cells[domain], "net"), f"{subject}, net ÷ draft on held-out {domain}"
+            yield interval_claim(named, "at least", 1.05, net, source)
 
 
 def at_home(results: Results) -> Iterator[Claim]:
-    """What does a mixture cost where nothing shifts, and where a shift is over?"""
-    told = set[str]()
-    for name in pays.FILES:
-        source = pays.source(name)
-        for where, words in (("home", "at home"), ("returns", "at home after shifts")):
-            there = results.json(source).get(where)
-            if there and not name.endswith("greedy"):
-                families = ", ".join(sorted(cell.split("/")[1] for cell in there["cells"]))
-                block = there["cells"][0].split("/")[0]
-                named = f"mixture, {block}, pooled net ÷ draft {words} ({families}), one-sided"
-                if named not in told:  # earlier code's only where it is not run again
-                    yield Claim(named, "surely at least", 0.985, there["net"]["value"], there["limit"], None, source)
-                told.add(named)
+    """What does a mixture cost where nothing shifts, and where a shift is over? The low-noise net decides."""
+    for source, where, found in pays.at_home(results):
+        words = "at home" if where == "home" else "at home after shifts"
+        families = ", ".join(sorted(cell.split("/")[1] for cell in found["cells"]))
+        block, other = found["cells"][0].split("/")[0], "prose" if where == "returns" else "returns"
+        for kind, net, limit in (("low-noise", "calm", "calm_limit"), ("measured", "net", "limit")):
+            if net in found:
+                named = f"mixture, {block}, {kind} net ÷ draft {words} ({families}), one-sided"
+                claim = Claim(named, "surely at least", 0.985, found[net]["value"], found[limit], None, source)
+                yield claim._replace(not_of=f"--domain {other}")
 
 
 def replayed(results: Results) -> Iterator[Claim]:
@@ -152,9 +161,14 @@ def replayed(results: Results) -> Iterator[Claim]:
     yield number_claim(
         "replay, mixture ÷ the best of its parts, least of all streams", "at least", 0.99, min(best), source
     )
-    agree = [one["holds"] for row in rows for one in row["agreement"].values()]
+    agree = [one["holds"] for row in rows for one in row["agreement"].values() if not replay.shifts(row)]
     subject = "replay ÷ requests that were served, tokens per step within max(3 %, interval)"
     yield number_claim(subject, "at least", len(agree), sum(agree), source)
+    paces = [row["systems"][pays.LEARNS]["relative"]["value"] for row in rows
+             if row["start"] == "specialist" and not replay.shifts(row)]  # fmt: skip
+    for limit, pace, which in zip((1.24, 1.2), sorted(paces, reverse=True), ("best", "second best"), strict=False):
+        subject = f"replay at four drafted tokens, mixture ÷ specialist's draft, tokens per step, {which} domain"
+        yield number_claim(subject, "at least", limit, pace, source)
 
 
 def regret_speed(results: Results) -> Iterator[Claim]:
@@ -262,6 +276,11 @@ def correctness(results: Results) -> Iterator[Claim]:
     """Is the served text the target's own?"""
     alarms = sum(row["alarm"] for row in results.json("audit.json")["rows"])
     yield number_claim("audit of served text, alarms", "at most", 0, alarms, "audit.json")
+    tokens = results.json("audit.json")["tokens"]
+    yield number_claim("audit of served text, tokens", "at least", 100_000, tokens, "audit.json")
+    if results.has(LOSSLESS):
+        held = int(results.json(LOSSLESS)["holds"])
+        yield number_claim("lossless matrix, all texts identical or refused", "at least", 1, held, LOSSLESS)
 
 
 def two_worlds(results: Results) -> Iterator[Claim]:
@@ -288,17 +307,45 @@ def every_cell(results: Results) -> Iterator[Claim]:
     yield number_claim(named, "at least", third["runs"], third["held"], MATRIX, code)
 
 
+def planted(results: Results) -> Iterator[Claim]:
+    """Are faults in learners and in formulas noticed, once that was tried?"""
+    if results.has(MUTANTS):
+        found = results.json(MUTANTS)
+        share = found["killed"] / found["mutants"]
+        yield number_claim("mutants of formulas, share killed", "at least", 0.95, share, MUTANTS, None)
+    if results.has(FAULTS):
+        found, false = results.json(FAULTS), results.json(FAULTS)["correct"]["false alarms"]
+        for subject, asked, limit, count in (
+            ("caught", "at least", 57, found["caught"]),
+            ("held out, caught", "at least", 9, found["held out, caught"]),
+            ("median rounds of a counterexample", "at most", 4, found["median rounds"]),
+            ("counterexamples that play again", "at least", found["caught"], found["replayed"]),
+            ("longest seconds a learner", "at most", 20, found["longest seconds"]),
+            ("false alarms on correct learners", "at most", 0, len(false)),
+        ):
+            yield number_claim(f"planted faults, {subject}", asked, limit, count, FAULTS, None)
+
+
 def theorems(results: Results) -> Iterator[Claim]:
     """Is any bound broken, or so loose that it says little?"""
     found = results.headers("sim")
     yield number_claim("simulator, broken bounds", "at most", 0, broken(found), "sim", "simulator")
-    swept = results.json(DRAFTS)["violations"]
-    yield number_claim("simulator, mixtures of drafts, broken bounds", "at most", 0, swept, DRAFTS, "simulator")
+    swept = results.json(DRAFTS)
+    for subject, asked, limit, count in (
+        ("broken bounds", "at most", 0, swept["violations"]),
+        ("rows with bounds", "at least", 200, swept["with_bounds"]),
+        ("copies of every row", "at least", 100, swept["copies"]),
+    ):
+        subject = f"simulator, mixtures of drafts, {subject}"
+        yield number_claim(subject, asked, limit, count, DRAFTS, "simulator")
     rows, source = results.rows("theory/tightness.csv"), "theory/tightness.csv"
     raised = sum(row["broken"] != "False" for row in rows)
     yield number_claim("search for the worst game, broken bounds", "at most", 0, raised, source, None)
-    middle = median(tightest_rows(rows).values())
-    yield number_claim("tightest row of every bound, median", "at least", 0.5, middle, source, None)
+    best = tightest_rows(rows)
+    yield number_claim("tightest row of every bound, median", "at least", 0.5, median(best.values()), source, None)
+    least = min(best[name] for name in OF_MIXTURES)
+    subject = f"tightest row of {', '.join(OF_MIXTURES)}, least"
+    yield number_claim(subject, "at least", 0.9, least, source, None)
     streams = median(tightest_streams(found).values())
     subject = "simulator, tightest row of every learner's bounds on regret, median"
     yield number_claim(subject, "at least", 0.5, streams, "sim", "simulator")

@@ -59,7 +59,7 @@ class Results:
         }
 
     def origins(self, name: str) -> list[Origin]:
-        """Where a file comes from, or all files of a folder: one entry a commit, the latest last.
+        """Where a file comes from, or all files of a folder: one entry a command and commit, the latest last.
 
         A file that sums up runs comes from where they were made, whenever that was done.
         """
@@ -67,8 +67,9 @@ class Results:
         found = {}
         for header in sorted(headers, key=lambda header: header["provenance"]["time"]):
             for made in header.get("runs") or [header["provenance"]]:
-                dirty = made["dirty"] or found.get(made["commit"], made)["dirty"]
-                found[made["commit"]] = {"time": header["provenance"]["time"]} | made | {"dirty": dirty}
+                key = made["commit"], made["command"]
+                dirty = made["dirty"] or found.get(key, made)["dirty"]
+                found[key] = {"time": header["provenance"]["time"]} | made | {"dirty": dirty}
         return [
             Origin(
                 made["command"],

@@ -42,14 +42,18 @@ SECTIONS: tuple[tuple[str, tuple[str, ...], Section], ...] = (
     ("Hints", (), systems.hints),
     ("How step sizes were chosen", ("tuning.json",), systems.tuning),
     ("Is the text the target's own?", ("audit.json",), proofs.audit),
+    ("Every drafter, token for token", (proofs.LOSSLESS,), proofs.lossless),
     ("Two worlds, one answer", ("agreement.json",), proofs.agreement),
     ("Two worlds, cell by cell", (proofs.MATRIX,), proofs.matrix),
     ("Regret and bounds in the simulator", ("sim",), proofs.simulator),
     ("Mixtures of drafts in the simulator", (proofs.DRAFTS,), proofs.drafts),
     ("How tight the bounds are", ("theory/tightness.csv",), proofs.tightness),
+    ("Faults planted in learners", (proofs.FAULTS,), proofs.faults),
+    ("Faults planted in formulas", (proofs.MUTANTS,), proofs.mutants),
+    ("A vocabulary of 151,936 tokens", (proofs.WIDE,), proofs.wide),
 )
 """Title, the files that the section is made from if none before has named them, and what writes it."""
-AWAITED = (proofs.MATRIX,)
+AWAITED = (proofs.MATRIX, proofs.LOSSLESS, proofs.MUTANTS, proofs.FAULTS, proofs.WIDE)
 """Files without which their section is left out."""
 PICTURES = {
     "Learning on streams that shift": ("acceptance", "speed", "ledger"),
@@ -64,7 +68,8 @@ PICTURES = {
     "How tight the bounds are": ("tightness",),
 }
 """Title → figures that show the same numbers."""
-OTHERS = ("summary.json", "deep/specialist.csv", "gpu/run.txt", *(f"pays/{name}.csv" for name in pays.FILES),
+OTHERS = ("summary.json", "deep/specialist.csv", "gpu/run.txt", *map(pays.source, pays.AT_HOME),
+          *(f"pays/{name}.csv" for name in (*pays.FILES, *pays.AT_HOME)),
           *(f"table1/{block}.csv" for block in systems.BLOCKS))  # fmt: skip
 """Files that sections read besides."""
 

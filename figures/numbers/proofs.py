@@ -8,6 +8,8 @@ from figures.numbers.files import Results
 from figures.numbers.markdown import NONE, counted, limits, number, percent, table, yes
 
 MATRIX = "agreement_matrix.json"
+LOSSLESS, MUTANTS, FAULTS, WIDE = "lossless.json", "theory/mutants.json", "theory/faults.json", "wide.json"
+"""Files that may still be made: runs of an hour."""
 DRAFTS = "theory/drafts.json"
 """A sweep of ``sim run``: mixtures of several drafts."""
 
@@ -37,6 +39,65 @@ def log_threshold(found: dict[str, Any]) -> float:
     from math import log
 
     return -log(found["false_alarm"])
+
+
+def lossless(results: Results) -> Iterator[str]:
+    """Whether every drafter gave the target's own text."""
+    found = results.json(LOSSLESS)
+    told = "identical, or refused by name" if found["holds"] else "NOT identical"
+    yield (
+        f"{found['prompts']} prompts for each of three target families, every drafter by the token, the block and the "
+        "Gumbel rule, learning on, rows of a batch, lengths and ways by cost; 21 random models of other families and "
+        f"13 generation configs. All texts are {told}."
+    )
+
+
+def mutants(results: Results) -> Iterator[str]:
+    """How many changed operators and constants a test noticed."""
+    found = results.json(MUTANTS)
+    yield (
+        f"{counted(found['mutants'])} changes of one operator or constant in learners, bounds, losses, step sizes, "
+        f"verification rules and the speed law: tests notice {percent(found['killed'] / found['mutants'])}. Those left "
+        "alive have their reasons in `tests/data/survivors.csv`."
+    )
+    rows = [[f"`{row['module']}`", counted(row["mutants"]), percent(row["killed"] / row["mutants"])]
+            for row in found["modules"]]  # fmt: skip
+    yield table(["", "mutants", "killed"], rows)
+
+
+def faults(results: Results) -> Iterator[str]:
+    """Which planted faults the checker catches."""
+    found = results.json(FAULTS)
+    correct = found["correct"]
+    yield (
+        f"{found['planted']} learners with one planted fault each, {found['held out']} of them in a file that was not "
+        f"looked at while the search was written, {counted(found['games'])} games at most: {found['caught']} are "
+        f"caught ({found['held out, caught']} of those held out). Counterexamples have {found['median rounds']:g} "
+        f"rounds in the median, and {found['replayed']} play again in a process of their own. "
+        f"{len(correct['learners'])} correct learners raise {len(correct['false alarms'])} false alarms in "
+        f"{correct['seeds']} seeds each."
+    )
+    rows = [[row["fault"], row["caught by"] or NONE, counted(row["rounds"]), number(row["seconds"], 1)]
+            for row in found["faults"]]  # fmt: skip
+    yield table(["fault", "caught by", "rounds", "seconds"], rows)
+
+
+def wide(results: Results) -> Iterator[str]:
+    """What a large vocabulary costs."""
+    found = results.json(WIDE)
+    yield (
+        f"Inflated models of the width of {found['like']} ({counted(found['width'])}, {counted(found['vocab'])} "
+        f"tokens, {found['dtype']}, few layers), one request each: orders of magnitude. *Cut*: how much more the "
+        f"loss is where laws are cut to {found['top_k']} tokens and a remainder."
+    )
+    heads = ["drafter", "learner", "decision", "ms a step", "ms an update", "drafter, MB", "learner, MB", "cut"]
+    rows = []
+    for row in found["rows"]:
+        sizes = [number(row[name] / 1e6, 1) for name in ("drafter_bytes", "learner_bytes")]
+        times = [number(row[name], 1) for name in ("milliseconds_step", "milliseconds_update")]
+        cut = NONE if row["top_k_error"] is None else f"{row['top_k_error']:+.1e}"
+        rows.append([row["drafter"], row["learner"], counted(row["dimension"]), *times, *sizes, cut])
+    yield table(heads, rows)
 
 
 def agreement(results: Results) -> Iterator[str]:

@@ -22,12 +22,17 @@ def replay(results: Results) -> Iterator[str]:
     yield _systems(rows)
     yield "### Mixtures against the best of their parts, and the best fixed mixture in hindsight"
     yield _mixtures(rows)
-    shifting = [row for row in rows if len(row["stretches"]) > 1]
+    shifting = [row for row in rows if shifts(row)]
     if shifting:
         yield "### Leaving a domain and returning: tokens per step ÷ the draft's"
         yield _stretches(shifting)
     yield "### Requests that were served ÷ the replay of the same, tokens per step"
-    yield _agreement(rows)
+    yield _agreement([row for row in rows if not shifts(row)])
+
+
+def shifts(row: Mapping[str, Any]) -> bool:
+    """Whether a stream has several stretches. Its timed requests are its first domain's, as those of its home cell."""
+    return len(row["stretches"]) > 1
 
 
 def _systems(rows: list[dict[str, Any]]) -> str:

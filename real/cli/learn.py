@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from real.cli import tables
+from real.cli import study_tables, tables
 from real.cli.options import Domains, Families, Family, New, Out, Room, Seeds
 from theory.runs.experiment import select
 from theory.runs.outputs import FILE
-from theory.runs.result import save_result
+from theory.runs.result import load_result, save_result
 from theory.runs.table import console
 from theory.runs.terminal import Progress, Tell, busy
 
@@ -111,7 +111,7 @@ def table1(
     headline = table.headline(rows)
     body = {"headline": headline, "against_kl": table.against_kl(out, cells), "runs": made_by(out, cells)}
     save_result(out / f"{block}.json", "systems", body)
-    for shown in (*tables.systems(rows), tables.headline(headline), tables.certified(rows)):
+    for shown in (*study_tables.systems(rows), study_tables.headline(headline), study_tables.certified(rows)):
         console.print(shown)
 
 
@@ -144,13 +144,14 @@ def pays(
         body = {"headline": found, "home": study.home(out, names), "returns": study.returns(out, names)}
         body |= {"runs": made_by(out, names)}
         save_result(out / f"{name}.json", "pays", body)
-        for shown in tables.pays(rows, found):
+        for shown in study_tables.pays(rows, found):
             console.print(shown)
 
 
 @app.command()
 def ranks(
     folders: Annotated[list[Path], typer.Argument(help="What `table1` wrote: OUT with a folder a cell.")],
+    also: Annotated[Path | None, typer.Option(help="An earlier report, whose other streams are kept."), FILE] = None,
     out: Annotated[Path, typer.Option(help="The JSON file to write."), FILE] = Path("out/ranks.json"),
 ) -> None:
     """Does lower regret go with higher speed? All pairs of systems that share drafter and stream, by runs of table1."""
@@ -162,10 +163,13 @@ def ranks(
     if not cells:
         raise ValueError(f"folders={[str(one) for one in folders]}: no runs there; run `python -m real table1` first")
     rows = study.rows({name: folder / name for folder, name in cells})
-    shares = study.shares(rows)
     runs = [made for folder in folders for made in made_by(folder, [name for at, name in cells if at == folder])]
+    if also:
+        earlier = load_result(also, "regret_speed")
+        rows, runs = study.beside(rows, earlier["pairs"]), runs + earlier["runs"]
+    shares = study.shares(rows)
     save_result(out, "regret_speed", {"expected": study.EXPECTED, "shares": shares, "pairs": rows, "runs": runs})
-    console.print(tables.ranks(shares))
+    console.print(study_tables.ranks(shares))
 
 
 @app.command()
@@ -183,7 +187,7 @@ def claims(
     run_experiments(study.cells(prompts, range(1, seeds + 1), stream or [], family), out, jobs)
     content = study.report(out)
     save_result(out / "claims.json", "claims", content)
-    for shown in tables.claims(content):
+    for shown in study_tables.claims(content):
         console.print(shown)
     if not content["ensembles"]:
         console.print(f"nothing about ensembles: OUT lacks the stream {study.FIRST!r}, on which a step is tuned")
@@ -245,7 +249,7 @@ def curves(
             )
     content = {"rows": study.everything(out, at), "machine": None if at is None else asdict(at)}
     save_result(out / "curves.json", "curves", content)
-    for shown in tables.curves(content):
+    for shown in study_tables.curves(content):
         console.print(shown)
 
 

@@ -63,7 +63,7 @@ Prompts = Annotated[
     str, typer.Option(help="JSONL of Spec-Bench's turns or of chat messages, or a schedule such as prose:8,c:8.")
 ]
 New = Annotated[int, typer.Option(help="New tokens of a request.")]
-Kept = Annotated[Path | None, typer.Option(help="Keep the rows in this JSON file."), FILE]
+Kept = Annotated[Path | None, typer.Option(help="Keep what is found in this JSON file."), FILE]
 
 
 def drafter_settings(pairs: Sequence[str]) -> dict[str, Any]:

@@ -33,6 +33,7 @@ def lossless(
     trust: Trust = None,
     dtype: Annotated[str, typer.Option(help="bfloat16 or float16: greedy output alone, up to its ties.")] = "",
     device: Annotated[str, typer.Option(help="With --dtype: cpu or cuda.")] = "cpu",
+    out: Kept = None,
 ) -> None:
     """Greedy output token for token equal to transformers' own; sampled output equal in law.
 
@@ -58,6 +59,10 @@ def lossless(
             held = check(prompts=prompts, compiled=compiled, **given)
             if not (target or compiled):
                 held = strangers() and held
+    if out is not None:
+        save_result(
+            out, "lossless", {"holds": held, "prompts": prompts, "compiled": compiled, "dtype": dtype, "target": target}
+        )
     if not held:
         raise typer.Exit(1)
 

@@ -7,9 +7,9 @@ r"""Several drafters as one, with learned weights: their laws mixed, or one of t
 x lies on the simplex. ``tv`` learns from all committed positions, from a bonus one when the draft has read on; so its
 regret is in rejections of committed tokens, against the best fixed mixture, unless a generation config shapes laws: it
 learns from unshaped ones. Left out are steps that its first part or copies alone have drafted
-(``real/serving/control.py``). ``kl`` and ``route`` learn from the positions that verification examined, one update
-each, as mixability wants (``theory/learners/mixture.py``). In ``route`` the choice is made before anything is sampled;
-made after, decoding is no longer lossless. A part may refine another one's law. Reference: theory/README.md.
+(``real/serving/control.py``), and bonus tokens and plain steps before these or at a text's end. ``kl`` and ``route``
+learn from examined positions, one update each, as mixability wants (``theory/learners/mixture.py``). In ``route`` the
+choice is made before anything is sampled; made after, decoding is no longer lossless. Reference: theory/README.md.
 """
 
 from collections.abc import Sequence

@@ -75,10 +75,14 @@ def low_noise_net(totals: Totals, one: str, other: str) -> Interval:
     return dict(UNKNOWN) if ours is None or theirs is None else interval(ours / theirs)
 
 
+def expected_tokens(totals: Totals, name: str) -> np.ndarray:
+    """Tokens, had every examined position been accepted as often as its laws say ``[resamples + 1]``."""
+    return totals.sum(name, "tokens") - totals.sum(name, "accepted") + totals.sum(name, "alpha_sum")
+
+
 def without_luck(totals: Totals, name: str) -> np.ndarray:
-    """Tokens a second, had every examined position been accepted as often as its laws say ``[resamples + 1]``."""
-    tokens = totals.sum(name, "tokens") - totals.sum(name, "accepted") + totals.sum(name, "alpha_sum")
-    return quotient(tokens, totals.sum(name, SECONDS))
+    """The same a second ``[resamples + 1]``."""
+    return quotient(expected_tokens(totals, name), totals.sum(name, SECONDS))
 
 
 def followed(columns: Mapping[str, Mapping[str, Any]]) -> bool:

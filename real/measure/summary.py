@@ -98,12 +98,22 @@ class Sample(Totals):
         super().__init__(columns, draws(len(names), seed)[:, unit])
 
 
-def net_over_cells(cells: Iterable[tuple[Path, str, str]], keep: Callable[[Trace], np.ndarray] = whole) -> np.ndarray:
+def tokens_of(totals: Totals, name: str) -> np.ndarray:
+    """The tokens that a system has committed ``[resamples + 1]``."""
+    return totals.sum(name, "tokens")
+
+
+def net_over_cells(
+    cells: Iterable[tuple[Path, str, str]],
+    keep: Callable[[Trace], np.ndarray] = whole,
+    gained: Callable[[Totals, str], np.ndarray] = tokens_of,
+) -> np.ndarray:
     """Net ratio of two systems over all cells together, each cell's requests resampled on their own.
 
     Args:
         cells: a folder of runs, and the names of the two systems there.
         keep: chooses requests, as in ``Sample``.
+        gained: what a system has for its seconds ``[resamples + 1]``, if not the tokens that it committed.
 
     Returns:
         ``[resamples + 1]``, the sample itself first.
@@ -112,7 +122,7 @@ def net_over_cells(cells: Iterable[tuple[Path, str, str]], keep: Callable[[Trace
     for i, (folder, *pair) in enumerate(cells):
         sample = Sample(load_runs(folder), keep, i, by_question)
         for sums, system in zip((above, below), pair, strict=True):
-            sums += np.stack([sample.sum(system, column) for column in ("tokens", SECONDS)])
+            sums += np.stack([gained(sample, system), sample.sum(system, SECONDS)])
     return (above[0] / above[1]) / (below[0] / below[1])
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from real.measure.contest import SECONDS, verdict
 from real.measure.intervals import interval, lower_limit
-from real.measure.low_noise import without_luck
+from real.measure.low_noise import expected_tokens, without_luck
 from real.measure.summary import Sample, by_question, little_overlap, load_runs, net_over_cells, whole
 from real.models.sampling import Sampling
 from real.serving.settings import Serving
@@ -116,8 +116,8 @@ def cells(
 
 
 def schedule(name: str, prompts: int) -> str:
-    """The stream of a cell: so many prompts of a domain; for ``RETURNS`` twice as many, two thirds of them at home
-    after a shift."""
+    """The stream of a cell: so many prompts of a domain; for ``RETURNS`` 7/3 as many, 4/7 of these at home after a
+    shift."""
     if name != RETURNS:
         return f"{name}-large:{prompts}"
     short, long = -(-prompts // 3), -(-2 * prompts // 3)
@@ -229,7 +229,10 @@ def headline(out: Path, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any
 
 
 def home(out: Path, names: Iterable[str]) -> dict[str, Any] | None:
-    """What the mixture costs where nothing shifts: a specialist's home cells, all families together; None without."""
+    """What the mixture costs where nothing shifts: a specialist's home cells, all families together; None without.
+
+    ``calm`` is the low-noise net, which decides.
+    """
     return _at_home(out, [name for name in names if name.endswith(f"/{HOME}")], whole)
 
 
@@ -249,5 +252,8 @@ def _at_home(out: Path, cells: Sequence[str], keep: Callable[[Trace], np.ndarray
     cells = [name for name in cells if name.startswith("specialist")]
     if not cells:
         return None
-    ratio = pooled(out, cells, LEARNS, FROZEN, keep)
-    return {"cells": cells, "net": interval(ratio), "limit": lower_limit(ratio)}
+    known = [(out / name, systems(name.split("/")[0])) for name in cells]
+    pairs = [(folder, row[LEARNS], row[FROZEN]) for folder, row in known]
+    measured, calm = net_over_cells(pairs, keep), net_over_cells(pairs, keep, expected_tokens)
+    found = {"net": interval(measured), "limit": lower_limit(measured)}
+    return {"cells": cells} | found | {"calm": interval(calm), "calm_limit": lower_limit(calm)}

@@ -1,10 +1,12 @@
 """`python -m real ranks`: does lower regret go with higher speed? By pairs of systems that share drafter and stream.
 
-Two learners of one drafter, on one stream, have the same comparators, so the difference of their regrets is that of
-their losses: KL(target ‖ draft) and TV, means over the positions that verification examined. A pair is decided for a
-loss and a speed if the 95 % intervals of both differences, by a bootstrap over prompts paired between systems, leave
-out zero; it agrees if the lower loss has the higher speed. Hints are judged by their gain Σ‖grad − hint‖²/Σ‖grad‖²
-against the same learner without one, which the theorems put at 1: below it speed should be higher.
+Two learners of one drafter, on one text, have the same comparators, so over all positions the difference of their
+regrets is that of their losses. What is measured stands in for it: KL(target ‖ draft) and TV, means over the positions
+that verification examined. Which these are depends on a system's own draft, and where decoding is sampled the texts of
+two systems differ too. A pair is decided for a loss and a speed if the 95 % intervals of both differences, by a
+bootstrap over prompts paired between systems, leave out zero; it agrees if the lower loss has the higher speed. Hints
+are judged by their gain Σ‖grad − hint‖²/Σ‖grad‖² against the same learner without one, which the theorems put at 1:
+below it speed should be higher.
 
 Expected before the first run: TV agrees with tokens per step in at least 90 % of the decided pairs.
 """
@@ -64,6 +66,12 @@ def rows(cells: Mapping[str, Path]) -> list[dict[str, Any]]:
                     signs = sign(difference) * sign(ratio)
                     found.append(place | told | {"decided": signs != 0, "agrees": signs < 0})
     return found
+
+
+def beside(found: Sequence[dict[str, Any]], earlier: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """These rows, and those of an earlier report whose cell and drafter they do not have."""
+    known = {(row["cell"], row["drafter"]) for row in found}
+    return [row for row in earlier if (row["cell"], row["drafter"]) not in known] + list(found)
 
 
 def _losses(sample: Sample, one: str, other: str) -> dict[str, Interval]:

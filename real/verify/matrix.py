@@ -8,7 +8,7 @@ rule, is there a cell. Several rows interleave their texts, and so the rounds th
 at rest.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -123,9 +123,11 @@ def matrix(
     """Make the runs that are not there, ``jobs`` groups at a time, compare all with their predictions → the result.
 
     Raises:
-        FileNotFoundError: for a cell that was not recorded or foretold, with the commands that do it.
+        FileNotFoundError: for a cell that was not recorded, foretold or confirmed, with the commands that do it.
+        ValueError: for a cell that was foretold or confirmed by another recording, likewise.
     """
     foretold = {cell: _prediction(cell, folder) for cell in cells}
+    third = confirmed(foretold, folder)
     together: dict[tuple[str, ...], list[Cell]] = {}
     for cell in cells:
         together.setdefault((cell.mode, cell.drafter, cell.sampling), []).append(cell)
@@ -133,24 +135,33 @@ def matrix(
     for count in at_once(_make_all, [(group, folder) for group in together.values()], jobs):
         tell(made := made + count, len(cells))
     rows = [compared(cell, foretold[cell], folder) for cell in cells]
-    told = {"rows": rows, "tolerance": RUN_TOLERANCE, "groups": groups(rows), "confirmed": confirmed(folder)}
+    told = {"rows": rows, "tolerance": RUN_TOLERANCE, "groups": groups(rows), "confirmed": third}
     return told | verdict(rows)
 
 
-def confirmed(folder: Path) -> dict[str, Any]:
+def confirmed(foretold: Mapping[Cell, Trace], folder: Path) -> dict[str, Any]:
     """How the replays that foretold the cells fared against the pseudocode: runs, those that hold, the largest
     difference of a column, and positions whose counts differ.
 
     Raises:
-        FileNotFoundError: if they were not confirmed, with the command that does it.
+        FileNotFoundError: if none was confirmed, with the command that does it.
+        ValueError: if one was not, or of another recording, learner or draft length; with the same command.
     """
     path = folder / "confirmed.json"
+    again = f"run `python -m sim confirm {folder}/plan.json --out {path}` first"
     if not path.exists():
-        raise FileNotFoundError(f"no {path}: run `python -m sim confirm {folder}/plan.json --out {path}` first")
+        raise FileNotFoundError(f"no {path}: {again}")
     found = load_result(path, "confirmed")
-    rows, sizes = found["rows"], [size for row in found["rows"] for size in row["differences"].values()]
+    known = {(row["recording"], row["learner"], row["gamma"]): row for row in found["rows"]}
+    runs = {(one.header["settings"]["recording"], cell.learner, cell.gamma): cell for cell, one in foretold.items()}
+    lacking = [cell.name for run, cell in runs.items() if run not in known]
+    if lacking:
+        raise ValueError(f"{path}: lacks the replays of {len(lacking)} cells, first {lacking[0]}; {again}")
+    rows = [known[run] for run in runs]
+    sizes = [size for row in rows for size in row["differences"].values()]
     told = {"runs": len(rows), "held": sum(row["holds"] for row in rows), "limit": found["limit"]}
-    return told | {"largest": max(sizes), "counted": sum(row["counted"] for row in rows)}
+    largest = float(np.max(np.array(sizes, float)))  # what is not finite lies in the file as null or text
+    return told | {"largest": largest, "counted": sum(row["counted"] for row in rows)}
 
 
 def _prediction(cell: Cell, folder: Path) -> Trace:

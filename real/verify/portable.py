@@ -1,8 +1,8 @@
 """A recording that is small enough to be carried elsewhere, and how much of the run it leaves out.
 
 Features are float16, the readout is a file of its own (``theory/runs/readout.py``), and the mass of all tokens beyond
-the ``law_top_k`` likeliest is noted. The bytes depend on the run alone: nothing is compressed, and what tells when and
-where it was made lies in a JSON file beside.
+the ``law_top_k`` likeliest is noted. Made again on one machine, the bytes are the same: nothing is compressed, and what
+tells when and where it was made lies in a JSON file beside.
 """
 
 from collections.abc import Sequence

@@ -63,6 +63,8 @@ def record(
         header |= {"features": "float16"} if portable else {}
         if path.exists():
             check_same(path, header)
+            if portable and not path.with_suffix(".json").exists():  # it was ended before that was written
+                save_beside(path, load_header(path), models.device)
             return path
         whole, kept = replace(serving, law_top_k=0), Kept(drafter, serving, portable)
         decoder = online_decoder(models.pair_of(method), drafter, method.learner, whole, seed, record=kept.extend)
@@ -89,6 +91,7 @@ def record(
         arrays, error = halved(arrays, burn_in, drafter.ridge)
         header["readout"] = save_readout(path.parent, arrays.pop("head"))
         header["stated"] = stated(arrays["law_rest"], error, kept.losses)
+        path.with_suffix(".json").unlink(missing_ok=True)  # of a recording that was here before
         _write(path, header, arrays, np.savez)
         save_beside(path, header, models.device)
     return path

@@ -1,12 +1,15 @@
 """Steps over a recorded text while a learner learns from it: what was accepted, every round's losses, and a bound."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from sim.pseudocode.learners import Ensemble, Frozen, GradientDescent, OptimisticDescent
 from sim.pseudocode.recorded import Recorded
+
+ROUNDS = ("loss", "frozen_loss", "energy", "hint_error", "last_loss")
+"""Columns of the rounds, of which there may be none: a text may end with the burn-in."""
 
 
 class Told(NamedTuple):
@@ -109,10 +112,13 @@ def _told(
     x = learner.play()
     for number, row in enumerate(rounds, recorded.burn_in):
         row["last_loss"] = recorded.loss(x, range(number * recorded.nu, (number + 1) * recorded.nu))
-    if bound := _bound(recorded, learner, x, rounds):
+    if rounds and (bound := _bound(recorded, learner, x, rounds)) is not None:
         totals["bound"] = bound
-    columns = [{name: np.array([row[name] for row in table], float) for name in table[0]} for table in (rows, rounds)]
-    return Told(columns[0], columns[1], totals, x)
+    return Told(_columns(rows, rows[0]), _columns(rounds, ROUNDS), totals, x)
+
+
+def _columns(table: list[dict[str, float]], names: Iterable[str]) -> dict[str, np.ndarray]:
+    return {name: np.array([row[name] for row in table], float) for name in names}
 
 
 def _bound(recorded: Recorded, learner: Frozen, u: np.ndarray, rounds: list[dict[str, float]]) -> float | None:

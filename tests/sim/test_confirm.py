@@ -11,11 +11,12 @@ from typer.testing import CliRunner
 
 from sim import __main__ as simulator
 from sim import pseudocode
-from sim.confirm import by_pseudocode, confirm
+from sim.confirm import Confirmed, by_pseudocode, compared, confirm
 from sim.environments import chain
 from sim.environments.recording import Recording
 from sim.environments.replay import Replay
 from sim.pseudocode.noise import exponentials
+from sim.pseudocode.run import Told
 from tests.sim.test_replay import NU, POSITIONS, VOCABULARY, WIDTH, arrays, save
 from theory.domain import Ball
 from theory.hints import MovingAverage
@@ -67,6 +68,36 @@ def test_the_replay_is_the_pseudocode(tmp_path, name, kind):
             assert max(found.differences.values()) < 1e-9
             assert {"overlap", "loss", "hint_error", "steps", "bonus", "x"} <= set(found.differences)
             assert ("bound" in found.differences) == (name in ("ogd", "optimistic", "ensemble"))
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_a_text_that_ends_with_the_burn_in_is_compared_too(tmp_path, name):
+    """No round is learned, so that its columns are empty and no bound is claimed; the counts remain."""
+    content = arrays(False, burn_in_rounds=POSITIONS // NU)
+    content["whitener"] = whitening(content["features"][: POSITIONS // NU * NU].astype(float))
+    found = confirm(save(tmp_path / "short.npz", content), LEARNERS[name], 3)
+    assert (found.holds, found.positions) == (True, POSITIONS)
+    assert found.differences["loss"] == 0.0
+    assert "bound" not in found.differences
+
+
+def told(energy):
+    """A run of one position, with a column of small numbers."""
+    positions = {name: np.ones(1) for name in ("step_start", "examined", "accepted", "overlap", "margin")}
+    return Told(positions, {"energy": np.array(energy)}, {"steps": 1.0}, np.zeros(4))
+
+
+def test_a_difference_is_relative_to_the_largest_entry_of_its_column():
+    near, far = (compared(told([1e-6, size]), told([1e-6, 2e-6])) for size in (2e-6 * (1 + 1e-7), 2e-6 * (1 + 1e-5)))
+    assert near.holds
+    assert far.differences["energy"] == pytest.approx(1e-5)
+    assert not far.holds
+
+
+@pytest.mark.parametrize("differences", [{"overlap": 0.0, "bound": np.nan}, {"bound": np.nan, "overlap": 0.0}])
+def test_what_is_no_number_does_not_hold(differences):
+    assert not Confirmed(differences, 0, 10).holds
+    assert not compared(told([1.0, np.nan]), told([1.0, 1.0])).holds
 
 
 def test_what_is_not_written_as_pseudocode_is_refused():

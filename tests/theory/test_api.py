@@ -15,12 +15,16 @@ import pytest
 
 import theory
 from theory import bounds
-from theory.checker.trial import NothingClaimed, Report, assert_learner
-from theory.domain import Ball
+from theory.checker import trial
+from theory.checker.report import Report
+from theory.checker.search import Search
+from theory.checker.trial import NothingClaimed, assert_learner, default_problem
+from theory.domain import Ball, Box, Domain, Free, Simplex
 from theory.lazy import public
 from theory.learners import OGD, Hedge, OptimisticOGD
 from theory.problem import Problem
 from theory.runs.trace import Trace
+from theory.step_size import AdaGradNorm
 
 ROOT = Path(__file__).parents[2]
 PROBLEM = Problem(Ball(1.0), 2, 32, 1.0)
@@ -174,10 +178,36 @@ def test_a_search_that_a_learner_ends_does_not_hold():
 def test_a_learner_without_a_claim_holds_by_its_laws_alone():
     report = theory.check("adam", games=5_000)
     assert report.holds
-    assert report.notes == ["the learner claims NO BOUND, so none was tried; give one as bound"]
+    assert report.notes == ["NO BOUND was tried: the learner claims no bound; give one as bound"]
     assert report.untried["within_bound"] == "the learner claims no bound"
     with pytest.warns(NothingClaimed, match="no bound was tried, laws alone"):
         assert_learner("adam", games=5_000)
+
+
+def test_a_bound_without_a_value_is_not_called_none():
+    report = theory.check(OGD(AdaGradNorm(2.0)), games=500)
+    assert report.notes == [f"NO BOUND was tried: {report.untried['within_bound']}; give one as bound"]
+    assert report.untried["within_bound"] == "the domain has no diameter, so that the bound has no value"
+    report = theory.check(OGD(AdaGradNorm(2.0), Ball(1.0)), problem=Problem(Free(), 2, 32, 1.0), games=500)
+    assert "NO BOUND was tried: the problem's domain has no diameter" in report.notes[0]
+
+
+UNIT = Box(0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class InTheUnitBox(OGD):
+    domain: Domain = UNIT
+
+
+def test_a_class_is_tried_on_its_own_domain(tmp_path):
+    assert theory.check(InTheUnitBox, games=500).learner.domain == UNIT
+    (tmp_path / "my.py").write_text("from tests.theory.test_api import InTheUnitBox\n")
+    assert default_problem(f"{tmp_path}/my.py:InTheUnitBox").domain == UNIT
+    assert default_problem(InTheUnitBox, Ball(2.0)).domain == Ball(2.0)
+    assert default_problem(InTheUnitBox(0.1, Free())).domain == Free()  # an object is as it is
+    for name, domain in (("ogd", Ball(1.0)), ("ensemble", Ball(1.0)), ("hedge", Simplex())):
+        assert default_problem(name).domain == domain
 
 
 def test_a_budget_is_of_games_and_what_it_ended_is_said():
@@ -186,6 +216,41 @@ def test_a_budget_is_of_games_and_what_it_ended_is_said():
     assert str(reports[0]) == str(reports[1])
     assert "the budget of 3,000 games ended the search in: constructions, refining" in reports[0].notes[0]
     assert theory.check(Hedge(0.5)).notes == []
+    quarters = [note for note in reports[0].notes if "the budget of 750 games ended the search in: " in note]
+    assert [note.partition(":")[0] for note in quarters] == ["d = 1", "d = 2", "d = 9"]
+
+
+@pytest.mark.parametrize("bound", [None, lambda game: 2.0 * game.horizon], ids=["own", "for small gradients"])
+def test_a_report_counts_all_games_that_were_played(bound, monkeypatch):
+    """Those in other dimensions too, and those of small gradients where large ones break a bound."""
+    searches, played = set(), []
+
+    class Counting(Search):
+        def _play(self, game):
+            searches.add(id(self))
+            played.append(game.slopes.shape[1])
+            return super()._play(game)
+
+    monkeypatch.setattr(trial, "Search", Counting)
+    report = theory.check(OGD(0.5, Ball(1.0)), bound, PROBLEM, games=3_000)
+    assert len(searches) > 1
+    assert report.games == sum(played) > 3_000
+    assert f"{report.games:,} games played" in str(report)
+
+
+def test_any_budget_will_do_but_none():
+    report = theory.check(OGD(0.5, Ball(1.0)), games=3)
+    assert report.holds
+    assert report.raised is None
+    with pytest.raises(ValueError, match="games=0: a search plays at least 1"):
+        theory.check(OGD(0.5, Ball(1.0)), games=0)
+
+
+def test_a_search_alone_tries_no_law():
+    report = theory.check(Unprojected(0.5, Ball(1.0)), games=5_000, laws=False)
+    assert report.laws == {}
+    assert "The learner leaves the domain in this game:" in str(report)
+    assert "feasible" not in str(report)
 
 
 def test_a_bound_that_is_looser_than_asked_does_not_hold():

@@ -298,6 +298,25 @@ def test_a_moving_mixture_pays_half_its_one_norm_on_acceptance(game, epsilon, sh
     assert suffered.sum() - compared <= promised + ROUNDING
 
 
+@given(games(longest=40), RATES, st.floats(0.01, 0.9), st.lists(st.integers(1, 5), min_size=40, max_size=40))
+def test_gaps_of_shared_rounds_grow_with_their_squares(game, epsilon, share, lengths):
+    positions = len(game[1])
+    ends = [min(end, positions) for end in np.cumsum(lengths)]
+    lengths = [length for length in np.diff([0, *ends]) if length]
+    suffered, state = in_rounds(FixedShare(epsilon, share, surrogate=True), *game, lengths)
+    assert state.gap[0] <= epsilon * np.sum(np.square(lengths)) / 8 + ROUNDING
+    regret = suffered - min(end_to_end(*game).value(mixture) for mixture in grid())
+    paid = bounds.fixed_share(log(EXPERTS), share, 0.0, float(len(lengths)), EXPERTS) / epsilon
+    assert regret <= paid + epsilon * np.sum(np.square(lengths)) / 8 + ROUNDING
+
+
+def test_a_gap_of_shared_rounds_is_more_than_that_of_as_many_positions():
+    """One round of four positions at which one of two drafts is sure and right: its gap is near η·4²/8, not η/8."""
+    epsilon, drafts = 0.1, np.tile(np.eye(2), (4, 1, 1))
+    _, state = in_rounds(FixedShare(epsilon, 0.1, surrogate=True), drafts, np.tile([1.0, 0.0], (4, 1)), [4])
+    assert 0.9 * epsilon * 4**2 / 8 < state.gap[0] <= epsilon * 4**2 / 8
+
+
 @pytest.mark.parametrize(("switches", "experts"), [(0, 4), (1, 2), (5, 3)])
 def test_the_switching_bound_is_attained_on_acceptance(switches, experts):
     """Only one draft at a time knows the sure token; at a large η no other sequence of drafts counts."""

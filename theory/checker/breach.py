@@ -39,12 +39,17 @@ class Breach:
         return self.fault.partition(":")[0] if self.fault and self.fault.startswith("raised ") else None
 
 
+def hold(law: Law, learner: Learner, game: Game) -> None:
+    """Hold the law against the learner in a copy of the game, into which it may write; numpy warns of nothing."""
+    with np.errstate(all="ignore"):
+        law(learner, game.each(np.copy))
+
+
 def attempt(law: Law, learner: Learner, game: Game) -> Breach:
-    """The law held against the learner in this game, of which the learner gets a copy: it may write into it."""
+    """The law held against the learner in this game, and what came of it."""
     fault = None
     try:
-        with np.errstate(all="ignore"):
-            law(learner, game.each(np.copy))
+        hold(law, learner, game)
     except AssertionError as error:
         fault = str(error).removeprefix(f"{law.__name__}: ")
     except (Exception, SystemExit) as error:

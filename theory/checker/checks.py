@@ -17,6 +17,7 @@ import numpy as np
 
 from theory.bounds import comparator_energy
 from theory.checker import honesty, sameness
+from theory.checker.demand import demand
 from theory.checker.games import Game, plays
 from theory.domain import Simplex
 from theory.hindsight import best_piecewise
@@ -47,14 +48,14 @@ def feasible(learner: Learner, game: Game) -> None:
         outside = np.argwhere(~learner.domain.contains(decisions))
         where = f"round {outside[0, 0] + 1}, {decisions[tuple(outside[0])].round(6).tolist()}" if len(outside) else ""
         more = f"nor are those of {len(outside) - 1} more rounds and copies"
-        assert not len(outside), f"feasible: the play of {where}, is not in {learner.domain}; {more}"
+        demand(not len(outside), f"feasible: the play of {where}, is not in {learner.domain}; {more}")
 
 
 def starts_as_told(learner: Learner, game: Game) -> None:
     """The first decision is the one that it is given, up to rounding."""
     first = np.asarray(learner.predict(learner.init(game.x_1)))
     apart = float(np.max(np.abs(first - game.x_1)))
-    assert apart <= 1e-6, f"starts_as_told: the first decision differs by {apart:g} from the x_1 that init was given"
+    demand(apart <= 1e-6, f"starts_as_told: the first decision differs by {apart:g} from the x_1 that init was given")
 
 
 def moves(learner: Learner, game: Game) -> None:
@@ -71,10 +72,11 @@ def moves(learner: Learner, game: Game) -> None:
             if np.all(moved):
                 break
             alike = [learner.update(state, Linear(one)) for state, one in zip(alike, (slope, 0.0 * slope), strict=True)]
-        assert learner.learns or not np.any(moved), "moves: learns is False, but losses change what is played"
-        assert np.all(moved) or not learner.learns, (
+        demand(learner.learns or not np.any(moved), "moves: learns is False, but losses change what is played")
+        demand(
+            np.all(moved) or not learner.learns,
             f"moves: {PATIENCE} gradients of norm {size:g} in d = {x_1.shape[-1]} change no play; a learner that is "
-            "not to learn says learns = False"
+            "not to learn says learns = False",
         )
 
 
@@ -85,9 +87,10 @@ def gradients_counted(learner: Learner, game: Game) -> None:
         counted = Counted(loss_t, copies=len(game.x_1))
         learner.predict(state)
         state = learner.update(state, counted)
-        assert counted.queries <= learner.gradients_per_round, (
+        demand(
+            counted.queries <= learner.gradients_per_round,
             f"gradients_counted: {counted.queries:g} gradients in a round, {learner.gradients_per_round} declared as "
-            "gradients_per_round"
+            "gradients_per_round",
         )
 
 
@@ -97,14 +100,14 @@ def hint_taken(learner: Learner, game: Game) -> None:
     for loss_t in game.losses:
         for hint in (np.ones_like(game.x_1), np.roll(game.slopes[0], 1, axis=-1)):
             taken = taken or bool(np.any(learner.predict(state, hint) != learner.predict(state)))
-            assert _asks_where_it_plays(learner, state, loss_t, hint) or not _asks_where_it_plays(
-                learner, state, loss_t, None
-            ), (
+            as_played, as_usual = (_asks_where_it_plays(learner, state, loss_t, given) for given in (hint, None))
+            demand(
+                as_played or not as_usual,
                 "hint_taken: update asks for the gradient at another point than predict played by the outside hint; "
-                "pass it on in update, too"
+                "pass it on in update, too",
             )
         state = learner.update(state, loss_t)
-    assert taken, "hint_taken: takes_hints is True, but no outside hint changes a play"
+    demand(taken, "hint_taken: takes_hints is True, but no outside hint changes a play")
 
 
 def _asks_where_it_plays(learner: Learner, state: State, loss_t: Loss, hint: np.ndarray | None) -> bool:
@@ -132,14 +135,15 @@ def hint_optional(learner: Learner, game: Game) -> None:
         hint = learner.own_hint(state)
         own = learner.predict(state)
         uses = not np.array_equal(learner.predict(state, np.ones_like(game.x_1)), own)
-        assert learner.takes_hints or not uses, (
-            "hint_optional: predict uses an outside hint, but takes_hints is False; the class must declare it"
+        demand(
+            learner.takes_hints or not uses,
+            "hint_optional: predict uses an outside hint, but takes_hints is False; the class must declare it",
         )
         same = np.array_equal(learner.predict(state, hint), own)
-        assert same, "hint_optional: predict with the learner's own hint differs from predict without"
+        demand(same, "hint_optional: predict with the learner's own hint differs from predict without")
         following = learner.update(state, loss_t)
         same = honesty.identical(learner.update(state, loss_t, hint), following)
-        assert same, "hint_optional: update with the learner's own hint differs from update without"
+        demand(same, "hint_optional: update with the learner's own hint differs from update without")
         state = following
 
 
@@ -170,21 +174,23 @@ def _assert_within_bound(learner: Learner, game: Game, comparators: np.ndarray, 
     excess = dynamic_regret(np.array(losses), np.array(compared)) - np.array(limits)
     worst = int(np.argmax(excess))
     rounding = ROUNDING * (1 + abs(limits[worst]))
-    assert np.all(excess <= rounding), f"within_bound: regret exceeds the bound by {excess[worst]} in round {worst + 1}"
+    within = np.all(excess <= rounding)
+    demand(within, f"within_bound: regret exceeds the bound by {excess[worst]} in round {worst + 1}")
 
 
 # Which laws are whose
 
 
 def _bounded(learner: Learner, dimension: int) -> str | None:
-    if not isfinite(learner.domain.diameter(dimension)):
-        return "the domain has no diameter, so that the bound has no value"
     x_1 = learner.domain.project(np.full(dimension, 1 / dimension))
     try:
         claimed = learner.bound(learner.init(x_1), np.array(4.0)) is not None
     except Exception:  # the law will tell
-        return None
-    return None if claimed else "the learner claims no bound"
+        claimed = True
+    if not claimed:
+        return "the learner claims no bound"
+    bounded = isfinite(learner.domain.diameter(dimension))
+    return None if bounded else "the domain has no diameter, so that the bound has no value"
 
 
 def _declared(name: str) -> Callable[[Learner, int], str | None]:
@@ -222,7 +228,7 @@ LAWS: dict[Law, Callable[[Learner, int], str | None]] = {
 
 def checks(
     learner: Learner, dimension: int = 4, rounds: int = 12, seed: int = 0, dimensions: tuple[int, ...] = DIMENSIONS
-) -> Iterator[tuple[str, Callable[[], None]]]:
+) -> Iterator[tuple[str, partial[None]]]:
     """(name, check) for every law that must hold for ``learner``; a check raises AssertionError if it does not.
 
     Args:

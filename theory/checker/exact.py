@@ -18,7 +18,7 @@ def worst_regret(learner: str, horizon: int, step_size: float) -> float:
     """Largest static regret of OGD, or of OptimisticOGD with the last gradient as hint, at D = G = 1.
 
     Raises:
-        ModuleNotFoundError: without the extra: ``pip install 'onlinespec[pep]'``.
+        ModuleNotFoundError: without the extra ``pep``.
         ValueError: for another learner, or no round.
     """
     if learner not in LEARNERS or horizon < 1:
@@ -28,7 +28,8 @@ def worst_regret(learner: str, horizon: int, step_size: float) -> float:
         from PEPit.functions import ConvexIndicatorFunction  # pyright: ignore[reportMissingImports]
         from PEPit.primitive_steps import proximal_step  # pyright: ignore[reportMissingImports]
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"{error}: exact worst cases need pip install 'onlinespec[pep]'") from None
+        how = "exact worst cases need pip install '.[pep]' in the checkout of onlinespec"
+        raise ModuleNotFoundError(f"{error}: {how}") from None
 
     problem = PEP()
     domain = problem.declare_function(ConvexIndicatorFunction, D=1.0)

@@ -1,7 +1,7 @@
 """A game that breaks a claim or a law as a file, without code; played again by ``python -m theory replay``.
 
-A learner, its problem and its claim are written as the classes and settings they are made of. Classes of ``theory`` are
-found by name; those of others only where the reader trusts the file, for finding them runs their modules.
+A learner, its problem and its claim are written as the classes and settings they are made of. Dataclasses of ``theory``
+are found by name; all else only where the reader trusts the file, for to find it and to call it may do anything.
 """
 
 from dataclasses import fields, is_dataclass
@@ -79,7 +79,7 @@ def replayed(path: Path, trust: bool = False) -> Finding | Breach:
 
     Args:
         path: a file that ``save`` wrote.
-        trust: run the modules and files that it names, besides ``theory``.
+        trust: run whatever it names besides dataclasses of ``theory``.
 
     Raises:
         FileNotFoundError: if nothing is there.
@@ -165,12 +165,21 @@ def _name_of(value: Any) -> str:
 
 
 def _found(name: str, trust: bool) -> Any:
+    """What is there under ``module:name``; without trust a dataclass of ``theory``, for to call others may do anything.
+
+    Raises:
+        ValueError: if it is not there, or not trusted.
+    """
     module, _, member = name.rpartition(":")
-    if not trust and module.partition(".")[0] != "theory":
+    file = Path(module).suffix == ".py"
+    if not trust and (file or not module.startswith("theory.")):
         raise ValueError(f"{name!r}: to find it runs {module}; trust the file to allow that")
-    if Path(module).suffix == ".py":
+    if file:
         return load(name, "class")
     try:
-        return getattr(import_module(module), member)
+        found = getattr(import_module(module), member)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"{name!r}: is not there ({error})") from error
+    if not trust and not (isinstance(found, type) and is_dataclass(found) and found.__module__ == module):
+        raise ValueError(f"{name!r}: is no dataclass of {module}, and may do anything; trust the file to allow that")
+    return found

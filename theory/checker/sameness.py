@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from theory.arrays import Array
+from theory.checker.demand import demand
 from theory.checker.games import Game, plays
 from theory.checker.traced import Traced, ValueSeen, bare, traced
 from theory.learner import Learner, State
@@ -55,7 +56,7 @@ def dtype_kept(learner: Learner, game: Game) -> None:
     """float32 first decisions and losses give float32 decisions."""
     narrow = game.each(lambda a: a.astype(np.float32))
     dtype = plays(learner, narrow.x_1, narrow.losses).dtype
-    assert dtype == np.float32, f"dtype_kept: float32 in, {dtype} out"
+    demand(dtype == np.float32, f"dtype_kept: float32 in, {dtype} out")
 
 
 def disguised(learner: Learner, game: Game) -> None:
@@ -66,9 +67,10 @@ def disguised(learner: Learner, game: Game) -> None:
     }
     for kind, losses in kinds.items():
         open_, hidden = (plays(learner, game.x_1, each) for each in (losses, [Disguised(one) for one in losses]))
-        assert np.array_equal(open_, hidden), (
+        demand(
+            np.array_equal(open_, hidden),
             f"disguised: a {kind} loss is played otherwise than an object of another class with the same values and "
-            "gradients; ask a loss for value and grad alone"
+            "gradients; ask a loss for value and grad alone",
         )
 
 
@@ -104,7 +106,7 @@ def any_library(learner: Learner, game: Game) -> None:
             state, played = learner.init(other.x_1), []
             for slope in other.slopes:
                 x_t = learner.predict(state)
-                assert torch.is_tensor(x_t), f"any_library: plays a {type(x_t).__name__} for tensors of {LIBRARY}'s"
+                demand(torch.is_tensor(x_t), f"any_library: plays a {type(x_t).__name__} for tensors of {LIBRARY}'s")
                 played.append(x_t.numpy().copy())
                 state = learner.update(state, Quadratic(slope) if game.quadratic else Linear(slope))
         except (TypeError, AttributeError, ValueError, RuntimeError, DeprecationWarning) as error:
@@ -188,4 +190,4 @@ def close(law: str, one: np.ndarray, other: np.ndarray, tolerance: float = 1e-10
     """AssertionError that begins with ``law`` where two arrays differ by more than rounding, relative to 1 + |one|."""
     apart = np.subtract(one, other, out=np.zeros(np.shape(one)), where=one != other)  # both may be infinite
     worst = float(np.max(np.abs(apart) / (1 + np.abs(np.where(apart, one, 0.0)))))
-    assert worst <= tolerance, f"{law}: what is compared differs by {worst}"
+    demand(worst <= tolerance, f"{law}: what is compared differs by {worst}")

@@ -23,7 +23,7 @@ from theory.problem import Problem
 HORIZONS = (1, 2, 3, 4, 8, 16, 32, 64, 5, 6, 12, 24, 48, 256, 1024)
 """Lengths of the constructed games, in the order in which they are tried."""
 GAMES = 100_000
-"""Games that a search plays at most, unless another number is given: more than its stages need for most claims."""
+"""After so many games a search ends, unless another number is given: more than its stages need for most claims."""
 SIZES = tuple(10.0**k for k in range(-6, 7))
 """Largest slopes, in units of the gradient bound, where a claim does not limit them."""
 
@@ -35,7 +35,8 @@ class Search:
     Args:
         learner: any learner. problem: its constants; G limits what only a priori bounds are asked.
         claims: of ``claims()``.
-        games: at most, a game and its comparators counted once; the search also ends by itself.
+        games: after which it ends, with the batch that it is in and a last refining; a game and its comparators are
+            counted once. The search also ends by itself.
         scales: whether slopes may exceed G (tiny ones are always tried).
         horizons: lengths of the constructed games.
         seed: of what is random.

@@ -1,17 +1,18 @@
 """A learner on trial: every law, then a search for a game that breaks what it claims; one report of both."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from math import inf
-from typing import Any, NamedTuple
+from dataclasses import replace
+from math import inf, isfinite
+from typing import Any
 from warnings import warn
 
 from theory.checker import breach, kept
 from theory.checker.breach import Breach, attempts
 from theory.checker.checks import DIMENSIONS, untried
 from theory.checker.claims import Bound, BoundRaised, Claim, Finding, claims, load_bound, within
-from theory.checker.counterexample import as_test, script, shrink, summary
+from theory.checker.counterexample import as_test, script, shrink
 from theory.checker.expression import expression
+from theory.checker.report import Broken, Report, Unlawful
 from theory.checker.search import GAMES, Search
 from theory.domain import Ball, Domain, Simplex
 from theory.learner import Learner
@@ -28,111 +29,6 @@ class NothingClaimed(UserWarning):
     """A learner passed without a bound having been tried."""
 
 
-class Broken(NamedTuple):
-    """A game that breaks a claim, made short.
-
-    Attributes:
-        finding: the game. code: Python that plays it again. test: the same as a test. kept: what ``kept.save`` takes;
-            None where no file can tell it.
-    """
-
-    finding: Finding
-    code: str
-    test: str
-    kept: dict[str, Any] | None
-
-
-class Unlawful(NamedTuple):
-    """A game that breaks a law, made short; ``test`` and ``kept`` as of ``Broken``."""
-
-    breach: Breach
-    test: str
-    kept: dict[str, Any] | None
-
-
-@dataclass(frozen=True)
-class Report:
-    """What a trial found; ``print`` shows all of it.
-
-    Attributes:
-        learner: what was tried; problem: the constants that its claims were asked for.
-        laws: by the law's name, what broke it; None where it holds. untried: of other laws, why they were not tried.
-        findings: for every claim the game in which regret came nearest to the bound.
-        broken: of those that break their claim, the short game and its Python.
-        unlawful: of every law that is broken, the same.
-        notes: what else there is to know.
-        raised: the exception that ended the search; None if nothing did.
-        loose: claims of which regret came to less than the share ``asked`` in every game.
-    """
-
-    learner: Learner
-    problem: Problem
-    laws: dict[str, str | None]
-    findings: list[Finding] = field(default_factory=list)
-    broken: list[Broken] = field(default_factory=list)
-    unlawful: list[Unlawful] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    raised: str | None = None
-    untried: dict[str, str] = field(default_factory=dict)
-    loose: list[Finding] = field(default_factory=list)
-    asked: float | None = None
-
-    @property
-    def failed(self) -> dict[str, str]:
-        """The laws that are broken, and what broke each."""
-        return {name: fault for name, fault in self.laws.items() if fault is not None}
-
-    @property
-    def holds(self) -> bool:
-        """Whether every law holds, no game was found that breaks a claim, and none is looser than asked."""
-        return not (self.failed or self.broken or self.raised or self.loose)
-
-    @property
-    def counterexample(self) -> str | None:
-        """Python that plays the first game that breaks a claim; None without one."""
-        return self.broken[0].code if self.broken else None
-
-    def __str__(self) -> str:
-        parts = [f"{self.learner}, d = {self.problem.dimension}", *self._laws(), *self._claims()]
-        parts += [f"note: {note}" for note in self.notes]
-        parts += [f"broken: the search raised {self.raised}"] if self.raised else []
-        parts += [
-            f"loose: regret comes to {one.ratio:.3f} of the {one.claim.name} at most, {self.asked:g} is asked"
-            for one in self.loose
-        ]
-        return "\n".join(parts + [line for broken in self.broken for line in _told(broken)])
-
-    def _laws(self) -> list[str]:
-        first = {name: (fault or "").partition("\n")[0] for name, fault in self.laws.items()}
-        shown = [("law", "", ""), *((name, "broken" if self.laws[name] else "ok", first[name]) for name in self.laws)]
-        shown += [(name, "not tried", why) for name, why in self.untried.items()]
-        games = {name: fault.split("\n")[1:] for name, fault in self.failed.items()}
-        return aligned(shown) + ["\n  ".join([f"{name}:", *game]) for name, game in games.items() if game]
-
-    def _claims(self) -> list[str]:
-        heading = "claim", "largest regret/bound", "", "in", "rounds"
-        rows = [
-            (one.claim.name, f"{one.ratio:.6f}", "broken" if one.broken else "holds", one.family, one.played.horizon)
-            for one in self.findings
-        ]
-        return aligned([heading, *rows]) if rows else []
-
-
-def aligned(rows: Sequence[Sequence[Any]]) -> list[str]:
-    """Rows of cells as lines whose columns begin at the same place."""
-    cells = [[str(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
-
-
-def _told(broken: Broken) -> list[str]:
-    """The game that breaks a claim, and how to play it again."""
-    finding = broken.finding
-    fault = "leaves the domain" if finding.outside else f"breaks its {finding.claim.name}"
-    game = aligned([(f" {name}", value) for name, value in summary(finding).items()])
-    return ["", f"The learner {fault} in this game:", *game, "Again, in Python:", broken.code]
-
-
 def check(
     learner: Choice,
     bound: Bound | str | None = None,
@@ -144,6 +40,7 @@ def check(
     dimensions: Sequence[int] = DIMENSIONS,
     tightness_at_least: float | None = None,
     seed: int = 0,
+    laws: bool = True,
 ) -> Report:
     """Try every law on a learner, then search for a game that breaks its bound.
 
@@ -164,60 +61,68 @@ def check(
         bound: a function of one game (``Played``) that gives a bound on its regret, or ``file.py:function``; by default
             all that the learner claims itself.
         problem: the constants that the learner is tuned for and its claims are asked for; by default G = 1 and 64
-            rounds in three dimensions, on the learner's own domain or the unit ball.
+            rounds in three dimensions, on the domain of ``default_problem``.
         settings: of the learner, on top of its theorem's tuning; dotted keys go deeper.
         only_within: search games with gradients up to G only, for a bound that is stated for those.
-        games: of the search, at most.
+        games: after which the search ends, with the batch that it is in. Others follow it, each with a budget of its
+            own: a quarter of this in each of the other ``dimensions``; as many again, of smaller gradients, for a bound
+            of yours that is broken by larger ones than G. The report says how many were played in all.
         dimensions: in which laws, and what the learner claims itself, are tried besides the problem's; none for one
             that is made for a single dimension.
         tightness_at_least: a share of ``bound`` that regret is to reach in some game; a looser bound does not hold
             either, for a theorem that is proved as tight.
         seed: of what is random.
+        laws: whether to try them; without, for a suite that does so itself, they are taken to hold.
 
     Raises:
-        ValueError: for a share without a bound, or outside (0, 1]; for an unknown learner or setting, a missing file,
-            or a bound that raises or gives no number.
+        ValueError: for a share without a bound, or outside (0, 1]; for no games; for an unknown learner or setting, a
+            missing file, or a bound that raises or gives no number.
     """
     if tightness_at_least is not None and not (bound is not None and 0 < tightness_at_least <= 1):
         raise ValueError(
             f"tightness_at_least={tightness_at_least!r}, bound={bound!r}: a share of a bound, above 0 and at most 1"
         )
+    if games < 1:
+        raise ValueError(f"games={games!r}: a search plays at least 1")
     problem = problem or default_problem(learner)
     settings = dict(settings or {})
     subject = make_learner(learner, settings, problem)
     spec = bound if isinstance(bound, str) else None
     function = load_bound(bound) if isinstance(bound, str) else bound
     made = expression(learner, settings, problem)
-    laws = attempts(subject, problem.dimension, dimensions, seed)
-    unlawful = [_unlawful(breach.shrink(one), made) for one in laws.values() if one.broken]
-    faults = {name: one.fault for name, one in laws.items()}
-    report = Report(subject, problem, faults, unlawful=unlawful, untried=untried(subject, problem.dimension))
+    report = _held_to_laws(subject, problem, made, dimensions, seed) if laws else Report(subject, problem, {})
     if dishonest := [name for name in HONEST if name in report.failed]:
-        first = f"no search for a game that breaks its bound before {', '.join(dishonest)} holds: repair that first"
-        return replace(report, notes=[first])
+        return replace(report, notes=[repair_first(dishonest)])
     try:
         held = claims(subject, problem, function, spec)
         if "feasible" in report.failed and not held:
             held = [Claim("domain", lambda played: inf)]  # for a game in which it leaves it
         if not held:
-            return replace(report, notes=["the learner claims NO BOUND, so none was tried; give one as bound"])
+            why = untried(subject, problem.dimension).get("within_bound", "the problem's domain has no diameter")
+            return replace(report, notes=[f"NO BOUND was tried: {why}; give one as bound"])
         if only_within:
             held = [within(claim, problem.gradient_bound) for claim in held]
         search = Search(subject, problem, held, games, not only_within, seed=seed)
-        findings, notes = search.run(), search.notes
+        findings = search.run()
         if function is None and not any(found.broken for found in findings):
             for dimension in dimensions:
                 findings += _elsewhere(search, replace(problem, dimension=dimension))
         failing = _distinct([_short(found) for found in findings if found.broken])
         if function is not None:
-            failing = [_smaller(search, found, notes) for found in failing]
+            failing = [_smaller(search, found) for found in failing]
     except BoundRaised:
         raise
     except (Exception, SystemExit) as error:
         return replace(report, raised=f"{type(error).__name__}: {error}")
     broken = [_broken(found, made, problem, function, spec) for found in failing]
     loose = [f for f in findings if tightness_at_least is not None and f.ratio < tightness_at_least]
-    return replace(report, findings=findings, broken=broken, notes=notes, loose=loose, asked=tightness_at_least)
+    told = {"notes": search.notes, "games": search.played, "asked": tightness_at_least}
+    return replace(report, findings=findings, broken=broken, loose=loose, **told)
+
+
+def repair_first(laws: Sequence[str]) -> str:
+    """Why nothing is searched for: these ``HONEST`` laws are broken."""
+    return f"no search for a game that breaks its bound before {', '.join(laws)} holds: repair that first"
 
 
 def assert_learner(
@@ -257,16 +162,32 @@ def default_problem(
     horizon: int = 64,
     gradient_bound: float = 1.0,
 ) -> Problem:
-    """The constants that a trial asks for, by default on the domain that the learner plays on."""
+    """The constants that a trial asks for, by default on the domain that the learner plays on.
+
+    An object has one; of a class, or a name, it is the default of its field where that has a diameter, else the unit
+    ball.
+    """
     if domain is None and isinstance(learner, Learner):
         domain = learner.domain
-    own = Simplex() if learner_class(learner).weighs_experts() else Ball(1.0)
-    return Problem(domain or own, dimension, horizon, gradient_bound)
+    elif domain is None:
+        own = getattr(learner_class(learner), "domain", None)
+        domain = own if isinstance(own, Domain) and isfinite(own.diameter(dimension)) else Ball(1.0)
+    return Problem(domain, dimension, horizon, gradient_bound)
 
 
 def tried(learner: Learner, dimension: int, dimensions: Sequence[int] = DIMENSIONS) -> dict[str, str | None]:
     """Every law → what broke it, None where it holds."""
     return {name: one.fault for name, one in attempts(learner, dimension, dimensions).items()}
+
+
+def _held_to_laws(
+    subject: Learner, problem: Problem, made: tuple[str, dict[str, str]], dimensions: Sequence[int], seed: int
+) -> Report:
+    """The report before the search."""
+    found = attempts(subject, problem.dimension, dimensions, seed)
+    faults = {name: one.fault for name, one in found.items()}
+    unlawful = [_unlawful(breach.shrink(one), made) for one in found.values() if one.broken]
+    return Report(subject, problem, faults, unlawful=unlawful, untried=untried(subject, problem.dimension))
 
 
 def _unlawful(found: Breach, made: tuple[str, dict[str, str]]) -> Unlawful:
@@ -303,8 +224,17 @@ def _elsewhere(search: Search, problem: Problem) -> list[Finding]:
     own = [replace(claim, name=f"{claim.name}, d = {problem.dimension}") for claim in claims(search.learner, problem)]
     if not search.scales:
         own = [within(claim, problem.gradient_bound) for claim in own]
-    there = Search(search.learner, problem, own, search.games // 4, search.scales, FEW, search.seed, drawn=False)
-    return [one for one in there.run() if one.broken]
+    games = max(1, search.games // 4)
+    there = Search(search.learner, problem, own, games, search.scales, FEW, search.seed, drawn=False)
+    found = there.run()
+    _count(search, there, f"d = {problem.dimension}")
+    return [one for one in found if one.broken]
+
+
+def _count(search: Search, there: Search, where: str) -> None:
+    """Add to a search what one that followed it played and left out."""
+    search.played += there.played
+    search.notes += [f"{where}: {note}" for note in there.notes]
 
 
 def _distinct(found: list[Finding]) -> list[Finding]:
@@ -312,15 +242,16 @@ def _distinct(found: list[Finding]) -> list[Finding]:
     return [finding for number, finding in enumerate(found) if number == 0 or not finding.outside]
 
 
-def _smaller(search: Search, found: Finding, notes: list[str]) -> Finding:
+def _smaller(search: Search, found: Finding) -> Finding:
     """A finding with gradients up to G, if one breaks the claim, too; else the finding, and a note."""
     g, largest = search.problem.gradient_bound, float(found.played.gradient_bound)
     if found.outside or largest <= g * (1 + 1e-9):
         return found
     again = replace(search, claims=[within(found.claim, g)], scales=False, best={}, notes=[], played=0)
     breaking = [shrink(one) for one in again.run() if one.broken]
+    _count(search, again, f"gradients up to {g:g}")
     if not breaking:
-        notes.append(
+        search.notes.append(
             f"it is broken by gradients up to {largest:.3g}; with gradients up to G = {g} no game does so. "
             "If the bound is stated for those, search only within them (only_within)"
         )

@@ -15,5 +15,6 @@ EXTRAS = {
 
 
 def needs(what: str, module: str) -> str:
-    """The message where ``module`` is missing."""
-    return f"{what} needs {module}, which is not installed: pip install 'onlinespec[{EXTRAS[module]}]'"
+    """The message where ``module`` is missing. Nothing is released: an index would bring another's package, or none."""
+    extra = EXTRAS[module]
+    return f"{what} needs {module}, which is not installed: pip install '.[{extra}]' in the checkout of onlinespec"

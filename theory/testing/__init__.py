@@ -2,15 +2,16 @@
 
     from theory.testing import learner_machine, parametrize_with_laws
 
-    @parametrize_with_laws([MyLearner(step_size=0.1)], expected_failed_laws={"scaling": "its step is absolute"})
+    @parametrize_with_laws([MyLearner(step_size=0.1)], expected_failed_laws={"dtype_kept": "it computes in float64"})
     def test_my_learner(law):
         law()
 
     TestMyLearner = learner_machine(MyLearner(step_size=0.1)).TestCase
 
-Without a file: ``pytest --learner my.py:MyLearner FILE`` adds one test a law, and one of what the learner claims, to
-those of FILE. ``theory.assert_learner`` is all of it in one line. ``theory.testing.strategies`` has games, feedback,
-token streams and laws for tests of your own.
+Without a file: ``pytest --onlinespec-learner my.py:MyLearner --onlinespec-set step_size=0.1 FILE`` adds one test a law,
+and one of what the learner claims, to those of FILE. What is not for a learner is a test that is skipped and says why.
+``theory.assert_learner`` is all of it in one line. ``theory.testing.strategies`` has games, feedback, token streams and
+laws for tests of your own.
 """
 
 from typing import TYPE_CHECKING

@@ -106,6 +106,32 @@ def test_feedback_is_the_parts_laws_at_committed_prefixes(pair, mode, sampling):
     assert 0 < sum(examined) < len(examined)
 
 
+def test_tv_learns_from_every_position_but_a_bonus_token_that_ends_its_text():
+    target = random_model("llama", 0, "float64", vocab=128)
+    pair = Pair(target, perturbed(target, 0.05, 1), None)
+
+    def served(*eos):
+        """(new tokens, which of them were learned from, which are bonus tokens) of one request."""
+        target.eos, seen, steps = frozenset(eos), [], []
+        made = Mixture([make_drafter("independent", pair), Independent(perturbed(target, 0.1, 5), 128)], "tv")
+        serving = Serving(3, 8, Sampling(1.0), 40)
+        decoder = online_decoder(pair, made, Hedge(0.5), serving, 0, record=seen.extend, watch=steps.append)
+        tokens, _ = decoder.serve([5, 6, 7, 8], Ledger())
+        pieces = [*seen, *decoder.learning.rounds.pieces]
+        learned = [piece.start + i - 4 for piece in pieces for i, laws in enumerate(piece.features) if laws.any()]
+        ends = np.cumsum([len(one.tokens) for one in steps]).tolist()
+        bonus = [end - 1 for end, one in zip(ends, steps, strict=True) if len(one.tokens) > one.accepted == one.drafted]
+        return tokens, learned, bonus
+
+    tokens, learned, bonus = served()
+    assert learned == list(range(40))
+    new = [at for at, token in enumerate(tokens) if token not in tokens[:at]]
+    ending = next(at for at in new if at in bonus)
+    assert served(tokens[ending])[:2] == (tokens[: ending + 1], list(range(ending)))
+    other = next(at for at in new if at > ending and at not in bonus)
+    assert served(tokens[other])[:2] == (tokens[: other + 1], list(range(other + 1)))
+
+
 def test_weights_are_bayes_weights_of_the_committed_tokens(pair):
     """Greedy: the label is the token, f = −log law(y), and ε = 1 gives p_i·Π law_i(y) over examined positions."""
     made = Mixture(

@@ -91,6 +91,8 @@ def test_home_is_pooled_over_families(tmp_path):
     assert found["cells"] == ["specialist/llama/prose", "specialist/qwen3/prose"]
     assert found["net"]["value"] == pytest.approx(2 * 2.0 / (1.6 * (1.25 + 1)), rel=0.01)
     assert found["net"]["low"] < found["limit"] < found["net"]["value"]
+    assert found["calm"]["value"] == pytest.approx(1.1 * found["net"]["value"], rel=1e-9)  # it was unlucky
+    assert found["calm"]["low"] < found["calm_limit"] < found["calm"]["value"]
     assert pays.home(tmp_path, ["specialist/qwen3/c", "generalist/qwen3/prose"]) is None
 
 
@@ -99,6 +101,7 @@ def test_after_returns_only_what_is_home_again_counts(tmp_path):
     assert planned == "prose-large:3,sql-large:3,prose-large:6,python-large:3,prose-large:6"
     segment = np.repeat([0, 1, 2, 3, 4], [3, 3, 6, 3, 6])
     again = np.isin(segment, (2, 4))
+    assert (len(segment), again.sum()) == (9 * 7 // 3, 21 * 4 // 7)
     cell(tmp_path, "specialist/qwen3/returns", np.where(again, 1.0, 7.0), 21, planned, segment)
     found = pays.returns(tmp_path, pays.finished(tmp_path))
     assert found is not None

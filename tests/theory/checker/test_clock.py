@@ -1,16 +1,19 @@
 """A verdict is the same on a machine that is slowed by half, or twice as fast: budgets are games, never seconds."""
 
 import time
+from pathlib import Path
 
 import pytest
 
 import theory
+from tests.test_imports import imported
 from tests.theory.checker.planted.steps import TooSlow
 from theory.checker import trial
 from theory.checker.search import Search
 from theory.domain import Ball
 from theory.learners import AdaHedge
 
+CHECKER = Path(trial.__file__).parent
 CLOCKS = ("time", "monotonic", "perf_counter", "process_time", "thread_time")
 
 
@@ -72,3 +75,24 @@ def test_a_machine_slowed_by_half_gives_the_same_verdict(learner):
 def test_a_budget_in_seconds_would_be_noticed():
     """The same comparison, of a search that stops by the clock."""
     assert verdict(AdaHedge(), 1e-3, Hasty) != verdict(AdaHedge(), 2e-3, Hasty)
+
+
+# A clock that was imported by its own name would go on as ever
+
+
+def clocks(source):
+    """Modules with a clock that a source imports."""
+    return {name for name in imported(source) if name.partition(".")[0] in ("time", "timeit", "datetime")}
+
+
+@pytest.mark.parametrize("path", sorted(CHECKER.glob("*.py")), ids=lambda path: path.stem)
+def test_the_checker_imports_no_clock(path):
+    assert not clocks(path.read_text("utf-8"))
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["import time", "from time import monotonic", "def f():\n    import timeit", "import_module('datetime')"],
+)
+def test_an_imported_clock_would_be_noticed(source):
+    assert clocks(source)

@@ -112,6 +112,41 @@ def test_learners_of_ours_need_no_trust(tmp_path):
     found = kept.replayed(tmp_path / "one.json")
     assert not found.broken  # the learner's own bound holds in the game that breaks the other one
     assert float(found.played.regret) == pytest.approx(report.broken[0].kept["regret"])
+    kept.save(tmp_path / "two.json", report.broken[0].kept | {"bound": "theory.bounds:hedge"})
+    with pytest.raises(ValueError, match=r"is no dataclass of theory.bounds.*trust the file to allow that"):
+        kept.replayed(tmp_path / "two.json")
+
+
+EVIL = {"choice": "evil.py:made", "argument": "a"}
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "place"),
+    [
+        ("theory.runs.users_file:load", EVIL, "learner"),
+        ("theory.runs.users_file:load", EVIL, "inside"),
+        ("theory.runs.users_file:load", EVIL, "bound"),
+        ("theory.lazy:import_module", {"name": "evil"}, "learner"),
+        ("theory.py:made", {}, "learner"),
+        ("theory.evil.py:made", {}, "learner"),
+        ("theory.checker.certificate:Recorder", {"learner": None, "candidates": {"tuple": []}}, "learner"),
+        ("theory.learners:OGD", {"step_size": 0.1}, "learner"),
+    ],
+)
+def test_a_file_that_is_not_trusted_runs_nothing_but_dataclasses_of_ours(name, settings, place, tmp_path, monkeypatch):
+    for file in ("evil.py", "theory.py", "theory.evil.py"):
+        (tmp_path / file).write_text("from pathlib import Path\nPath('ran').touch()\nmade = dict\n")
+    described = {"class": name, "settings": settings}
+    ours = kept.described(OGD(0.1, Ball(1.0)))
+    inside = {"class": ours["class"], "settings": {"step_size": 0.1, "domain": described}}
+    told = {"learner": {"learner": described, "inside": inside, "bound": ours}[place], "claim": "made", "within": False}
+    told |= {"problem": kept.described(Problem(Ball(1.0), 1, 1, 1.0)), "bound": name, "quadratic": False}
+    kept.save(tmp_path / "one.json", told | {"x_1": [0.0], "slopes": [[1.0]], "comparators": [[0.0]]})
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match="trust the file to allow that"):
+        kept.replayed(tmp_path / "one.json")
+    assert not (tmp_path / "ran").exists()
 
 
 def quarter(played):

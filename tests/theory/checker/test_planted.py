@@ -1,6 +1,11 @@
 """Learners with a planted fault each, of the kinds that users make: the checker catches them and says what is wrong."""
 
+import ast
+import subprocess
+import sys
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -15,14 +20,18 @@ from tests.theory.checker.planted.games import (
 )
 from tests.theory.checker.planted.hints import DeafUpdate
 from tests.theory.checker.planted.protocol import Greedy, StartsInTheMiddle
+from tests.theory.checker.planted.steps import TooSlow
+from theory.arrays import Array
 from theory.checker import breach, kept
 from theory.checker.checks import LAWS, checks, untried
 from theory.checker.trial import tried
-from theory.domain import Ball
-from theory.learners import OGD, Adam, Hedge
+from theory.domain import Ball, Domain
+from theory.learner import Learner
+from theory.learners import OGD, AdaHedge, Adam, Hedge
 from theory.learners.repeated import Repeated
 from theory.loss import Linear, Quadratic
 
+ROOT = Path(__file__).parents[3]
 GAMES = 10_000
 """For a claim; a law needs none."""
 
@@ -52,9 +61,35 @@ class StandsStill(Hedge):
         return state
 
 
+BALL = Ball(1.0)
+
+
+class Kept(NamedTuple):
+    x: Array
+    last: Array
+
+
+@dataclass(frozen=True)
+class MarksWhatItHasNotSeen(Learner):
+    """Its last gradient is NaN until there is one."""
+
+    domain: Domain = BALL
+
+    def init(self, x_1):
+        return Kept(x_1, float("nan") * x_1)
+
+    def predict(self, state, hint=None):
+        return state.x
+
+    def update(self, state, loss_t, hint=None):
+        grad_t = loss_t.grad(state.x)
+        return Kept(self.domain.project(state.x - 0.1 * grad_t), grad_t)
+
+
 MORE = {
     FrozenOnWhatItDoesNotKnow(0.1, Ball(1.0)): "disguised",
     Repeated(OGD(0.1, Ball(1.0)), 11): None,
+    MarksWhatItHasNotSeen(): None,
     ClaimsToStandStill(0.1, Ball(1.0)): "moves",
     StandsStill(0.1): "moves",
     KnowsItsLosses(0.1, Ball(1.0)): None,  # the same play; what it may not know it does not use otherwise
@@ -110,13 +145,37 @@ def test_the_table_counts_what_it_shows(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(faults, "plays_again", lambda game: False)
     assert faults.main(arguments[:5]) == 1
     monkeypatch.undo()
-    monkeypatch.setattr(faults, "false_alarms", lambda learner, seed: ["feasible"])
-    assert faults.main([*arguments[:3], "--seeds", "1"]) == 1
+    monkeypatch.setattr(faults, "trials", lambda chosen, budget: told["faults"])
+    for what in ("false_alarms", "in_full"):
+        monkeypatch.setattr(faults, what, lambda learner, more: [])
+    seeded = [*arguments[:3], "--seeds", "1"]
+    assert faults.main(seeded) == 0
+    for what in ("false_alarms", "in_full"):
+        with monkeypatch.context() as patch:
+            patch.setattr(faults, what, lambda learner, more: ["feasible"])
+            assert faults.main(seeded) == 1
+    for limit in ("ROUNDS", "SECONDS"):
+        with monkeypatch.context() as patch:
+            patch.setattr(faults, limit, 0)
+            assert faults.main(arguments[:5]) == 1
+
+
+def test_the_limits_of_the_command_are_those_that_it_names():
+    said = " ".join((faults.__doc__ or "").split())
+    assert f"fewer than {faults.WANTED} faults" in said
+    assert f"more than {faults.ROUNDS} rounds in the median" in said
+    assert f"more than {faults.SECONDS} s of a processor" in said
 
 
 @pytest.mark.parametrize("learner", faults.CORRECT[4:7], ids=str)
 def test_a_correct_learner_is_not_called_broken(learner):
     assert faults.false_alarms(learner, seed=1) == []
+
+
+def test_a_correct_learner_is_tried_as_a_faulty_one_is():
+    assert faults.in_full(AdaHedge(), 2_000) == []
+    assert "gradients_counted" in faults.in_full(Greedy(0.1, Ball(1.0)), 500)
+    assert "bound" in faults.in_full(TooSlow(0.25, Ball(1.0)), GAMES)
 
 
 # Words, tests and files
@@ -188,3 +247,41 @@ def test_laws_that_were_not_tried_say_why(monkeypatch):
     monkeypatch.setattr("theory.checker.sameness.LIBRARY", "no_such_library")
     assert untried(OGD(0.1), 3)["any_library"] == "no_such_library is not installed"
     assert not [name for name, _ in checks(OGD(0.1), 3) if name.startswith("any_library")]
+
+
+def test_a_reason_is_the_learners_own():
+    """One that claims no bound claims none on a domain without a diameter either."""
+    assert untried(Adam(0.1), 3)["within_bound"] == "the learner claims no bound"
+
+
+# Without assertions
+
+UNDER_O = """
+from tests import faults
+from theory.checker.breach import attempt
+from theory.checker.checks import LAWS, checks
+
+assert False, "is left out"
+laws = {law.__name__ for law in LAWS}
+for one in faults.FAULTS:
+    tries = [check for name, check in checks(one.learner, 3) if name.partition("[")[0] == one.breaks in laws]
+    if tries and not any(attempt(check.func, *check.args).broken for check in tries):
+        print(one.name, "keeps", one.breaks)
+print("tried")
+"""
+
+
+@pytest.mark.slow
+def test_laws_are_laws_under_python_o():
+    done = subprocess.run([sys.executable, "-O", "-c", UNDER_O], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "tried\n"
+
+
+WITH_LAWS = ("checker/checks", "checker/sameness", "checker/honesty", "testing/strategies/machine")
+
+
+@pytest.mark.parametrize("name", WITH_LAWS)
+def test_no_law_is_an_assert_statement(name):
+    tree = ast.parse((ROOT / f"theory/{name}.py").read_text("utf-8"))
+    assert [node.lineno for node in ast.walk(tree) if isinstance(node, ast.Assert)] == []

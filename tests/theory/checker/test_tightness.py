@@ -222,7 +222,7 @@ def test_exact_worst_cases_name_their_extra_and_refuse_what_they_do_not_know():
     try:
         import PEPit  # noqa: F401
     except ModuleNotFoundError:
-        with pytest.raises(ModuleNotFoundError, match=r"onlinespec\[pep\]"):
+        with pytest.raises(ModuleNotFoundError, match=r"pip install '\.\[pep\]'"):
             exact.worst_regret("ogd", 1, 1.0)
     else:
         assert exact.worst_regret("ogd", 2, 2**-0.5) == pytest.approx(2**0.5, rel=1e-5)

@@ -266,3 +266,17 @@ def test_a_hint_that_is_remembered_is_called_that():
 
 def test_what_the_faults_are_planted_in_has_none():
     run(Descent())
+
+
+class MarksWhatItHasNotSeen(Descent):
+    """An entry of the state is NaN until there is a gradient."""
+
+    def init(self, x_1):
+        return Counted(x_1, float("nan") * x_1)
+
+    def update(self, state, loss_t, hint=None):
+        return Counted(super().update(State(state.x), loss_t).x, loss_t.grad(state.x))
+
+
+def test_a_number_that_is_none_is_the_same_number():
+    run(MarksWhatItHasNotSeen())

@@ -11,10 +11,10 @@ from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
 from theory import regret
-from theory.checker.claims import play
+from theory.checker.claims import own_bound, play
 from theory.checker.games import plays
 from theory.domain import Ball, Box, Domain, Free, Simplex
-from theory.learners import OGD
+from theory.learners import OGD, Hedge
 from theory.learners.chunked import Chunked
 from theory.learners.delayed import Delayed
 from theory.loss import Linear
@@ -66,6 +66,13 @@ def test_games_have_copies_on_any_axes_in_any_dimension(game):
     everywhere = game.domain.project(np.broadcast_to(9.0 * np.eye(game.x_1.shape[-1])[0], game.slopes.shape))
     lengths = np.linalg.norm(game.loss.grad(everywhere), axis=-1)
     assert np.all(lengths <= game.gradient_bound * (1 + 1e-12))
+
+
+@given(games(Simplex(), **SEVERAL))
+def test_on_the_simplex_every_expert_has_a_prior(game):
+    """Else what exponential weights promise is infinite, and every test of it passes."""
+    assert np.all(game.x_1 > 0)
+    assert np.all(np.isfinite(own_bound(play(Hedge(0.5), game))))
 
 
 @pytest.mark.parametrize("domain", [Ball(2.5), Box(-0.5, 2.0), Box(-2.0, 0.5), Simplex()], ids=repr)
@@ -204,7 +211,8 @@ def test_without_hypothesis_it_says_what_to_install(asked):
     """The laws need it not."""
     code = f"import sys; sys.modules['hypothesis'] = None\nfrom theory.testing import parametrize_with_laws\n{asked}"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    told = "theory.testing.strategies needs hypothesis, which is not installed: pip install 'onlinespec[testing]'"
+    how = "pip install '.[testing]' in the checkout of onlinespec"
+    told = f"theory.testing.strategies needs hypothesis, which is not installed: {how}"
     assert done.stderr.splitlines()[-1] == f"ModuleNotFoundError: {told}"
 
 

@@ -15,6 +15,7 @@ from theory.domain import Ball, Box, Domain, Free, Simplex
 from theory.hindsight import best_piecewise, linear_minimiser
 from theory.loss import Quadratic
 from theory.testing.strategies.numbers import Drawn, value, vectors
+from theory.testing.strategies.tokens import laws
 
 BOUNDED: tuple[Domain, ...] = (Ball(1.0), Ball(2.5), Box(-1.0, 1.0), Box(-0.5, 2.0), Simplex())
 ANY = st.sampled_from(BOUNDED)
@@ -122,11 +123,12 @@ def games(
     """Games on the domain of at most ``longest`` rounds, made of at most four different losses.
 
     Losses are ½‖x − center‖² if ``quadratic``, else linear. ``dimension`` is d, ``copies`` the shape of the axes before
-    it: x_1 is ``[*copies, d]``, slopes and centers are ``[T, *copies, d]``.
+    it: x_1 is ``[*copies, d]``, slopes and centers are ``[T, *copies, d]``. On the simplex no entry of x_1 is 0:
+    against an expert with a prior of 0 exponential weights promise nothing.
     """
     where, axes = value(draw, domain), (*value(draw, copies), value(draw, dimension))
     pool, order = draw(vectors(POOL, *axes)), draw(st.lists(st.integers(0, POOL - 1), min_size=1, max_size=longest))
-    x_1 = where.project(draw(vectors(*axes)))
+    x_1 = draw(laws(*axes, positive=True) if isinstance(where, Simplex) else vectors(*axes).map(where.project))
     return DomainGame(x_1, pool[np.array(order)], value(draw, quadratic), domain=where)
 
 

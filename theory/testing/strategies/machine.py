@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from theory.arrays import Array, namespace
+from theory.checker.demand import demand
 from theory.checker.honesty import identical
 from theory.checker.sameness import close
 from theory.domain import Simplex
@@ -60,7 +61,7 @@ class Line:
         """Update with a loss, in both lines."""
         kept = deepcopy(self.state)
         following = self.learner.update(self.state, *shown)
-        assert identical(self.state, kept), "update changes the state that it was given"
+        demand(identical(self.state, kept), "update changes the state that it was given")
         learner, state = self.plain
         loss, hint = deepcopy(shown) if learner.takes_hints else Shown(deepcopy(shown.loss), None)
         self.state, self.plain = following, (learner, learner.update(state, loss, hint))
@@ -100,16 +101,16 @@ class LearnerMachine(RuleBasedStateMachine):
     def is_asked_twice(self, line: Line) -> None:
         """The same play, and the state as it was."""
         kept = deepcopy(line.state)
-        assert np.array_equal(line.play(), line.play()), "predict gives another decision when asked twice"
-        assert identical(line.state, kept), "predict changes the state that it was given"
+        demand(np.array_equal(line.play(), line.play()), "predict gives another decision when asked twice")
+        demand(identical(line.state, kept), "predict changes the state that it was given")
 
     @rule(line=lines, hint=CHOICE)
     def is_given_a_hint_and_then_none(self, line: Line, hint: int) -> None:
         """A hint is of the one call that it is given to."""
         before, hinted, after = line.play(), line.play(self.pool[hint]), line.play()
-        assert np.array_equal(before, after), "predict without a hint remembers the last one"
+        demand(np.array_equal(before, after), "predict without a hint remembers the last one")
         uses = not np.array_equal(hinted, before)
-        assert line.learner.takes_hints or not uses, "takes_hints is False, but predict uses a hint"
+        demand(line.learner.takes_hints or not uses, "takes_hints is False, but predict uses a hint")
 
     @rule(line=lines, which=CHOICE, hint=st.none() | CHOICE, quadratic=st.booleans())
     def plays(self, line: Line, which: int, hint: int | None, quadratic: bool) -> None:
@@ -136,7 +137,7 @@ class LearnerMachine(RuleBasedStateMachine):
     def is_saved_and_loaded(self, line: Line) -> None:
         """Another process goes on, with a learner of the same settings and what a file keeps of the state."""
         loaded = type(self).saved(line.state)
-        assert identical(loaded, line.state), "the state that was loaded is not the one that was saved"
+        demand(identical(loaded, line.state), "the state that was loaded is not the one that was saved")
         line.learner, line.state = deepcopy(self.learner), loaded
 
     @invariant()
@@ -163,7 +164,7 @@ def through_bytes(state: State) -> State:
         parts = map(through_bytes, state)
         return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
     file, entry = BytesIO(), np.asarray(state)
-    assert entry.dtype != object, f"the state must be a NamedTuple of arrays, but has a {type(state).__name__}"
+    demand(entry.dtype != object, f"the state must be a NamedTuple of arrays, but has a {type(state).__name__}")
     np.save(file, entry, allow_pickle=False)
     file.seek(0)
     loaded = np.load(file, allow_pickle=False)
