@@ -130,13 +130,12 @@ def inside(learner: Learner, problem: Problem, chunk: Chunk) -> None:
 
 def cumulative(chunk: Chunk, sums: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Sums up to every round of a chunk, ``[rounds, seeds]``; ``sums`` are those before it, and are moved on."""
-    found = {}
-    rows = chunk.measured._asdict()
-    rows = {"dynamic_regret": rows.pop("regret")} | rows
-    del rows["inside"]
+    measured, found = chunk.measured, dict[str, np.ndarray]()
+    rows: dict[str, Any] = {"dynamic_regret": measured.regret, "gradient_energy": measured.gradient_energy}
+    rows |= {"comparator_loss": measured.comparator_loss, "hint_error": measured.hint_error}
     for name, row in rows.items():
         if row is not None:
-            before = sums.get(name, np.zeros_like(row[:1]))
+            before = sums[name] if name in sums else np.zeros_like(row[:1])
             found[name] = np.cumsum(np.concatenate([before, row]), axis=0)[1:]
             sums[name] = found[name][-1:]
     found["path_length"] = chunk.played.path_length

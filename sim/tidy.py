@@ -91,6 +91,5 @@ def _shown(value: Any) -> str:
     """A cell of a CSV: floats to the last digit, text in quotes where it needs them."""
     if isinstance(value, str):
         return '"' + value.replace('"', '""') + '"' if set(value) & set(',"\n') else value
-    return (
-        "" if isinstance(value, float) and np.isnan(value) else repr(value.item() if hasattr(value, "item") else value)
-    )
+    plain = value.item() if isinstance(value, np.generic) else value
+    return "" if plain != plain else repr(plain)

@@ -78,7 +78,7 @@ def _numpy_like(library: str) -> SimpleNamespace:
 
 def _reduction(ufunc: np.ufunc) -> Any:
     def reduce(a: Array, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Array:
-        return ufunc.reduce(a, axis, None, None, keepdims)
+        return ufunc.reduce(a, axis=axis, keepdims=keepdims)
 
     return reduce
 

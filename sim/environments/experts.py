@@ -57,7 +57,7 @@ class BestExpert(DrawnEpisode):
 
     def find(self, size: int = 1000) -> None:
         """Set ``best`` ``[seeds]``."""
-        self.best = sum(chunk.slope.sum(axis=0) for chunk in self.chunks(size)).argmin(axis=-1)
+        self.best = np.argmin(sum(chunk.slope.sum(axis=0) for chunk in self.chunks(size)), axis=-1)
 
     def draw(self, t: np.ndarray, rng: np.random.Generator) -> Slopes:
         losses = self.losses(t, rng)

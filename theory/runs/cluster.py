@@ -29,7 +29,8 @@ def on_cluster(
         from distributed import Client, LocalCluster, as_completed  # pyright: ignore[reportMissingImports]
     except ModuleNotFoundError as missing:
         raise ModuleNotFoundError(needs("a cluster", "distributed"), name="distributed") from missing
-    own = LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) if address == LOCAL else None
+    settings: dict[str, Any] = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None}
+    own = LocalCluster(**settings) if address == LOCAL else None
     try:
         with Client(address if own is None else own) as client:
             futures = [client.submit(call, *task, pure=False, retries=RETRIES) for task in tasks]
