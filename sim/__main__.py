@@ -12,8 +12,7 @@ from rich.table import Column, Table
 
 from sim.bench import LEARNERS as TIMED
 from sim.bench import speeds
-from sim.confirm import LIMIT
-from sim.confirm import confirm as confirm_run
+from sim.confirm import LIMIT, confirmed, confirming
 from sim.engine import ENGINES
 from sim.environments.recording import Recording
 from sim.experiments import EXPERIMENTS, Match, altered_name, file_name
@@ -28,13 +27,12 @@ from theory.runs.console import new_console
 from theory.runs.experiment import result_path, select
 from theory.runs.files import owned
 from theory.runs.outputs import FILE, FOLDER
-from theory.runs.practice import ADAPTER_LEARNERS, HEADS_LEARNERS
 from theory.runs.reading import read_text
 from theory.runs.result import save_result
 from theory.runs.terminal import Commands, Progress, busy, complaints, explained
 from theory.runs.trace import done
 from theory.runs.users_file import source, users_own
-from theory.runs.workers import Tell, at_once
+from theory.runs.workers import at_once
 
 app = Commands(no_args_is_help=True, help="Learners against synthetic and recorded streams.")
 console = new_console()
@@ -278,26 +276,6 @@ def confirm(
     if wrong:
         complaints.print(f"error: {len(wrong)} runs differ from the pseudocode; see {out}", style="red")
         raise typer.Exit(1)
-
-
-def confirming(path: Path, learners: list[str], gammas: list[int], seed: int) -> list[tuple]:
-    """What ``confirmed`` is called with: a recording, its runs, and the seed."""
-    if path.suffix == ".json":
-        return [(one, [(run.learner, run.gamma) for run in runs], seed) for one, runs in planned(path).items()]
-    recorded = Recording.load(path)
-    known = learners or [*(ADAPTER_LEARNERS if len(recorded.weights) == 1 else HEADS_LEARNERS)]
-    return [(path, [(name, length) for name in known for length in gammas or [int(recorded.header["gamma"])]], seed)]
-
-
-def confirmed(path: Path, runs: list[tuple[str, int]], seed: int, tell: Tell = print) -> list[dict[str, Any]]:
-    """A row for every run of a recording, by learner and draft length."""
-    recorded, rows = Recording.load(path), []
-    for name, length in runs:
-        found = confirm_run(path, player(recorded, name, {}), length, seed)
-        rows.append({"recording": recorded.digest, "name": path.stem, "learner": name, "gamma": length}
-                    | {"counted": found.counted, "positions": found.positions, "holds": found.holds}
-                    | {"differences": found.differences})  # fmt: skip
-    return rows
 
 
 @app.command("hardest")

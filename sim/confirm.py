@@ -7,11 +7,13 @@ the recording and arithmetic in float64; ``sim/pseudocode`` has nothing of ``the
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from sim.environments.recording import Recording
 from sim.environments.replay import Replay
+from sim.foretell import planned, player
 from sim.pseudocode import learners as pseudocode
 from sim.pseudocode.recorded import Recorded
 from sim.pseudocode.run import Told, run
@@ -26,6 +28,8 @@ from theory.learners.frozen import Frozen
 from theory.learners.momentum import Momentum
 from theory.learners.ogd import OGD
 from theory.learners.optimistic import OptimisticOGD
+from theory.runs.practice import ADAPTER_LEARNERS, HEADS_LEARNERS
+from theory.runs.workers import Tell
 
 LIMIT = 1e-6
 """The largest relative difference that two runs in float64 may have."""
@@ -130,3 +134,23 @@ def compared(ours: Told, theirs: Told) -> Confirmed:
     pairs |= {name: (np.array([ours.totals[name]]), np.array([value])) for name, value in theirs.totals.items()}
     pairs |= {"x": (ours.x, theirs.x)}
     return Confirmed({name: apart(*pair) for name, pair in pairs.items()}, int(differ.sum()), len(differ))
+
+
+def confirming(path: Path, learners: list[str], gammas: list[int], seed: int) -> list[tuple]:
+    """What ``confirmed`` is called with: a recording, its runs, and the seed."""
+    if path.suffix == ".json":
+        return [(one, [(run.learner, run.gamma) for run in runs], seed) for one, runs in planned(path).items()]
+    recorded = Recording.load(path)
+    known = learners or [*(ADAPTER_LEARNERS if len(recorded.weights) == 1 else HEADS_LEARNERS)]
+    return [(path, [(name, length) for name in known for length in gammas or [int(recorded.header["gamma"])]], seed)]
+
+
+def confirmed(path: Path, runs: list[tuple[str, int]], seed: int, tell: Tell = print) -> list[dict[str, Any]]:
+    """A row for every run of a recording, by learner and draft length."""
+    recorded, rows = Recording.load(path), []
+    for name, length in runs:
+        found = confirm(path, player(recorded, name, {}), length, seed)
+        rows.append({"recording": recorded.digest, "name": path.stem, "learner": name, "gamma": length}
+                    | {"counted": found.counted, "positions": found.positions, "holds": found.holds}
+                    | {"differences": found.differences})  # fmt: skip
+    return rows
