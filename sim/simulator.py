@@ -40,8 +40,8 @@ def simulate(
     Returns:
         A trace of at most ``logged`` rounds: cumulative columns ``[rows, seeds]`` and each claimed bound beside what it
         bounds; ``violations`` counts how often bounds were broken so far. The header counts them over *all* rounds and
-        copies, and has the ``tightness``: regret over
-        its sharpest bound at the horizon, the largest over the copies; ``tightness_of`` has every statement's.
+        copies, and has the ``tightness``: regret over its sharpest bound at the horizon, the largest over the copies;
+        ``tightness_of`` has every statement's.
 
     Raises:
         ValueError: for a play outside the problem's domain, where no comparator may go.
