@@ -290,3 +290,20 @@ def test_shrinking_keeps_what_it_shows():
     whole = Finding(Claim("own", claims.own_bound), "by hand", replay(learner, [1, 0, 0], slopes[::-1], u))
     assert not whole.broken
     assert counterexample.shrink(whole).ratio >= 0.99 * whole.ratio
+
+
+BARELY_MOVING = OptimisticOGD(0.1, domain=Box(-1.0, 0.5))
+
+
+def test_rounding_in_the_sharp_energy_breaks_no_bound():
+    """Squares of size 1 lose 1e-16, beside a regret of 1e-10."""
+    played = replay(BARELY_MOVING, [-1.0], [[-7.7e-11], [0.0]], [[0.0], [-1.0]])
+    energy = bounds.comparator_energy_sharp(played.anchors, played.comparators)[-1]
+    assert played.regret > BARELY_MOVING.bound(played.state, energy) * (1 + 1e-9)
+    assert not Finding(Claim("sharp", claims.sharp_bound), "by hand", played).broken
+
+
+def test_a_correct_learner_that_barely_moves_is_not_called_broken():
+    problem = Problem(BARELY_MOVING.domain, 2, 64, 1.0)
+    found = search(BARELY_MOVING, problem, horizons=(1, 2, 4, 16, 64), drawn=False)
+    assert [name for name, one in found.items() if one.broken] == []
