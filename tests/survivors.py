@@ -12,6 +12,7 @@ import subprocess
 import sys
 from argparse import ArgumentParser
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +55,11 @@ def by_module(codes: dict[str, int | None]) -> list[dict[str, Any]]:
     return [{"module": module, "mutants": made[module], "killed": killed[module]} for module in sorted(made)]
 
 
-def main() -> int:
+def main(arguments: Sequence[str] = ()) -> int:
     """Print the share killed and the survivors by reason."""
     parser = ArgumentParser(description="What `make mutants` left alive.")
     parser.add_argument("--out", type=Path, help="Keep the counts in this JSON file.")
-    out = parser.parse_args().out
+    out = parser.parse_args(arguments).out
     codes = verdicts()
     count = Counter((KILLED | OTHER | UNDECIDED).get(code, "suspicious") for code in codes.values())
     if not codes or any(code in UNDECIDED for code in codes.values()):
@@ -83,4 +84,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
