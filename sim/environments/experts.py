@@ -1,5 +1,6 @@
 """Prediction with expert advice: decisions on the simplex, losses in [0, 1]."""
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from math import sqrt
 
@@ -51,9 +52,9 @@ class BestExpert(DrawnEpisode):
 
     best: np.ndarray = np.array(0)
 
+    @abstractmethod
     def losses(self, t: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Of every expert, ``[rounds, seeds, N]``."""
-        raise NotImplementedError
 
     def find(self, size: int = 1000) -> None:
         """Set ``best`` ``[seeds]``."""

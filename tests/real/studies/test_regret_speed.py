@@ -87,3 +87,9 @@ def test_from_the_command_line(tmp_path):
     refused = real("ranks", tmp_path / "none")
     assert refused.exit_code == 2
     assert "no runs there" in said(refused)
+
+
+def test_an_earlier_report_is_kept_where_its_stream_was_not_run_again():
+    earlier = [{"cell": "a", "drafter": "x", "run": 1}, {"cell": "b", "drafter": "x", "run": 1}]
+    again = [{"cell": "a", "drafter": "x", "run": 2}]
+    assert study.beside(again, earlier) == [earlier[1], again[0]]
